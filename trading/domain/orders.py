@@ -1,0 +1,72 @@
+"""What can be asked of a broker."""
+
+from dataclasses import dataclass
+from decimal import Decimal
+from enum import StrEnum
+
+
+class Side(StrEnum):
+    BUY = "BUY"
+    SELL = "SELL"
+
+    @property
+    def sign(self) -> int:
+        """+1 for a buy, -1 for a sell: quantity times sign is the change of the position."""
+        return 1 if self is Side.BUY else -1
+
+    @property
+    def opposite(self) -> "Side":
+        return Side.SELL if self is Side.BUY else Side.BUY
+
+    @classmethod
+    def of(cls, net_quantity: int) -> "Side":
+        """The side that made a position of this sign."""
+        return cls.BUY if net_quantity > 0 else cls.SELL
+
+
+class OrderType(StrEnum):
+    LIMIT = "LIMIT"
+    MARKET = "MARKET"
+    STOP = "STOP"  # becomes a market order at the trigger (SL-M)
+    STOP_LIMIT = "STOP_LIMIT"  # becomes a limit order at the trigger (SL-L)
+
+
+class Product(StrEnum):
+    INTRADAY = "INTRADAY"
+    CNC = "CNC"
+    MARGIN = "MARGIN"
+
+
+class Validity(StrEnum):
+    DAY = "DAY"
+    IOC = "IOC"
+
+
+class Reason(StrEnum):
+    """Why an order exists. Entries open or add; every other reason only reduces."""
+
+    ENTRY = "ENTRY"
+    STOP = "STOP"
+    TARGET = "TARGET"
+    SQUARE_OFF = "SQUARE_OFF"
+    MANUAL = "MANUAL"
+    KILL = "KILL"
+
+    @property
+    def opens(self) -> bool:
+        return self is Reason.ENTRY
+
+
+@dataclass(frozen=True, slots=True)
+class OrderRequest:
+    """One order as a broker needs it. Prices in rupees on the tick, quantity in units and positive."""
+
+    client_order_id: str
+    symbol: str
+    side: Side
+    quantity: int
+    order_type: OrderType
+    product: Product
+    validity: Validity = Validity.DAY
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
