@@ -1,0 +1,5 @@
+from accounts.models.api_key import ApiKey
+from accounts.models.broker_account import BrokerAccount
+from accounts.models.user import User
+
+__all__ = ["ApiKey", "BrokerAccount", "User"]

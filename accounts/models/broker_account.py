@@ -1,0 +1,48 @@
+from django.conf import settings
+from django.db import models
+
+from accounts.ownership import Owned
+
+
+class BrokerAccount(Owned):
+    """One person's account at one broker, with its sign-in. Secrets are sealed; see accounts.secrets."""
+
+    class Broker(models.TextChoices):
+        FYERS = "FYERS"
+
+    class Environment(models.TextChoices):
+        SANDBOX = "SANDBOX"
+        LIVE = "LIVE"
+
+    class AuthState(models.TextChoices):
+        UNKNOWN = "UNKNOWN"
+        AUTHENTICATED = "AUTHENTICATED"
+        NEEDS_LOGIN = "NEEDS_LOGIN"
+        EXPIRED = "EXPIRED"
+        ERROR = "ERROR"
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.PROTECT, related_name="broker_accounts")
+    name = models.CharField(max_length=60)
+    broker = models.CharField(max_length=12, choices=Broker)
+    environment = models.CharField(max_length=8, choices=Environment)
+    feed = models.CharField(max_length=32, help_text="name of the feed whose prices and clock this account lives by")
+    base_url = models.URLField(blank=True, help_text="sandbox address; empty for the broker's own hosts")
+    app_id = models.CharField(max_length=40)
+    app_secret_sealed = models.BinaryField()
+    access_token_sealed = models.BinaryField(null=True)
+    broker_user_id = models.CharField(max_length=40, blank=True)
+    auth_state = models.CharField(max_length=16, choices=AuthState, default=AuthState.UNKNOWN)
+    auth_cause = models.CharField(max_length=200, blank=True)
+    token_expires_at = models.DateTimeField(null=True)
+    validated_at = models.DateTimeField(null=True)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["owner", "name"], name="account_name_once_per_owner")]
+
+    def __str__(self) -> str:
+        return f"{self.name} ({self.broker} {self.environment})"
+
+    @property
+    def is_live(self) -> bool:
+        return self.environment == self.Environment.LIVE

@@ -1,0 +1,46 @@
+import uuid
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.ownership import Owned
+from trading.domain.orders import Product, Reason, Side
+
+
+class Group(Owned):
+    """One trade from idea to flat: its entry, its protection, its way out."""
+
+    OWNER = "portfolio__owner"
+
+    class State(models.TextChoices):
+        OPENING = "OPENING"
+        OPEN = "OPEN"
+        CLOSING = "CLOSING"
+        CLOSED = "CLOSED"
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="groups")
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+")
+    product = models.CharField(max_length=8, choices=[(p, p) for p in Product])
+    side = models.CharField(max_length=4, choices=[(s, s) for s in Side])
+    signal = models.ForeignKey("strategies.Signal", null=True, on_delete=models.PROTECT, related_name="groups")
+    stop_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    target_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    state = models.CharField(max_length=8, choices=State, default=State.OPENING)
+    close_reason = models.CharField(max_length=12, blank=True, choices=[(r, r) for r in Reason])
+    close_asked_by = models.CharField(max_length=150, blank=True)
+    quarantined = models.BooleanField(default=False, help_text="something was booked that should not have been possible")
+    created_at = models.DateTimeField(help_text="wall time")
+    opened_at = models.DateTimeField(null=True, help_text="venue time of the first fill")
+    closed_at = models.DateTimeField(null=True, help_text="venue time")
+
+    class Meta:
+        ordering = ["-created_at"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["portfolio", "instrument", "product"], condition=~Q(state="CLOSED"), name="group_open_once"
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.instrument} {self.state}"

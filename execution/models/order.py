@@ -1,0 +1,132 @@
+"""The order row is the work: every step of it can be killed and is taken up again from here."""
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.ownership import Owned, OwnedQuerySet
+from execution.states import LIVE_STATES, OrderState, PendingOp
+from trading.domain.money import to_rupees
+from trading.domain.orders import OrderType, Product, Reason, Side
+
+
+class OrderQuerySet(OwnedQuerySet):
+    def live(self) -> "OrderQuerySet":
+        """Orders that may still trade, as far as we know."""
+        return self.filter(state__in=LIVE_STATES)
+
+    def lock(self, order_id: int) -> "Order":
+        """One order under a row lock; the caller is in a transaction."""
+        return self.select_for_update(of=("self",)).select_related("instrument", "portfolio").get(pk=order_id)
+
+
+class Order(Owned):
+    """One order given, or about to be given, to a broker."""
+
+    OWNER = "portfolio__owner"
+
+    client_order_id = models.CharField(max_length=20, unique=True, help_text="sent to the broker as its tag")
+    intent = models.OneToOneField("execution.Intent", on_delete=models.PROTECT, related_name="order")
+    group = models.ForeignKey("execution.Group", on_delete=models.PROTECT, related_name="orders")
+    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="orders")
+    account = models.ForeignKey("accounts.BrokerAccount", on_delete=models.PROTECT, related_name="orders")
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+")
+    side = models.CharField(max_length=4, choices=[(s, s) for s in Side])
+    product = models.CharField(max_length=8, choices=[(p, p) for p in Product])
+    order_type = models.CharField(max_length=10, choices=[(t, t) for t in OrderType])
+    reason = models.CharField(max_length=12, choices=[(r, r) for r in Reason])
+    quantity = models.PositiveBigIntegerField()
+    limit_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    trigger_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+
+    state = models.CharField(max_length=12, choices=[(s, s) for s in OrderState], default=OrderState.QUEUED)
+    pending_op = models.CharField(max_length=16, choices=[(p, p) for p in PendingOp], default=PendingOp.NONE)
+    pending_quantity = models.PositiveBigIntegerField(null=True, help_text="asked for by a modification under way")
+    filled_quantity = models.PositiveBigIntegerField(default=0)
+    fill_value_paise = models.BigIntegerField(default=0)
+    charges_paise = models.BigIntegerField(default=0)
+
+    broker_order_id = models.CharField(max_length=40, null=True)
+    broker_message = models.CharField(max_length=240, blank=True)
+    broker_updated_at = models.DateTimeField(null=True)
+
+    valid_until = models.DateTimeField(help_text="wall time after which it must not be sent any more")
+    kill_epoch = models.PositiveBigIntegerField(help_text="sum of the epochs it was approved under")
+    claim_token = models.UUIDField(null=True)
+    lease_expires_at = models.DateTimeField(null=True)
+    unknown_since = models.DateTimeField(null=True)
+    absent_books = models.PositiveIntegerField(default=0, help_text="complete books that did not show it")
+    next_probe_at = models.DateTimeField(null=True)
+    cancel_asked_at = models.DateTimeField(null=True)
+
+    decision_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    arrival_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    placed_at = models.DateTimeField(help_text="venue time of the decision")
+    created_at = models.DateTimeField(help_text="wall time, like the next four")
+    sent_at = models.DateTimeField(null=True)
+    acked_at = models.DateTimeField(null=True)
+    first_fill_at = models.DateTimeField(null=True)
+    done_at = models.DateTimeField(null=True)
+
+    objects = OrderQuerySet.as_manager()
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "broker_order_id"],
+                condition=Q(broker_order_id__isnull=False),
+                name="broker_order_bound_once",
+            ),
+            models.CheckConstraint(condition=Q(quantity__gt=0), name="order_quantity_positive"),
+            models.CheckConstraint(
+                condition=~Q(order_type__in=["LIMIT", "STOP_LIMIT"]) | Q(limit_price__gt=0), name="order_has_its_limit"
+            ),
+            models.CheckConstraint(
+                condition=~Q(order_type__in=["STOP", "STOP_LIMIT"]) | Q(trigger_price__gt=0),
+                name="order_has_its_trigger",
+            ),
+        ]
+        indexes = [
+            models.Index(fields=["account", "id"], condition=Q(state="QUEUED"), name="order_outbox"),
+            models.Index(fields=["group", "state"], name="order_by_group"),
+            models.Index(fields=["portfolio", "-id"], name="order_newest"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.side} {self.quantity} {self.instrument} {self.state}"
+
+    @property
+    def remaining_quantity(self) -> int:
+        return max(0, self.quantity - self.filled_quantity)
+
+    @property
+    def is_final(self) -> bool:
+        return self.state not in LIVE_STATES
+
+    @property
+    def average_price(self):
+        """Rupees a unit over all fills, for display; None before the first."""
+        return to_rupees(round(self.fill_value_paise / self.filled_quantity)) if self.filled_quantity else None
+
+
+class OrderEvent(Owned):
+    """One thing that was said about an order, whether or not it changed anything. Append-only."""
+
+    OWNER = "order__portfolio__owner"
+
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
+    seq = models.PositiveIntegerField()
+    kind = models.CharField(max_length=32)
+    source = models.CharField(max_length=16, help_text="ENGINE, SOCKET, BOOK, USER, RISK")
+    from_state = models.CharField(max_length=12)
+    to_state = models.CharField(max_length=12)
+    applied = models.BooleanField(default=True)
+    detail = models.JSONField(default=dict)
+    at = models.DateTimeField(help_text="wall time")
+
+    class Meta:
+        ordering = ["order", "seq"]
+        constraints = [models.UniqueConstraint(fields=["order", "seq"], name="order_event_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} {self.from_state}→{self.to_state}"

@@ -1,0 +1,7 @@
+from risk.models.order_rate import OrderRate
+from risk.models.policy import RiskPolicy
+from risk.models.reservation import Reservation, RiskBucket
+from risk.models.trading_state import LossLock, TradingState
+from risk.models.verdict import Verdict
+
+__all__ = ["LossLock", "OrderRate", "Reservation", "RiskBucket", "RiskPolicy", "TradingState", "Verdict"]

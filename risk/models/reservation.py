@@ -1,0 +1,51 @@
+from django.db import models
+from django.db.models import Q
+
+from accounts.ownership import Owned
+
+
+class RiskBucket(Owned):
+    """How much of one limit is spoken for: reserved by orders under way, used by what was filled.
+
+    The cap lives in the statement that reserves, never here: a fill that happened is booked above any cap.
+    """
+
+    OWNER = "portfolio__owner"
+
+    class Kind(models.TextChoices):
+        SLOTS = "SLOTS", "open positions"
+        EXPOSURE = "EXPOSURE", "gross notional, paise"
+        SYMBOL = "SYMBOL", "notional of one instrument, paise"
+        TRADES = "TRADES", "entries of one day"
+
+    key = models.CharField(max_length=96, unique=True)
+    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.CASCADE, related_name="buckets")
+    kind = models.CharField(max_length=10, choices=Kind)
+    reserved = models.BigIntegerField(default=0)
+    version = models.PositiveBigIntegerField(default=0)
+
+    class Meta:
+        constraints = [models.CheckConstraint(condition=Q(reserved__gte=0), name="bucket_not_negative")]
+
+    def __str__(self) -> str:
+        return self.key
+
+
+class Reservation(Owned):
+    """What one group holds of one bucket, from its intent until it is flat and nothing of it is live."""
+
+    OWNER = "bucket__portfolio__owner"
+
+    bucket = models.ForeignKey(RiskBucket, on_delete=models.PROTECT, related_name="reservations")
+    intent_id = models.UUIDField()
+    amount = models.BigIntegerField()
+    released_at = models.DateTimeField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["bucket", "intent_id"], name="reserved_once"),
+            models.CheckConstraint(condition=Q(amount__gt=0), name="reservation_positive"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.amount} of {self.bucket}"

@@ -1,0 +1,143 @@
+"""Instruments, candles, and the feeds they come from."""
+
+from django.db import models
+
+from trading.domain.clock import VirtualClock
+from trading.domain.instruments import InstrumentSpec
+
+
+class Feed(models.Model):
+    """One source of prices with its own time: the exchange, a sandbox session, a replayed day.
+
+    Prices of different feeds never mix: a simulated candle must not decide a real trade.
+    """
+
+    class Kind(models.TextChoices):
+        EXCHANGE = "EXCHANGE"
+        SANDBOX = "SANDBOX"
+        REPLAY = "REPLAY"
+
+    name = models.CharField(max_length=32, unique=True)
+    kind = models.CharField(max_length=8, choices=Kind)
+    anchored_at = models.DateTimeField(null=True, help_text="wall time of the last clock reading; empty: real time")
+    venue_at = models.DateTimeField(null=True, help_text="venue time of that reading")
+    speed = models.FloatField(default=1.0)
+    phase = models.CharField(max_length=20, blank=True)
+    session_date = models.DateField(null=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+    def clock(self) -> VirtualClock | None:
+        """The feed's clock, or None where venue time is wall time."""
+        if self.anchored_at is None or self.venue_at is None:
+            return None
+        return VirtualClock(self.anchored_at, self.venue_at, self.speed)
+
+
+class Instrument(models.Model):
+    """Something that can be traded, or an index that can be watched."""
+
+    symbol = models.CharField(max_length=60, unique=True, help_text="NSE:SBIN-EQ")
+    name = models.CharField(max_length=120)
+    exchange = models.CharField(max_length=8, default="NSE")
+    segment = models.CharField(max_length=8, default="CM")
+    instrument_type = models.CharField(max_length=8, default="EQ", help_text="EQ, ETF, INDEX")
+    fy_token = models.CharField(max_length=24, blank=True)
+    isin = models.CharField(max_length=12, blank=True)
+    sector = models.CharField(max_length=60, blank=True)
+    tick_size = models.DecimalField(max_digits=8, decimal_places=4)
+    lot_size = models.PositiveIntegerField(default=1)
+    freeze_quantity = models.PositiveIntegerField(null=True)
+    has_derivatives = models.BooleanField(default=False)
+    active = models.BooleanField(default=True)
+    master_date = models.DateField(null=True)
+
+    class Meta:
+        ordering = ["symbol"]
+
+    def __str__(self) -> str:
+        return self.symbol
+
+    @property
+    def ticker(self) -> str:
+        """The short name a trader says: SBIN."""
+        return self.symbol.partition(":")[2].rpartition("-")[0] or self.symbol
+
+    @property
+    def is_tradable(self) -> bool:
+        return self.active and self.instrument_type != "INDEX"
+
+    @property
+    def spec(self) -> InstrumentSpec:
+        return InstrumentSpec(
+            symbol=self.symbol,
+            tick_size=self.tick_size,
+            lot_size=self.lot_size,
+            freeze_quantity=self.freeze_quantity,
+            lower_band=None,
+            upper_band=None,
+            segment=self.segment,
+        )
+
+
+class Universe(models.Model):
+    """A named list of instruments, with the days on which each belonged to it."""
+
+    name = models.CharField(max_length=60, unique=True)
+    description = models.CharField(max_length=200, blank=True)
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class UniverseMember(models.Model):
+    """One instrument's stay in a universe. An open end means: still in."""
+
+    universe = models.ForeignKey(Universe, on_delete=models.CASCADE, related_name="members")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="memberships")
+    from_date = models.DateField()
+    to_date = models.DateField(null=True)
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["universe", "instrument", "from_date"], name="member_joined_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} in {self.universe}"
+
+
+class Candle(models.Model):
+    """What one instrument did in one bar of one feed. `started_at` labels the start of the bar."""
+
+    feed = models.ForeignKey(Feed, on_delete=models.PROTECT, related_name="+")
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+")
+    timeframe = models.PositiveSmallIntegerField(help_text="minutes; 1440 is a day")
+    started_at = models.DateTimeField()
+    open = models.DecimalField(max_digits=14, decimal_places=4)
+    high = models.DecimalField(max_digits=14, decimal_places=4)
+    low = models.DecimalField(max_digits=14, decimal_places=4)
+    close = models.DecimalField(max_digits=14, decimal_places=4)
+    volume = models.BigIntegerField()
+    source = models.CharField(max_length=16, help_text="STREAM, HISTORY, IMPORT")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(
+                fields=["feed", "instrument", "timeframe", "started_at"], name="candle_once"
+            ),
+            models.CheckConstraint(
+                condition=models.Q(low__gt=0)
+                & models.Q(high__gte=models.F("open"))
+                & models.Q(high__gte=models.F("close"))
+                & models.Q(low__lte=models.F("open"))
+                & models.Q(low__lte=models.F("close"))
+                & models.Q(volume__gte=0),
+                name="candle_makes_sense",
+            ),
+        ]
+        indexes = [models.Index(fields=["feed", "timeframe", "started_at"], name="candle_by_time")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.timeframe}m {self.started_at:%Y-%m-%d %H:%M}"

@@ -1,0 +1,107 @@
+"""The last price of everything, with its age. Lives in Valkey: a quote that is lost is back with the next tick,
+and until then it is stale, and nothing is entered on a stale price."""
+
+import json
+import logging
+import threading
+import time
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import redis
+from django.conf import settings
+
+logger = logging.getLogger(__name__)
+_local = threading.local()
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Rupees a unit; `traded_at` is venue time, `received_at` wall time as a UNIX timestamp."""
+
+    symbol: str
+    last_price: Decimal
+    bid: Decimal | None
+    ask: Decimal | None
+    previous_close: Decimal | None
+    volume: int
+    traded_at: datetime
+    received_at: float
+
+    @property
+    def age_s(self) -> float:
+        """Wall seconds since it arrived."""
+        return time.time() - self.received_at
+
+    @property
+    def change_pct(self) -> Decimal | None:
+        if not self.previous_close:
+            return None
+        return (self.last_price - self.previous_close) / self.previous_close * 100
+
+
+def _connection() -> redis.Redis:
+    if not hasattr(_local, "redis"):
+        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    return _local.redis
+
+
+def _key(feed_name: str) -> str:
+    return f"quotes:{feed_name}"
+
+
+def _plain(price: Decimal | None) -> str | None:
+    return None if price is None else str(price)
+
+
+def store_quotes(feed_name: str, quotes: Iterable[Quote]) -> None:
+    """Remember the newest quotes of a feed. Failure is logged: the quotes then grow old and block entries."""
+    rows = {
+        quote.symbol: json.dumps(
+            [
+                str(quote.last_price), _plain(quote.bid), _plain(quote.ask), _plain(quote.previous_close),
+                quote.volume, quote.traded_at.timestamp(), quote.received_at,
+            ]
+        )
+        for quote in quotes
+    }  # fmt: skip
+    if not rows:
+        return
+    try:
+        _connection().hset(_key(feed_name), mapping=rows)
+    except redis.RedisError as error:
+        logger.warning("quotes of %s were not stored: %s", feed_name, type(error).__name__)
+
+
+def _read(symbol: str, raw: bytes) -> Quote:
+    last, bid, ask, previous, volume, traded_at, received_at = json.loads(raw)
+    return Quote(
+        symbol=symbol,
+        last_price=Decimal(last),
+        bid=Decimal(bid) if bid else None,
+        ask=Decimal(ask) if ask else None,
+        previous_close=Decimal(previous) if previous else None,
+        volume=volume,
+        traded_at=datetime.fromtimestamp(traded_at, UTC),
+        received_at=received_at,
+    )
+
+
+def last_quotes(feed_name: str, symbols: Iterable[str] | None = None) -> Mapping[str, Quote]:
+    """The newest known quotes by symbol. Empty where nothing is known or Valkey cannot be reached."""
+    try:
+        if symbols is None:
+            rows = {key.decode(): raw for key, raw in _connection().hgetall(_key(feed_name)).items()}
+        else:
+            wanted = list(dict.fromkeys(symbols))
+            rows = dict(zip(wanted, _connection().hmget(_key(feed_name), wanted), strict=True)) if wanted else {}
+    except redis.RedisError as error:
+        logger.warning("quotes of %s cannot be read: %s", feed_name, type(error).__name__)
+        return {}
+    return {symbol: _read(symbol, raw) for symbol, raw in rows.items() if raw is not None}
+
+
+def last_quote(feed_name: str, symbol: str) -> Quote | None:
+    return last_quotes(feed_name, [symbol]).get(symbol)

@@ -1,0 +1,59 @@
+"""Tell the open pages of one person what has just become true. Showing is all it does: a page that misses an event
+sees the gap in the numbers and asks again, and no trade ever waits for, or depends on, a page."""
+
+import json
+import logging
+import threading
+
+import redis
+from channels.layers import get_channel_layer
+from django.conf import settings
+from django.db import transaction
+from django.utils import timezone
+
+logger = logging.getLogger(__name__)
+
+_local = threading.local()
+
+
+def group_name(user_id: int) -> str:
+    """The channel group of one person's pages. Built on the server, never from what a client sends."""
+    return f"user.{user_id}"
+
+
+def _connection() -> redis.Redis:
+    """One kept connection a thread: a publish costs 0.04 ms on it, and 2 ms through a new event loop."""
+    if not hasattr(_local, "redis"):
+        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    return _local.redis
+
+
+def publish_now(user_id: int, kind: str, data: dict) -> None:
+    """Send one event to every open page of the user, with the next sequence number of that user.
+
+    Events that show state (`order`, `position`, `signal`) say what to fetch; `prices` and `summary` carry the text
+    of cells. A failure is logged and goes no further.
+    """
+    layer = get_channel_layer()
+    try:
+        connection = _connection()
+        seq = int(connection.incr(f"seq:{group_name(user_id)}"))
+        event = {"type": "desk.event", "seq": seq, "kind": kind, "at": timezone.now().timestamp(), "data": data}
+        connection.publish(layer._get_group_channel_name(group_name(user_id)), layer.serialize(event))
+    except redis.RedisError as error:
+        logger.warning("event %s for user %s was not shown: %s", kind, user_id, type(error).__name__)
+
+
+def publish(user_id: int, kind: str, **data: object) -> None:
+    """Publish once the running transaction has committed: pages never see what may yet be undone."""
+    plain = json.loads(json.dumps(data, default=str))
+    transaction.on_commit(lambda: publish_now(user_id, kind, plain), robust=True)
+
+
+def last_sequence(user_id: int) -> int:
+    """The number of the newest event of this user, so that a page knows where it stands after a fetch."""
+    try:
+        return int(_connection().get(f"seq:{group_name(user_id)}") or 0)
+    except redis.RedisError:
+        logger.warning("sequence of user %s is not readable", user_id)
+        return 0
