@@ -1,0 +1,1 @@
+"""How Indian exchanges and brokers behave, as dated data and arithmetic. No Django, no I/O."""
