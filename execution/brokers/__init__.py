@@ -1,0 +1,1 @@
+"""Adapters: each speaks one broker's dialect behind the port. Free of Django; ignorant of any particular venue."""

@@ -1,0 +1,1 @@
+"""All that is FYERS-shaped: addresses, fields, transport, sockets, sign-in. Source: FYERS API v3."""

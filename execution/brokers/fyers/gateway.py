@@ -1,0 +1,175 @@
+"""The port, spoken in FYERS. Sends once, reads patiently, and says so when it does not know."""
+
+from collections.abc import Callable, Iterable
+from datetime import datetime
+from decimal import Decimal
+from typing import Any, TypeVar
+from urllib.parse import urlencode
+
+from execution.brokers.errors import BusinessError, NotSent, SentButUnanswered
+from execution.brokers.fyers import mapping
+from execution.brokers.fyers.credentials import Credentials
+from execution.brokers.fyers.endpoints import Endpoints
+from execution.brokers.http import BULK, BeforeCall, HttpClient, Reply
+from execution.brokers.port import (
+    Bar,
+    BookOrder,
+    BrokerPosition,
+    CallClass,
+    Depth,
+    Funds,
+    ListedInstrument,
+    Profile,
+    Quote,
+    Refused,
+    SendResult,
+    Unknown,
+)
+from trading.domain.fills import FillFact
+from trading.domain.orders import OrderRequest, OrderType
+
+T = TypeVar("T")
+QUOTES_PER_CALL = 50
+
+
+class FyersGateway:
+    """One FYERS account. Keep it: its connections stay warm, and a cold one costs an order a handshake.
+
+    `before_call` is told the class of every call before it is made, and may wait or raise: the account's rate
+    bucket sits there. `masters` names the instrument files that instruments() reads.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoints: Endpoints,
+        credentials: Credentials,
+        before_call: BeforeCall | None = None,
+        masters: tuple[str, ...] = ("NSE_CM",),
+    ) -> None:
+        self.endpoints = endpoints
+        self.masters = masters
+        self._orders_url = endpoints.orders
+        self._http = HttpClient(
+            headers={"authorization": credentials.header, "content-type": "application/json", "version": "3"},
+            before_call=before_call,
+            idle_s=endpoints.idle_s,
+        )
+        self._public = HttpClient(before_call=before_call, idle_s=endpoints.idle_s)  # shows our token to nobody
+
+    def __repr__(self) -> str:
+        return f"FyersGateway({self.endpoints.api})"
+
+    def close(self) -> None:
+        self._http.close()
+        self._public.close()
+
+    # -- sending: once -------------------------------------------------------------------------------------------
+
+    def place(self, request: OrderRequest, *, klass: CallClass = CallClass.ORDER) -> SendResult:
+        """Send once. Source: FYERS API v3, place order; `orderTag` carries our client order id."""
+        if wrong := mapping.what_is_wrong_with(request):
+            return Refused("INVALID_REQUEST", wrong)
+        return self._send("POST", mapping.place_body(request), klass)
+
+    def modify(
+        self,
+        broker_order_id: str,
+        *,
+        order_type: OrderType,
+        quantity: int | None = None,
+        limit_price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> SendResult:
+        """Fields that are not given keep their value at the broker."""
+        body = mapping.modify_body(
+            broker_order_id,
+            order_type=order_type,
+            quantity=quantity,
+            limit_price=limit_price,
+            trigger_price=trigger_price,
+        )
+        return self._send("PATCH", body, CallClass.ORDER)
+
+    def cancel(self, broker_order_id: str) -> SendResult:
+        return self._send("DELETE", mapping.encode({"id": broker_order_id}), CallClass.CANCEL)
+
+    def _send(self, method: str, body: bytes, klass: CallClass) -> SendResult:
+        try:
+            reply = self._http.send_once(method, self._orders_url, body, klass=klass)
+        except NotSent as error:
+            return Refused("NOT_SENT", error.message)
+        except SentButUnanswered as error:
+            return Unknown(error.message)
+        return mapping.read_send_reply(reply)
+
+    # -- the broker's books --------------------------------------------------------------------------------------
+
+    def profile(self) -> Profile:
+        return self._get(f"{self.endpoints.api}/profile", mapping.reader("data", mapping.read_profile))
+
+    def funds(self) -> Funds:
+        return self._get(f"{self.endpoints.api}/funds", mapping.reader("fund_limit", mapping.read_funds))
+
+    def orders(self) -> list[BookOrder]:
+        return self._get(f"{self.endpoints.api}/orders", mapping.reader("orderBook", mapping.read_orders))
+
+    def trades(self) -> list[FillFact]:
+        return self._get(f"{self.endpoints.api}/tradebook", mapping.reader("tradeBook", mapping.read_fills))
+
+    def positions(self) -> list[BrokerPosition]:
+        return self._get(f"{self.endpoints.api}/positions", mapping.reader("netPositions", mapping.read_positions))
+
+    # -- the market ----------------------------------------------------------------------------------------------
+
+    def quotes(self, symbols: Iterable[str]) -> list[Quote]:
+        """Symbols the venue does not know are left out; if it knows none of them, BusinessError."""
+        wanted = list(dict.fromkeys(symbols))
+        found: list[Quote] = []
+        for at in range(0, len(wanted), QUOTES_PER_CALL):
+            asked = ",".join(wanted[at : at + QUOTES_PER_CALL])
+            url = _with(f"{self.endpoints.data}/quotes", symbols=asked)
+            found += self._get(url, mapping.reader("d", mapping.read_quotes)).quotes
+        if wanted and not found:
+            raise BusinessError("UNKNOWN_SYMBOL", "The venue quotes none of these symbols.", asked=len(wanted))
+        return found
+
+    def depth(self, symbol: str) -> Depth:
+        url = _with(f"{self.endpoints.data}/depth", symbol=symbol, ohlcv_flag=1)
+        return self._get(url, mapping.reader("d", lambda payload: mapping.read_depth(payload, symbol)))
+
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Bars that begin within [start, end). Long spans are asked for in pieces and come back as one."""
+        bars: dict[datetime, Bar] = {}
+        for first, last in mapping.spans(timeframe, start, end):
+            url = _with(
+                f"{self.endpoints.data}/history",
+                symbol=symbol,
+                resolution=mapping.RESOLUTIONS[timeframe],
+                date_format=0,
+                range_from=first,
+                range_to=last,
+                cont_flag=0,
+            )
+            bars.update((bar.started_at, bar) for bar in self._get(url, mapping.read_candles))
+        return [bars[at] for at in sorted(bars) if start <= at < end]
+
+    def instruments(self) -> list[ListedInstrument]:
+        """Every active line of the account's instrument files."""
+        listed: list[ListedInstrument] = []
+        for stem in self.masters:
+            listed += self._public.read(
+                "GET", self.endpoints.symbol_master(stem), understand=mapping.read_symbol_master, timeouts=BULK
+            )
+        return listed
+
+    def market_open(self) -> bool:
+        url = f"{self.endpoints.data}/marketStatus"
+        return self._get(url, mapping.reader("marketStatus", mapping.read_market_open))
+
+    def _get(self, url: str, understand: Callable[[Reply], T]) -> T:
+        return self._http.read("GET", url, understand=understand)
+
+
+def _with(url: str, **parameters: Any) -> str:
+    return f"{url}?{urlencode(parameters)}"

@@ -1,0 +1,296 @@
+"""The port: what the desk asks of a broker, whichever it is, in the desk's own words.
+
+Prices are rupees as Decimal, quantities units, instants aware UTC. Reads raise a `BrokerError`; an empty list means
+that the broker said there is nothing, never that it could not be asked.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from datetime import date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from typing import Protocol, runtime_checkable
+
+from trading.domain.fills import FillFact
+from trading.domain.orders import OrderRequest, OrderType, Side
+
+# -- what became of something we sent ------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    """The broker took it and gave it a number. Whether it trades is told by the book."""
+
+    broker_order_id: str
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """Certain: it is not working anywhere. `code` is ours and stable, `message` the broker's own sentence."""
+
+    code: str
+    message: str
+    broker_order_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Unknown:
+    """It left us, and nobody can say what became of it. To be looked up by its tag, never sent again."""
+
+    cause: str
+
+
+SendResult = Acknowledged | Refused | Unknown
+
+
+class CallClass(StrEnum):
+    """What a call is for. A rate bucket lets exits pass before entries, and both before reads."""
+
+    ORDER = "order"
+    CANCEL = "cancel"
+    EXIT = "exit"
+    READ = "read"
+
+
+# -- what the broker's books say -----------------------------------------------------------------------------------
+
+
+class BrokerStatus(StrEnum):
+    TRANSIT = "TRANSIT"  # accepted by the broker, not yet by the exchange
+    PENDING = "PENDING"  # working; a partial fill is PENDING with a filled quantity
+    FILLED = "FILLED"
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+    @property
+    def is_final(self) -> bool:
+        return self not in (BrokerStatus.TRANSIT, BrokerStatus.PENDING)
+
+
+@dataclass(frozen=True, slots=True)
+class BookOrder:
+    """One order as the broker keeps it. `client_order_id` is None for orders that carry no tag of ours.
+
+    `product` is a Product, or the broker's own word where the desk has none (cover and bracket orders).
+    """
+
+    broker_order_id: str
+    client_order_id: str | None
+    symbol: str
+    side: Side
+    order_type: OrderType
+    product: str
+    quantity: int
+    filled_quantity: int
+    remaining_quantity: int
+    limit_price: Decimal | None
+    trigger_price: Decimal | None
+    average_price: Decimal | None
+    status: BrokerStatus
+    message: str
+    updated_at: datetime | None
+    source: str
+    raw_status: str
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerPosition:
+    """What the broker says we hold. `net_quantity` is signed, averages rupees a unit, profits rupees."""
+
+    symbol: str
+    product: str
+    net_quantity: int
+    average_price: Decimal
+    realised: Decimal
+    unrealised: Decimal
+    last_price: Decimal | None
+
+
+@dataclass(frozen=True, slots=True)
+class Funds:
+    """Rupees, to the paisa."""
+
+    total: Decimal
+    utilised: Decimal
+    available: Decimal
+    realised: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Profile:
+    user_id: str
+    name: str
+
+
+# -- what the market says ------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Quote:
+    """Where an instrument stands. None where the venue has nothing to show (an index has no bid)."""
+
+    symbol: str
+    last_price: Decimal
+    bid: Decimal | None
+    ask: Decimal | None
+    volume: int
+    previous_close: Decimal | None
+    open: Decimal | None
+    high: Decimal | None
+    low: Decimal | None
+    traded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class DepthLevel:
+    price: Decimal
+    quantity: int
+    orders: int
+
+
+@dataclass(frozen=True, slots=True)
+class Depth:
+    """Best levels first on both sides."""
+
+    symbol: str
+    bids: tuple[DepthLevel, ...]
+    asks: tuple[DepthLevel, ...]
+    last_price: Decimal | None
+    lower_band: Decimal | None
+    upper_band: Decimal | None
+    total_bid_quantity: int
+    total_ask_quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class Bar:
+    """`started_at` is when the bar began. A daily bar is stamped 00:00 UTC of its exchange day."""
+
+    started_at: datetime
+    open: Decimal
+    high: Decimal
+    low: Decimal
+    close: Decimal
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class ListedInstrument:
+    """A line of the broker's instrument master. Bands and freeze are None where none is given."""
+
+    symbol: str
+    name: str
+    fy_token: str
+    exchange: str  # NSE, BSE, MCX
+    segment: str  # CM, FO, CD, COM
+    instrument_type: str  # EQ, INDEX, ETF, FUTIDX, OPTSTK …
+    isin: str
+    tick_size: Decimal
+    lot_size: int
+    freeze_quantity: int | None
+    lower_band: Decimal | None
+    upper_band: Decimal | None
+    previous_close: Decimal | None
+    expiry: date | None
+    strike: Decimal | None
+    option_type: str | None  # CE, PE
+    underlying: str | None
+    sector: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """One change of price as it streams in. `volume` is the day's running total."""
+
+    symbol: str
+    last_price: Decimal
+    volume: int
+    traded_at: datetime | None
+    bid: Decimal | None = None
+    ask: Decimal | None = None
+    previous_close: Decimal | None = None
+    open: Decimal | None = None
+    high: Decimal | None = None
+    low: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ClockReading:
+    """A simulated venue's clock: at `wall` it was `venue` there, and it runs at `speed`."""
+
+    wall: datetime
+    venue: datetime
+    speed: float
+    phase: str
+    session_date: date
+    running: bool = True
+    stepped: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class StepResult:
+    """What one step of a stepped venue did. `done`: the session has no more to give."""
+
+    venue: datetime
+    done: bool
+    price_frames: int
+    order_events: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What a sign-in yields. Not to be printed, hence without a repr of the secrets."""
+
+    access_token: str = field(repr=False)
+    refresh_token: str | None = field(repr=False)
+    expires_at: datetime
+
+
+# -- the port ------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class BrokerGateway(Protocol):
+    """One account at one broker. Safe to use from several threads."""
+
+    def profile(self) -> Profile: ...
+
+    def funds(self) -> Funds: ...
+
+    def place(self, request: OrderRequest, *, klass: CallClass = CallClass.ORDER) -> SendResult:
+        """Send once, whatever happens. Doubt is a result: see `Unknown`."""
+
+    def modify(
+        self,
+        broker_order_id: str,
+        *,
+        order_type: OrderType,
+        quantity: int | None = None,
+        limit_price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> SendResult:
+        """Change what is given, keep the rest."""
+
+    def cancel(self, broker_order_id: str) -> SendResult:
+        """Ask for a cancel. Acknowledged means asked for; the book says when it is done."""
+
+    def orders(self) -> list[BookOrder]: ...
+
+    def trades(self) -> list[FillFact]: ...
+
+    def positions(self) -> list[BrokerPosition]: ...
+
+    def quotes(self, symbols: Iterable[str]) -> list[Quote]: ...
+
+    def depth(self, symbol: str) -> Depth: ...
+
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Bars that begin within [start, end), oldest first. Timeframes: 1m, 5m, 15m, 30m, 60m, 1d …"""
+
+    def instruments(self) -> list[ListedInstrument]: ...
+
+    def market_open(self) -> bool: ...
+
+    def close(self) -> None: ...
