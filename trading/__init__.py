@@ -1,0 +1,1 @@
+"""Tarazu: what a trade weighs against what it risks."""

@@ -1,0 +1,79 @@
+"""The servers under the tests: the desk's own PostgreSQL and Valkey on a throw-away folder, or yours by TEST_*_URL.
+
+They start beside the collection of tests and stop with the run, however it ends. Each worker has its own database.
+"""
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import redis
+
+from trading.desk.errors import DeskError
+from trading.desk.servers import Servers
+
+_servers: Servers | None = None
+
+
+def _own_servers() -> bool:
+    given = [bool(os.environ.get(name)) for name in ("TEST_DATABASE_URL", "TEST_REDIS_URL")]
+    if any(given) and not all(given):
+        raise pytest.UsageError("set both TEST_DATABASE_URL and TEST_REDIS_URL, or neither")
+    return not any(given)
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    global _servers
+    from django.conf import settings
+
+    if config.option.collectonly or not _own_servers():
+        return
+    _servers = Servers(Path(settings.VAR), throwaway=True)
+    if hasattr(config, "workerinput"):
+        return  # a worker joins when its first test asks for a database
+    try:
+        _servers.attach(wait=False)
+    except DeskError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+def pytest_unconfigure() -> None:
+    if _servers is not None:
+        _servers.release()
+
+
+@pytest.fixture(scope="session")
+def servers() -> None:
+    """PostgreSQL and Valkey answer."""
+    if _servers is not None:
+        _servers.wait()
+        _servers.attach()
+
+
+@pytest.fixture(scope="session")
+def django_db_modify_db_settings(servers: None, django_db_modify_db_settings_parallel_suffix: None) -> None:
+    """Before pytest-django makes the databases, the servers must answer."""
+
+
+@pytest.fixture
+def valkey(servers: None) -> Iterator["redis.Redis"]:
+    """This worker's own database of Valkey, empty before and after."""
+    from django.conf import settings
+
+    client = redis.Redis.from_url(settings.REDIS_URL, decode_responses=True)
+    client.flushdb()
+    yield client
+    client.flushdb()
+    client.close()
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Say plainly what was not tested, and why."""
+    skipped = terminalreporter.stats.get("skipped", [])
+    if not skipped:
+        return
+    terminalreporter.section(f"skipped: {len(skipped)}")
+    for report in skipped:
+        why = report.longrepr[2] if isinstance(report.longrepr, tuple) else str(report.longrepr)
+        terminalreporter.line(f"{report.nodeid}: {why.removeprefix('Skipped: ')}")
