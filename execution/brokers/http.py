@@ -36,6 +36,7 @@ class Timeouts:
         return {"timeout": {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}}
 
 
+USUAL = Timeouts()
 BULK = Timeouts(read=15.0, total=120.0)  # instrument masters are files of many megabytes
 
 
@@ -78,7 +79,7 @@ class HttpClient:
         self,
         *,
         headers: Mapping[str, str] | None = None,
-        timeouts: Timeouts = Timeouts(),
+        timeouts: Timeouts = USUAL,
         before_call: BeforeCall | None = None,
         idle_s: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
