@@ -3,7 +3,6 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import OwnedQuerySet
-from strategies.contracts.schema import ContractBody, parse_contract
 
 
 class ContractQuerySet(OwnedQuerySet):
@@ -63,6 +62,3 @@ class ContractVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.contract} v{self.number}"
-
-    def parsed(self) -> ContractBody:
-        return parse_contract(self.body)

@@ -39,7 +39,7 @@ def publish_now(user_id: int, kind: str, data: dict) -> None:
         connection = _connection()
         seq = int(connection.incr(f"seq:{group_name(user_id)}"))
         event = {"type": "desk.event", "seq": seq, "kind": kind, "at": timezone.now().timestamp(), "data": data}
-        connection.publish(layer._get_group_channel_name(group_name(user_id)), layer.serialize(event))
+        connection.publish(f"{settings.REDIS_PREFIX}__group__{group_name(user_id)}", layer.serialize(event))
     except redis.RedisError as error:
         logger.warning("event %s for user %s was not shown: %s", kind, user_id, type(error).__name__)
 
