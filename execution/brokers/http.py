@@ -60,9 +60,9 @@ class Reply:
     @property
     def retry_after(self) -> float | None:
         """Seconds to wait, as the broker asks; None where it does not say."""
-        for name, scale in (("x-retry-after-ms", 0.001), ("retry-after", 1.0)):
+        for name, scale in (("x-retry-after-ms", 1000), ("retry-after", 1)):
             try:
-                return max(0.0, float(self.headers[name]) * scale)
+                return max(0.0, float(self.headers[name]) / scale)
             except (KeyError, ValueError):
                 continue
         return None
