@@ -1,0 +1,68 @@
+"""Keys by which programs act for people: `tz_<prefix>_<secret>`, shown once, kept as a keyed hash."""
+
+import secrets
+import string
+from datetime import datetime, timedelta
+
+from django.db import transaction
+from django.db.models import Q
+from django.utils.crypto import constant_time_compare, salted_hmac
+
+from accounts.models import ApiKey, User
+from trading.audit.record import record
+from trading.domain.errors import NotAllowed
+
+MARK = "tz"
+PREFIX_ALPHABET = string.ascii_lowercase + string.digits
+PREFIX_LENGTH = 8
+USE_NOTED_EVERY = timedelta(minutes=1)
+
+
+def _digest(token: str) -> str:
+    """HMAC-SHA256 with a pepper derived from SECRET_KEY: a stolen database holds no usable key."""
+    return salted_hmac("accounts.api_keys", token, algorithm="sha256").hexdigest()
+
+
+@transaction.atomic
+def issue(
+    *, owner: User, name: str, scope: str = ApiKey.Scope.READ, expires_at: datetime | None = None, now: datetime
+) -> tuple[ApiKey, str]:
+    """A new key and its text, which cannot be had again. `now` is wall time."""
+    if scope not in ApiKey.Scope.values:
+        raise NotAllowed("API_SCOPE_UNKNOWN", f"{scope!r} is not a scope; it may be {', '.join(ApiKey.Scope.values)}.")
+    if expires_at is not None and expires_at <= now:
+        raise NotAllowed("API_KEY_EXPIRY_PAST", "The key would have expired before its first use.")
+    prefix = "".join(secrets.choice(PREFIX_ALPHABET) for _ in range(PREFIX_LENGTH))
+    token = f"{MARK}_{prefix}_{secrets.token_urlsafe(32)}"
+    key = ApiKey.objects.create(
+        owner=owner, name=name, prefix=prefix, digest=_digest(token), scope=scope, expires_at=expires_at
+    )
+    record("api_key.issued", actor=owner.get_username(), owner_id=owner.pk, subject=prefix, scope=scope)
+    return key, token
+
+
+@transaction.atomic
+def revoke(*, key_id: int, actor: User, now: datetime) -> bool:
+    """End a key. False when it had ended already; safe to repeat."""
+    ended = ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=now)
+    if ended:
+        key = ApiKey.objects.get(pk=key_id)
+        record("api_key.revoked", actor=actor.get_username(), owner_id=key.owner_id, subject=key.prefix)
+    return bool(ended)
+
+
+def authenticate(token: str, *, now: datetime) -> ApiKey | None:
+    """The living key with this text, its owner loaded; None for every other text, without saying why."""
+    parts = token.split("_", 2)
+    if len(parts) != 3 or parts[0] != MARK or not parts[1].isalnum() or len(parts[1]) > 12:
+        return None
+    key = ApiKey.objects.select_related("owner").filter(prefix=parts[1]).first()
+    # An unknown prefix costs the same comparison as a wrong secret.
+    matches = constant_time_compare(key.digest if key else "0" * 64, _digest(token))
+    if key is None or not matches or key.revoked_at is not None or not key.owner.is_active:
+        return None
+    if key.expires_at is not None and key.expires_at <= now:
+        return None
+    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USE_NOTED_EVERY)
+    ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+    return key
