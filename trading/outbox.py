@@ -1,0 +1,74 @@
+"""`after_commit(name, **ids)`: the one way to ring a worker or an engine.
+
+The row is the work and this is only its bell: it rings after the commit, and when it cannot ring, the sweep finds the row.
+Names that start with `engine.` go to the engine that holds the account, over a stream of Valkey (0.2 ms); all others are
+Celery tasks. Ids and plain values only: a message may be read by a newer or an older process.
+"""
+
+import json
+import logging
+import threading
+
+import redis
+from celery import current_app
+from django.conf import settings
+from django.db import transaction
+from kombu.exceptions import KombuError, OperationalError
+from prometheus_client import Counter
+
+logger = logging.getLogger(__name__)
+LOST_BELLS = Counter("tarazu_lost_bells_total", "Bells that could not be rung; the sweep does their work", ["name"])
+LONGEST_STREAM = 1000
+_local = threading.local()
+
+Id = int | str | bool | None
+
+
+def nudge_stream(account_id: int) -> str:
+    """The stream an engine reads to hear that its account has work: entries `{"name": …, "ids": JSON}`."""
+    return f"{settings.REDIS_PREFIX}:nudge:{account_id}"
+
+
+def after_commit(name: str, **ids: Id) -> None:
+    """Ring `name` once the running transaction has committed; at once when there is none. Never raises afterwards.
+
+    `engine.*` needs `account_id` among the ids: ValueError without it, while the caller can still be corrected.
+    """
+    if name.startswith("engine."):
+        if not isinstance(ids.get("account_id"), int):
+            raise ValueError(f"{name} rings the engine of one account: account_id is missing")
+        transaction.on_commit(lambda: _nudge(name, ids), robust=True)
+    else:
+        transaction.on_commit(lambda: _send(name, ids), robust=True)
+
+
+def _nudge(name: str, ids: dict[str, Id]) -> None:
+    try:
+        _connection().xadd(
+            nudge_stream(int(ids["account_id"] or 0)),
+            {"name": name, "ids": json.dumps(ids)},
+            maxlen=LONGEST_STREAM,
+            approximate=True,
+        )
+    except (redis.RedisError, OSError) as error:
+        _lost(name, ids, error)
+
+
+def _send(name: str, ids: dict[str, Id]) -> None:
+    try:
+        current_app.send_task(name, kwargs=ids, retry=False, ignore_result=True)
+    except (KombuError, OperationalError, redis.RedisError, OSError) as error:
+        _lost(name, ids, error)
+
+
+def _lost(name: str, ids: dict[str, Id], error: Exception) -> None:
+    LOST_BELLS.labels(name=name).inc()
+    logger.warning("bell %s %s was not rung, the sweep will find its row: %s", name, ids, type(error).__name__)
+
+
+def _connection() -> redis.Redis:
+    """One kept connection a thread."""
+    if not hasattr(_local, "redis"):
+        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    connection: redis.Redis = _local.redis
+    return connection
