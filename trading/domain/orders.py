@@ -70,3 +70,26 @@ class OrderRequest:
     validity: Validity = Validity.DAY
     limit_price: Decimal | None = None
     trigger_price: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class OrderIntent:
+    """What is wanted, before risk has looked at it. Prices in rupees, quantity in units.
+
+    `price` is what it is expected to trade at: the limit, or the last price for a market order. `reduces` says that
+    it can only make the position smaller.
+    """
+
+    instrument_id: int
+    symbol: str
+    side: Side
+    quantity: int
+    price: Decimal
+    product: Product
+    reason: Reason
+    lot_size: int
+    tick_size: Decimal
+    tradable: bool = True
+    stop_price: Decimal | None = None
+    reduces: bool = False
+    signal_age_s: float | None = None

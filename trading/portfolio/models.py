@@ -90,6 +90,7 @@ class LedgerTransaction(Owned):
     class Meta:
         ordering = ["-id"]
         constraints = [models.UniqueConstraint(fields=["portfolio", "key"], name="ledger_event_once")]
+        indexes = [models.Index(fields=["portfolio", "occurred_at"], name="ledger_by_day")]
 
     def __str__(self) -> str:
         return self.memo

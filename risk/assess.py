@@ -1,0 +1,64 @@
+"""The one place where a wish becomes an approved intent. The type is the proof: only what comes from here is sent."""
+
+from dataclasses import dataclass, replace
+from uuid import UUID
+
+from risk.gates import ENTRY_GATES, EXIT_GATES
+from risk.gates.finding import Finding, Limits, Outcome, Snapshot
+from risk.models import Verdict
+from trading.domain.orders import OrderIntent
+
+
+@dataclass(frozen=True, slots=True)
+class ApprovedIntent:
+    """Allowed, and how much of it, under which epoch of the kill switch."""
+
+    intent_id: UUID
+    quantity: int
+    kill_epoch: int
+    findings: tuple[Finding, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class RefusedIntent:
+    """Not allowed, and by which gate."""
+
+    intent_id: UUID
+    code: str
+    message: str
+    findings: tuple[Finding, ...]
+
+
+def run_gates(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> tuple[Finding, ...]:
+    """Ask every gate in order, each about the quantity that the one before left. Stops at the first refusal. Pure."""
+    findings: list[Finding] = []
+    for gate in EXIT_GATES if intent.reduces else ENTRY_GATES:
+        finding = gate(intent, snapshot, limits)
+        findings.append(finding)
+        if finding.outcome is Outcome.REJECT:
+            break
+        intent = replace(intent, quantity=finding.quantity)
+    return tuple(findings)
+
+
+def assess(
+    *, intent_id: UUID, intent: OrderIntent, snapshot: Snapshot, limits: Limits, kill_epoch: int
+) -> ApprovedIntent | RefusedIntent:
+    """Allowed, shrunk or refused, with every verdict that led there."""
+    findings = run_gates(intent, snapshot, limits)
+    last = findings[-1]
+    if last.outcome is Outcome.REJECT:
+        return RefusedIntent(intent_id, last.gate, last.message, findings)
+    return ApprovedIntent(intent_id, last.quantity, kill_epoch, findings)
+
+
+def store_verdicts(*, portfolio_id: int, intent_id: UUID, findings: tuple[Finding, ...], policy: str, now) -> None:
+    """Keep what each gate said: "why was this not traded?" has an answer."""
+    Verdict.objects.bulk_create(
+        Verdict(
+            portfolio_id=portfolio_id, intent_id=intent_id, position=position, gate=finding.gate,
+            outcome=finding.outcome, quantity=finding.quantity, value=finding.value[:60], limit=finding.limit[:60],
+            message=finding.message[:240], policy=policy, at=now,
+        )
+        for position, finding in enumerate(findings)
+    )  # fmt: skip

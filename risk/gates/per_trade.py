@@ -1,0 +1,69 @@
+"""Is this one order sound, and how much may it lose?"""
+
+from risk.gates.finding import Finding, Limits, Snapshot, passed, rejected, up_to
+from trading.domain.money import to_paise
+from trading.domain.orders import OrderIntent, Side
+
+
+def sanity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """Whole lots of something tradable at a price on the tick."""
+    if not intent.tradable:
+        return rejected("NOT_TRADABLE", value=intent.symbol, message=f"{intent.symbol} cannot be traded.")
+    if intent.quantity < 1 or intent.quantity % intent.lot_size:
+        return rejected(
+            "LOT_SIZE", value=intent.quantity, limit=intent.lot_size, message=f"The lot is {intent.lot_size}."
+        )
+    if intent.price <= 0 or intent.price % intent.tick_size:
+        message = f"{intent.price} is not on the tick of {intent.tick_size}."
+        return rejected("TICK_SIZE", value=intent.price, limit=intent.tick_size, message=message)
+    return passed("SANITY", intent.quantity, value=intent.price, limit=intent.tick_size, message="On tick, whole lots.")
+
+
+def stop_required(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """Nothing is opened without knowing where it is wrong, and that place lies on the losing side."""
+    if intent.stop_price is None:
+        if limits.stop_required:
+            return rejected("STOP_REQUIRED", value="none", limit="a stop", message="An entry needs a stop.")
+        return passed("STOP_REQUIRED", intent.quantity, message="The policy asks for no stop.")
+    wrong_side = intent.stop_price >= intent.price if intent.side is Side.BUY else intent.stop_price <= intent.price
+    if wrong_side or intent.stop_price <= 0 or intent.stop_price % intent.tick_size:
+        message = f"A stop at {intent.stop_price} does not protect a {intent.side.value.lower()} at {intent.price}."
+        return rejected("STOP_REQUIRED", value=intent.stop_price, limit=intent.price, message=message)
+    return passed("STOP_REQUIRED", intent.quantity, value=intent.stop_price, message=f"Stop at {intent.stop_price}.")
+
+
+def risk_per_trade(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """The loss at the stop stays within its share of equity."""
+    if intent.stop_price is None:
+        return passed("RISK_PER_TRADE", intent.quantity, message="No stop, no distance to it.")
+    budget = snapshot.equity_paise * limits.risk_per_trade_pct / 100
+    distance = to_paise(abs(intent.price - intent.stop_price))
+    room = int(budget / distance) if distance and budget > 0 else 0
+    shown = f"₹{budget / 100:.0f}"
+    return up_to("RISK_PER_TRADE", room, intent, limit=shown, what=f"{limits.risk_per_trade_pct:g} % of equity at risk")
+
+
+def trades_per_day(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    most = limits.max_trades_per_day
+    if snapshot.trades_today >= most:
+        message = f"{snapshot.trades_today} entries today already."
+        return rejected("TRADES_PER_DAY", value=snapshot.trades_today, limit=most, message=message)
+    return passed(
+        "TRADES_PER_DAY", intent.quantity, value=snapshot.trades_today, limit=most, message="Entries left today."
+    )
+
+
+def open_positions(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    most = limits.max_open_positions
+    if snapshot.slots_taken >= most:
+        message = f"{snapshot.slots_taken} of {most} positions are taken."
+        return rejected("OPEN_POSITIONS", value=snapshot.slots_taken, limit=most, message=message)
+    return passed("OPEN_POSITIONS", intent.quantity, value=snapshot.slots_taken, limit=most, message="A slot is free.")
+
+
+def reduces_only(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """An exit is never larger than what is held, and never on the same side."""
+    held = snapshot.symbol_net_quantity
+    if held * intent.side.sign >= 0:
+        return rejected("REDUCE_ONLY", value=held, message="There is nothing to reduce on this side.")
+    return up_to("REDUCE_ONLY", abs(held), intent, limit=abs(held), what="what is held")

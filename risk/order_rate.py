@@ -1,0 +1,36 @@
+"""Orders leave at the pace the regulator allows: one bucket for all processes of an account. It delays, never bursts.
+
+Generic cell rate algorithm in one statement: the row holds the instant at which the next call may leave.
+"""
+
+import time
+
+from django.db import connection
+
+RATES = {
+    # calls a second, and how many may leave at once
+    "order": (8.0, 4),
+    "exit": (8.0, 8),
+    "read": (3.0, 6),
+}
+
+TAKE = """
+INSERT INTO risk_orderrate (account_id, call_class, next_free_at)
+VALUES (%(account)s, %(kind)s, clock_timestamp() + %(step)s * interval '1 second')
+ON CONFLICT (account_id, call_class) DO UPDATE
+SET next_free_at = greatest(risk_orderrate.next_free_at, clock_timestamp()) + %(step)s * interval '1 second'
+RETURNING extract(epoch FROM next_free_at - clock_timestamp())
+"""
+
+
+def wait_for_turn(account_id: int, call_class: str) -> float:
+    """Take the next free place of an account and sleep until it comes. Returns the seconds slept."""
+    rate, burst = RATES[call_class]
+    step = 1.0 / rate
+    with connection.cursor() as cursor:
+        cursor.execute(TAKE, {"account": account_id, "kind": call_class, "step": step})
+        ahead = float(cursor.fetchone()[0])
+    delay = max(0.0, ahead - burst * step)
+    if delay:
+        time.sleep(delay)
+    return delay

@@ -1,0 +1,77 @@
+"""Limits are rows: the house has one set, a portfolio may have its own, and a change is a new version in force at once."""
+
+from collections.abc import Mapping
+from decimal import Decimal
+
+from django.core.exceptions import ValidationError
+from django.db import transaction
+
+from risk.gates.finding import Limits
+from risk.models import RiskPolicy
+from trading.audit.record import record
+from trading.domain.errors import NotAllowed
+from trading.portfolio.models import Portfolio
+
+FIELDS = tuple(
+    field.name
+    for field in RiskPolicy._meta.fields
+    if field.name not in {"id", "portfolio", "version", "active", "created_at", "created_by"}
+)
+
+
+def active_policy(portfolio_id: int | None) -> RiskPolicy:
+    """The policy in force: the portfolio's own, else that of the house."""
+    rows = RiskPolicy.objects.filter(active=True)
+    own = rows.filter(portfolio_id=portfolio_id).first() if portfolio_id is not None else None
+    return own or rows.get(portfolio=None)
+
+
+def limits_of(policy: RiskPolicy) -> Limits:
+    """The policy as gates read it."""
+    return Limits(
+        name=str(policy),
+        stop_required=policy.stop_required,
+        risk_per_trade_pct=policy.risk_per_trade_pct,
+        position_size_pct=policy.position_size_pct,
+        total_exposure_pct=policy.total_exposure_pct,
+        max_open_positions=policy.max_open_positions,
+        max_trades_per_day=policy.max_trades_per_day,
+        daily_loss_soft_pct=policy.daily_loss_soft_pct,
+        daily_loss_hard_pct=policy.daily_loss_hard_pct,
+        price_collar_pct=policy.price_collar_pct,
+        max_quote_age_s=policy.max_quote_age_s,
+        max_signal_age_s=policy.max_signal_age_s,
+        cooldown_min=policy.cooldown_min,
+        max_order_value_rupees=Decimal(policy.max_order_value_rupees),
+    )
+
+
+@transaction.atomic
+def publish_policy(*, portfolio: Portfolio | None, values: Mapping[str, object], actor: str) -> RiskPolicy:
+    """Put a new version in force; values left out keep what they were.
+
+    Raises NotAllowed (POLICY_INVALID) for an unknown field or a value out of range.
+    """
+    unknown = set(values) - set(FIELDS)
+    if unknown:
+        raise NotAllowed("POLICY_INVALID", f"There is no limit called {', '.join(sorted(unknown))}.")
+    current = RiskPolicy.objects.select_for_update().filter(portfolio=portfolio, active=True).first()
+    basis = current or active_policy(None)
+    kept = {name: getattr(basis, name) for name in FIELDS}
+    new = RiskPolicy(
+        portfolio=portfolio,
+        version=(current.version + 1) if current else 1,
+        created_by=actor,
+        **{**kept, **values},
+    )
+    try:
+        new.full_clean(validate_constraints=False, validate_unique=False)
+    except ValidationError as error:
+        raise NotAllowed("POLICY_INVALID", "; ".join(error.messages)) from error
+    if current:
+        RiskPolicy.objects.filter(pk=current.pk).update(active=False)
+    new.save()
+    changed = {name: str(getattr(new, name)) for name in FIELDS if getattr(new, name) != kept[name]}
+    owner_id = portfolio.owner_id if portfolio else None
+    record("risk_policy.published", actor=actor, owner_id=owner_id, subject=str(new), changed=changed)
+    return new

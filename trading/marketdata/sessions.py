@@ -1,0 +1,16 @@
+"""The session an instrument trades in, on the calendar of its feed."""
+
+from datetime import datetime
+
+from trading.marketdata.models import Feed, Instrument
+from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
+
+
+def session_kind(instrument: Instrument) -> SessionKind:
+    return SessionKind.EQUITY_DERIVATIVE_STOCK if instrument.has_derivatives else SessionKind.EQUITY
+
+
+def session_at(feed: Feed, instrument: Instrument, now: datetime) -> Session | None:
+    """Today's session, or None on a closed day. A day that no calendar knows is closed, but for a simulation."""
+    simulated = feed.kind != Feed.Kind.EXCHANGE
+    return session_on(exchange_date(now), kind=session_kind(instrument), assume_weekdays=simulated)
