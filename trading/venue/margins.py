@@ -10,7 +10,7 @@ _SHARE_OF_VALUE: Final = {Product.INTRADAY: Decimal("0.20"), Product.CNC: Decima
 
 
 def margin_required(*, product: Product, quantity: int, price: Decimal) -> Decimal:
-    """Rupees blocked for `quantity` shares at `price`, rounded up to the paisa. ValueError: a product of derivatives."""
+    """Rupees blocked for `quantity` shares, rounded up to the paisa. ValueError: a product of derivatives."""
     if product not in _SHARE_OF_VALUE:
         raise ValueError(f"the margin of product {product} depends on the whole portfolio and is not known here")
     return (quantity * price * _SHARE_OF_VALUE[product]).quantize(Decimal("0.01"), ROUND_UP)

@@ -219,7 +219,7 @@ def exchange_date(instant: datetime) -> date:
 
 
 def square_off_at(session: Session, minutes_before: int = 15) -> datetime:
-    """When intraday positions are closed by our own rule: before the end of continuous trading, never before the open."""
+    """When our own rule closes intraday positions: before the end of continuous trading, never before the open."""
     return max(session.opens_at, session.closes_at - timedelta(minutes=minutes_before))
 
 

@@ -1,0 +1,1 @@
+"""Indicators as numba kernels over float64[symbols, bars]; `registry` names them. Importing this package is cheap."""
