@@ -1,0 +1,42 @@
+import factory
+
+from accounts.models import BrokerAccount, User
+from accounts.secrets import seal
+
+PASSWORD = "a-long-enough-passphrase"
+
+
+class UserFactory(factory.django.DjangoModelFactory):
+    class Meta:
+        model = User
+        skip_postgeneration_save = True
+
+    username = factory.Sequence(lambda n: f"trader{n}")
+    email = factory.LazyAttribute(lambda user: f"{user.username}@example.com")
+    password = factory.django.Password(PASSWORD)
+
+    class Params:
+        operator = factory.Trait(is_staff=True, is_superuser=True)
+
+
+class BrokerAccountFactory(factory.django.DjangoModelFactory):
+    """A signed-in account at the sandbox exchange, with sealed secrets."""
+
+    class Meta:
+        model = BrokerAccount
+
+    owner = factory.SubFactory(UserFactory)
+    name = factory.Sequence(lambda n: f"Paper {n}")
+    broker = BrokerAccount.Broker.FYERS
+    environment = BrokerAccount.Environment.SANDBOX
+    feed = "sandbox"
+    base_url = "http://127.0.0.1:7401"
+    app_id = "SANDBOX-100"
+    app_secret_sealed = factory.LazyAttribute(
+        lambda account: seal("app-secret", owner_id=account.owner.pk, purpose="app_secret")
+    )
+    access_token_sealed = factory.LazyAttribute(
+        lambda account: seal("access-token", owner_id=account.owner.pk, purpose="access_token")
+    )
+    broker_user_id = factory.Sequence(lambda n: f"XS{n:05d}")
+    auth_state = BrokerAccount.AuthState.AUTHENTICATED

@@ -1,0 +1,98 @@
+"""A request that trades happens once, however often it is sent.
+
+The record is claimed in one statement, so of many copies one works and the rest are told to come back. If the process
+dies between the trade and the stored answer, the next copy works again with the same key, and the same key makes the
+same intent: the answer is then found, not traded.
+"""
+
+import hashlib
+import json
+import re
+from collections.abc import Callable
+from datetime import datetime, timedelta
+from typing import Any
+
+from django.db.models import Q
+from django.utils import timezone
+from rest_framework.exceptions import ValidationError
+from rest_framework.renderers import JSONRenderer
+from rest_framework.request import Request
+from rest_framework.response import Response
+
+from trading.api import problems
+from trading.api.models import IdempotencyRecord
+from trading.domain.errors import NotAllowed, NotFound
+
+HEADER = "Idempotency-Key"
+KEY_SHAPE = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
+IN_FLIGHT = timedelta(seconds=30)  # longer than any request lives: an older claim belongs to the dead
+
+
+def request_hash(request: Request) -> str:
+    """SHA-256 of what is asked: method, path and canonical body."""
+    asked = json.dumps([request.method, request.path, request.data], sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(asked.encode()).hexdigest()
+
+
+def key_of(request: Request) -> str:
+    key = request.headers.get(HEADER, "")
+    if not key:
+        raise ValidationError(f"Send an {HEADER} header: a new one for each order.", code="idempotency_key_missing")
+    if not KEY_SHAPE.fullmatch(key):
+        raise ValidationError(
+            f"{HEADER} must have 8 to 64 letters, digits or . _ : -", code="idempotency_key_malformed"
+        )
+    return key
+
+
+def once(request: Request, act: Callable[[str], Response]) -> Response:
+    """Answer with `act(key)` the first time and with what it answered every later time.
+
+    Definite answers are stored, refusals among them. A request that was not understood, or that failed on the way,
+    leaves the key free for another try with the same body.
+    """
+    now = timezone.now()
+    key, asked = key_of(request), request_hash(request)
+    entry, is_new = IdempotencyRecord.objects.get_or_create(
+        owner=request.user, key=key, defaults={"request_hash": asked, "claimed_at": now}
+    )
+    if entry.request_hash != asked:
+        return problems.problem(
+            status=409, code="IDEMPOTENCY_KEY_REUSED", detail="This key was used for another request: take a new one."
+        )
+    if entry.status is not None:
+        return _replay(entry)
+    if not is_new and not _take_over(entry, now):
+        return _come_back(entry)
+    try:
+        response = act(key)
+    except (NotAllowed, NotFound) as refusal:
+        response = problems.of_trading_error(refusal)
+    except Exception:
+        # Not understood, overtaken or broken: whoever comes next with the same key and body may try again.
+        IdempotencyRecord.objects.filter(pk=entry.pk, status=None).update(claimed_at=None)
+        raise
+    plain: Any = json.loads(JSONRenderer().render(response.data))
+    IdempotencyRecord.objects.filter(pk=entry.pk).update(status=response.status_code, body=plain, claimed_at=None)
+    return response
+
+
+def _take_over(entry: IdempotencyRecord, now: datetime) -> bool:
+    """Claim what nobody is at work on. Compare and swap: of two callers one succeeds."""
+    idle = Q(claimed_at=None) | Q(claimed_at__lt=now - IN_FLIGHT)
+    return bool(IdempotencyRecord.objects.filter(idle, pk=entry.pk, status=None).update(claimed_at=now))
+
+
+def _come_back(entry: IdempotencyRecord) -> Response:
+    entry.refresh_from_db()
+    if entry.status is not None:
+        return _replay(entry)
+    return problems.problem(
+        status=409, code="IDEMPOTENCY_KEY_IN_FLIGHT", detail="The first copy of this request is still at work.",
+        headers={"Retry-After": "1"},
+    )  # fmt: skip
+
+
+def _replay(entry: IdempotencyRecord) -> Response:
+    kind = problems.MEDIA_TYPE if entry.status >= 400 else None
+    return Response(entry.body, status=entry.status, headers={"Idempotent-Replay": "true"}, content_type=kind)

@@ -1,0 +1,65 @@
+"""How often one key, or one person, may call. Politeness; the order rate itself is held by risk.
+
+One atomic counter a minute in Valkey, shared by all processes. When Valkey is away calls pass: nobody must be kept
+from closing a position because a counter is lost.
+"""
+
+import logging
+import time
+
+from django.core.cache import cache
+from redis.exceptions import RedisError
+from rest_framework.request import Request
+from rest_framework.throttling import BaseThrottle
+from rest_framework.views import APIView
+
+from accounts.models import ApiKey
+
+logger = logging.getLogger(__name__)
+
+WINDOW_S = 60
+READS = 600
+WRITES = 120
+
+
+class PerCaller(BaseThrottle):
+    """Calls in a minute by key or user; reads and writes are counted apart."""
+
+    limits = {"read": READS, "write": WRITES}
+
+    def allow_request(self, request: Request, view: APIView) -> bool:
+        kind = "read" if request.method in {"GET", "HEAD", "OPTIONS"} else "write"
+        self.limit = self.limits[kind]
+        now = time.time()
+        window = int(now // WINDOW_S)
+        self.reset_s = max(1, round((window + 1) * WINDOW_S - now))
+        count = self._count(f"throttle:{kind}:{self._caller(request)}:{window}")
+        self.remaining = max(0, self.limit - count)
+        request._request.rate_limit = self  # type: ignore[attr-defined]
+        return count <= self.limit
+
+    def wait(self) -> float:
+        return self.reset_s
+
+    def headers(self) -> dict[str, str]:
+        return {
+            "RateLimit-Limit": str(self.limit),
+            "RateLimit-Remaining": str(self.remaining),
+            "RateLimit-Reset": str(self.reset_s),
+        }
+
+    def _caller(self, request: Request) -> str:
+        if isinstance(request.auth, ApiKey):
+            return f"key:{request.auth.pk}"
+        if request.user.is_authenticated:
+            return f"user:{request.user.pk}"
+        return f"address:{self.get_ident(request)}"
+
+    @staticmethod
+    def _count(key: str) -> int:
+        try:
+            cache.add(key, 0, timeout=WINDOW_S * 2)
+            return cache.incr(key)
+        except (RedisError, ValueError) as error:  # ValueError: it expired between the two
+            logger.warning("calls are not counted: %s", type(error).__name__)
+            return 0
