@@ -27,22 +27,9 @@ class SandboxControl:
     def clock(self) -> ClockReading:
         return self._http.read("GET", f"{self._url}/clock", understand=lambda reply: _clock(_body(reply)))
 
-    def set_clock(
-        self,
-        *,
-        speed: float | None = None,
-        venue: datetime | None = None,
-        running: bool | None = None,
-    ) -> ClockReading:
-        """Change what is given; the rest stays."""
-        change: dict[str, object] = {}
-        if speed is not None:
-            change["speed"] = speed
-        if venue is not None:
-            change["venue"] = venue.astimezone(UTC).isoformat()
-        if running is not None:
-            change["running"] = running
-        return _clock(self._post("clock", change))
+    def set_speed(self, speed: float) -> ClockReading:
+        """From now on this many venue seconds a second. BusinessError where the venue does not go that fast."""
+        return _clock(self._post("clock", {"speed": speed}))
 
     def step(self, *, ticks: int | None = None, until: datetime | None = None) -> StepResult:
         """Let so many ticks pass, or all of them up to an instant of venue time. Returns when they have."""
@@ -50,11 +37,16 @@ class SandboxControl:
             raise ValueError("either ticks or until")
         wanted = {"ticks": ticks} if until is None else {"until": until.timestamp()}
         said = self._post("step", wanted)
+        frames = said.get("price_frames")
+        if not isinstance(frames, dict):
+            raise UnexpectedReply("sandbox step: frames by connection were expected.")
+        by_connection = {str(name): _count(frames[name]) for name in frames}
         return StepResult(
             venue=_instant(said.get("venue")),
             done=said.get("done") is True,
-            price_frames=_count(said.get("price_frames")),
+            price_frames=sum(by_connection.values()),
             order_events=_count(said.get("order_events")),
+            frames_by_connection=by_connection,
         )
 
     def faults(self, *, kind: str, count: int = 1) -> None:

@@ -231,12 +231,17 @@ class ClockReading:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """What one step of a stepped venue did. `done`: the session has no more to give."""
+    """What one step of a stepped venue did. `done`: the session has no more to give.
+
+    Frames are counted since each price connection opened, events since the venue started: whoever listens has heard
+    everything once its own count has caught up.
+    """
 
     venue: datetime
     done: bool
     price_frames: int
     order_events: int
+    frames_by_connection: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)

@@ -5,6 +5,7 @@ import random
 import threading
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
 from typing import Literal, TypeVar
 
@@ -79,8 +80,8 @@ class StayingSocket:
 
     def _connection(self, stop: threading.Event) -> None:
         headers = from_venue(self.prepare)
-        socket = from_venue(lambda: self._open(headers))
-        try:
+        with ExitStack() as opened:
+            socket = from_venue(lambda: opened.enter_context(self._open(headers)))
             self._heard_at = pinged_at = time.monotonic()
             from_venue(lambda: self.greet(socket))
             while not stop.is_set():
@@ -95,12 +96,10 @@ class StayingSocket:
                 if now - pinged_at >= self.pace.ping_every:
                     pinged_at = now
                     from_venue(lambda: self.ping(socket))
-                from_venue(lambda: self.tend(socket))
-        finally:
-            socket.close()
+                self.tend(socket)
 
-    def _open(self, headers: dict[str, str]) -> ClientConnection:
-        opened = connect(
+    def _open(self, headers: dict[str, str]) -> AbstractContextManager[ClientConnection]:
+        return connect(
             self._url,
             additional_headers=headers,
             compression=None,
@@ -113,8 +112,6 @@ class StayingSocket:
             max_queue=1024,
             logger=_QUIET,
         )
-        assert isinstance(opened, ClientConnection)
-        return opened
 
     def accepted(self, words: str = "") -> None:
         """To be called once the venue has let us in."""
@@ -137,7 +134,7 @@ class StayingSocket:
         """The dialect's own sign of life, every `ping_every` seconds."""
 
     def tend(self, socket: ClientConnection) -> None:
-        """Other duties, looked at after each message and at every glance."""
+        """Other duties, looked at after each message and at every glance. Raises as `hear` does."""
 
 
 class _FromVenue(Exception):

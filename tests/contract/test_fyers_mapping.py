@@ -3,6 +3,7 @@
 import json
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from itertools import pairwise
 
 import pytest
 from hypothesis import given
@@ -297,7 +298,9 @@ def test_an_order_is_read_from_the_book():
 
 
 def test_the_socket_tells_the_same_order_under_other_names():
-    heard = read_report(decoded({"s": "ok", "orders": socket_order(ordertag=f"1:{TAG}", ord_type=1, price_limit=612.4)}))
+    heard = read_report(
+        decoded({"s": "ok", "orders": socket_order(ordertag=f"1:{TAG}", ord_type=1, price_limit=612.4)})
+    )
     assert heard == mapping.read_order(decoded(book_line()))
 
 
@@ -413,7 +416,8 @@ def funds(**amounts: object):
     titles = {1: "Total Balance", 2: "Utilized Amount", 4: "Realized Profit and Loss", 10: "Available Balance"}
     values = {1: 58.150000000000006, 2: 0.3, 4: -0.3, 10: 57.85}
     return [
-        {"id": line, "title": titles[line], "equityAmount": value, "commodityAmount": 0} for line, value in values.items()
+        {"id": line, "title": titles[line], "equityAmount": value, "commodityAmount": 0}
+        for line, value in values.items()
     ]
 
 
@@ -485,12 +489,11 @@ def test_spans_cover_every_second_once_and_keep_to_the_limit(start, length, time
     end = start + length
     spans = mapping.spans(timeframe, start, end)
     limit = (366 if timeframe == "1d" else 100) * 86400
-    seconds = [(first, last) for first, last in spans]
-    assert all(0 <= last - first < limit for first, last in seconds)
-    assert all(later[0] == earlier[1] + 1 for earlier, later in zip(seconds, seconds[1:], strict=False))
-    if seconds:
-        assert start.timestamp() <= seconds[0][0] < start.timestamp() + 1
-        assert end.timestamp() - 1 <= seconds[-1][1] < end.timestamp()
+    assert all(0 <= last - first < limit for first, last in spans)
+    assert all(later[0] == earlier[1] + 1 for earlier, later in pairwise(spans))
+    if spans:
+        assert start.timestamp() <= spans[0][0] < start.timestamp() + 1
+        assert end.timestamp() - 1 <= spans[-1][1] < end.timestamp()
     else:
         assert length < timedelta(seconds=1)
 

@@ -106,9 +106,11 @@ def test_currency_prices_are_divided_by_their_multiplier():
 
 def test_what_we_send_is_what_the_protocol_prints():
     key = "a" * 56
-    printed = bytes.fromhex("00570104010038") + key.encode() + bytes.fromhex("020001500300010104000f") + b"PythonSDK-3.2.0"
+    printed = (
+        bytes.fromhex("00570104010038") + key.encode() + bytes.fromhex("020001500300010104000f") + b"PythonSDK-3.2.0"
+    )
     assert price_frames.authenticate(key, source="PythonSDK-3.2.0") == printed
-    assert price_frames.PING == bytes.fromhex("00010b")
+    assert bytes.fromhex("00010b") == price_frames.PING
     assert price_frames.mode()[2:] == bytes.fromhex("0c02010008000000000000080002000146")
     assert price_frames.mode(lite=True)[-1:] == b"L"
     assert price_frames.pause()[2:] == bytes.fromhex("07010100080000000000000800")
