@@ -35,16 +35,22 @@ STOP_WITHIN_S = 0.5
 
 
 def arguments(argv: list[str] | None = None) -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="execution.sandbox", description="A sandbox exchange that speaks the FYERS v3 protocol.")
+    parser = argparse.ArgumentParser(
+        prog="execution.sandbox", description="A sandbox exchange that speaks the FYERS v3 protocol."
+    )
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=7401, help="0 picks a free one")
     parser.add_argument("--state-dir", type=Path, required=True, help="orders, trades and the clock live here")
     parser.add_argument("--seed", type=int, default=7, help="of the simulated market")
     parser.add_argument("--speed", type=checked_float, default=60.0, help="virtual seconds per second, 1 to 600")
-    parser.add_argument("--start", type=ist_instant, default=None, help="IST, e.g. 2026-11-20T09:15; only for a new state folder")
+    parser.add_argument(
+        "--start", type=ist_instant, default=None, help="IST, e.g. 2026-11-20T09:15; only for a new state folder"
+    )
     parser.add_argument("--session", type=Path, default=None, help="JSON file of imported candles to replay")
     parser.add_argument("--stepped", action="store_true", help="time moves only through POST /sandbox/step")
-    parser.add_argument("--app", type=registered_app, action="append", default=[], help="ID:SECRET:USER:CASH in rupees; repeatable")
+    parser.add_argument(
+        "--app", type=registered_app, action="append", default=[], help="ID:SECRET:USER:CASH in rupees; repeatable"
+    )
     parser.add_argument("--no-rate-limit", action="store_true")
     parser.add_argument("--ready-fd", type=int, default=None, help="gets the port as a line once requests are answered")
     parser.add_argument("--print-port", action="store_true", help='print {"port": N} once requests are answered')
@@ -96,9 +102,14 @@ def build(args: argparse.Namespace) -> tuple[SandboxApp, Journal]:
     apps = list({app.id: app for app in (DEFAULT_APP, *args.app)}.values())
     start = args.start or datetime.fromtimestamp(at_ist(ist(wall).date(), OPEN_AT), IST)
     exchange.start(
-        cash={app.user: app.cash * 100 for app in apps}, start_at=start.timestamp(), start_day=start.date(), speed=args.speed,
-        stepped=args.stepped, first_number=0 if args.stepped else int(wall) % 90_000_000, wall=wall,
-    )  # fmt: skip
+        cash={app.user: app.cash * 100 for app in apps},
+        start_at=start.timestamp(),
+        start_day=start.date(),
+        speed=args.speed,
+        stepped=args.stepped,
+        first_number=0 if args.stepped else int(wall) % 90_000_000,
+        wall=wall,
+    )
     desk = TokenDesk(folder=args.state_dir, apps=apps, logouts=exchange.logouts)
     sockets = Sockets(exchange=exchange, desk=desk)
     rest = FyersRest(exchange=exchange, desk=desk, limit=None if args.no_rate_limit else RateLimit())
@@ -108,9 +119,16 @@ def build(args: argparse.Namespace) -> tuple[SandboxApp, Journal]:
 async def serve(args: argparse.Namespace, listener: socket.socket, app: SandboxApp) -> None:
     """Listen until told to stop. A failing heartbeat ends the program: an exchange must not stand still unnoticed."""
     config = uvicorn.Config(
-        app, http="httptools", ws="websockets-sansio", lifespan="off", log_level="warning", access_log=False, ws_per_message_deflate=False,
-        timeout_keep_alive=60, server_header=False,
-    )  # fmt: skip
+        app,
+        http="httptools",
+        ws="websockets-sansio",
+        lifespan="off",
+        log_level="warning",
+        access_log=False,
+        ws_per_message_deflate=False,
+        timeout_keep_alive=60,
+        server_header=False,
+    )
     server = Server(config)
     loop = asyncio.get_running_loop()
 
@@ -152,7 +170,10 @@ def main() -> int:
     try:
         listener.bind((args.host, args.port))
     except (OSError, OverflowError) as error:
-        print(f"sandbox: cannot listen on {args.host}:{args.port}: {getattr(error, 'strerror', None) or error}. Choose --port.", file=sys.stderr)
+        print(
+            f"sandbox: cannot listen on {args.host}:{args.port}: {getattr(error, 'strerror', None) or error}. Choose --port.",
+            file=sys.stderr,
+        )
         return 2
     listener.setblocking(False)
     try:

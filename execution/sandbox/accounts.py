@@ -133,7 +133,11 @@ class Account:
             if position.product == CNC and position.net:
                 held = self.holdings.setdefault(position.symbol, [0, 0])
                 average = held[1] / held[0] if held[0] else 0.0
-                held[1] = round(held[1] + position.net * position.buy_avg) if position.net > 0 else round(held[1] + position.net * average)
+                held[1] = (
+                    round(held[1] + position.net * position.buy_avg)
+                    if position.net > 0
+                    else round(held[1] + position.net * average)
+                )
                 held[0] += position.net
                 if held[0] <= 0:
                     del self.holdings[position.symbol]
@@ -147,5 +151,3 @@ def margin_price(order: Order) -> int:
 
 def _costs(position: Position) -> bool:
     return position.net != 0 and not (position.product == CNC and position.net < 0)
-
-

@@ -83,9 +83,14 @@ class SandboxApp:
         clock = self.exchange.clock
         venue = clock.at(wall)
         return {
-            "wall": wall, "venue": venue, "speed": clock.speed, "running": not clock.stepped,
-            "session_date": self.exchange.market.running.day.isoformat(), "phase": self.exchange.phase(venue), "stepped": clock.stepped,
-        }  # fmt: skip
+            "wall": wall,
+            "venue": venue,
+            "speed": clock.speed,
+            "running": not clock.stepped,
+            "session_date": self.exchange.market.running.day.isoformat(),
+            "phase": self.exchange.phase(venue),
+            "stepped": clock.stepped,
+        }
 
     def _set_clock(self, body: dict[str, Any]) -> Reply:
         speed = body.get("speed")
@@ -125,11 +130,15 @@ class SandboxApp:
         session = self.exchange.market.running
         return ok(
             {
-                "venue": self.exchange.clock.at(time.time()), "done": not more, "tick": self.exchange.tick,
-                "ticks_left": len(session.instants) - 1 - self.exchange.tick, "price_frames": frames,
-                "price_frames_total": sum(frames.values()), "order_events": self.sockets.order_events,
+                "venue": self.exchange.clock.at(time.time()),
+                "done": not more,
+                "tick": self.exchange.tick,
+                "ticks_left": len(session.instants) - 1 - self.exchange.tick,
+                "price_frames": frames,
+                "price_frames_total": sum(frames.values()),
+                "order_events": self.sockets.order_events,
             }
-        )  # fmt: skip
+        )
 
     def _set_fault(self, body: dict[str, Any]) -> Reply:
         kind, count, delay_ms = body.get("kind"), body.get("count", 1), body.get("ms", 0)

@@ -28,7 +28,7 @@ from execution.sandbox.order_book import (
     Execution,
     Order,
     OrderBook,
-)  # fmt: skip
+)
 from execution.sandbox.virtual_clock import VenueClock
 
 CLOSING_S = 300  # virtual seconds between the end of continuous trading and the jump to the next session
@@ -96,7 +96,15 @@ class Exchange:
     # -- beginning ----------------------------------------------------------------------------------------------
 
     def start(
-        self, *, cash: dict[str, int], start_at: float, start_day: date, speed: float, stepped: bool, first_number: int, wall: float
+        self,
+        *,
+        cash: dict[str, int],
+        start_at: float,
+        start_day: date,
+        speed: float,
+        stepped: bool,
+        first_number: int,
+        wall: float,
     ) -> None:
         """Go on from the journal, or begin a new history. `cash` is paise per user; JournalError if the state is another market's."""
         records = list(self.journal.read())
@@ -124,22 +132,38 @@ class Exchange:
     def _compact(self, wall: float) -> None:
         self.journal.replace(
             {
-                "k": "snapshot", "of": self._identity(), "day": self.market.running.day.isoformat(), "v": self.clock.at(wall),
-                "t": self.tick, "speed": self.clock.speed, "asked": self.asked_speed, "ended": self.ended, "seq": self.sequence,
-                "prio": self.priority, "logouts": self.logouts,
+                "k": "snapshot",
+                "of": self._identity(),
+                "day": self.market.running.day.isoformat(),
+                "v": self.clock.at(wall),
+                "t": self.tick,
+                "speed": self.clock.speed,
+                "asked": self.asked_speed,
+                "ended": self.ended,
+                "seq": self.sequence,
+                "prio": self.priority,
+                "logouts": self.logouts,
                 "accounts": [{"user": a.user, "cash": a.cash, "holdings": a.holdings} for a in self.accounts.values()],
-                "orders": [asdict(order) for order in self.orders.values()], "trades": [asdict(trade) for trade in self.trades],
+                "orders": [asdict(order) for order in self.orders.values()],
+                "trades": [asdict(trade) for trade in self.trades],
             }
-        )  # fmt: skip
+        )
 
     def _restore(self, records: list[dict[str, Any]], *, speed: float, stepped: bool, wall: float) -> None:
         first = records[0]
         if first.get("k") != "snapshot":
             raise JournalError(f"{self.journal.path} does not begin with a snapshot")
         if first["of"] != self._identity():
-            raise JournalError(f"{self.journal.path.parent} holds another market ({first['of']}): choose another folder")
+            raise JournalError(
+                f"{self.journal.path.parent} holds another market ({first['of']}): choose another folder"
+            )
         self.accounts = {a["user"]: Account(a["user"], a["cash"], a["holdings"]) for a in first["accounts"]}
-        self.sequence, self.priority, self.ended, self.logouts = first["seq"], first["prio"], first["ended"], first["logouts"]
+        self.sequence, self.priority, self.ended, self.logouts = (
+            first["seq"],
+            first["prio"],
+            first["ended"],
+            first["logouts"],
+        )
         kept_speed, venue, self.tick = first["speed"], first["v"], first["t"]
         for record in records:
             for row in record.get("orders", ()):
@@ -157,7 +181,9 @@ class Exchange:
         for order in sorted(self.orders.values(), key=lambda o: o.priority):
             if order.is_live:
                 self.book(order.symbol).restore(order)
-        keeps = first["asked"] == speed  # a speed set while running outlives a restart, unless another one is asked for now
+        keeps = (
+            first["asked"] == speed
+        )  # a speed set while running outlives a restart, unless another one is asked for now
         self.clock = VenueClock(wall=wall, venue=venue, speed=kept_speed if keeps else speed, stepped=stepped)
 
     # -- time ---------------------------------------------------------------------------------------------------
@@ -210,7 +236,9 @@ class Exchange:
     def persist_clock(self, wall: float) -> None:
         """Remember the instant and the queues, so that a killed exchange goes on from here."""
         queues = {o.id: [o.queue_ahead, o.passive] for book in self.books.values() for o in book.live}
-        self.journal.append({"k": "clock", "v": self.clock.at(wall), "t": self.tick, "speed": self.clock.speed, "q": queues})
+        self.journal.append(
+            {"k": "clock", "v": self.clock.at(wall), "t": self.tick, "speed": self.clock.speed, "q": queues}
+        )
 
     def _match_to(self, target: int) -> None:
         while self.tick < target:
@@ -241,7 +269,11 @@ class Exchange:
             self._book_execution(done)
         for order in [o for o in book.live if o.id in sleeping]:  # woke without trading
             self._note(order)
-        for order in [o for o in self._changed.values() if o.symbol == symbol and o.is_live and o.triggered and o.validity == "IOC"]:
+        for order in [
+            o
+            for o in self._changed.values()
+            if o.symbol == symbol and o.is_live and o.triggered and o.validity == "IOC"
+        ]:
             self._close(order, CANCELLED, "IOC remainder cancelled")
 
     def _end_session(self) -> None:
@@ -253,7 +285,10 @@ class Exchange:
             for position in [p for p in account.positions.values() if p.product == INTRADAY and p.net]:
                 last = self.quote(position.symbol).last
                 order = self._new_order(
-                    account.user, Ticket(position.symbol, -position.side, abs(position.net), MARKET, INTRADAY, "DAY", 0, 0, SYSTEM_TAG)
+                    account.user,
+                    Ticket(
+                        position.symbol, -position.side, abs(position.net), MARKET, INTRADAY, "DAY", 0, 0, SYSTEM_TAG
+                    ),
                 )
                 order.source = "A"
                 order.working_limit = last
@@ -335,7 +370,9 @@ class Exchange:
             self._check_prices(order.symbol, as_type, order.side, wanted["limit"], wanted["stop"])
         before = Order(**asdict(order))
         book = self.book(order.symbol)
-        keeps_place = wanted["qty"] <= order.qty and all(wanted[k] == getattr(order, k) for k in ("type", "limit", "stop"))
+        keeps_place = wanted["qty"] <= order.qty and all(
+            wanted[k] == getattr(order, k) for k in ("type", "limit", "stop")
+        )
         order.qty, order.type, order.limit, order.stop = wanted["qty"], wanted["type"], wanted["limit"], wanted["stop"]
         if not keeps_place:
             order.triggered = before.triggered or wanted["type"] in (LIMIT, MARKET)
@@ -378,11 +415,23 @@ class Exchange:
         self.priority += 1
         session = self.market.running
         order = Order(
-            id=f"{session.day:%y%m%d}{self.sequence % 100_000_000:08d}", user=user, symbol=ticket.symbol, side=ticket.side, qty=ticket.qty,
-            type=ticket.type, product=ticket.product, validity=ticket.validity, limit=ticket.limit, stop=ticket.stop, tag=ticket.tag,
-            status=PENDING, placed_at=self._now(), priority=self.priority, disclosed=ticket.disclosed,
+            id=f"{session.day:%y%m%d}{self.sequence % 100_000_000:08d}",
+            user=user,
+            symbol=ticket.symbol,
+            side=ticket.side,
+            qty=ticket.qty,
+            type=ticket.type,
+            product=ticket.product,
+            validity=ticket.validity,
+            limit=ticket.limit,
+            stop=ticket.stop,
+            tag=ticket.tag,
+            status=PENDING,
+            placed_at=self._now(),
+            priority=self.priority,
+            disclosed=ticket.disclosed,
             triggered=ticket.type in (LIMIT, MARKET),
-        )  # fmt: skip
+        )
         order.updated_at = order.placed_at
         return order
 
@@ -403,9 +452,18 @@ class Exchange:
         order = done.order
         order.trades += 1
         trade = Trade(
-            f"{order.id}-{order.trades}", order.id, order.user, order.symbol, order.side, done.qty, done.price, order.product,
-            order.type, order.tag, self._now(),
-        )  # fmt: skip
+            f"{order.id}-{order.trades}",
+            order.id,
+            order.user,
+            order.symbol,
+            order.side,
+            done.qty,
+            done.price,
+            order.product,
+            order.type,
+            order.tag,
+            self._now(),
+        )
         self.trades.append(trade)
         self._new_trades.append(trade)
         position = self.accounts[order.user].position(order.symbol, order.product)
@@ -432,10 +490,16 @@ class Exchange:
         events, self._events = self._events, []
         self.journal.append(
             {
-                "k": "tx", "v": venue, "t": self.tick, "seq": self.sequence, "prio": self.priority, "ended": self.ended,
-                "orders": [asdict(order) for order in self._changed.values()], "trades": [asdict(trade) for trade in self._new_trades],
+                "k": "tx",
+                "v": venue,
+                "t": self.tick,
+                "seq": self.sequence,
+                "prio": self.priority,
+                "ended": self.ended,
+                "orders": [asdict(order) for order in self._changed.values()],
+                "trades": [asdict(trade) for trade in self._new_trades],
             }
-        )  # fmt: skip
+        )
         self._changed, self._new_trades = {}, []
         self.publish(events)
 
@@ -456,7 +520,10 @@ class Exchange:
 
     def _check_prices(self, symbol: str, type_: int, side: int, limit: int, stop: int) -> None:
         tick = self.market.listings[symbol].tick_paise
-        for name, price, needed in (("limitPrice", limit, type_ in (LIMIT, STOP_LIMIT)), ("stopPrice", stop, type_ in (STOP, STOP_LIMIT))):
+        for name, price, needed in (
+            ("limitPrice", limit, type_ in (LIMIT, STOP_LIMIT)),
+            ("stopPrice", stop, type_ in (STOP, STOP_LIMIT)),
+        ):
             if needed and price <= 0:
                 raise Refused(-50, f"{name} must be greater than 0 for this order type")
             if needed and price % tick:
@@ -491,14 +558,22 @@ class Exchange:
         low, high = self.market.band(order.symbol)
         for price in (order.limit, order.stop):
             if price and not low <= price <= high:
-                raise Refused(-99, f"RED:Price {price / 100:.2f} is outside the circuit limits {low / 100:.2f} to {high / 100:.2f}")
+                raise Refused(
+                    -99,
+                    f"RED:Price {price / 100:.2f} is outside the circuit limits {low / 100:.2f} to {high / 100:.2f}",
+                )
         account = self.accounts[order.user]
         others = [o for o in self.live_of(order.user) if o.id != order.id]
         if order.product == CNC and order.side == -1:
-            promised = sum(o.remaining for o in others if o.symbol == order.symbol and o.product == CNC and o.side == -1)
+            promised = sum(
+                o.remaining for o in others if o.symbol == order.symbol and o.product == CNC and o.side == -1
+            )
             free = account.sellable(order.symbol) - promised
             if order.remaining > free:
-                raise Refused(-99, f"RED:Holdings Shortfall:{order.remaining} Available:{max(0, free)} for C-{order.user} [SANDBOX]")
+                raise Refused(
+                    -99,
+                    f"RED:Holdings Shortfall:{order.remaining} Available:{max(0, free)} for C-{order.user} [SANDBOX]",
+                )
             return
         before = account.blocked(others)
         required = account.blocked([*others, order]) - before

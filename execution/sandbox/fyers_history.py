@@ -24,12 +24,18 @@ def read_range(query: dict[str, str], *, daily: bool) -> tuple[int, int]:
         if query.get("date_format", "0") == "1":
             first, last = (date.fromisoformat(query[name]) for name in ("range_from", "range_to"))
             start = int(datetime(first.year, first.month, first.day, tzinfo=UTC).timestamp()) - (0 if daily else 19_800)
-            end = int(datetime(last.year, last.month, last.day, tzinfo=UTC).timestamp()) + 86_399 - (0 if daily else 19_800)
+            end = (
+                int(datetime(last.year, last.month, last.day, tzinfo=UTC).timestamp())
+                + 86_399
+                - (0 if daily else 19_800)
+            )
         else:
             start, end = int(query["range_from"]), int(query["range_to"])
             datetime.fromtimestamp(start, UTC), datetime.fromtimestamp(end, UTC)
     except (KeyError, ValueError, OverflowError, OSError) as error:
-        raise ApiError(400, -50, "range_from and range_to must be epoch seconds (date_format 0) or YYYY-MM-DD (date_format 1)") from error
+        raise ApiError(
+            400, -50, "range_from and range_to must be epoch seconds (date_format 0) or YYYY-MM-DD (date_format 1)"
+        ) from error
     if end < start:
         raise ApiError(400, -50, "range_to lies before range_from")
     if end - start > (MAX_DAYS_DAILY if daily else MAX_DAYS_MINUTE) * 86_400:
@@ -47,7 +53,11 @@ async def history(exchange: Exchange, query: dict[str, str], *, venue: float) ->
     if not daily and not (resolution.isdigit() and int(resolution) in MINUTES):
         raise ApiError(400, -50, f"resolution must be D or one of {', '.join(map(str, MINUTES))} minutes")
     start, end = read_range(query, daily=daily)
-    rows = await (_daily(exchange, symbol, start, end) if daily else _intraday(exchange, symbol, int(resolution) * MINUTE_S, start, end))
+    rows = await (
+        _daily(exchange, symbol, start, end)
+        if daily
+        else _intraday(exchange, symbol, int(resolution) * MINUTE_S, start, end)
+    )
     rows = rows[(rows[:, 0] >= start) & (rows[:, 0] <= end)]
     if len(rows) and not daily and query.get("date_format") == "1":
         ends_at = min(int(rows[-1, 0]) + int(resolution) * MINUTE_S, exchange.market.running.closes_at)

@@ -107,7 +107,9 @@ class FyersRest:
             raise ApiError(400, -50, "redirect_uri must be an absolute http address")
         if query.get("response_type") != "code" or not query.get("state"):
             raise ApiError(400, -50, "response_type must be code, and state must be given")
-        code = self.desk.auth_code(app, nonce=query.get("nonce", ""), challenge=query.get("code_challenge", ""), now=time.time())
+        code = self.desk.auth_code(
+            app, nonce=query.get("nonce", ""), challenge=query.get("code_challenge", ""), now=time.time()
+        )
         answer = urlencode({"s": "ok", "code": 200, "message": "", "auth_code": code, "state": query["state"]})
         location = target._replace(query=f"{target.query}&{answer}" if target.query else answer).geturl()
         return json_reply(302, {"s": "ok", "code": 302, "message": "", "Url": location}, {"Location": location})
@@ -122,9 +124,11 @@ class FyersRest:
             raise ApiError(400, -371, "invalid appIdHash")
         try:
             token = self.desk.exchange(
-                code if isinstance(code, str) else "", app_id_hash=proof if isinstance(proof, str) else None,
-                verifier=verifier if isinstance(verifier, str) else None, now=time.time(),
-            )  # fmt: skip
+                code if isinstance(code, str) else "",
+                app_id_hash=proof if isinstance(proof, str) else None,
+                verifier=verifier if isinstance(verifier, str) else None,
+                now=time.time(),
+            )
         except BadToken as error:
             raise ApiError(400, -437, "invalid auth code") from error
         return ok({"access_token": token, "refresh_token": ""})
@@ -144,12 +148,22 @@ class FyersRest:
         return ok(
             {
                 "data": {
-                    "fy_id": app.user, "name": "SANDBOX TRADER", "display_name": app.user, "email_id": "sxxxx@example.com", "image": "",
-                    "PAN": "XXxxxxxx0X", "mobile_number": "00xxxxxx00", "pin_change_date": "02-01-2026 10:11:12",
-                    "pwd_change_date": "02-01-2026 10:11:12", "totp": True, "pwd_to_expire": 60, "ddpi_enabled": True, "mtf_enabled": False,
+                    "fy_id": app.user,
+                    "name": "SANDBOX TRADER",
+                    "display_name": app.user,
+                    "email_id": "sxxxx@example.com",
+                    "image": "",
+                    "PAN": "XXxxxxxx0X",
+                    "mobile_number": "00xxxxxx00",
+                    "pin_change_date": "02-01-2026 10:11:12",
+                    "pwd_change_date": "02-01-2026 10:11:12",
+                    "totp": True,
+                    "pwd_to_expire": 60,
+                    "ddpi_enabled": True,
+                    "mtf_enabled": False,
                 }
             }
-        )  # fmt: skip
+        )
 
     async def funds(self, request: Request, app: App) -> Reply:
         account = self.exchange.accounts[app.user]
@@ -157,10 +171,17 @@ class FyersRest:
         realised = account.realised()
         total = account.cash + realised
         rows = (
-            ("Total Balance", total), ("Utilized Amount", blocked), ("Clear Balance", total - blocked),
-            ("Realized Profit and Loss", realised), ("Collaterals", 0), ("Fund Transfer", 0), ("Receivables", 0), ("Adhoc Limit", 0),
-            ("Limit at start of the day", account.cash), ("Available Balance", total - blocked),
-        )  # fmt: skip
+            ("Total Balance", total),
+            ("Utilized Amount", blocked),
+            ("Clear Balance", total - blocked),
+            ("Realized Profit and Loss", realised),
+            ("Collaterals", 0),
+            ("Fund Transfer", 0),
+            ("Receivables", 0),
+            ("Adhoc Limit", 0),
+            ("Limit at start of the day", account.cash),
+            ("Available Balance", total - blocked),
+        )
         limits = [
             {"id": number, "title": title, "equityAmount": round(amount / 100, 2), "commodityAmount": 0}
             for number, (title, amount) in enumerate(rows, start=1)
@@ -175,18 +196,33 @@ class FyersRest:
             sold = min(0, self.exchange.accounts[app.user].net(symbol, CNC))
             rows.append(
                 {
-                    "symbol": symbol, "holdingType": "HLD", "quantity": quantity, "remainingQuantity": quantity + sold,
-                    "costPrice": rupees(cost / quantity), "ltp": rupees(last), "marketVal": rupees(quantity * last),
-                    "pl": rupees(quantity * last - cost), "id": number, "fyToken": listing.fy_token, "exchange": 10, "segment": 10,
-                    "isin": listing.isin, "qty_t1": 0, "remainingPledgeQuantity": 0, "collateralQuantity": 0,
+                    "symbol": symbol,
+                    "holdingType": "HLD",
+                    "quantity": quantity,
+                    "remainingQuantity": quantity + sold,
+                    "costPrice": rupees(cost / quantity),
+                    "ltp": rupees(last),
+                    "marketVal": rupees(quantity * last),
+                    "pl": rupees(quantity * last - cost),
+                    "id": number,
+                    "fyToken": listing.fy_token,
+                    "exchange": 10,
+                    "segment": 10,
+                    "isin": listing.isin,
+                    "qty_t1": 0,
+                    "remainingPledgeQuantity": 0,
+                    "collateralQuantity": 0,
                 }
-            )  # fmt: skip
+            )
         invested = sum(row["costPrice"] * row["quantity"] for row in rows)
         value = sum(row["marketVal"] for row in rows)
         overall = {
-            "count_total": len(rows), "total_investment": round(invested, 2), "total_current_value": round(value, 2),
-            "total_pl": round(value - invested, 2), "pnl_perc": round(100 * (value - invested) / invested, 2) if invested else 0.0,
-        }  # fmt: skip
+            "count_total": len(rows),
+            "total_investment": round(invested, 2),
+            "total_current_value": round(value, 2),
+            "total_pl": round(value - invested, 2),
+            "pnl_perc": round(100 * (value - invested) / invested, 2) if invested else 0.0,
+        }
         return ok({"holdings": rows, "overall": overall})
 
     # -- books --------------------------------------------------------------------------------------------------
@@ -198,12 +234,19 @@ class FyersRest:
             order_row(order, self._listing(order.symbol), self.exchange.quote(order.symbol), number)
             for number, order in enumerate(self.exchange.orders_of(app.user), start=1)
         ]
-        rows = [row for row in rows if (not wanted_ids or row["id"] in wanted_ids) and (not wanted_tag or row["orderTag"] == wanted_tag)]
+        rows = [
+            row
+            for row in rows
+            if (not wanted_ids or row["id"] in wanted_ids) and (not wanted_tag or row["orderTag"] == wanted_tag)
+        ]
         return ok({"orderBook": rows})
 
     async def tradebook(self, request: Request, app: App) -> Reply:
         wanted_tag = request.query.get("order_tag")
-        rows = [trade_row(t, self._listing(t.symbol), number) for number, t in enumerate(self.exchange.trades_of(app.user), start=1)]
+        rows = [
+            trade_row(t, self._listing(t.symbol), number)
+            for number, t in enumerate(self.exchange.trades_of(app.user), start=1)
+        ]
         return ok({"tradeBook": [row for row in rows if not wanted_tag or row["orderTag"] == wanted_tag]})
 
     async def positions(self, request: Request, app: App) -> Reply:
@@ -211,11 +254,16 @@ class FyersRest:
             position_row(position, self._listing(position.symbol), self.exchange.quote(position.symbol).last, number)
             for number, position in enumerate(self.exchange.accounts[app.user].positions.values(), start=1)
         ]
-        realised, unrealised = (round(sum(row[key] for row in rows), 2) for key in ("realized_profit", "unrealized_profit"))
+        realised, unrealised = (
+            round(sum(row[key] for row in rows), 2) for key in ("realized_profit", "unrealized_profit")
+        )
         overall = {
-            "count_total": len(rows), "count_open": sum(1 for row in rows if row["netQty"]), "pl_total": round(realised + unrealised, 2),
-            "pl_realized": realised, "pl_unrealized": unrealised,
-        }  # fmt: skip
+            "count_total": len(rows),
+            "count_open": sum(1 for row in rows if row["netQty"]),
+            "pl_total": round(realised + unrealised, 2),
+            "pl_realized": realised,
+            "pl_unrealized": unrealised,
+        }
         return ok({"netPositions": rows, "overall": overall})
 
     # -- orders -------------------------------------------------------------------------------------------------
@@ -255,7 +303,12 @@ class FyersRest:
 
     def _place(self, body: dict[str, Any], app: App) -> dict[str, Any]:
         order = self.exchange.place(app.user, self._ticket(body), time.time())
-        return {"s": "ok", "code": 1101, "message": f"Order submitted successfully. Your Order Ref. No.{order.id}", "id": order.id}
+        return {
+            "s": "ok",
+            "code": 1101,
+            "message": f"Order submitted successfully. Your Order Ref. No.{order.id}",
+            "id": order.id,
+        }
 
     def _modify(self, body: dict[str, Any], app: App) -> dict[str, Any]:
         changes: dict[str, int] = {}
@@ -300,7 +353,11 @@ class FyersRest:
         limit = _price(body, "limitPrice") if type_ in (LIMIT, STOP_LIMIT) else 0
         stop = _price(body, "stopPrice") if type_ in (STOP, STOP_LIMIT) else 0
         tag = body.get("orderTag") or ""
-        if not isinstance(tag, str) or (tag and not (tag.isascii() and tag.isalnum() and len(tag) <= TAG_LENGTH)) or tag == "Untagged":
+        if (
+            not isinstance(tag, str)
+            or (tag and not (tag.isascii() and tag.isalnum() and len(tag) <= TAG_LENGTH))
+            or tag == "Untagged"
+        ):
             raise ApiError(400, -50, "orderTag must be 1 to 30 letters or digits")
         return Ticket(listing.symbol, side, qty, type_, product, validity, limit, stop, tag, disclosed)
 
@@ -313,9 +370,13 @@ class FyersRest:
         products = body.get("productType") or ["ALL"]
         sides = body.get("side") or [1, -1]
         open_ones = [
-            p for p in account.positions.values()
-            if p.net and (ids is None or p.id in ids) and ("ALL" in products or p.product in products) and p.side in sides
-        ]  # fmt: skip
+            p
+            for p in account.positions.values()
+            if p.net
+            and (ids is None or p.id in ids)
+            and ("ALL" in products or p.product in products)
+            and p.side in sides
+        ]
         if ids is not None and not ids <= {p.id for p in account.positions.values()}:
             raise ApiError(400, -53, "invalid position id")
         if not open_ones:
@@ -325,7 +386,9 @@ class FyersRest:
                 for order in self.exchange.live_of(app.user):
                     if (order.symbol, order.product, order.side) == (position.symbol, position.product, -position.side):
                         self.exchange.cancel(app.user, order.id, time.time())
-            ticket = Ticket(position.symbol, -position.side, abs(position.net), MARKET, position.product, "DAY", 0, 0, "2:Exit")
+            ticket = Ticket(
+                position.symbol, -position.side, abs(position.net), MARKET, position.product, "DAY", 0, 0, "2:Exit"
+            )
             self.exchange.place(app.user, ticket, time.time())
         if any(p.net for p in open_ones):
             return ok(code=201, message="Counter orders were placed and are not filled yet.")
@@ -361,14 +424,29 @@ class FyersRest:
         quote, depth = self.exchange.quote(symbol), self._depth(symbol)
         bid, ask = (rupees(side[0].price) if side else 0.0 for side in (depth.bids, depth.asks))
         return {
-            "n": symbol, "s": "ok",
+            "n": symbol,
+            "s": "ok",
             "v": {
-                **quote_change(quote), "open_price": rupees(quote.open), "high_price": rupees(quote.high), "low_price": rupees(quote.low),
-                "prev_close_price": rupees(quote.prev_close), "atp": rupees(quote.average), "volume": quote.volume, "bid": bid, "ask": ask,
-                "spread": round(ask - bid, 2), "short_name": listing.short_name, "exchange": "NSE", "description": listing.name,
-                "original_name": symbol, "symbol": symbol, "fyToken": listing.fy_token, "tt": str(quote.traded_at), "cmd": {},
+                **quote_change(quote),
+                "open_price": rupees(quote.open),
+                "high_price": rupees(quote.high),
+                "low_price": rupees(quote.low),
+                "prev_close_price": rupees(quote.prev_close),
+                "atp": rupees(quote.average),
+                "volume": quote.volume,
+                "bid": bid,
+                "ask": ask,
+                "spread": round(ask - bid, 2),
+                "short_name": listing.short_name,
+                "exchange": "NSE",
+                "description": listing.name,
+                "original_name": symbol,
+                "symbol": symbol,
+                "fyToken": listing.fy_token,
+                "tt": str(quote.traded_at),
+                "cmd": {},
             },
-        }  # fmt: skip
+        }
 
     def _depth(self, symbol: str) -> Depth:
         return self.exchange.market.depth(symbol, self.exchange.tick)
@@ -380,14 +458,30 @@ class FyersRest:
         low, high = self.exchange.market.band(symbol)
         change = quote_change(quote)
         book = {
-            "totalbuyqty": sum(level.size for level in shown.bids) * 20, "totalsellqty": sum(level.size for level in shown.asks) * 20,
+            "totalbuyqty": sum(level.size for level in shown.bids) * 20,
+            "totalsellqty": sum(level.size for level in shown.asks) * 20,
             "bids": [{"price": rupees(x.price), "volume": x.size, "ord": x.orders} for x in shown.bids],
             "ask": [{"price": rupees(x.price), "volume": x.size, "ord": x.orders} for x in shown.asks],
-            "o": rupees(quote.open), "h": rupees(quote.high), "l": rupees(quote.low), "c": rupees(quote.prev_close), "chp": change["chp"],
-            "ch": change["ch"], "tick_Size": rupees(listing.tick_paise), "ltq": quote.last_size, "ltt": quote.traded_at,
-            "ltp": change["lp"], "v": quote.volume, "atp": rupees(quote.average), "lower_ckt": rupees(low), "upper_ckt": rupees(high),
-            "expiry": "", "oi": 0, "oiflag": False, "pdoi": 0, "oipercent": 0.0,
-        }  # fmt: skip
+            "o": rupees(quote.open),
+            "h": rupees(quote.high),
+            "l": rupees(quote.low),
+            "c": rupees(quote.prev_close),
+            "chp": change["chp"],
+            "ch": change["ch"],
+            "tick_Size": rupees(listing.tick_paise),
+            "ltq": quote.last_size,
+            "ltt": quote.traded_at,
+            "ltp": change["lp"],
+            "v": quote.volume,
+            "atp": rupees(quote.average),
+            "lower_ckt": rupees(low),
+            "upper_ckt": rupees(high),
+            "expiry": "",
+            "oi": 0,
+            "oiflag": False,
+            "pdoi": 0,
+            "oipercent": 0.0,
+        }
         return ok({"d": {symbol: book}})
 
     async def symbol_token(self, request: Request, app: App) -> Reply:
@@ -401,7 +495,10 @@ class FyersRest:
     # -- masters ------------------------------------------------------------------------------------------------
 
     def master_csv(self, request: Request) -> Reply:
-        rows = [",".join(str(cell) for cell in self._master_row(listing)) for listing in self.exchange.market.listings.values()]
+        rows = [
+            ",".join(str(cell) for cell in self._master_row(listing))
+            for listing in self.exchange.market.listings.values()
+        ]
         return Reply(200, ("\n".join(rows) + "\n").encode(), "text/csv")
 
     def _hours(self) -> str:
@@ -410,10 +507,28 @@ class FyersRest:
     def _master_row(self, listing: Listing) -> tuple[Any, ...]:
         under = UNDERLYING_OF_INDEX.get(listing.short_name, listing.short_name)
         return (
-            listing.fy_token, listing.name, listing.instrument, 0 if listing.is_index else 1, rupees(listing.tick_paise), listing.isin,
-            self._hours(), self.exchange.market.running.day.isoformat(), "", listing.symbol, 10, 10, listing.exchange_token, under,
-            listing.exchange_token, -1.0, "XX", listing.fy_token, "None", 0, 0.0,
-        )  # fmt: skip
+            listing.fy_token,
+            listing.name,
+            listing.instrument,
+            0 if listing.is_index else 1,
+            rupees(listing.tick_paise),
+            listing.isin,
+            self._hours(),
+            self.exchange.market.running.day.isoformat(),
+            "",
+            listing.symbol,
+            10,
+            10,
+            listing.exchange_token,
+            under,
+            listing.exchange_token,
+            -1.0,
+            "XX",
+            listing.fy_token,
+            "None",
+            0,
+            0.0,
+        )
 
     def master_json(self, request: Request) -> Reply:
         day = self.exchange.market.running.day.isoformat()
@@ -422,15 +537,43 @@ class FyersRest:
             low, high = self.exchange.market.band(symbol)
             under = UNDERLYING_OF_INDEX.get(listing.short_name, listing.short_name)
             master[symbol] = {
-                "fyToken": listing.fy_token, "isin": listing.isin, "exSymbol": under, "exSymName": listing.name, "symDetails": listing.name,
-                "symbolDesc": listing.name, "symTicker": symbol, "exchange": 10, "segment": 10, "exToken": listing.exchange_token,
-                "exSeries": "" if listing.is_index else "EQ", "optType": "XX", "underSym": under, "underFyTok": listing.fy_token,
-                "exInstType": listing.instrument, "minLotSize": 0 if listing.is_index else 1, "tickSize": rupees(listing.tick_paise),
-                "tradingSession": self._hours(), "lastUpdate": day, "expiryDate": "", "strikePrice": -1.0, "qtyFreeze": "",
-                "tradeStatus": 1, "currencyCode": "INR", "upperPrice": rupees(high), "lowerPrice": rupees(low), "faceValue": 10.0,
-                "qtyMultiplier": 1.0, "previousClose": rupees(self.exchange.market.running.names[symbol].prev_close), "previousOi": 0.0,
-                "asmGsmVal": "", "exchangeName": "NSE", "originalExpDate": "", "is_mtf_tradable": 0, "mtf_margin": 0.0, "stream": "",
-            }  # fmt: skip
+                "fyToken": listing.fy_token,
+                "isin": listing.isin,
+                "exSymbol": under,
+                "exSymName": listing.name,
+                "symDetails": listing.name,
+                "symbolDesc": listing.name,
+                "symTicker": symbol,
+                "exchange": 10,
+                "segment": 10,
+                "exToken": listing.exchange_token,
+                "exSeries": "" if listing.is_index else "EQ",
+                "optType": "XX",
+                "underSym": under,
+                "underFyTok": listing.fy_token,
+                "exInstType": listing.instrument,
+                "minLotSize": 0 if listing.is_index else 1,
+                "tickSize": rupees(listing.tick_paise),
+                "tradingSession": self._hours(),
+                "lastUpdate": day,
+                "expiryDate": "",
+                "strikePrice": -1.0,
+                "qtyFreeze": "",
+                "tradeStatus": 1,
+                "currencyCode": "INR",
+                "upperPrice": rupees(high),
+                "lowerPrice": rupees(low),
+                "faceValue": 10.0,
+                "qtyMultiplier": 1.0,
+                "previousClose": rupees(self.exchange.market.running.names[symbol].prev_close),
+                "previousOi": 0.0,
+                "asmGsmVal": "",
+                "exchangeName": "NSE",
+                "originalExpDate": "",
+                "is_mtf_tradable": 0,
+                "mtf_margin": 0.0,
+                "stream": "",
+            }
         return json_reply(200, master)
 
     def index_map(self, request: Request) -> Reply:

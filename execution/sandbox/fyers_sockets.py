@@ -32,7 +32,9 @@ class PriceTopics:
     def __init__(self, exchange: Exchange) -> None:
         self.exchange = exchange
         listings = exchange.market.listings.values()
-        self.by_name = {self.name(kind, x): (kind, x.symbol) for x in listings for kind in (("if",) if x.is_index else ("sf", "dp"))}
+        self.by_name = {
+            self.name(kind, x): (kind, x.symbol) for x in listings for kind in (("if",) if x.is_index else ("sf", "dp"))
+        }
         self._cache: dict[tuple[str, str], list[int]] = {}
         self._cached_at: tuple[Any, int] = (None, -2)
 
@@ -55,11 +57,28 @@ class PriceTopics:
         low, high = self.exchange.market.band(symbol)
         bid, ask = (side[0] if side else None for side in (depth.bids, depth.asks))
         return [
-            quote.last, wire.fits(quote.volume), quote.traded_at, quote.traded_at, bid.size if bid else 0, ask.size if ask else 0,
-            bid.price if bid else 0, ask.price if ask else 0, wire.fits(quote.last_size), sum(x.size for x in depth.bids) * 20,
-            sum(x.size for x in depth.asks) * 20, quote.average, wire.ABSENT, quote.low, quote.high, wire.ABSENT, wire.ABSENT,
-            low, high, quote.open, quote.prev_close,
-        ]  # fmt: skip
+            quote.last,
+            wire.fits(quote.volume),
+            quote.traded_at,
+            quote.traded_at,
+            bid.size if bid else 0,
+            ask.size if ask else 0,
+            bid.price if bid else 0,
+            ask.price if ask else 0,
+            wire.fits(quote.last_size),
+            sum(x.size for x in depth.bids) * 20,
+            sum(x.size for x in depth.asks) * 20,
+            quote.average,
+            wire.ABSENT,
+            quote.low,
+            quote.high,
+            wire.ABSENT,
+            wire.ABSENT,
+            low,
+            high,
+            quote.open,
+            quote.prev_close,
+        ]
 
     def _index(self, symbol: str) -> list[int]:
         quote = self.exchange.quote(symbol)
@@ -202,7 +221,11 @@ class OrderConnection:
         if not isinstance(message, dict) or message.get("T") != "SUB_ORD":
             self.put(json.dumps({"s": "error", "code": -50, "message": "unknown message"}))
             return
-        names = {str(name) for entry in message.get("SLIST") or [] for name in (entry if isinstance(entry, list) else [entry])}
+        names = {
+            str(name)
+            for entry in message.get("SLIST") or []
+            for name in (entry if isinstance(entry, list) else [entry])
+        }
         if message.get("SUB_T") == -1:
             self.wanted -= names
         else:
@@ -298,8 +321,16 @@ class Sockets:
         elif path == ORDER_PATH:
             await self._serve_orders(scope, receive, send)
         else:
-            await send({"type": "websocket.http.response.start", "status": 404, "headers": [(b"content-type", b"application/json")]})
-            await send({"type": "websocket.http.response.body", "body": b'{"s":"error","code":404,"message":"no such path"}'})
+            await send(
+                {
+                    "type": "websocket.http.response.start",
+                    "status": 404,
+                    "headers": [(b"content-type", b"application/json")],
+                }
+            )
+            await send(
+                {"type": "websocket.http.response.body", "body": b'{"s":"error","code":404,"message":"no such path"}'}
+            )
 
     def _name(self, kind: str, send: Send) -> str:
         self._number += 1
@@ -324,7 +355,9 @@ class Sockets:
             await _stop(runner)
 
     async def _serve_orders(self, scope: Scope, receive: Receive, send: Send) -> None:
-        header = next((value.decode("latin-1") for key, value in scope["headers"] if key.lower() == b"authorization"), "")
+        header = next(
+            (value.decode("latin-1") for key, value in scope["headers"] if key.lower() == b"authorization"), ""
+        )
         try:
             app = self.desk.app_of_header(header, now=time.time())
         except BadToken:

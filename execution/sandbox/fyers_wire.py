@@ -65,7 +65,9 @@ def result(type_: int, *, ok: bool, ack_interval: int | None = None) -> bytes:
     fields = [(1, b"K" if ok else b"E")]
     if ack_interval is not None:
         fields.append((2, struct.pack(">I", ack_interval)))
-    body = bytes([type_, len(fields)]) + b"".join(struct.pack(">BH", number, len(value)) + value for number, value in fields)
+    body = bytes([type_, len(fields)]) + b"".join(
+        struct.pack(">BH", number, len(value)) + value for number, value in fields
+    )
     return struct.pack(">H", len(body)) + body
 
 
@@ -73,10 +75,18 @@ def snapshot_item(topic_id: bytes, topic: str, values: Sequence[int], *, token: 
     """Everything of a topic. Multiplier 1, precision 2: prices are paise."""
     return b"".join(
         (
-            b"S", topic_id, _text(topic), bytes([len(values)]), struct.pack(f">{len(values)}i", *values), b"\0\0",
-            struct.pack(">HB", 1, 2), _text("NSE"), _text(token), _text(symbol),
+            b"S",
+            topic_id,
+            _text(topic),
+            bytes([len(values)]),
+            struct.pack(f">{len(values)}i", *values),
+            b"\0\0",
+            struct.pack(">HB", 1, 2),
+            _text("NSE"),
+            _text(token),
+            _text(symbol),
         )
-    )  # fmt: skip
+    )
 
 
 def update_item(topic_id: bytes, before: Sequence[int], after: Sequence[int]) -> bytes | None:

@@ -18,9 +18,23 @@ MAX_BODY = 1_000_000
 class ApiError(Exception):
     """A refusal in the broker's envelope: HTTP `status`, body `code` and `message`, optionally the order's id."""
 
-    def __init__(self, status: int, code: int, message: str, *, order_id: str | None = None, headers: dict[str, str] | None = None) -> None:
+    def __init__(
+        self,
+        status: int,
+        code: int,
+        message: str,
+        *,
+        order_id: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> None:
         super().__init__(message)
-        self.status, self.code, self.message, self.order_id, self.headers = status, code, message, order_id, headers or {}
+        self.status, self.code, self.message, self.order_id, self.headers = (
+            status,
+            code,
+            message,
+            order_id,
+            headers or {},
+        )
 
     def body(self) -> dict[str, Any]:
         body: dict[str, Any] = {"s": "error", "code": self.code, "message": self.message}
@@ -81,9 +95,12 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
         if not message.get("more_body"):
             break
     return Request(
-        scope["method"], scope["path"].rstrip("/") or "/", dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
-        {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]}, b"".join(chunks),
-    )  # fmt: skip
+        scope["method"],
+        scope["path"].rstrip("/") or "/",
+        dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
+        b"".join(chunks),
+    )
 
 
 async def send_reply(reply: Reply, send: Send) -> None:

@@ -58,7 +58,9 @@ class Market:
     def __init__(self, *, seed: int, replay: Replay | None = None) -> None:
         self.seed = seed
         self.replay = replay
-        self.listings: dict[str, Listing] = {listing.symbol: listing for listing in (replay.listings if replay else LISTINGS)}
+        self.listings: dict[str, Listing] = {
+            listing.symbol: listing for listing in (replay.listings if replay else LISTINGS)
+        }
         self._path = MarketPath(seed)
         self._minutes = lru_cache(maxsize=52 * 130)(self._minute_candles)
         self.session: Session | None = None
@@ -99,10 +101,16 @@ class Market:
             p = day.prev_close
             return Quote(p, 0, 0, p, p, p, p, p, self.running.opens_at)
         return Quote(
-            last=int(day.price[tick]), last_size=int(day.volume[tick]), volume=int(day.cum_volume[tick]), average=day.average_paise(tick),
-            open=int(day.price[day.started]), high=int(day.high[tick]), low=int(day.low[tick]), prev_close=day.prev_close,
+            last=int(day.price[tick]),
+            last_size=int(day.volume[tick]),
+            volume=int(day.cum_volume[tick]),
+            average=day.average_paise(tick),
+            open=int(day.price[day.started]),
+            high=int(day.high[tick]),
+            low=int(day.low[tick]),
+            prev_close=day.prev_close,
             traded_at=int(self.running.instants[tick]),
-        )  # fmt: skip
+        )
 
     def depth(self, symbol: str, tick: int) -> Depth:
         """Five levels a side around the last trade, inside the circuit. Sizes are a function of (seed, day, symbol, tick)."""
@@ -182,7 +190,8 @@ def daily_of(candles: Candles, day: date) -> Candles:
         return NO_CANDLES
     stamp = int(datetime(day.year, day.month, day.day, tzinfo=UTC).timestamp())
     return np.array(
-        [[stamp, candles[0, 1], candles[:, 2].max(), candles[:, 3].min(), candles[-1, 4], candles[:, 5].sum()]], dtype=np.int64
+        [[stamp, candles[0, 1], candles[:, 2].max(), candles[:, 3].min(), candles[-1, 4], candles[:, 5].sum()]],
+        dtype=np.int64,
     )
 
 

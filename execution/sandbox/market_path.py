@@ -50,7 +50,9 @@ class MarketPath:
         """Log distance from the base price at each calendar day's close: float64[days + 1, shares], row 0 before day one."""
         if self._levels is None:
             days = (LAST_DAY - FIRST_DAY).days + 1
-            shocks = np.random.Generator(np.random.PCG64([self.seed, 1])).standard_normal((days, 1 + len(SECTORS) + len(NIFTY50)))
+            shocks = np.random.Generator(np.random.PCG64([self.seed, 1])).standard_normal(
+                (days, 1 + len(SECTORS) + len(NIFTY50))
+            )
             sector_of = np.array([SECTORS.index(share.sector) for share in NIFTY50])
             moves = (
                 MARKET_DAY_VOL * shocks[:, :1] * BETA
@@ -106,7 +108,11 @@ class MarketPath:
         price = np.rint(prev_close * np.exp(path) / tick).astype(np.int64) * tick
         moved = np.abs(np.diff(path, prepend=path[0]))
         usual = float(moved.mean()) or 1.0
-        weight = volume_shape(count) * np.exp(0.9 * rng.standard_normal(count)) * (0.5 + 0.5 * np.minimum(moved / usual, 4.0))
+        weight = (
+            volume_shape(count)
+            * np.exp(0.9 * rng.standard_normal(count))
+            * (0.5 + 0.5 * np.minimum(moved / usual, 4.0))
+        )
         day_volume = share.day_volume * float(np.exp(rng.normal(0, 0.25)))
         volume = np.maximum(1, day_volume * weight / weight.sum()).astype(np.int64)
         change = np.sign(np.diff(price, prepend=prev_close))
@@ -125,9 +131,13 @@ class MarketPath:
         price = np.rint(level / index.tick_paise).astype(np.int64) * index.tick_paise
         count = len(price)
         return SymbolDay(
-            price, np.zeros(count, np.int64), np.zeros(count, np.bool_), np.ones(count, np.int8),
-            round(float(before) / index.tick_paise) * index.tick_paise, 0,
-        )  # fmt: skip
+            price,
+            np.zeros(count, np.int64),
+            np.zeros(count, np.bool_),
+            np.ones(count, np.int8),
+            round(float(before) / index.tick_paise) * index.tick_paise,
+            0,
+        )
 
     def _session(self, day: date) -> Session:
         opens_at, closes_at = session_hours(day)

@@ -133,7 +133,11 @@ class OrderBook:
         shown = next((level.size for level in own_side if level.price == order.working_limit), 0)
         if not shown and own_side and order.side * (own_side[-1].price - order.working_limit) > 0:
             shown = own_side[-1].size * HIDDEN_QUEUE
-        earlier = [o.queue_ahead for o in self.live if o.side == order.side and o.working_limit == order.working_limit and o.passive]
+        earlier = [
+            o.queue_ahead
+            for o in self.live
+            if o.side == order.side and o.working_limit == order.working_limit and o.passive
+        ]
         return max([shown, *earlier])
 
     def _is_marketable(self, order: Order, depth: Depth) -> bool:
@@ -166,16 +170,21 @@ class OrderBook:
     def _best_user(self, order: Order) -> Order | None:
         """The opposite user order that comes first by price, then time, within the limit; never the owner's own."""
         rivals = [
-            o for o in self.live
-            if o.side == -order.side and o.user != order.user and o.remaining
+            o
+            for o in self.live
+            if o.side == -order.side
+            and o.user != order.user
+            and o.remaining
             and order.side * (order.working_limit - o.working_limit) >= 0
-        ]  # fmt: skip
+        ]
         return min(rivals, key=lambda o: (order.side * o.working_limit, o.priority), default=None)
 
     def _fill_resting(self, side: int, last: int, volume: int, depth: Depth) -> Iterator[Execution]:
         through = volume  # shares traded at `last` that reach the users of this side
         blocked_at: int | None = None
-        for order in sorted((o for o in self.live if o.side == side), key=lambda o: (-side * o.working_limit, o.priority)):
+        for order in sorted(
+            (o for o in self.live if o.side == side), key=lambda o: (-side * o.working_limit, o.priority)
+        ):
             if not order.remaining:
                 continue
             if order.passive:

@@ -58,7 +58,9 @@ def load_replay(path: Path) -> Replay:
     try:
         raw = json.loads(path.read_text(), parse_float=Decimal)
         day = date.fromisoformat(raw["date"])
-        hours = {date.fromisoformat(d): (_hour(d, h[0]), _hour(d, h[1])) for d, h in (raw.get("sessions") or {}).items()}
+        hours = {
+            date.fromisoformat(d): (_hour(d, h[0]), _hour(d, h[1])) for d, h in (raw.get("sessions") or {}).items()
+        }
         candles = {symbol: candle_rows(rows) for symbol, rows in raw["candles"].items()}
         history = {
             symbol: {resolution: candle_rows(rows) for resolution, rows in by_resolution.items()}
@@ -112,24 +114,39 @@ def tape_of(rows: Candles, minutes: np.ndarray, *, prev_close: int, level_size: 
     printed = np.zeros(count, np.bool_)
     for offset in range(len(TICK_SECONDS)):
         printed[slots + offset] = True
-    price = price[np.maximum.accumulate(np.where(printed, np.arange(count), started))]  # a silent minute keeps its price
+    price = price[
+        np.maximum.accumulate(np.where(printed, np.arange(count), started))
+    ]  # a silent minute keeps its price
     at_ask = np.diff(price, prepend=price[0]) >= 0
     usual = int(np.median(traded[traded > 0]) / 8) if (traded > 0).any() else 100
-    return SymbolDay(price, volume, at_ask, np.ones(count, np.int8), prev_close, level_size or max(1, usual), started, printed)
+    return SymbolDay(
+        price, volume, at_ask, np.ones(count, np.int8), prev_close, level_size or max(1, usual), started, printed
+    )
 
 
 def _listing(symbol: str, fact: dict[str, Any], rows: Candles, number: int) -> Listing:
     known = KNOWN.get(symbol)
     price = int(rows[0, 1])
     is_index = symbol.endswith("-INDEX")
-    tick = paise(fact["tick_size"]) if fact.get("tick_size") is not None else (known.tick_paise if known else tick_paise_for(price))
+    tick = (
+        paise(fact["tick_size"])
+        if fact.get("tick_size") is not None
+        else (known.tick_paise if known else tick_paise_for(price))
+    )
     fy_token = str(fact.get("fy_token") or (known.fy_token if known else f"1010000000{90_000 + number}"))
     return Listing(
-        symbol=symbol, name=str(fact.get("name") or (known.name if known else symbol)), exchange_token=int(fy_token[10:]),
-        isin=str(fact.get("isin") or (known.isin if known else "")), sector=known.sector if known else "", base_paise=price,
-        tick_paise=max(1, tick), day_volume=int(rows[:, 5].sum()), weight=0.0, is_index=is_index,
+        symbol=symbol,
+        name=str(fact.get("name") or (known.name if known else symbol)),
+        exchange_token=int(fy_token[10:]),
+        isin=str(fact.get("isin") or (known.isin if known else "")),
+        sector=known.sector if known else "",
+        base_paise=price,
+        tick_paise=max(1, tick),
+        day_volume=int(rows[:, 5].sum()),
+        weight=0.0,
+        is_index=is_index,
         index_name=(known.index_name if known else symbol.split(":")[-1].rsplit("-", 1)[0]) if is_index else "",
-    )  # fmt: skip
+    )
 
 
 def _hour(day: str, clock: str) -> int:

@@ -88,11 +88,21 @@ class TokenDesk:
     def auth_code(self, app: App, *, nonce: str, challenge: str, now: float) -> str:
         return self._sign(
             {
-                "iss": "api.login.fyers.in", "sub": "auth_code", "iat": int(now), "nbf": int(now), "exp": int(now) + AUTH_CODE_S,
-                "aud": ["x:0", "x:1", "x:2", "d:1", "d:2"], "app_id": app.id.split("-")[0], "client_id": app.id,
-                "display_name": app.user, "nonce": nonce, "uuid": secrets.token_hex(8), "scope": "", "code_challenge": challenge,
+                "iss": "api.login.fyers.in",
+                "sub": "auth_code",
+                "iat": int(now),
+                "nbf": int(now),
+                "exp": int(now) + AUTH_CODE_S,
+                "aud": ["x:0", "x:1", "x:2", "d:1", "d:2"],
+                "app_id": app.id.split("-")[0],
+                "client_id": app.id,
+                "display_name": app.user,
+                "nonce": nonce,
+                "uuid": secrets.token_hex(8),
+                "scope": "",
+                "code_challenge": challenge,
             }
-        )  # fmt: skip
+        )
 
     def exchange(self, code: str, *, app_id_hash: str | None, verifier: str | None, now: float) -> str:
         """An access token for an auth code, once. BadToken if the code or the proof of the secret is wrong."""
@@ -113,12 +123,23 @@ class TokenDesk:
         expires = expiry_after(now)
         return self._sign(
             {
-                "iss": "api.fyers.in", "sub": "access_token", "iat": int(now), "nbf": int(now), "exp": expires,
-                "aud": ["x:0", "x:1", "x:2", "d:1", "d:2"], "fy_id": app.user, "appType": int(app.id.split("-")[1]),
-                "hsm_key": self._hsm_key(app.id, expires), "at_hash": secrets.token_hex(16), "display_name": app.user,
-                "oms": "K1", "poa_flag": "N", "client_id": app.id, "ses": self.logouts.get(app.id, 0),
+                "iss": "api.fyers.in",
+                "sub": "access_token",
+                "iat": int(now),
+                "nbf": int(now),
+                "exp": expires,
+                "aud": ["x:0", "x:1", "x:2", "d:1", "d:2"],
+                "fy_id": app.user,
+                "appType": int(app.id.split("-")[1]),
+                "hsm_key": self._hsm_key(app.id, expires),
+                "at_hash": secrets.token_hex(16),
+                "display_name": app.user,
+                "oms": "K1",
+                "poa_flag": "N",
+                "client_id": app.id,
+                "ses": self.logouts.get(app.id, 0),
             }
-        )  # fmt: skip
+        )
 
     def app_of_header(self, header: str, *, now: float) -> App:
         """Who sends `Authorization: <app_id>:<access_token>`."""

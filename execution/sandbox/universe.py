@@ -50,12 +50,22 @@ class Listing:
         return 10 if self.is_index else 0
 
 
-def _share(name: str, title: str, token: int, isin: str, sector: str, rupees: int, lakh: float, weight: float) -> Listing:
+def _share(
+    name: str, title: str, token: int, isin: str, sector: str, rupees: int, lakh: float, weight: float
+) -> Listing:
     price = rupees * 100
-    return Listing(f"NSE:{name}-EQ", title, token, isin, sector, price, tick_paise_for(price), int(lakh * 100_000), weight)
+    return Listing(
+        f"NSE:{name}-EQ", title, token, isin, sector, price, tick_paise_for(price), int(lakh * 100_000), weight
+    )
 
 
-FIN, IT, OIL, AUTO, FMCG = "Financial Services", "Information Technology", "Oil Gas & Consumable Fuels", "Automobile", "FMCG"
+FIN, IT, OIL, AUTO, FMCG = (
+    "Financial Services",
+    "Information Technology",
+    "Oil Gas & Consumable Fuels",
+    "Automobile",
+    "FMCG",
+)
 PHARMA, METAL, POWER, CEMENT = "Healthcare", "Metals & Mining", "Power", "Construction Materials"
 
 NIFTY50: tuple[Listing, ...] = (
