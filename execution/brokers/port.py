@@ -292,7 +292,10 @@ class BrokerGateway(Protocol):
     def depth(self, symbol: str) -> Depth: ...
 
     def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
-        """Bars that begin within [start, end), oldest first. Timeframes: 1m, 5m, 15m, 30m, 60m, 1d …"""
+        """Bars that begin within [start, end), oldest first; the last may still be forming.
+
+        Timeframes: 1m, 5m, 15m, 30m, 60m, 1d … Long spans are asked for in pieces.
+        """
 
     def instruments(self) -> list[ListedInstrument]: ...
 

@@ -1,6 +1,7 @@
 """Venues for the contract suite: a sandbox of its own for the run, and an account at it for each adapter."""
 
 import json
+import select
 import signal
 import subprocess
 import sys
@@ -43,7 +44,8 @@ def sandbox(state_dir: Path, *options: str) -> Iterator[str]:
         process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, stderr=complaints, text=True)
         try:
             assert process.stdout is not None
-            first = process.stdout.readline()
+            ready, _, _ = select.select([process.stdout], [], [], 30)
+            first = process.stdout.readline() if ready else ""
             assert first, f"the sandbox did not start: {(state_dir / 'stderr.txt').read_text()}"
             yield f"http://127.0.0.1:{json.loads(first)['port']}"
         finally:

@@ -148,6 +148,35 @@ def test_a_change_and_a_cancel_know_doubt_too(at):
     assert [sent.split()[0] for sent in server.requests] == [b"DELETE", b"PATCH"]
 
 
+def test_a_change_need_not_repeat_its_order(at):
+    with serving(answer('{"s":"ok","code":1102,"message":"Successfully modified order"}')) as server:
+        changed = at(server.url).modify("17", order_type=request().order_type, quantity=5)
+    assert changed == Acknowledged("17", "Successfully modified order")
+
+
+def test_a_line_closed_while_it_was_idle_costs_no_order(at):
+    def answer_and_leave(line, sent):
+        answer(PLACED)(line, sent)
+        hang_up(line, sent)
+
+    with serving(answer_and_leave) as server:
+        gateway = at(server.url)
+        for _ in range(5):
+            assert isinstance(gateway.place(request()), Acknowledged)
+            time.sleep(0.02)
+    assert len(server.requests) == 5
+
+
+def test_our_own_bucket_may_refuse_before_anything_is_sent(at):
+    def full(klass):
+        raise RateLimited("the bucket is empty", retry_after=0.5)
+
+    with serving(answer(PLACED)) as server:
+        result = at(server.url, before_call=full).place(request())
+    assert isinstance(result, Refused) and result.code == "RATE_LIMITED"
+    assert server.requests == []
+
+
 def test_every_call_says_what_it_is_for(at):
     heard = []
     with serving(in_turn(answer(PLACED), answer(PLACED), answer(PLACED), answer(BOOK))) as server:

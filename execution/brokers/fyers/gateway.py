@@ -6,7 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
-from execution.brokers.errors import BusinessError, NotSent, SentButUnanswered
+from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
 from execution.brokers.fyers import mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
@@ -36,7 +36,8 @@ class FyersGateway:
     """One FYERS account. Keep it: its connections stay warm, and a cold one costs an order a handshake.
 
     `before_call` is told the class of every call before it is made, and may wait or raise: the account's rate
-    bucket sits there. `masters` names the instrument files that instruments() reads.
+    bucket sits there, and where it raises RateLimited an order is Refused. `masters` names the instrument files
+    that instruments() reads.
     """
 
     def __init__(
@@ -89,19 +90,20 @@ class FyersGateway:
             limit_price=limit_price,
             trigger_price=trigger_price,
         )
-        return self._send("PATCH", body, CallClass.ORDER)
+        return self._send("PATCH", body, CallClass.ORDER, known_id=broker_order_id)
 
     def cancel(self, broker_order_id: str) -> SendResult:
-        return self._send("DELETE", mapping.encode({"id": broker_order_id}), CallClass.CANCEL)
+        body = mapping.encode({"id": broker_order_id})
+        return self._send("DELETE", body, CallClass.CANCEL, known_id=broker_order_id)
 
-    def _send(self, method: str, body: bytes, klass: CallClass) -> SendResult:
+    def _send(self, method: str, body: bytes, klass: CallClass, *, known_id: str | None = None) -> SendResult:
         try:
             reply = self._http.send_once(method, self._orders_url, body, klass=klass)
-        except NotSent as error:
-            return Refused("NOT_SENT", error.message)
+        except (NotSent, RateLimited) as error:  # the latter from our own bucket: before anything was sent
+            return Refused(error.code, error.message, known_id)
         except SentButUnanswered as error:
             return Unknown(error.message)
-        return mapping.read_send_reply(reply)
+        return mapping.read_send_reply(reply, known_id=known_id)
 
     # -- the broker's books --------------------------------------------------------------------------------------
 

@@ -163,15 +163,18 @@ def what_is_wrong_with(request: OrderRequest) -> str | None:
 # -- what became of it ---------------------------------------------------------------------------------------------
 
 
-def read_send_reply(reply: Reply) -> SendResult:
-    """Three-valued. Refused only for a known code in plain words from a server in its right mind; else Unknown."""
+def read_send_reply(reply: Reply, *, known_id: str | None = None) -> SendResult:
+    """Three-valued. Refused only for a known code in plain words from a server in its right mind; else Unknown.
+
+    `known_id` is the order that a change or a cancel is about: its reply need not repeat it.
+    """
     try:
         body = fields.row(reply.json(), "reply")
     except UnexpectedReply as error:
         return Unknown(error.message)
     state, message = body.get("s"), redact(_words(body.get("message")))
     code = body.get("code")
-    order_id = _order_id(body)
+    order_id = _order_id(body) or known_id
     if state == "ok" and 200 <= reply.status < 300 and order_id and code != _NO_ACKNOWLEDGEMENT:
         return Acknowledged(order_id, message)
     known = REFUSALS.get(code) if isinstance(code, int) and not isinstance(code, bool) else None

@@ -12,6 +12,7 @@ from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.fyers.price_board import PriceBoard
 from execution.brokers.fyers.price_frames import TOPICS_PER_FRAME, Answer, Feed, Kind, Message, ServerFrame
 from execution.brokers.fyers.topics import Resolved, TopicResolver
+from execution.brokers.http import BeforeCall
 from execution.brokers.port import Tick
 from execution.brokers.socket_loop import USUAL_PACE, OnState, Pace, StayingSocket, from_venue
 
@@ -36,11 +37,12 @@ class PriceSocket(StayingSocket):
         on_state: OnState,
         on_refused: Callable[[list[str]], None] = lambda symbols: None,
         symbols: Iterable[str] = (),
+        before_call: BeforeCall | None = None,
         pace: Pace = USUAL_PACE,
     ) -> None:
         super().__init__(url=endpoints.price_socket, on_state=on_state, pace=pace)
         self._credentials = credentials
-        self._resolver = TopicResolver(endpoints=endpoints, credentials=credentials)
+        self._resolver = TopicResolver(endpoints=endpoints, credentials=credentials, before_call=before_call)
         self._on_ticks = on_ticks
         self._on_refused = on_refused
         self._lock = threading.Lock()

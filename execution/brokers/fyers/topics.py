@@ -8,7 +8,7 @@ from execution.brokers.errors import UnexpectedReply
 from execution.brokers.fyers import fields, mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
-from execution.brokers.http import HttpClient, Reply
+from execution.brokers.http import BeforeCall, HttpClient, Reply
 
 SYMBOLS_PER_CALL = 500
 SEGMENT_NAMES = {
@@ -44,10 +44,12 @@ def topic_of(symbol: str, fy_token: str, index_names: dict[str, str]) -> str | N
 class TopicResolver:
     """Asks the broker for the tokens and keeps what it learnt: they hold for the day."""
 
-    def __init__(self, *, endpoints: Endpoints, credentials: Credentials, http: HttpClient | None = None) -> None:
+    def __init__(
+        self, *, endpoints: Endpoints, credentials: Credentials, before_call: BeforeCall | None = None
+    ) -> None:
         self._endpoints = endpoints
         self._credentials = credentials
-        self._http = http or HttpClient(idle_s=endpoints.idle_s)
+        self._http = HttpClient(before_call=before_call, idle_s=endpoints.idle_s)
         self._tokens: dict[str, str] = {}
         self._index_names: dict[str, str] | None = None
 
