@@ -1,5 +1,7 @@
 """The sandbox exchange is real here: its own process, real HTTP, one free port and one folder for each test."""
 
+import base64
+import json
 import os
 import signal
 import subprocess
@@ -76,13 +78,12 @@ def start_sandbox(tmp_path: Path) -> Iterator[Callable[..., SandboxProcess]]:
                 preexec_fn=before_exec(owner=None, private=False, with_signal=signal.SIGKILL, parent=os.getpid()),
             )  # fmt: skip
         assert process.stdout is not None
-        said = process.stdout.readline().strip()
-        digits = said.rsplit(":", 1)[-1].split()[-1] if said else ""
-        if not digits.isdigit():
+        said = process.stdout.readline().strip()  # {"port": 40123}
+        if not said:
             process.kill()
             process.wait(timeout=10)
-            pytest.fail(f"the sandbox did not start: {said!r} {log.read_text(errors='replace')[-2000:]}")
-        found = SandboxProcess(f"http://127.0.0.1:{digits}", process, folder, log)
+            pytest.fail(f"the sandbox did not start: {log.read_text(errors='replace')[-2000:]}")
+        found = SandboxProcess(f"http://127.0.0.1:{json.loads(said)['port']}", process, folder, log)
         running.append(found)
         return found
 
@@ -113,7 +114,7 @@ def process_environment(transactional_db: None) -> dict[str, str]:
         where = (
             f"postgres://{found['USER']}:{found['PASSWORD']}@{found['HOST']}:{found['PORT'] or 5432}/{found['NAME']}"
         )
-    ring = ",".join(f"{name}:{_base64(key)}" for name, key in settings.DATA_KEYS.items())
+    ring = ",".join(f"{name}:{base64.b64encode(key).decode()}" for name, key in settings.DATA_KEYS.items())
     kept = {k: v for k, v in os.environ.items() if not k.startswith(("TEST_", "PYTEST_", "TARAZU_", "DJANGO_"))}
     return kept | {
         "DJANGO_SETTINGS_MODULE": "trading.settings.dev",
@@ -126,8 +127,3 @@ def process_environment(transactional_db: None) -> dict[str, str]:
         "TARAZU_DB_POOL": "3",
     }
 
-
-def _base64(key: bytes) -> str:
-    import base64
-
-    return base64.b64encode(key).decode()

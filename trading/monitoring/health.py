@@ -97,7 +97,9 @@ def _migrations() -> None:
     """Once everything is applied it stays so for this process: code and migrations change together, by a restart."""
     if _applied_once.is_set():
         return
-    wanted = set(MigrationLoader(None, ignore_no_initial=True).disk_migrations)
+    loader = MigrationLoader(None, load=False)
+    loader.load_disk()
+    wanted = set(loader.disk_migrations)
     with _connect() as talk:
         rows = talk.execute("SELECT app, name FROM django_migrations").fetchall()
     missing = wanted - {(str(app), str(name)) for app, name in rows}

@@ -232,10 +232,21 @@ SPECTACULAR_SETTINGS = {
     "SWAGGER_UI_FAVICON_HREF": "SIDECAR",
     "REDOC_DIST": "SIDECAR",
     "SCHEMA_PATH_PREFIX": "/api/v1",
+    "ENUM_NAME_OVERRIDES": {
+        "OrderState": "execution.states.OrderState",
+        "SignalState": "strategies.models.Signal.State",
+        "IntentState": "execution.models.Intent.State",
+        "GroupState": "execution.models.Group.State",
+        "OrderType": "trading.domain.orders.OrderType",
+        "Reason": "trading.domain.orders.Reason",
+        "Side": "trading.domain.orders.Side",
+        "Product": "trading.domain.orders.Product",
+    },
 }
 
 # --- The desk ---------------------------------------------------------------------------------------------------------
 PORT = env.number("PORT", 8000, low=1, high=65535)
+BIND = env.text("TARAZU_BIND", "127.0.0.1")
 SANDBOX_PORT = env.number("TARAZU_SANDBOX_PORT", 7401, low=1, high=65535)
 SANDBOX_URL = env.text("SANDBOX_URL", f"http://127.0.0.1:{SANDBOX_PORT}").rstrip("/")
 SANDBOX_SPEED = env.number("TARAZU_SANDBOX_SPEED", 60, low=1, high=600)

@@ -1,0 +1,22 @@
+from argparse import ArgumentParser
+from typing import Any
+
+from django.conf import settings
+from django.core.management.base import BaseCommand
+
+from trading.desk.supervisor import Supervisor
+
+
+class Command(BaseCommand):
+    help = "Start the whole desk: PostgreSQL, Valkey, sandbox, engine, worker, beat and web. Ctrl-C stops everything."
+    requires_system_checks = []  # the supervisor asks itself, and answers in one line
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("--host", default=settings.BIND, help="address to listen on (default: TARAZU_BIND or loopback)")
+        parser.add_argument("--port", type=int, default=settings.PORT)
+        parser.add_argument("--speed", type=int, default=settings.SANDBOX_SPEED, help="of the sandbox's clock, 1 to 600")
+
+    def handle(self, *args: Any, host: str, port: int, speed: int, **options: Any) -> None:
+        status = Supervisor(host=host, port=port, speed=speed).run()
+        if status:
+            raise SystemExit(status)
