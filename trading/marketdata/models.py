@@ -141,3 +141,32 @@ class Candle(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instrument} {self.timeframe}m {self.started_at:%Y-%m-%d %H:%M}"
+
+
+class CandleCoverage(models.Model):
+    """A stretch of time for which the history was asked and all it had is stored: what is absent there never was."""
+
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="+")
+    instrument = models.ForeignKey(Instrument, on_delete=models.CASCADE, related_name="+")
+    timeframe = models.PositiveSmallIntegerField(help_text="minutes")
+    from_at = models.DateTimeField()
+    to_at = models.DateTimeField(help_text="not included")
+
+    class Meta:
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "instrument", "timeframe", "from_at"], name="coverage_once"),
+            models.CheckConstraint(condition=models.Q(from_at__lt=models.F("to_at")), name="coverage_goes_forward"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.timeframe}m {self.from_at:%Y-%m-%d %H:%M} to {self.to_at:%Y-%m-%d %H:%M}"
+
+
+class CandleRevision(models.Model):
+    """How often the past of a feed was changed: a filled gap, a corrected bar. Windows held in memory compare it."""
+
+    feed = models.OneToOneField(Feed, on_delete=models.CASCADE, primary_key=True, related_name="+")
+    number = models.BigIntegerField(default=0)
+
+    def __str__(self) -> str:
+        return f"{self.feed}: {self.number}"

@@ -1,0 +1,449 @@
+"""Candles from files: read, judge, report, and store what is sound.
+
+A file is read once, in chunks. Rows that are good go, as text, to a spool; only when the whole file has been judged is
+the spool copied into the database, in one transaction. So a file is stored as a whole or not at all, prices keep the
+digits they came with, and a dry run is the same walk without the last step.
+"""
+
+import csv
+import gzip
+import re
+import tempfile
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta, tzinfo
+from decimal import Decimal
+from pathlib import Path
+from typing import IO, Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import numpy as np
+
+from trading.audit.record import record
+from trading.domain.clock import IST
+from trading.domain.errors import TradingError
+from trading.marketdata.candles import IMPORT, store_text
+from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.quality import DAY_S, GOOD, IST_OFFSET_S, DayBook, QualityReport, ordinary_calendar
+from trading.venue.precision import stock_tick
+from trading.venue.sessions import exchange_date
+
+CHUNK_ROWS = 50_000
+SPOOL_IN_MEMORY = 8_000_000
+BLOCK = 1 << 20
+LONGEST_FIELD = 64
+WANTED = ("ts", "open", "high", "low", "close", "volume")
+INDICES = {
+    "NIFTY": "NSE:NIFTY50-INDEX",
+    "NIFTY50": "NSE:NIFTY50-INDEX",
+    "BANKNIFTY": "NSE:NIFTYBANK-INDEX",
+    "NIFTYBANK": "NSE:NIFTYBANK-INDEX",
+    "SENSEX": "BSE:SENSEX-INDEX",
+}
+INDEX_TICK = Decimal("0.05")
+TIMEFRAMES = {"1m": 1, "2m": 2, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "60m": 60, "1h": 60}
+_SYMBOL = re.compile(r"(NSE|BSE):[A-Z0-9][A-Z0-9&_-]{0,40}-(EQ|INDEX)")
+_NAME = re.compile(r"[A-Z0-9][A-Z0-9&_-]{0,40}")
+_FIRST_BYTES_OF_OTHERS = (b"PAR1", b"PK\x03\x04", b"\x89PNG", b"%PDF", b"\x7fELF")
+
+
+class ImportRefused(TradingError):
+    """This file, or this call, cannot be read as candles; nothing of it was stored."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How to read the files. `label`: whether a stamp is the start or the end of its bar; `zone` is for bare stamps."""
+
+    timeframe: int = 1
+    label: str = "start"
+    zone: tzinfo = IST
+
+
+@dataclass(slots=True)
+class FileReport:
+    """What one file held and what became of it."""
+
+    path: str
+    symbol: str = ""
+    quality: QualityReport | None = None
+    stored: int = 0
+    unchanged: int = 0
+    instrument_created: bool = False
+    warnings: list[str] = field(default_factory=list)
+    error: dict[str, str] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        known = self.quality.as_dict() if self.quality is not None else {}
+        return {
+            "path": self.path, "symbol": self.symbol, **known, "stored": self.stored, "unchanged": self.unchanged,
+            "instrument_created": self.instrument_created, "warnings": self.warnings, "error": self.error,
+        }  # fmt: skip
+
+
+@dataclass(slots=True)
+class ImportReport:
+    """All files, in the order given."""
+
+    reading: Reading
+    dry_run: bool
+    files: list[FileReport] = field(default_factory=list)
+
+    @property
+    def failed(self) -> int:
+        return sum(1 for one in self.files if one.error)
+
+    def totals(self) -> dict[str, Any]:
+        read = [one.quality for one in self.files if one.quality is not None and one.error is None]
+        counts = ("rows", "good", "bad_bars", "duplicates", "unsorted", "missing", "gaps", "short_days", "float_noise")
+        return {
+            "files": len(self.files), "failed": self.failed,
+            **{name: sum(getattr(one, name) for one in read) for name in counts},
+            "out_of_session": sum(sum(one.out_of_session.values()) for one in read),
+            "zero_volume_first_bars": sum(one.zero_volume_first_bars for one in read),
+            "largest_gap_bars": max((one.largest_gap.bars for one in read if one.largest_gap), default=0),
+            "stored": sum(one.stored for one in self.files), "unchanged": sum(one.unchanged for one in self.files),
+            "warnings": sum(len(one.warnings) for one in self.files),
+            "first": min((one.first for one in read if one.first), default=None),
+            "last": max((one.last for one in read if one.last), default=None),
+        }  # fmt: skip
+
+    def as_dict(self) -> dict[str, Any]:
+        return {
+            "dry_run": self.dry_run, "timeframe": self.reading.timeframe, "label": self.reading.label,
+            "zone": str(self.reading.zone), "files": [one.as_dict() for one in self.files], "total": self.totals(),
+        }  # fmt: skip
+
+
+def reading_of(*, timeframe: str, label: str, zone: str) -> Reading:
+    """The words of the command line. Errors: ImportRefused UNKNOWN_TIMEFRAME, UNKNOWN_LABEL, UNKNOWN_ZONE."""
+    if timeframe not in TIMEFRAMES:
+        raise ImportRefused("UNKNOWN_TIMEFRAME", f"{timeframe!r} is none of {', '.join(TIMEFRAMES)}")
+    if label not in ("start", "end"):
+        raise ImportRefused("UNKNOWN_LABEL", f"a stamp labels the start or the end of its bar, not {label!r}")
+    try:
+        known = ZoneInfo(zone)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ImportRefused("UNKNOWN_ZONE", f"no such time zone: {zone!r}") from None
+    return Reading(TIMEFRAMES[timeframe], label, known)
+
+
+def files_in(paths: Sequence[str]) -> list[Path]:
+    """Files as they are, folders as all .csv and .csv.gz below, sorted. Errors: NO_SUCH_FILE, EMPTY_FOLDER."""
+    found: list[Path] = []
+    for one in paths:
+        path = Path(one)
+        if path.is_dir():
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith((".csv", ".csv.gz")))
+            if not inside:
+                raise ImportRefused("EMPTY_FOLDER", f"{path} holds no .csv or .csv.gz file")
+            found += inside
+        elif path.exists():
+            found.append(path)
+        else:
+            raise ImportRefused("NO_SUCH_FILE", f"{path} does not exist")
+    return list(dict.fromkeys(found))
+
+
+def symbol_of(path: Path) -> str:
+    """The instrument a file is named after: RELIANCE.csv.gz → NSE:RELIANCE-EQ, BANKNIFTY.csv → NSE:NIFTYBANK-INDEX."""
+    name = re.sub(r"\.csv(\.gz)?$", "", path.name, flags=re.IGNORECASE).upper()
+    if not _NAME.fullmatch(name):
+        raise ImportRefused("NO_SYMBOL", f"{path.name} names no instrument: give --symbol NSE:NAME-EQ")
+    return INDICES.get(name, f"NSE:{name}-EQ")
+
+
+def import_files(
+    paths: Sequence[str],
+    *,
+    feed_name: str,
+    reading: Reading,
+    symbol: str | None = None,
+    dry_run: bool = False,
+    progress: Callable[[str, int], None] | None = None,
+) -> ImportReport:
+    """Import every file; one that cannot be read is reported, the others go on.
+
+    `progress(path, rows)` is told of the rows read so far. Errors that concern the call as a whole: ImportRefused.
+    """
+    if symbol is not None and not _SYMBOL.fullmatch(symbol):
+        raise ImportRefused("WRONG_SYMBOL", f"{symbol!r} is no symbol: NSE:NAME-EQ or NSE:NAME-INDEX")
+    files = files_in(paths)
+    if symbol is not None and len(files) > 1:
+        raise ImportRefused("ONE_SYMBOL_MANY_FILES", f"--symbol names one instrument, but there are {len(files)} files")
+    feed = _feed(feed_name, dry_run=dry_run)
+    report = ImportReport(reading, dry_run)
+    for path in files:
+        one = FileReport(str(path))
+        report.files.append(one)
+        try:
+            one.symbol = symbol or symbol_of(path)
+            _import_file(path, one, feed, reading, progress)
+        except ImportRefused as error:
+            one.error = {"code": error.code, "message": error.message}
+    return report
+
+
+def _feed(name: str, *, dry_run: bool) -> Feed | None:
+    """The feed to store into; None: nothing is to be stored."""
+    feed = Feed.objects.filter(name=name).first()
+    if feed is None and name != "NSE":
+        raise ImportRefused("UNKNOWN_FEED", f"there is no feed {name!r}")
+    if dry_run:
+        return None
+    return feed or Feed.objects.get_or_create(name=name, defaults={"kind": Feed.Kind.EXCHANGE})[0]
+
+
+def _import_file(
+    path: Path, report: FileReport, feed: Feed | None, reading: Reading, progress: Callable[[str, int], None] | None
+) -> None:
+    is_index = report.symbol.endswith("-INDEX")
+    book = DayBook(reading.timeframe, is_index=is_index)
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY, mode="w+", encoding="ascii", newline="\n") as spool:
+        last_price = _judge_file(
+            path, book, reading, spool, lambda rows: progress(report.path, rows) if progress else None
+        )
+        report.quality = quality = book.finish()
+        _refuse_nonsense(path, quality)
+        report.warnings = _warnings(quality, reading)
+        known = Instrument.objects.filter(symbol=report.symbol).first()
+        report.instrument_created = known is None
+        if feed is None:
+            return
+        assert quality.last is not None and last_price is not None
+        instrument = known or _create_instrument(
+            report.symbol, Decimal(last_price), datetime.fromisoformat(quality.last)
+        )
+        spool.seek(0)
+        report.stored = store_text(feed, reading.timeframe, _spooled(spool, instrument.pk), IMPORT)
+        report.unchanged = quality.good - report.stored
+        if report.stored:
+            record(
+                "candles.imported", actor="import_candles", subject=report.symbol, feed=feed.name, file=path.name,
+                timeframe=reading.timeframe, label=reading.label, stored=report.stored,
+                first=quality.first, last=quality.last,
+            )  # fmt: skip
+
+
+def _spooled(spool: IO[str], instrument_id: int) -> Iterator[str]:
+    """The spool with the instrument's number before each line."""
+    rest = ""
+    while block := spool.read(BLOCK):
+        lines = (rest + block).split("\n")
+        rest = lines.pop()
+        if lines:
+            yield f"{instrument_id}\t" + f"\n{instrument_id}\t".join(lines) + "\n"
+
+
+def _refuse_nonsense(path: Path, quality: QualityReport) -> None:
+    if quality.rows == 0:
+        raise ImportRefused("EMPTY_FILE", f"{path} has no rows")
+    if quality.good == 0 and quality.bad_bars == quality.rows:
+        raise ImportRefused("NO_GOOD_BAR", f"{path}: none of {quality.rows} rows is a bar")
+    if quality.good == 0:
+        raise ImportRefused(
+            "NOTHING_IN_SESSION",
+            f"{path}: none of {quality.rows} rows is in an exchange session: check --tz and --timeframe",
+        )
+    if quality.mixed_labels:
+        raise ImportRefused(
+            "MIXED_LABELS", f"{path}: some days carry the start of each bar and some its end: split the file"
+        )
+
+
+def _warnings(quality: QualityReport, reading: Reading) -> list[str]:
+    found = []
+    if quality.suspected_label == "end" and reading.label == "start":
+        found.append("SUSPECTED_END_LABEL: days begin one bar late and end at the close; try --label end")
+    if quality.suspected_label == "start" and reading.label == "end":
+        found.append("SUSPECTED_START_LABEL: days begin before the open; try --label start")
+    return found
+
+
+def _create_instrument(symbol: str, price: Decimal, last_at: datetime) -> Instrument:
+    exchange, _, rest = symbol.partition(":")
+    name, _, kind = rest.rpartition("-")
+    is_index = kind == "INDEX"
+    instrument, created = Instrument.objects.get_or_create(
+        symbol=symbol,
+        defaults={
+            "name": name, "exchange": exchange, "instrument_type": "INDEX" if is_index else "EQ",
+            "tick_size": INDEX_TICK if is_index else stock_tick(price, on_date=exchange_date(last_at)),
+        },
+    )  # fmt: skip
+    if created:
+        record("instrument.created", actor="import_candles", subject=symbol, tick_size=str(instrument.tick_size))
+    return instrument
+
+
+# -- reading -------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[IO[str]]:
+    """The file as ASCII text, whether packed or not."""
+    try:
+        with path.open("rb") as raw:
+            first = raw.read(8)
+            raw.seek(0)
+            if not first:
+                raise ImportRefused("EMPTY_FILE", f"{path} is empty")
+            if first.startswith(_FIRST_BYTES_OF_OTHERS) or (b"\x00" in first and not first.startswith(b"\x1f\x8b")):
+                raise ImportRefused("NOT_TEXT", f"{path} is not a CSV file")
+            if first.startswith(b"\x1f\x8b"):
+                with gzip.open(raw, "rt", encoding="utf-8-sig", newline="") as text:
+                    yield text
+            else:
+                with path.open("r", encoding="utf-8-sig", newline="") as text:
+                    yield text
+    except UnicodeDecodeError:
+        raise ImportRefused("NOT_TEXT", f"{path} is not a CSV file") from None
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise ImportRefused("BROKEN_ARCHIVE", f"{path} is a damaged or cut .gz file") from None
+    except OSError as error:
+        raise ImportRefused("CANNOT_READ", f"{path} cannot be read: {error.strerror or error}") from None
+
+
+def _judge_file(
+    path: Path, book: DayBook, reading: Reading, spool: IO[str], progress: Callable[[int], None]
+) -> str | None:
+    """Walk through the file: judge every row, spool the good ones. The last good close, as text."""
+    csv.field_size_limit(4096)
+    last_price: str | None = None
+    stamps = _Stamps(path, reading)
+    with _opened(path) as text:
+        rows = csv.reader(text)
+        try:
+            header = [name.strip().lower() for name in next(rows, [])]
+            columns = _columns(path, header)
+            for chunk in _chunks(rows):
+                last_price = _judge_chunk(chunk, columns, stamps, book, spool) or last_price
+                progress(book.report.rows)
+        except csv.Error as error:
+            code = "HUGE_FIELD" if "field larger" in str(error) else "NOT_CSV"
+            raise ImportRefused(code, f"{path}: line {rows.line_num}: {error}") from None
+    return last_price
+
+
+def _columns(path: Path, header: list[str]) -> list[int]:
+    if any("\x00" in name or not name.isascii() for name in header):
+        raise ImportRefused("NOT_TEXT", f"{path} is not a CSV file")
+    absent = [name for name in WANTED if name not in header]
+    if absent:
+        raise ImportRefused("WRONG_COLUMNS", f"{path}: no column {', '.join(absent)}; wanted are {','.join(WANTED)}")
+    if twice := [name for name in WANTED if header.count(name) > 1]:
+        raise ImportRefused("WRONG_COLUMNS", f"{path}: column {', '.join(twice)} is there twice")
+    return [header.index(name) for name in WANTED]
+
+
+def _chunks(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
+    chunk: list[list[str]] = []
+    for row in rows:
+        if row:
+            chunk.append(row)
+            if len(chunk) == CHUNK_ROWS:
+                yield chunk
+                chunk = []
+    if chunk:
+        yield chunk
+
+
+def _judge_chunk(
+    chunk: list[list[str]], columns: list[int], stamps: "_Stamps", book: DayBook, spool: IO[str]
+) -> str | None:
+    t, o, h, lo, c, v = columns
+    nothing = float("nan")
+    texts: list[tuple[str, str, str, str, str]] = []
+    epochs: list[int] = []
+    numbers: list[tuple[float, float, float, float, float]] = []
+    unreadable = 0
+    for row in chunk:
+        try:
+            stamp, text = row[t], (row[o], row[h], row[lo], row[c], row[v])
+            epoch = stamps.epoch(stamp)
+            number = tuple(map(float, text))
+        except (ValueError, IndexError):
+            unreadable += 1
+            if any(len(cell) > LONGEST_FIELD for cell in row):
+                raise ImportRefused(
+                    "HUGE_FIELD", f"{stamps.path}: a field of {max(map(len, row))} characters"
+                ) from None
+            continue
+        joined = "".join(text)
+        if "_" in joined or not joined.isascii() or len(joined) > 5 * LONGEST_FIELD or not number[4].is_integer():
+            number = (nothing,) * 5
+        texts.append(text)
+        epochs.append(epoch)
+        numbers.append(number)  # type: ignore[arg-type]
+    book.report.rows += unreadable
+    book.report.bad_bars += unreadable
+    if not texts:
+        return None
+    starts = stamps.starts(np.array(epochs, np.int64))
+    prices = np.array(numbers)
+    fate = book.judge(starts, *(np.ascontiguousarray(prices[:, at]) for at in range(5)))
+    good = np.flatnonzero(fate == GOOD)
+    if not good.size:
+        return None
+    kept = [texts[at] for at in good]
+    bells = np.datetime_as_string(starts[good].astype("datetime64[s]")).tolist()
+    volumes = prices[good, 4].astype(np.int64).tolist()
+    spool.write("".join(
+        f"{at}Z\t{open_}\t{high}\t{low}\t{close}\t{volume}\n"
+        for at, (open_, high, low, close, _), volume in zip(bells, kept, volumes, strict=True)
+    ))  # fmt: skip
+    return kept[-1][3]
+
+
+class _Stamps:
+    """Reads time stamps: ISO 8601 with a zone, or without and then in the zone given. One zone a file."""
+
+    def __init__(self, path: Path, reading: Reading) -> None:
+        self.path = path
+        self.reading = reading
+        self._offset: timedelta | str | None = "unset"
+
+    def epoch(self, text: str) -> int:
+        """Epoch seconds. ValueError: no time stamp. A fraction of a second makes none."""
+        instant = datetime.fromisoformat(text.strip())
+        if len(text) < 16 or instant.microsecond:
+            raise ValueError(text)
+        offset = instant.utcoffset()
+        if offset != self._offset:
+            if self._offset != "unset":
+                raise ImportRefused(
+                    "MIXED_ZONES", f"{self.path}: time stamps of more than one zone, such as {text[:40]}"
+                )
+            self._offset = offset
+        if offset is None:
+            instant = instant.replace(tzinfo=self.reading.zone)
+        return int(instant.timestamp())
+
+    def starts(self, epochs: np.ndarray) -> np.ndarray:
+        """Starts of the bars, whatever the stamps label."""
+        minutes = self.reading.timeframe
+        if self.reading.label == "start":
+            return epochs
+        starts = epochs - 60 * minutes
+        if minutes == 1:
+            return starts
+        days = (epochs + IST_OFFSET_S) // DAY_S
+        for number in np.unique(days):  # the last bar of a session may be shorter than the others
+            for end, start in self._short_bars(int(number)):
+                starts[epochs == end] = start
+        return starts
+
+    def _short_bars(self, number: int) -> list[tuple[int, int]]:
+        session = ordinary_calendar(date(1970, 1, 1) + timedelta(days=number))
+        minutes = self.reading.timeframe
+        ends = [] if session is None else [(session.bar_end(at, minutes), at) for at in session.bar_starts(minutes)]
+        return [
+            (int(end.timestamp()), int(at.timestamp())) for end, at in ends if end - at < timedelta(minutes=minutes)
+        ]
+
+
+def local(stamp: str) -> str:
+    """A stored instant as the clock in India showed it, for people."""
+    return datetime.fromisoformat(stamp).astimezone(IST).strftime("%Y-%m-%d %H:%M") if stamp else ""
