@@ -8,7 +8,7 @@ from drf_spectacular.utils import extend_schema_field
 from rest_framework import serializers
 from rest_framework.exceptions import ErrorDetail
 
-from trading.domain.money import to_rupees
+from trading.domain.money import PAISE, to_rupees
 
 MAX_UNITS = 10_000_000
 MAX_PRICE = Decimal("10000000")
@@ -60,6 +60,19 @@ class RupeesField(serializers.Field):
 
     def to_representation(self, value: int) -> str:
         return str(to_rupees(value))
+
+
+@extend_schema_field({"type": "string", "format": "decimal", "example": "812.35"})
+class RateField(serializers.Field):
+    """Rupees a unit: two decimals, or as many as its tick needs."""
+
+    def __init__(self, **kwargs: Any) -> None:
+        kwargs["read_only"] = True
+        super().__init__(**kwargs)
+
+    def to_representation(self, value: Decimal) -> str:
+        paise = value.quantize(PAISE)
+        return str(paise if paise == value else value.normalize())
 
 
 @extend_schema_field({"type": "string", "format": "date-time", "example": "2026-02-16T04:15:00.000000Z"})

@@ -38,4 +38,5 @@ class Nowhere(APIView):
     schema = None
 
     def initial(self, request: Request, *args: Any, **kwargs: Any) -> None:
-        raise NotFound("There is nothing at this address.")
+        hint = "" if request.path.endswith("/") else " Addresses end with a slash."
+        raise NotFound(f"There is nothing at this address.{hint}")

@@ -1,0 +1,249 @@
+"""Orders, positions and signals as programs see them: money in rupees as decimal text, instants in UTC."""
+
+from typing import Any
+
+from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
+from rest_framework import serializers
+
+from execution.models import Fill, Group, Intent, Order, OrderEvent
+from risk.models import Verdict
+from strategies.models import Signal
+from trading.api.serializers import InstantField, PriceField, RateField, RupeesField, StrictSerializer, UnitsField
+from trading.domain.orders import OrderType, Product, Side
+
+
+class VerdictSerializer(serializers.ModelSerializer):
+    at = InstantField()
+
+    class Meta:
+        model = Verdict
+        fields = ("position", "gate", "outcome", "quantity", "value", "limit", "message", "policy", "at")
+        read_only_fields = fields
+
+
+class FillSerializer(serializers.ModelSerializer):
+    price = RateField()
+    value = RupeesField(source="value_paise")
+    filled_at = InstantField()
+
+    class Meta:
+        model = Fill
+        fields = ("broker_trade_id", "quantity", "price", "value", "filled_at", "source")
+        read_only_fields = fields
+
+
+class OrderEventSerializer(serializers.ModelSerializer):
+    at = InstantField()
+
+    class Meta:
+        model = OrderEvent
+        fields = ("seq", "kind", "source", "from_state", "to_state", "applied", "at")
+        read_only_fields = fields
+
+
+ORDER_EXAMPLE = {
+    "id": 41,
+    "client_order_id": "TP7K2M9QX4B1",
+    "broker_order_id": "26021600000041",
+    "portfolio": 1,
+    "group": "0d6c3f0e-5f0e-4b9e-8b0a-4f1a6d2c9e11",
+    "intent": "a8c1f7d2-6a25-4f0b-9f0c-1f6a1f0d7b21",
+    "symbol": "NSE:SBIN-EQ",
+    "side": "BUY",
+    "quantity": 10,
+    "filled_quantity": 4,
+    "order_type": "LIMIT",
+    "product": "INTRADAY",
+    "reason": "ENTRY",
+    "limit_price": "812.35",
+    "trigger_price": None,
+    "average_price": "812.30",
+    "charges": "1.42",
+    "state": "OPEN",
+    "pending_op": "NONE",
+    "broker_message": "",
+    "placed_at": "2026-02-16T04:15:00Z",
+    "created_at": "2026-02-16T04:15:00Z",
+    "sent_at": "2026-02-16T04:15:00Z",
+    "acked_at": "2026-02-16T04:15:00Z",
+    "done_at": None,
+}
+
+
+@extend_schema_serializer(examples=[OpenApiExample("Partly filled", ORDER_EXAMPLE, response_only=True)])
+class OrderSerializer(serializers.ModelSerializer):
+    group = serializers.UUIDField(source="group_id", read_only=True)
+    intent = serializers.UUIDField(source="intent_id", read_only=True)
+    symbol = serializers.CharField(source="instrument.symbol", read_only=True)
+    limit_price = RateField(allow_null=True)
+    trigger_price = RateField(allow_null=True)
+    average_price = RateField(allow_null=True)
+    charges = RupeesField(source="charges_paise")
+    placed_at = InstantField(help_text="venue time of the decision; the other instants are wall time")
+    created_at = InstantField()
+    sent_at = InstantField(allow_null=True)
+    acked_at = InstantField(allow_null=True)
+    done_at = InstantField(allow_null=True)
+
+    class Meta:
+        model = Order
+        fields: tuple[str, ...] = (
+            "id", "client_order_id", "broker_order_id", "portfolio", "group", "intent", "symbol", "side", "quantity",
+            "filled_quantity", "order_type", "product", "reason", "limit_price", "trigger_price", "average_price",
+            "charges", "state", "pending_op", "broker_message", "placed_at", "created_at", "sent_at", "acked_at",
+            "done_at",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class OrderDetailSerializer(OrderSerializer):
+    """The whole story of one order."""
+
+    events = OrderEventSerializer(many=True, read_only=True)
+    fills = FillSerializer(many=True, read_only=True)
+    verdicts = VerdictSerializer(many=True, read_only=True)
+
+    class Meta(OrderSerializer.Meta):
+        fields = (*OrderSerializer.Meta.fields, "events", "fills", "verdicts")
+        read_only_fields = fields
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "A protected limit buy",
+            {
+                "symbol": "NSE:SBIN-EQ",
+                "side": "BUY",
+                "quantity": 10,
+                "order_type": "LIMIT",
+                "product": "INTRADAY",
+                "limit_price": "812.35",
+                "stop_price": "804.00",
+                "target_price": "829.00",
+            },
+            request_only=True,
+        )
+    ]
+)
+class OrderTicketSerializer(StrictSerializer):
+    """What may be asked. Prices as text, on the tick; the quantity in units."""
+
+    portfolio = serializers.IntegerField(
+        required=False, min_value=1, help_text="may be left out by who has only one portfolio"
+    )
+    symbol = serializers.CharField(max_length=60)
+    side = serializers.ChoiceField(choices=[side.value for side in Side])
+    quantity = UnitsField()
+    order_type = serializers.ChoiceField(choices=[OrderType.LIMIT.value, OrderType.MARKET.value])
+    product = serializers.ChoiceField(choices=[product.value for product in Product], default=Product.INTRADAY.value)
+    limit_price = PriceField(required=False, allow_null=True)
+    stop_price = PriceField(
+        required=False, allow_null=True, help_text="where an opening order is given up; risk asks for it"
+    )
+    target_price = PriceField(required=False, allow_null=True)
+
+    def validate(self, attrs: dict[str, Any]) -> dict[str, Any]:
+        has_limit = attrs.get("limit_price") is not None
+        if has_limit != (attrs["order_type"] == OrderType.LIMIT):
+            has = "has no" if has_limit else "needs its"
+            raise serializers.ValidationError({"limit_price": f"A {attrs['order_type']} order {has} limit price."})
+        return attrs
+
+
+class IntentSerializer(serializers.ModelSerializer):
+    """A wish that waits for a person's yes."""
+
+    symbol = serializers.CharField(source="instrument.symbol", read_only=True)
+    decide_by = InstantField(allow_null=True)
+
+    class Meta:
+        model = Intent
+        fields = ("id", "state", "symbol", "side", "wanted_quantity", "allowed_quantity", "decide_by")
+        read_only_fields = fields
+
+
+class CancelSerializer(serializers.Serializer):
+    """`asked`: this call asked for it. False when it was asked before or the order had ended."""
+
+    asked = serializers.BooleanField()
+    order = OrderSerializer()
+
+
+class GroupSerializer(serializers.ModelSerializer):
+    symbol = serializers.CharField(source="instrument.symbol", read_only=True)
+
+    class Meta:
+        model = Group
+        fields = ("id", "symbol", "side", "product", "state", "close_reason")
+        read_only_fields = fields
+
+
+class CloseSerializer(serializers.Serializer):
+    """`asked`: this call asked for it. False when the position was closing or closed already."""
+
+    asked = serializers.BooleanField()
+    group = GroupSerializer()
+
+
+class PositionSerializer(serializers.Serializer):
+    """A position at the last price. Profit and loss is unrealised and before charges."""
+
+    id = serializers.IntegerField()
+    portfolio = serializers.IntegerField(source="portfolio_id")
+    group = serializers.UUIDField(allow_null=True, help_text="what to name when closing it; empty when flat")
+    symbol = serializers.CharField(source="instrument.symbol")
+    product = serializers.ChoiceField(choices=[product.value for product in Product])
+    net_quantity = serializers.IntegerField(help_text="units, signed")
+    average_price = RateField(allow_null=True)
+    last_price = RateField(allow_null=True)
+    quote_age_s = serializers.FloatField(allow_null=True, help_text="wall seconds")
+    pnl = RupeesField(source="pnl_paise", allow_null=True)
+    pnl_pct = serializers.DecimalField(max_digits=12, decimal_places=2, allow_null=True)
+    realised = RupeesField(source="realised_paise")
+    charges = RupeesField(source="charges_paise")
+    opened_at = InstantField(allow_null=True)
+
+
+class SignalSerializer(serializers.ModelSerializer):
+    portfolio = serializers.IntegerField(source="portfolio_id", read_only=True)
+    contract = serializers.CharField(source="deployment.version", read_only=True)
+    symbol = serializers.CharField(source="instrument.symbol", read_only=True)
+    entry = RateField()
+    stop = RateField()
+    target = RateField()
+    features = serializers.DictField(child=serializers.FloatField(allow_null=True), read_only=True)
+    bar_at = InstantField()
+    created_at = InstantField()
+    verdicts = VerdictSerializer(many=True, read_only=True)
+
+    class Meta:
+        model = Signal
+        fields = (
+            "id", "portfolio", "contract", "symbol", "side", "entry", "stop", "target", "score", "features",
+            "explanation", "state", "refusal_code", "refusal", "bar_at", "created_at", "verdicts",
+        )  # fmt: skip
+        read_only_fields = fields
+
+
+class DashboardSerializer(serializers.Serializer):
+    """One portfolio at a glance. Money net of charges."""
+
+    portfolio = serializers.IntegerField()
+    name = serializers.CharField()
+    environment = serializers.CharField()
+    venue_time = InstantField()
+    equity = RupeesField()
+    cash = RupeesField()
+    unrealised = RupeesField()
+    day_pnl = RupeesField()
+    day_pnl_pct = serializers.DecimalField(max_digits=12, decimal_places=2)
+    exposure = RupeesField()
+    stale = serializers.BooleanField(help_text="some open position has no fresh price")
+    open_positions = serializers.IntegerField()
+    live_orders = serializers.IntegerField()
+    unknown_orders = serializers.IntegerField()
+    approvals_waiting = serializers.IntegerField()
+    broker_state = serializers.CharField()
+    engine_state = serializers.CharField()
+    kill_level = serializers.CharField(help_text="the stricter of the desk's and the portfolio's kill switch")

@@ -1,0 +1,27 @@
+"""The addresses under /api/v1/."""
+
+from csp.constants import NONE, SELF, UNSAFE_INLINE
+from csp.decorators import csp_replace
+from django.urls import path, re_path
+from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
+
+from execution.api import views as execution
+from trading.api.views import Nowhere
+from trading.portfolio.api import views as portfolio
+
+# Swagger UI writes style attributes; its pages, and only they, may.
+swagger = csp_replace({"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"], "object-src": [NONE]})
+
+urlpatterns = [
+    path("portfolios/", portfolio.PortfolioList.as_view(), name="api_portfolios"),
+    path("dashboard/", execution.Dashboard.as_view(), name="api_dashboard"),
+    path("positions/", execution.Positions.as_view(), name="api_positions"),
+    path("positions/<uuid:group_id>/close/", execution.PositionClose.as_view(), name="api_position_close"),
+    path("orders/", execution.Orders.as_view(), name="api_orders"),
+    path("orders/<int:order_id>/", execution.OrderDetail.as_view(), name="api_order"),
+    path("orders/<int:order_id>/cancel/", execution.OrderCancel.as_view(), name="api_order_cancel"),
+    path("signals/", execution.Signals.as_view(), name="api_signals"),
+    path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
+    path("docs/", swagger(SpectacularSwaggerSplitView.as_view(url_name="api_schema")), name="api_docs"),
+    re_path(r"^.*$", Nowhere.as_view(), name="api_nowhere"),
+]
