@@ -284,6 +284,14 @@ def test_no_error_log_or_repr_shows_what_opens_the_account(at, caplog):
             while seen is not None:
                 told.append(seen)
                 seen = seen.__cause__ or seen.__context__
+    away = at(f"http://127.0.0.1:{free_port()}")
+    for fail in (
+        away.orders,
+        lambda: away._http.send_once("POST", away.endpoints.orders, b"{}", klass=CallClass.ORDER),
+    ):
+        with pytest.raises(TransientError) as unsent:
+            fail()
+        told += [unsent.value, unsent.value.__cause__, unsent.value.__context__]
     odd = FyersGateway(endpoints=Endpoints.of(server.url), credentials=Credentials("APP", "secret\r\nbreak"))
     told.append(odd.place(request()))
     odd.close()
