@@ -69,7 +69,7 @@ def load_window(
     if bars < 1:
         raise ValueError(f"a window has at least one bar, not {bars}")
     stored = _stored_timeframe(feed, instruments, timeframe, until)
-    limit = bars if stored == timeframe else (bars + 1) * timeframe
+    limit = (bars + 1) * (timeframe // stored)  # one more, for the last may still be running
     window = _read(feed, instruments, stored, until=until, limit=limit)
     return _finished(window, timeframe, bars, until)
 
