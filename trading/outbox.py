@@ -1,8 +1,8 @@
 """`after_commit(name, **ids)`: the one way to ring a worker or an engine.
 
-The row is the work and this is only its bell: it rings after the commit, and when it cannot ring, the sweep finds the row.
-Names that start with `engine.` go to the engine that holds the account, over a stream of Valkey (0.2 ms); all others are
-Celery tasks. Ids and plain values only: a message may be read by a newer or an older process.
+The row is the work and this is only its bell: it rings after the commit, and when it cannot ring, the sweep finds the
+row. Names that start with `engine.` go to the engine that holds the account, over a stream of Valkey (0.2 ms); all
+others are Celery tasks. Ids and plain values only: a message may be read by a newer or an older process.
 """
 
 import json

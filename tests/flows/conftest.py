@@ -126,4 +126,3 @@ def process_environment(transactional_db: None) -> dict[str, str]:
         "DJANGO_SECRET_KEY": settings.SECRET_KEY,
         "TARAZU_DB_POOL": "3",
     }
-

@@ -82,7 +82,9 @@ class Child:
             start_new_session=True,
             preexec_fn=before_exec(owner=None, private=False, with_signal=signal.SIGTERM, parent=os.getpid()),
         )
-        self._reader = threading.Thread(target=self._keep_words, args=[self.process], daemon=True, name=f"log {self.name}")
+        self._reader = threading.Thread(
+            target=self._keep_words, args=[self.process], daemon=True, name=f"log {self.name}"
+        )
         self._reader.start()
 
     @property

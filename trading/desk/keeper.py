@@ -1,11 +1,11 @@
 """The keeper: the parent of the embedded servers, which runs as long as somebody uses them.
 
-Every user of the servers (the desk, a management command, a test run) holds a shared lock on `servers.lock`. The kernel
-drops it when its holder goes, by whatever death. The keeper tries for the exclusive lock; the day it gets it, nobody is left,
-and it stops Valkey, then PostgreSQL, and goes. If the keeper itself is killed, the servers die with it, and the next user
-starts another one.
+Every user of the servers (the desk, a management command, a test run) holds a shared lock on `servers.lock`. The
+kernel drops it when its holder goes, by whatever death. The keeper tries for the exclusive lock; the day it gets it,
+nobody is left, and it stops Valkey, then PostgreSQL, and goes. If the keeper itself is killed, the servers die with
+it, and the next user starts another one.
 
-Run as `python -m trading.desk.keeper VAR START_LOCK_FD [--throwaway]`. It says `ready` or `error: …` on its standard output.
+Run as `python -m trading.desk.keeper VAR START_LOCK_FD [--throwaway]`. It says `ready` or `error: …` on its output.
 """
 
 import fcntl

@@ -1,13 +1,12 @@
 """The embedded PostgreSQL: found, initialised once, started, re-attached, stopped. Its folder is never deleted.
 
-Which one: an explicit PG_BIN, then PATH and the distribution's folder (version 15 or newer), then the wheel. The machine's
-own server comes first because its owner patches it; a folder, once made, is only ever opened by the version that made it,
-so installing or upgrading a PostgreSQL on the machine never strands the data of a desk that began with the wheel.
+Which one: an explicit PG_BIN, then PATH and the distribution's folder (version 15 or newer), then the wheel. The
+machine's own server comes first because its owner patches it; a folder, once made, is only ever opened by the version
+that made it, so installing or upgrading a PostgreSQL never strands the data of a desk that began with the wheel.
 """
 
 import importlib.util
 import os
-import pwd
 import re
 import shutil
 import signal
@@ -39,7 +38,7 @@ def find_postgres(*, major: int | None = None) -> Postgres:
     if explicit := os.environ.get("PG_BIN", ""):
         found = _probe(Path(explicit))
         if found is None:
-            raise DeskError(f"PG_BIN={explicit} holds no postgres and initdb of version {OLDEST} or newer: correct or unset it")
+            raise DeskError(f"PG_BIN={explicit} holds no PostgreSQL of version {OLDEST} or newer: correct or unset it")
         candidates = [found]
     else:
         candidates = [found for folder in _folders() if (found := _probe(folder)) is not None]
@@ -102,7 +101,9 @@ class PostgresServer:
         self.durable = durable
         self.owner = postgres_owner(folders.postgres)
         if os.geteuid() == 0 and self.owner is None:
-            raise DeskError(f"PostgreSQL does not run as root and no user to run it as was found: set TARAZU_PG_OWNER, {ANOTHER_WAY}")
+            raise DeskError(
+                f"PostgreSQL does not run as root and no other user was found: set TARAZU_PG_OWNER, {ANOTHER_WAY}"
+            )
         self.programs = find_postgres(major=made_by(folders.postgres))
         self.process: subprocess.Popen[bytes] | None = None
         self.adopted: int | None = None
@@ -181,7 +182,7 @@ class PostgresServer:
     def _initialise(self) -> None:
         if any(self.folders.postgres.iterdir()):
             raise DeskError(
-                f"{self.folders.postgres} holds files but no PG_VERSION (an interrupted first start?): move it away and start again"
+                f"{self.folders.postgres} holds files but no database: move it away and start again"
             )
         # initdb works in a draft beside the real folder, so that a kill in the middle leaves nothing half made.
         draft = self.folders.postgres.with_name(f".postgres-new-{os.getpid()}")
@@ -258,7 +259,8 @@ class PostgresServer:
 
     def _last_words(self) -> str:
         lines = self._log_path().read_text(errors="replace").splitlines()
-        return next((line for line in reversed(lines) if "FATAL" in line or "PANIC" in line), (lines or ["no word"])[-1])
+        fatal = [line for line in lines if "FATAL" in line or "PANIC" in line]
+        return (fatal or lines or ["no word"])[-1]
 
 
 def _alive(pid: int) -> bool:
@@ -266,5 +268,3 @@ def _alive(pid: int) -> bool:
         return Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()[0] != "Z"
     except OSError:
         return False
-
-

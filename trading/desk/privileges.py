@@ -1,7 +1,7 @@
 """PostgreSQL refuses to run as root, so root starts it as somebody else, who must still reach a private folder.
 
 A checkout below /root (0700) hides both the data and the wheel's binaries from every other user. Rather than open the
-folder to all, the child keeps one capability through exec: to read and pass through folders. It is taken only when needed.
+folder to all, the child keeps one capability through exec: to read and pass through folders. Only when it must.
 """
 
 import ctypes
@@ -39,7 +39,10 @@ def die_with_parent(with_signal: signal.Signals, *, parent: int) -> None:
 
 
 def postgres_owner(data: Path) -> pwd.struct_passwd | None:
-    """Who is to own PostgreSQL's folder: None for ourselves. As root: its owner so far, TARAZU_PG_OWNER, postgres, nobody."""
+    """Who is to own PostgreSQL's folder: None for ourselves.
+
+    As root: whoever owns it already, else TARAZU_PG_OWNER, else the account `postgres`, else `nobody`.
+    """
     if os.geteuid() != 0:
         return None
     if data.exists() and data.stat().st_uid != 0:
@@ -55,10 +58,8 @@ def open_to(path: Path, owner: pwd.struct_passwd) -> bool:
         if not folder.exists():
             continue
         found = folder.stat()
-        bit = (
-            stat.S_IXUSR if found.st_uid == owner.pw_uid else stat.S_IXGRP if found.st_gid == owner.pw_gid else stat.S_IXOTH
-        )
-        if not found.st_mode & bit:
+        others = stat.S_IXGRP if found.st_gid == owner.pw_gid else stat.S_IXOTH
+        if not found.st_mode & (stat.S_IXUSR if found.st_uid == owner.pw_uid else others):
             return False
     return True
 

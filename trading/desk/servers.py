@@ -89,12 +89,12 @@ class Servers:
                 folder.mkdir(parents=True, exist_ok=True)
             folders.sockets.mkdir(parents=True, exist_ok=True, mode=0o755 if os.geteuid() == 0 else 0o700)
             if folders.sockets.stat().st_uid != os.geteuid():
-                raise DeskError(f"{folders.sockets} belongs to somebody else: set TARAZU_VAR to a shorter path of your own")
+                raise DeskError(f"{folders.sockets} belongs to somebody else: set TARAZU_VAR to a shorter path")
             with (folders.run / "servers.lock").open("a"):
                 pass
         except OSError as error:
             raise DeskError(
-                f"{folders.var} is not writable ({error.strerror}): give the folder to this user or set TARAZU_VAR to another"
+                f"{folders.var} is not writable ({error.strerror}): give it to this user, or set TARAZU_VAR"
             ) from error
 
     def _spawn_keeper(self, start: IO[str]) -> subprocess.Popen[str]:

@@ -14,6 +14,7 @@ from typing import IO, Any
 
 from django.conf import settings
 from django.core import checks
+from django.db.backends.postgresql.base import DatabaseWrapper
 
 from trading.desk.children import Child
 from trading.desk.doorway import servers_are_given
@@ -66,7 +67,7 @@ class Supervisor:
             self.lock = (self.folders.run / "desk.lock").open("a+")
         except OSError as error:
             raise DeskError(
-                f"{self.folders.var} is not writable ({error.strerror}): give the folder to this user, or set TARAZU_VAR"
+                f"{self.folders.var} is not writable ({error.strerror}): give it to this user, or set TARAZU_VAR"
             ) from error
         try:
             fcntl.flock(self.lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -119,9 +120,7 @@ class Supervisor:
         except OperationalError as error:
             raise DeskError(f"the database cannot be used: {error}: check DATABASE_URL") from error
         finally:
-            connection.close()
-            if connection.settings_dict["OPTIONS"].get("pool"):
-                connection.close_pool()
+            _let_go_of_database()
 
     def _start_sandbox(self) -> None:
         if os.environ.get("SANDBOX_URL"):
@@ -147,16 +146,13 @@ class Supervisor:
     def _seed_once(self) -> dict[str, Any]:
         """The demo of a first start: people, money and a deployed contract. Empty at every later start."""
         from django.contrib.auth import get_user_model
-        from django.db import connection
 
         self._still_wanted()
         try:
             if get_user_model().objects.exists():
                 return {}
         finally:
-            connection.close()
-            if connection.settings_dict["OPTIONS"].get("pool"):
-                connection.close_pool()
+            _let_go_of_database()
         done = subprocess.run(
             [sys.executable, "manage.py", "seed_demo", "--json"],
             cwd=CHECKOUT, env=self.environment, capture_output=True, text=True, timeout=170,
@@ -252,7 +248,7 @@ class Supervisor:
 
     def _web_answers(self) -> bool:
         try:
-            with urllib.request.urlopen(f"http://{_reachable(self.host)}:{self.port}/healthz", timeout=2) as reply:  # noqa: S310
+            with urllib.request.urlopen(f"http://{_reachable(self.host)}:{self.port}/healthz", timeout=2) as reply:
                 return bool(reply.status == 200)
         except urllib.error.HTTPError:
             return True  # it answers; what it says is its own log's business
@@ -287,6 +283,15 @@ def say(name: str, what: str) -> None:
     print(f"  {name:<9} {what}", flush=True)
 
 
+def _let_go_of_database() -> None:
+    """The supervisor asks at the start only, and must not hold a connection while PostgreSQL stops."""
+    from django.db import connection
+
+    connection.close()
+    if isinstance(connection, DatabaseWrapper):
+        connection.close_pool()
+
+
 def _reachable(host: str) -> str:
     return "127.0.0.1" if host in {"0.0.0.0", "::"} else host
 
@@ -301,5 +306,3 @@ def _free_port(host: str) -> int:
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as trial:
         trial.bind((host, 0))
         return int(trial.getsockname()[1])
-
-

@@ -89,11 +89,11 @@ USE_TZ = True
 USE_I18N = True
 USE_THOUSAND_SEPARATOR = False  # rupees are grouped by trading_format, the Indian way
 
-# --- PostgreSQL and Valkey. Unset: the embedded ones, which `manage.py` starts and finds --------------------------------
+# --- PostgreSQL and Valkey. Unset: the embedded ones, which `manage.py` starts and finds ------------------------------
 DATABASE_URL = env.text("DATABASE_URL", FOLDERS.database_url)
 REDIS_URL = env.redis_url(env.text("REDIS_URL", FOLDERS.redis_url))
 REDIS_PREFIX = env.text("TARAZU_REDIS_PREFIX", "tarazu")
-EMBEDDED = DATABASE_URL == FOLDERS.database_url
+EMBEDDED = env.database(DATABASE_URL)["HOST"] == str(FOLDERS.postgres_sockets)
 DATABASES = {"default": env.database(DATABASE_URL)}
 DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
 DATABASES["default"]["OPTIONS"] |= {

@@ -125,7 +125,7 @@ def celery_broker(url: str) -> str:
 
 
 def kept_secret(name: str, path: Path, make: Any) -> str:
-    """A secret from the environment, else from its file under `var/secrets`, made on first use and readable by us alone."""
+    """A secret from the environment, else from its file: made on first use, readable by us alone."""
     if _given(name):
         return text(name)
     try:
@@ -143,7 +143,7 @@ def kept_secret(name: str, path: Path, make: Any) -> str:
         return path.read_text().strip()
     except OSError as error:
         raise ImproperlyConfigured(
-            f"{path} cannot be written or read ({error.strerror}): make the folder writable, or set TARAZU_VAR or {name}"
+            f"{path} cannot be written or read ({error.strerror}): give the folder to this user, or set TARAZU_VAR"
         ) from error
 
 
@@ -165,8 +165,6 @@ def keyring(value: str, *, name: str = "TARAZU_DATA_KEY") -> dict[str, bytes]:
         except (ValueError, binascii.Error):
             key = b""
         if len(key) != 32:
-            raise ImproperlyConfigured(
-                f"{name} must be id:base64 of 32 bytes: k1:$(head -c 32 /dev/urandom | base64), several joined by commas"
-            )
+            raise ImproperlyConfigured(f"{name} must be id:base64 of 32 bytes: k1:$(head -c 32 /dev/urandom | base64)")
         ring[key_id if colon else "k1"] = key
     return ring

@@ -11,7 +11,8 @@ _NAMES = (
     r"|app_?id_?hash|password|passwd|pin|totp|otp|api_?key|cookie|sessionid|csrftoken|csrfmiddlewaretoken"
 )
 _PAIR = re.compile(
-    rf"""(?ix) (?P<name> ["']? \b [\w-]*? (?:{_NAMES}) \b ["']? \s* [=:] \s* ["']? (?:bearer\s+|basic\s+)? ) (?P<value> [^\s"'&,;)}}\]]+ )"""
+    rf"""(?ix) (?P<name> ["']? \b [\w-]*? (?:{_NAMES}) \b ["']? \s* [=:] \s* ["']? (?:bearer\s+|basic\s+)? )
+         (?P<value> [^\s"'&,;)}}\]]+ )"""
 )
 _URL_PASSWORD = re.compile(r"(?P<head>\w+://[^\s:/@]*:)[^\s@/]+@")
 _KNOWN = frozenset(logging.makeLogRecord({}).__dict__) | {"message", "asctime", "taskName"}

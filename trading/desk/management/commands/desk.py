@@ -12,9 +12,9 @@ class Command(BaseCommand):
     requires_system_checks = []  # the supervisor asks itself, and answers in one line
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        parser.add_argument("--host", default=settings.BIND, help="address to listen on (default: TARAZU_BIND or loopback)")
+        parser.add_argument("--host", default=settings.BIND, help="where to listen (TARAZU_BIND, else loopback)")
         parser.add_argument("--port", type=int, default=settings.PORT)
-        parser.add_argument("--speed", type=int, default=settings.SANDBOX_SPEED, help="of the sandbox's clock, 1 to 600")
+        parser.add_argument("--speed", type=int, default=settings.SANDBOX_SPEED, help="of the sandbox, 1 to 600")
 
     def handle(self, *args: Any, host: str, port: int, speed: int, **options: Any) -> None:
         status = Supervisor(host=host, port=port, speed=speed).run()

@@ -22,4 +22,4 @@ class Command(BaseCommand):
             sys.executable, "-m", "execution.sandbox", "--port", str(port), "--speed", str(speed),
             "--state-dir", str(settings.FOLDERS.sandbox), *[word for word in rest if word != "--"],
         ]  # fmt: skip
-        os.execv(sys.executable, command)  # another program: nothing of Django stays in it
+        os.execv(sys.executable, command)  # noqa: S606 another program: nothing of Django stays in it

@@ -16,7 +16,9 @@ class Command(BaseCommand):
         parser.add_argument("--host", default=settings.BIND)
         parser.add_argument("--port", type=int, default=settings.PORT)
         parser.add_argument("--workers", type=int, default=1)
-        parser.add_argument("--forwarded-allow-ips", default=None, help="proxies whose X-Forwarded-* headers are believed")
+        parser.add_argument(
+            "--forwarded-allow-ips", default=None, help="proxies whose X-Forwarded-* headers are believed"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         watch_parent()
