@@ -34,8 +34,10 @@ _STORE = """
 INSERT INTO marketdata_candle (feed_id, timeframe, source, {columns})
 SELECT %(feed)s, %(timeframe)s, %(source)s, i.instrument_id, i.started_at, i.open, i.high, i.low, i.close, i.volume
 FROM (SELECT DISTINCT ON (instrument_id, started_at) * FROM {incoming} ORDER BY instrument_id, started_at) i
-LEFT JOIN marketdata_candle c ON c.feed_id = %(feed)s AND c.instrument_id = i.instrument_id
-     AND c.timeframe = %(timeframe)s AND c.started_at = i.started_at
+LEFT JOIN LATERAL (
+    SELECT id, source FROM marketdata_candle c
+    WHERE c.feed_id = %(feed)s AND c.instrument_id = i.instrument_id AND c.timeframe = %(timeframe)s
+      AND c.started_at = i.started_at LIMIT 1) c ON true
 WHERE c.id IS NULL OR (c.source = 'STREAM' AND %(source)s <> 'STREAM')
 ON CONFLICT (feed_id, instrument_id, timeframe, started_at) DO UPDATE
 SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
@@ -46,8 +48,11 @@ WHERE marketdata_candle.source = 'STREAM' AND excluded.source <> 'STREAM'
 _TOUCHES_THE_PAST = """
 SELECT EXISTS (
   SELECT 1 FROM (SELECT instrument_id, min(started_at) AS first FROM {incoming} GROUP BY instrument_id) i
-  WHERE EXISTS (SELECT 1 FROM marketdata_candle c WHERE c.feed_id = %(feed)s AND c.instrument_id = i.instrument_id
-                AND c.timeframe = %(timeframe)s AND c.started_at >= i.first))
+  CROSS JOIN LATERAL (
+    SELECT started_at FROM marketdata_candle c
+    WHERE c.feed_id = %(feed)s AND c.instrument_id = i.instrument_id AND c.timeframe = %(timeframe)s
+    ORDER BY started_at DESC LIMIT 1) newest
+  WHERE newest.started_at >= i.first)
 """
 
 

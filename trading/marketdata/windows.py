@@ -1,8 +1,9 @@
 """From exact prices to arrays: the only door from Decimal to float64.
 
 A window holds the last bars of several instruments on common bar starts; a bar that an instrument does not have is NaN.
-The rows arrive in PostgreSQL's binary COPY format and are read by a small kernel: a numeric travels as groups of four
-decimal digits, which make a whole number of 1/10,000 rupee, and only that is divided.
+The bars of an instrument arrive as one row of arrays in PostgreSQL's binary COPY format (a row a bar would cost
+ten times as much) and are read by a small kernel: a numeric travels as groups of four decimal digits, which make a whole
+number of 1/10,000 rupee, and only that is divided.
 """
 
 import threading
@@ -24,6 +25,7 @@ Ints = NDArray[np.int64]
 
 _POSTGRES_EPOCH_S = 946_684_800  # 2000-01-01, from which PostgreSQL counts microseconds
 _COPY_HEADER = 19  # signature, flags, length of the (absent) extension
+_LEAST_BYTES = 72  # of one bar: six lengths, two times eight bytes, four numerics of a head each
 _REREAD_BARS = 3  # a warm window reads its newest bars again: a candle may be stored a little late
 _KEPT_WINDOWS = 16
 
@@ -189,12 +191,17 @@ def _read(
     symbols = tuple(one.symbol for one in instruments)
     condition = "c.started_at < %(until)s" + (" AND c.started_at >= %(since)s" if since else "")
     query = f"""
-        COPY (SELECT i.place, c.started_at, c.open, c.high, c.low, c.close, c.volume
+        COPY (SELECT i.place, c.*
               FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS i(id, place)
               CROSS JOIN LATERAL (
-                SELECT started_at, open, high, low, close, volume FROM marketdata_candle c
-                WHERE c.feed_id = %(feed)s AND c.instrument_id = i.id AND c.timeframe = %(timeframe)s AND {condition}
-                ORDER BY c.started_at DESC {"LIMIT %(limit)s" if limit else ""}) c
+                SELECT array_agg(started_at), array_agg(open), array_agg(high), array_agg(low), array_agg(close),
+                       array_agg(volume)
+                FROM (
+                  SELECT started_at, open, high, low, close, volume FROM marketdata_candle c
+                  WHERE c.feed_id = %(feed)s AND c.instrument_id = i.id AND c.timeframe = %(timeframe)s
+                    AND {condition}
+                  ORDER BY c.started_at DESC {"LIMIT %(limit)s" if limit else ""}) newest
+                HAVING count(*) > 0) c
              ) TO STDOUT (FORMAT BINARY)"""  # noqa: S608 - numbers and instants, quoted by the driver
     given = {"ids": list(ids), "feed": feed.pk, "timeframe": timeframe, "until": until, "limit": limit, "since": since}
     with connection.cursor() as cursor, cursor.copy(query, given) as copy:
@@ -276,21 +283,33 @@ def _ten_thousandths(raw, at):  # type: ignore[no-untyped-def]
 
 @njit(cache=True, nogil=True)
 def _parsed(raw, at):  # type: ignore[no-untyped-def]
-    """Rows of binary COPY: int64[rows] places from 0, int64[rows] epoch seconds, float64[5, rows] prices and volume."""
-    room = max(1, (raw.size - at) // 60)
+    """Binary COPY of one row an instrument: its place from 1, then arrays of starts, four prices and volume.
+
+    Gives int64[rows] places from 0, int64[rows] epoch seconds, float64[5, rows] prices and volume.
+    """
+    room = max(1, (raw.size - at) // _LEAST_BYTES)
     places, starts, values = np.empty(room, np.int64), np.empty(room, np.int64), np.empty((5, room))
     row = 0
     while at + 2 <= raw.size and _big_endian(raw, at, 2) == 7:
-        places[row] = _big_endian(raw, at + 6, 8) - 1
-        starts[row] = _big_endian(raw, at + 18, 8) // 1_000_000 + _POSTGRES_EPOCH_S
-        at += 26
-        for column in range(4):
-            width = _big_endian(raw, at, 4)
-            values[column, row] = _ten_thousandths(raw, at + 4) / 10_000
-            at += 4 + width
-        values[4, row] = _big_endian(raw, at + 4, 8)
-        at += 12
-        row += 1
+        place = _big_endian(raw, at + 6, 8) - 1
+        at += 14
+        count = np.int64(0)
+        for column in range(6):
+            at += 4  # bytes of the array
+            count = _big_endian(raw, at + 12, 4)
+            at += 20  # dimensions, null flag, type, length, lower bound
+            for element in range(count):
+                width = _big_endian(raw, at, 4)
+                at += 4
+                if column == 0:
+                    places[row + element] = place
+                    starts[row + element] = _big_endian(raw, at, 8) // 1_000_000 + _POSTGRES_EPOCH_S
+                elif column == 5:
+                    values[4, row + element] = _big_endian(raw, at, 8)
+                else:
+                    values[column - 1, row + element] = _ten_thousandths(raw, at) / 10_000
+                at += width
+        row += count
     return places[:row], starts[:row], values[:, :row]
 
 
