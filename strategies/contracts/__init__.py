@@ -1,0 +1,1 @@
+"""Strategy contracts: what a strategy promises, written down and versioned by content."""

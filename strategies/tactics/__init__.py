@@ -1,0 +1,1 @@
+"""Pure trade plans, the same in a backtest and live."""
