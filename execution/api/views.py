@@ -168,7 +168,7 @@ class OrderCancel(DeskEndpoint):
         order = mine.filter(pk=order_id).first()
         if order is None:
             raise NotFound("ORDER_NOT_FOUND", "There is no such order.")
-        asked = order_cancel(order_id=order.pk, actor=request.user, now=venue_now(order.account.feed))
+        asked = order_cancel(order_id=order.pk, actor=request.user.get_username(), now=venue_now(order.account.feed))
         answer = CancelSerializer({"asked": asked, "order": mine.get(pk=order.pk)})
         return Response(answer.data, status=status.HTTP_202_ACCEPTED)
 
@@ -211,7 +211,7 @@ class PositionClose(DeskEndpoint):
         if group is None:
             raise NotFound("POSITION_NOT_FOUND", "There is no such position.")
         now = venue_now(group.portfolio.account.feed)
-        asked = close_position(group_id=group.pk, actor=request.user, now=now)
+        asked = close_position(group_id=group.pk, actor=request.user.get_username(), now=now)
         answer = CloseSerializer({"asked": asked, "group": mine.get(pk=group.pk)})
         return Response(answer.data, status=status.HTTP_202_ACCEPTED)
 

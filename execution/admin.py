@@ -1,0 +1,232 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+from django.utils import timezone
+from django.utils.html import format_html_join
+
+from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money, require_operator
+from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
+from execution.services.approval_decide import approval_decide
+from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
+from execution.services.order_cancel import order_cancel
+from execution.services.override import close_position
+from risk.models import TradingState, Verdict
+from trading.domain.errors import TradingError
+from trading.marketdata.clocks import venue_now
+from trading.portfolio.models import Portfolio
+
+
+@admin.display(description="gates")
+def gates(intent_id: object) -> str:
+    """The verdicts on an intent, one a line."""
+    verdicts = Verdict.objects.filter(intent_id=intent_id).order_by("position")
+    lines = ((v.gate, v.get_outcome_display(), v.message) for v in verdicts)
+    return format_html_join("", "<p>{}: {}. {}</p>", lines) or "—"
+
+
+@admin.register(Intent)
+class IntentAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at", "portfolio", "source", "reason", "instrument", "side", "wanted_quantity", "allowed_quantity",
+        "state", "refusal_code", "decide_by",
+    )  # fmt: skip
+    list_select_related = ("portfolio", "instrument")
+    list_filter = ("state", "source", "reason")
+    search_fields = ("instrument__symbol", "portfolio__name", "dedupe_key", "actor")
+    ordering = ("-created_at",)
+    paginator = ShallowPaginator
+    actions = ("approve", "refuse")
+    extra_facts = ("gates",)
+
+    @admin.display(description="gates")
+    def gates(self, intent: Intent) -> str:
+        return gates(intent.pk)
+
+    def _decide(self, request: HttpRequest, intents: QuerySet[Intent], *, approve: bool, told: str) -> None:
+        def decide(intent: Intent) -> Intent:
+            return approval_decide(
+                intent_id=intent.pk,
+                approve=approve,
+                actor=request.user.get_username(),
+                now=venue_now(intent.portfolio.account.feed),
+            )
+
+        self.press(request, intents.select_related("portfolio__account", "instrument"), decide, told=told)
+
+    @admin.action(description="Approve", permissions=["operate"])
+    def approve(self, request: HttpRequest, intents: QuerySet[Intent]) -> None:
+        self._decide(request, intents, approve=True, told="Approved")
+
+    @admin.action(description="Refuse", permissions=["operate"])
+    def refuse(self, request: HttpRequest, intents: QuerySet[Intent]) -> None:
+        self._decide(request, intents, approve=False, told="Refused")
+
+
+class EventInline(ReadOnlyInline):
+    model = OrderEvent
+    fields = ("seq", "at", "kind", "source", "from_state", "to_state", "applied", "detail")
+
+
+class FillInline(ReadOnlyInline):
+    model = Fill
+    fields = ("broker_trade_id", "quantity", "price", "filled_at", "source")
+
+
+@admin.register(Order)
+class OrderAdmin(ReadOnlyAdmin):
+    list_display = (
+        "client_order_id", "portfolio", "instrument", "side", "quantity", "filled_quantity", "order_type",
+        "limit_price", "state", "pending_op", "reason", "created_at",
+    )  # fmt: skip
+    list_select_related = ("instrument", "portfolio")
+    list_filter = ("state", "pending_op", "reason", "side", "account__environment")
+    search_fields = ("client_order_id", "broker_order_id", "instrument__symbol", "portfolio__name")
+    ordering = ("-id",)
+    paginator = ShallowPaginator
+    inlines = (EventInline, FillInline)
+    actions = ("cancel",)
+    extra_facts = ("gates",)
+
+    @admin.display(description="gates")
+    def gates(self, order: Order) -> str:
+        return gates(order.intent_id)
+
+    @admin.action(description="Cancel at the broker", permissions=["operate"])
+    def cancel(self, request: HttpRequest, orders: QuerySet[Order]) -> None:
+        def cancel(order: Order) -> bool:
+            now = venue_now(order.account.feed)
+            return order_cancel(order_id=order.pk, actor=request.user.get_username(), now=now)
+
+        self.press(request, orders.select_related("account", "instrument"), cancel, told="Cancel asked for")
+
+
+@admin.register(Group)
+class GroupAdmin(ReadOnlyAdmin):
+    list_display = (
+        "created_at", "portfolio", "instrument", "side", "product", "state", "stop_price", "target_price",
+        "close_reason", "quarantined",
+    )  # fmt: skip
+    list_select_related = ("portfolio", "instrument")
+    list_filter = ("state", "quarantined", "close_reason", "product")
+    search_fields = ("=id", "instrument__symbol", "portfolio__name")
+    ordering = ("-created_at",)
+    paginator = ShallowPaginator
+    actions = ("close",)
+
+    @admin.action(description="Close at market", permissions=["operate"])
+    def close(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        def close(group: Group) -> bool:
+            now = venue_now(group.portfolio.account.feed)
+            return close_position(group_id=group.pk, actor=request.user.get_username(), now=now)
+
+        self.press(request, groups.select_related("portfolio__account", "instrument"), close, told="Close asked for")
+
+
+@admin.register(Fill)
+class FillAdmin(ReadOnlyAdmin):
+    list_display = ("filled_at", "order", "quantity", "price", "value", "source", "execution_key")
+    list_select_related = ("order__instrument",)
+    list_filter = ("source",)
+    search_fields = ("execution_key", "broker_trade_id", "order__client_order_id")
+    paginator = ShallowPaginator
+    value = money("value_paise", "value ₹")
+
+
+@admin.register(ParkedFill)
+class ParkedFillAdmin(ReadOnlyAdmin):
+    list_display = ("received_at", "account", "broker_order_id", "execution_key", "drained_at")
+    list_select_related = ("account",)
+    list_filter = (("drained_at", admin.EmptyFieldListFilter),)
+    search_fields = ("broker_order_id", "execution_key")
+
+
+@admin.register(EngineLease)
+class EngineLeaseAdmin(ReadOnlyAdmin):
+    list_display = ("account", "state", "cause", "paused_by", "beat_at", "holder", "token")
+    list_select_related = ("account",)
+    list_filter = ("state",)
+    search_fields = ("account__name",)
+    actions = ("pause", "resume")
+
+    def _tell(self, request: HttpRequest, leases: QuerySet[EngineLease], act: Any, told: str) -> None:
+        def tell(lease: EngineLease) -> bool:
+            act(lease.account_id, request.user.get_username())
+            return True
+
+        self.press(request, leases.select_related("account"), tell, told=told)
+
+    @admin.action(description="Pause: no new entries, exits go on", permissions=["operate"])
+    def pause(self, request: HttpRequest, leases: QuerySet[EngineLease]) -> None:
+        from execution.engine import lifecycle
+
+        self._tell(request, leases, lifecycle.pause, "Pause asked for")
+
+    @admin.action(description="Resume", permissions=["operate"])
+    def resume(self, request: HttpRequest, leases: QuerySet[EngineLease]) -> None:
+        from execution.engine import lifecycle
+
+        self._tell(request, leases, lifecycle.resume, "Resume asked for")
+
+
+class ReasonForm(forms.Form):
+    portfolio = forms.ModelChoiceField(
+        Portfolio.objects.select_related("owner").order_by("owner__username", "name"),
+        required=False,
+        empty_label="The whole desk",
+    )
+    reason = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"size": 60, "autocomplete": "off"}))
+
+
+class KillForm(ReasonForm):
+    level = forms.TypedChoiceField(
+        choices=[(level.value, level.label) for level in TradingState.Level if level.value], coerce=int
+    )
+    field_order = ("portfolio", "level", "reason")
+
+
+@admin.register(TradingState)
+class TradingStateAdmin(ReadOnlyAdmin):
+    """The kill switch of the desk and of each portfolio. Both ways it asks for a reason."""
+
+    list_display = ("scope", "portfolio", "level", "epoch", "reason", "set_by", "set_at")
+    list_select_related = ("portfolio",)
+    list_filter = ("level",)
+    search_fields = ("scope", "portfolio__name")
+    change_list_template = "admin/kill_switches.html"
+
+    def get_urls(self) -> list[Any]:
+        guard = self.admin_site.admin_view
+        return [
+            path("kill/", guard(self.kill), name="risk_tradingstate_kill"),
+            path("rearm/", guard(self.rearm), name="risk_tradingstate_rearm"),
+            *super().get_urls(),
+        ]
+
+    def kill(self, request: HttpRequest) -> HttpResponse:
+        return self._ask(request, KillForm, kill_switch_pull, "Pull the kill switch", "The kill switch is pulled.")
+
+    def rearm(self, request: HttpRequest) -> HttpResponse:
+        return self._ask(request, ReasonForm, kill_switch_rearm, "Re-arm", "Trading may go on.")
+
+    def _ask(
+        self, request: HttpRequest, form_class: type[ReasonForm], service: Any, title: str, told: str
+    ) -> HttpResponse:
+        require_operator(request)
+        form = form_class(request.POST or None)
+        if request.method == "POST" and form.is_valid():
+            portfolio = form.cleaned_data["portfolio"]
+            now = venue_now(portfolio.account.feed) if portfolio else timezone.now()
+            try:
+                service(actor=request.user.get_username(), now=now, **form.cleaned_data)
+            except TradingError as error:
+                self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
+            else:
+                self.message_user(request, told, messages.SUCCESS)
+            return redirect("admin:risk_tradingstate_changelist")
+        context = {**self.admin_site.each_context(request), "title": title, "form": form, "opts": self.opts}
+        return render(request, "admin/ask_reason.html", context)

@@ -1,0 +1,99 @@
+from typing import Any
+
+from django import forms
+from django.contrib import admin, messages
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect
+
+from accounts.console import ReadOnlyAdmin, ShallowPaginator, may_operate, money
+from risk.models import LossLock, OrderRate, Reservation, RiskBucket, RiskPolicy, Verdict
+from risk.policies import FIELDS, publish_policy
+from trading.domain.errors import TradingError
+
+
+@admin.register(RiskPolicy)
+class RiskPolicyAdmin(ReadOnlyAdmin):
+    """The one thing that is edited here, and even it is not overwritten: saving puts a new version in force."""
+
+    list_display = ("__str__", "active", "risk_per_trade_pct", "position_size_pct", "total_exposure_pct", "created_by")
+    list_select_related = ("portfolio",)
+    list_filter = ("active",)
+    search_fields = ("portfolio__name", "created_by")
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return may_operate(request)
+
+    def has_change_permission(self, request: HttpRequest, obj: RiskPolicy | None = None) -> bool:
+        return may_operate(request) and (obj is None or obj.active)
+
+    def get_fields(self, request: HttpRequest, obj: RiskPolicy | None = None) -> list[str]:
+        history = ["portfolio"] if obj is None else ["portfolio", "version", "active", "created_at", "created_by"]
+        return [*history, *FIELDS]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: RiskPolicy | None = None) -> list[str]:
+        return [] if obj is None else ["portfolio", "version", "active", "created_at", "created_by"]
+
+    def get_form(self, request: HttpRequest, obj: RiskPolicy | None = None, **kwargs: Any) -> type[forms.ModelForm]:
+        form = super().get_form(request, obj, **kwargs)
+        if obj is None and "portfolio" in form.base_fields:
+            form.base_fields["portfolio"].help_text = "empty: the house, whose limits hold where a portfolio has none"
+        return form
+
+    def save_model(self, request: HttpRequest, obj: RiskPolicy, form: forms.ModelForm, change: bool) -> None:
+        values = {name: form.cleaned_data[name] for name in FIELDS if name in form.cleaned_data}
+        new = publish_policy(portfolio=obj.portfolio, values=values, actor=request.user.get_username())
+        obj.pk, obj.version, obj.active = new.pk, new.version, True
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except TradingError as error:
+            self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
+            return redirect("admin:risk_riskpolicy_changelist")
+
+    def response_change(self, request: HttpRequest, obj: RiskPolicy) -> HttpResponse:
+        self.message_user(request, f"{obj} is in force.", messages.SUCCESS)
+        return redirect("admin:risk_riskpolicy_changelist")
+
+    response_add = response_change  # type: ignore[assignment]
+
+
+@admin.register(Verdict)
+class VerdictAdmin(ReadOnlyAdmin):
+    list_display = ("at", "portfolio", "gate", "outcome", "quantity", "value", "limit", "message", "policy")
+    list_select_related = ("portfolio",)
+    list_filter = ("outcome", "gate")
+    search_fields = ("=intent_id", "portfolio__name", "message")
+    paginator = ShallowPaginator
+
+
+@admin.register(RiskBucket)
+class RiskBucketAdmin(ReadOnlyAdmin):
+    list_display = ("key", "portfolio", "kind", "reserved", "version")
+    list_select_related = ("portfolio",)
+    list_filter = ("kind",)
+    search_fields = ("key", "portfolio__name")
+
+
+@admin.register(Reservation)
+class ReservationAdmin(ReadOnlyAdmin):
+    list_display = ("bucket", "intent_id", "amount", "released_at")
+    list_select_related = ("bucket",)
+    list_filter = (("released_at", admin.EmptyFieldListFilter), "bucket__kind")
+    search_fields = ("bucket__key", "=intent_id")
+    paginator = ShallowPaginator
+
+
+@admin.register(LossLock)
+class LossLockAdmin(ReadOnlyAdmin):
+    list_display = ("session_date", "portfolio", "kind", "day_pnl", "locked_at")
+    list_select_related = ("portfolio",)
+    list_filter = ("kind",)
+    search_fields = ("portfolio__name",)
+    day_pnl = money("day_pnl_paise", "day's profit ₹")
+
+
+@admin.register(OrderRate)
+class OrderRateAdmin(ReadOnlyAdmin):
+    list_display = ("account_id", "call_class", "next_free_at")
+    list_filter = ("call_class",)
