@@ -162,6 +162,10 @@ def announce(args: argparse.Namespace, port: int) -> None:
         os.close(args.ready_fd)
 
 
+def _reason(error: Exception) -> str:
+    return getattr(error, "strerror", None) or str(error)
+
+
 def main() -> int:
     args = arguments()
     logging.basicConfig(format="%(asctime)s %(name)s %(levelname)s %(message)s", stream=sys.stderr)
@@ -171,7 +175,7 @@ def main() -> int:
         listener.bind((args.host, args.port))
     except (OSError, OverflowError) as error:
         print(
-            f"sandbox: cannot listen on {args.host}:{args.port}: {getattr(error, 'strerror', None) or error}. Choose --port.",
+            f"sandbox: cannot listen on {args.host}:{args.port}: {_reason(error)}. Choose --port.",
             file=sys.stderr,
         )
         return 2
@@ -183,6 +187,10 @@ def main() -> int:
     except (JournalError, BadSessionFile) as error:
         print(f"sandbox: {error}", file=sys.stderr)
         return 2
+    except OSError as error:
+        # a journal that cannot be written must not go on trading
+        print(f"sandbox: stopped, {args.state_dir} cannot be written: {_reason(error)}", file=sys.stderr)
+        return 1
     journal.close()
     return 0
 

@@ -106,7 +106,10 @@ class Exchange:
         first_number: int,
         wall: float,
     ) -> None:
-        """Go on from the journal, or begin a new history. `cash` is paise per user; JournalError if the state is another market's."""
+        """Go on from the journal, or begin a new history with `cash` paise per user.
+
+        JournalError if the state folder holds another market.
+        """
         records = list(self.journal.read())
         self.asked_speed = speed
         if records:
@@ -218,7 +221,7 @@ class Exchange:
         return self.clock.limit if self.market.day_after(session.day) else None
 
     def step(self, wall: float) -> bool:
-        """Stepped mode: go to the next tick instant, over the close into the next session if need be. False when all is done."""
+        """Stepped mode: go to the next instant, over the close into the next session. False when all is done."""
         session = self.market.running
         if self.tick + 1 < len(session.instants):
             self.clock.set_to(float(session.instants[self.tick + 1]), wall=wall)
@@ -351,7 +354,7 @@ class Exchange:
         return order
 
     def modify(self, user: str, order_id: str, changes: dict[str, int], wall: float) -> Order:
-        """Change qty, type, limit or stop (paise) of a live order. A better price or more quantity goes to the back of the queue."""
+        """Change qty, type, limit or stop (paise) of a live order. Anything but less quantity costs its place."""
         self.advance(wall)
         order = self._live(user, order_id)
         venue = self.clock.at(wall)
@@ -554,7 +557,7 @@ class Exchange:
         return min(max(on_tick, low), high)
 
     def _check_risk(self, order: Order) -> None:
-        """Circuit, freeze of delivery and margin. The order itself must not be in the book yet, or be its old self there."""
+        """Circuit limits, deliverable shares and margin, beside all that is live already."""
         low, high = self.market.band(order.symbol)
         for price in (order.limit, order.stop):
             if price and not low <= price <= high:
@@ -581,5 +584,6 @@ class Exchange:
         if required > available:
             raise Refused(
                 -99,
-                f"RED:Margin Shortfall:INR {required / 100:,.2f} Available:INR {available / 100:,.2f} for C-{order.user} [SANDBOX]",
+                f"RED:Margin Shortfall:INR {required / 100:,.2f} Available:INR {available / 100:,.2f} "
+                f"for C-{order.user} [SANDBOX]",
             )

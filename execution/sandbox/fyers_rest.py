@@ -6,19 +6,19 @@ import time
 from collections.abc import Awaitable, Callable
 from decimal import Decimal
 from typing import Any, TypeVar
-from urllib.parse import urlencode, urlsplit
 
 from execution.sandbox.accounts import CNC, PRODUCTS
-from execution.sandbox.calendar import close_time
 from execution.sandbox.exchange import Exchange, Refused, Ticket
 from execution.sandbox.fyers_history import history
+from execution.sandbox.fyers_login import FyersLogin
+from execution.sandbox.fyers_masters import FyersMasters
 from execution.sandbox.fyers_rows import order_row, position_row, quote_change, rupees, trade_row
 from execution.sandbox.http import ApiError, Reply, Request, json_reply, ok
 from execution.sandbox.market import Depth
 from execution.sandbox.order_book import LIMIT, MARKET, STOP, STOP_LIMIT
 from execution.sandbox.rate_limit import RateLimit
 from execution.sandbox.tokens import App, BadToken, TokenDesk
-from execution.sandbox.universe import UNDERLYING_OF_INDEX, Listing
+from execution.sandbox.universe import Listing
 
 T = TypeVar("T")
 Handler = Callable[[Request, App], Awaitable[Reply]]
@@ -50,13 +50,14 @@ class FyersRest:
             f"{DATA}/depth": {"GET": self.depth},
             f"{DATA}/symbol-token": {"POST": self.symbol_token},
         }
+        login, masters = FyersLogin(desk), FyersMasters(exchange.market)
         self.open_routes: dict[str, dict[str, Callable[[Request], Reply]]] = {
-            f"{API}/generate-authcode": {"GET": self.generate_authcode},
-            f"{API}/validate-authcode": {"POST": self.validate_authcode},
-            f"{API}/validate-refresh-token": {"POST": self.validate_refresh_token},
-            "/sym_details/NSE_CM.csv": {"GET": self.master_csv},
-            "/sym_details/NSE_CM_sym_master.json": {"GET": self.master_json},
-            "/sym_details/index_hsm_mapping.json": {"GET": self.index_map},
+            f"{API}/generate-authcode": {"GET": login.generate_authcode},
+            f"{API}/validate-authcode": {"POST": login.validate_authcode},
+            f"{API}/validate-refresh-token": {"POST": login.validate_refresh_token},
+            "/sym_details/NSE_CM.csv": {"GET": masters.master_csv},
+            "/sym_details/NSE_CM_sym_master.json": {"GET": masters.master_json},
+            "/sym_details/index_hsm_mapping.json": {"GET": masters.index_map},
         }
 
     async def handle(self, request: Request) -> Reply:
@@ -94,55 +95,12 @@ class FyersRest:
             after = {"Retry-After": str(max(1, round(wait_s + 0.5))), "X-Retry-After-Ms": str(int(wait_s * 1000) + 1)}
             raise ApiError(429, -429, "request limit reached", headers=after)
 
-    # -- login --------------------------------------------------------------------------------------------------
-
-    def generate_authcode(self, request: Request) -> Reply:
-        """Approves at once: the sandbox has no human to ask."""
-        query = request.query
-        app = self.desk.apps.get(query.get("client_id", ""))
-        if app is None:
-            raise ApiError(400, -352, "invalid app id")
-        target = urlsplit(query.get("redirect_uri", ""))
-        if target.scheme not in ("http", "https") or not target.netloc:
-            raise ApiError(400, -50, "redirect_uri must be an absolute http address")
-        if query.get("response_type") != "code" or not query.get("state"):
-            raise ApiError(400, -50, "response_type must be code, and state must be given")
-        code = self.desk.auth_code(
-            app, nonce=query.get("nonce", ""), challenge=query.get("code_challenge", ""), now=time.time()
-        )
-        answer = urlencode({"s": "ok", "code": 200, "message": "", "auth_code": code, "state": query["state"]})
-        location = target._replace(query=f"{target.query}&{answer}" if target.query else answer).geturl()
-        return json_reply(302, {"s": "ok", "code": 302, "message": "", "Url": location}, {"Location": location})
-
-    def validate_authcode(self, request: Request) -> Reply:
-        body = request.json_object()
-        if body.get("grant_type") != "authorization_code":
-            raise ApiError(400, -50, "grant_type must be authorization_code")
-        code, proof, verifier = body.get("code"), body.get("appIdHash"), body.get("code_verifier")
-        known = {app.hash for app in self.desk.apps.values()}
-        if isinstance(proof, str) and not verifier and proof not in known:
-            raise ApiError(400, -371, "invalid appIdHash")
-        try:
-            token = self.desk.exchange(
-                code if isinstance(code, str) else "",
-                app_id_hash=proof if isinstance(proof, str) else None,
-                verifier=verifier if isinstance(verifier, str) else None,
-                now=time.time(),
-            )
-        except BadToken as error:
-            raise ApiError(400, -437, "invalid auth code") from error
-        return ok({"access_token": token, "refresh_token": ""})
-
-    def validate_refresh_token(self, request: Request) -> Reply:
-        """Continuous sessions ended on 1 April 2026."""
-        raise ApiError(400, -501, "Please provide valid refresh token")
+    # -- account ------------------------------------------------------------------------------------------------
 
     async def logout(self, request: Request, app: App) -> Reply:
         self.exchange.log_out(app.id)
         self.desk.logouts = self.exchange.logouts
         return ok(message="you are successfully logged out")
-
-    # -- account ------------------------------------------------------------------------------------------------
 
     async def profile(self, request: Request, app: App) -> Reply:
         return ok(
@@ -189,7 +147,7 @@ class FyersRest:
         return ok({"fund_limit": limits})
 
     async def holdings(self, request: Request, app: App) -> Reply:
-        rows = []
+        rows: list[dict[str, Any]] = []
         for number, (symbol, (quantity, cost)) in enumerate(self.exchange.accounts[app.user].holdings.items(), start=1):
             listing = self._listing(symbol)
             last = self.exchange.quote(symbol).last
@@ -491,94 +449,6 @@ class FyersRest:
         listings = self.exchange.market.listings
         valid = {symbol: listings[symbol].fy_token for symbol in symbols if symbol in listings}
         return ok({"validSymbol": valid, "invalidSymbol": [symbol for symbol in symbols if symbol not in listings]})
-
-    # -- masters ------------------------------------------------------------------------------------------------
-
-    def master_csv(self, request: Request) -> Reply:
-        rows = [
-            ",".join(str(cell) for cell in self._master_row(listing))
-            for listing in self.exchange.market.listings.values()
-        ]
-        return Reply(200, ("\n".join(rows) + "\n").encode(), "text/csv")
-
-    def _hours(self) -> str:
-        return f"0915-{close_time(self.exchange.market.running.day):%H%M}|1815-1915:"
-
-    def _master_row(self, listing: Listing) -> tuple[Any, ...]:
-        under = UNDERLYING_OF_INDEX.get(listing.short_name, listing.short_name)
-        return (
-            listing.fy_token,
-            listing.name,
-            listing.instrument,
-            0 if listing.is_index else 1,
-            rupees(listing.tick_paise),
-            listing.isin,
-            self._hours(),
-            self.exchange.market.running.day.isoformat(),
-            "",
-            listing.symbol,
-            10,
-            10,
-            listing.exchange_token,
-            under,
-            listing.exchange_token,
-            -1.0,
-            "XX",
-            listing.fy_token,
-            "None",
-            0,
-            0.0,
-        )
-
-    def master_json(self, request: Request) -> Reply:
-        day = self.exchange.market.running.day.isoformat()
-        master = {}
-        for symbol, listing in self.exchange.market.listings.items():
-            low, high = self.exchange.market.band(symbol)
-            under = UNDERLYING_OF_INDEX.get(listing.short_name, listing.short_name)
-            master[symbol] = {
-                "fyToken": listing.fy_token,
-                "isin": listing.isin,
-                "exSymbol": under,
-                "exSymName": listing.name,
-                "symDetails": listing.name,
-                "symbolDesc": listing.name,
-                "symTicker": symbol,
-                "exchange": 10,
-                "segment": 10,
-                "exToken": listing.exchange_token,
-                "exSeries": "" if listing.is_index else "EQ",
-                "optType": "XX",
-                "underSym": under,
-                "underFyTok": listing.fy_token,
-                "exInstType": listing.instrument,
-                "minLotSize": 0 if listing.is_index else 1,
-                "tickSize": rupees(listing.tick_paise),
-                "tradingSession": self._hours(),
-                "lastUpdate": day,
-                "expiryDate": "",
-                "strikePrice": -1.0,
-                "qtyFreeze": "",
-                "tradeStatus": 1,
-                "currencyCode": "INR",
-                "upperPrice": rupees(high),
-                "lowerPrice": rupees(low),
-                "faceValue": 10.0,
-                "qtyMultiplier": 1.0,
-                "previousClose": rupees(self.exchange.market.running.names[symbol].prev_close),
-                "previousOi": 0.0,
-                "asmGsmVal": "",
-                "exchangeName": "NSE",
-                "originalExpDate": "",
-                "is_mtf_tradable": 0,
-                "mtf_margin": 0.0,
-                "stream": "",
-            }
-        return json_reply(200, master)
-
-    def index_map(self, request: Request) -> Reply:
-        names = {symbol: x.index_name for symbol, x in self.exchange.market.listings.items() if x.is_index}
-        return json_reply(200, names)
 
     def _listing(self, symbol: str) -> Listing:
         listing = self.exchange.market.listings.get(symbol)

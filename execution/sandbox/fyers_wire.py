@@ -1,4 +1,4 @@
-"""Frames of the data socket: what clients send, what the exchange answers. Big-endian; see the broker's HSM protocol."""
+"""Frames of the data socket: what clients send, what the exchange answers. All numbers are big-endian."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class ControlFrame:
 
 
 def read_frame(data: bytes) -> ControlFrame:
-    """Decode a client frame. Its length bytes are not looked at: the official client gets them wrong. ValueError if it is cut short."""
+    """Decode a client frame; ValueError if it is cut short. The official client gets the length bytes wrong: unread."""
     if len(data) < 3:
         raise ValueError("frame too short")
     if data[2] == PING or len(data) < 4:

@@ -65,11 +65,11 @@ class Journal:
     def replace(self, record: Record) -> None:
         """Start over from one line that holds everything (at a new session)."""
         fresh = self.path.with_suffix(".new")
-        with open(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb") as out:
             out.write(_line(record))
             out.flush()
             os.fsync(out.fileno())
-        os.replace(fresh, self.path)
+        fresh.replace(self.path)
         folder = os.open(self.path.parent, os.O_RDONLY)
         os.fsync(folder)
         os.close(folder)

@@ -62,7 +62,8 @@ class Market:
             listing.symbol: listing for listing in (replay.listings if replay else LISTINGS)
         }
         self._path = MarketPath(seed)
-        self._minutes = lru_cache(maxsize=52 * 130)(self._minute_candles)
+        self._index_days = lru_cache(maxsize=8)(self._path.past_index_days)
+        self._minutes = lru_cache(maxsize=52 * 62)(self._minute_candles)
         self.session: Session | None = None
 
     def open(self, day: date) -> Session:
@@ -113,7 +114,7 @@ class Market:
         )
 
     def depth(self, symbol: str, tick: int) -> Depth:
-        """Five levels a side around the last trade, inside the circuit. Sizes are a function of (seed, day, symbol, tick)."""
+        """Five levels a side around the last trade, inside the circuit. Sizes follow from (seed, day, symbol, tick)."""
         session, listing = self.running, self.listings[symbol]
         day = session.names[symbol]
         if listing.is_index or tick < day.started:
@@ -125,7 +126,8 @@ class Market:
         ask = bid + spread
         low, high = self.band(symbol)
         state = _mix(self.seed * 1_000_003 + session.day.toordinal(), listing.exchange_token, tick)
-        bids, asks = [], []
+        bids: list[Level] = []
+        asks: list[Level] = []
         for level in range(LEVELS):
             for side, price in ((bids, bid - level * step), (asks, ask + level * step)):
                 state = _next(state)
@@ -141,7 +143,7 @@ class Market:
         instants, (opens_at, _) = tick_instants(day), session_hours(day)
         listing = self.listings[symbol]
         if listing.is_index:
-            tape = self._path.session(day).names[symbol]
+            tape = self._index_days(day)[symbol]
         else:
             tape = self._path.symbol_day(symbol, day)
         return candles_of(instants, tape, bucket_s=MINUTE_S, origin=opens_at, last_tick=len(instants) - 1)

@@ -42,12 +42,12 @@ class MarketPath:
     def __init__(self, seed: int) -> None:
         self.seed = seed
         self._levels: Floats | None = None
-        self._factor = lru_cache(maxsize=400)(self._factor_path)
-        self.symbol_day = lru_cache(maxsize=400)(self._symbol_day)
-        self.session = lru_cache(maxsize=4)(self._session)
+        self._factor = lru_cache(maxsize=160)(self._factor_path)
+        self.symbol_day = lru_cache(maxsize=16)(self._symbol_day)
+        self.session = lru_cache(maxsize=2)(self._session)
 
     def _daily_levels(self) -> Floats:
-        """Log distance from the base price at each calendar day's close: float64[days + 1, shares], row 0 before day one."""
+        """Log distance from the base price at each day's close: float64[days + 1, shares], row 0 before day one."""
         if self._levels is None:
             days = (LAST_DAY - FIRST_DAY).days + 1
             shocks = np.random.Generator(np.random.PCG64([self.seed, 1])).standard_normal(
@@ -91,21 +91,25 @@ class MarketPath:
             at += length
         return np.cumsum(noise + trend) * (day_vol * 0.8 / np.sqrt(count))
 
-    def _symbol_day(self, symbol: str, day: date) -> SymbolDay:
-        share = NIFTY50[POSITION[symbol]]
-        count, tick = tick_count(day), share.tick_paise
+    def _prices(self, share: Listing, day: date) -> tuple[int, Floats, Ints, np.random.Generator]:
+        """Yesterday's close, the log path from it, the traded prices, and the generator for the rest of the tape."""
+        count, tick, row = tick_count(day), share.tick_paise, POSITION[share.symbol]
         prev_close, close = self._ends_of(share, day)
-        rng = _rng(self.seed, day, "tape " + symbol)
+        rng = _rng(self.seed, day, "tape " + share.symbol)
         path = (
-            BETA[POSITION[symbol]] * self._factor(day, "market", MARKET_DAY_VOL)
+            BETA[row] * self._factor(day, "market", MARKET_DAY_VOL)
             + self._factor(day, "sector " + share.sector, SECTOR_DAY_VOL)
-            + self._factor_path(day, "own " + symbol, OWN_DAY_VOL)
+            + self._factor_path(day, "own " + share.symbol, OWN_DAY_VOL)
         )
         total = float(np.log(close / prev_close))
         gap = float(np.clip(0.3 * total + rng.normal(0, 0.0015), -0.03, 0.03))
         line = np.arange(1, count + 1) / count
         path = np.clip(gap + path + line * (total - gap - path[-1]), -DAY_PATH_LIMIT, DAY_PATH_LIMIT)
-        price = np.rint(prev_close * np.exp(path) / tick).astype(np.int64) * tick
+        return prev_close, path, np.rint(prev_close * np.exp(path) / tick).astype(np.int64) * tick, rng
+
+    def _symbol_day(self, symbol: str, day: date) -> SymbolDay:
+        share, count = NIFTY50[POSITION[symbol]], tick_count(day)
+        prev_close, path, price, rng = self._prices(share, day)
         moved = np.abs(np.diff(path, prepend=path[0]))
         usual = float(moved.mean()) or 1.0
         weight = (
@@ -121,30 +125,36 @@ class MarketPath:
         level = max(1, int(share.day_volume / count * 0.8))
         return SymbolDay(price, volume, at_ask, spread, prev_close, level)
 
-    def index_day(self, index: Listing, day: date, members: dict[str, SymbolDay]) -> SymbolDay:
-        """Weighted sum of the members, scaled so that base prices give the base level."""
-        shares = members_of(index)
-        total = sum(share.weight for share in shares)
-        factors = [index.base_paise * share.weight / total / share.base_paise for share in shares]
-        level = sum(factor * members[share.symbol].price for factor, share in zip(factors, shares, strict=True))
-        before = sum(factor * members[share.symbol].prev_close for factor, share in zip(factors, shares, strict=True))
-        price = np.rint(level / index.tick_paise).astype(np.int64) * index.tick_paise
-        count = len(price)
-        return SymbolDay(
-            price,
-            np.zeros(count, np.int64),
-            np.zeros(count, np.bool_),
-            np.ones(count, np.int8),
-            round(float(before) / index.tick_paise) * index.tick_paise,
-            0,
-        )
+    def index_days(self, prices: dict[str, Ints], closes: dict[str, int]) -> dict[str, SymbolDay]:
+        """Both indices from their members' prices and yesterday's closes."""
+        return {index.symbol: _index_day(index, prices, closes) for index in INDICES}
+
+    def past_index_days(self, day: date) -> dict[str, SymbolDay]:
+        """The indices of a day of which nothing else is wanted."""
+        prices, closes = {}, {}
+        for share in NIFTY50:
+            closes[share.symbol], _, prices[share.symbol], _ = self._prices(share, day)
+        return self.index_days(prices, closes)
 
     def _session(self, day: date) -> Session:
         opens_at, closes_at = session_hours(day)
         names = {share.symbol: self._symbol_day(share.symbol, day) for share in NIFTY50}
-        for index in INDICES:
-            names[index.symbol] = self.index_day(index, day, names)
+        prices = {symbol: tape.price for symbol, tape in names.items()}
+        names.update(self.index_days(prices, {symbol: tape.prev_close for symbol, tape in names.items()}))
         return Session(day, opens_at, closes_at, tick_instants(day), names)
+
+
+def _index_day(index: Listing, prices: dict[str, Ints], closes: dict[str, int]) -> SymbolDay:
+    """Weighted sum of the members, scaled so that base prices give the base level. An index has no volume."""
+    shares = members_of(index)
+    total = sum(share.weight for share in shares)
+    factors = {share.symbol: index.base_paise * share.weight / total / share.base_paise for share in shares}
+    level = np.sum([factor * prices[symbol] for symbol, factor in factors.items()], axis=0)
+    before = sum(factor * closes[symbol] for symbol, factor in factors.items())
+    price = np.rint(level / index.tick_paise).astype(np.int64) * index.tick_paise
+    flat = np.zeros(len(price), np.int64)
+    prev_close = round(before / index.tick_paise) * index.tick_paise
+    return SymbolDay(price, flat, flat.astype(np.bool_), np.ones(len(price), np.int8), prev_close, 0)
 
 
 def tick_count(day: date) -> int:

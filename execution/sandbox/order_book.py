@@ -1,7 +1,8 @@
 """Price-time order book of one name: the users' orders beside the simulated market's displayed depth.
 
 Rules, in the order an exchange would apply them:
-- an incoming order takes the best opposite price first; at one price the displayed market stands first, then users by time;
+- an incoming order takes the best opposite price first; at one price the displayed market stands first, then users
+  by time;
 - what it took of the display is gone until the next tick refreshes it;
 - a resting order fills at its own price when the market trades through it, or when more than the queue ahead of it
   has traded at its price;
@@ -86,7 +87,7 @@ class OrderBook:
         return bool(self.live or self.stops)
 
     def add(self, order: Order, depth: Depth) -> list[Execution]:
-        """Admit an order: match what can be matched, rest the remainder (an IOC remainder is the caller's to cancel)."""
+        """Match what can be matched, rest the remainder; that of an IOC is the caller's to cancel."""
         if not order.triggered:
             self.stops.append(order)
             return []

@@ -100,7 +100,7 @@ def load_replay(path: Path) -> Replay:
 
 
 def tape_of(rows: Candles, minutes: np.ndarray, *, prev_close: int, level_size: int) -> SymbolDay:
-    """Four trades a minute: open, the far extreme first (low before high in a rising minute), close; volume in quarters."""
+    """Four trades a minute: open, the far extreme first (low before high if rising), close; volume in quarters."""
     count = len(minutes) * len(TICK_SECONDS)
     price, volume = np.zeros(count, np.int64), np.zeros(count, np.int64)
     slots = np.searchsorted(minutes, rows[:, 0]) * len(TICK_SECONDS)

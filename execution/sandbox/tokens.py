@@ -21,7 +21,8 @@ from execution.sandbox.calendar import IST
 
 AUTH_CODE_S = 300
 LEAST_LIFE = timedelta(hours=6)
-JWT_HEADER = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9"  # {"typ":"JWT","alg":"HS256"}: 36 characters, which the official client needs
+# {"typ":"JWT","alg":"HS256"}: the official client needs a header of 36 characters
+JWT_HEADER = "eyJ0eXAiOiJKV1QiLCJhbGciOiJIUzI1NiJ9"
 
 
 @dataclass(frozen=True)
@@ -71,7 +72,7 @@ class BadToken(Exception):
 
 
 class TokenDesk:
-    """Issues and reads tokens of the registered apps. `logouts` counts them per app: each makes older tokens worthless."""
+    """Issues and reads tokens of the registered apps. Each of an app's `logouts` makes its older tokens worthless."""
 
     def __init__(self, *, folder: Path, apps: list[App], logouts: dict[str, int]) -> None:
         self.apps = {app.id: app for app in apps}
@@ -82,7 +83,7 @@ class TokenDesk:
             self._key = path.read_bytes()
         except FileNotFoundError:
             self._key = secrets.token_bytes(32)
-            with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
+            with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as out:
                 out.write(self._key)
 
     def auth_code(self, app: App, *, nonce: str, challenge: str, now: float) -> str:

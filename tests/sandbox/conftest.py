@@ -32,9 +32,23 @@ class Sandbox:
         self.http = httpx.Client(timeout=10)
 
     def start(self) -> Sandbox:
-        command = [sys.executable, "-m", "execution.sandbox", "--port", "0", "--print-port", "--state-dir", str(self.state)]
+        command = [
+            sys.executable,
+            "-m",
+            "execution.sandbox",
+            "--port",
+            "0",
+            "--print-port",
+            "--state-dir",
+            str(self.state),
+        ]
         self.process = subprocess.Popen(
-            [*command, *self.options], cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=os.environ.copy()
+            [*command, *self.options],
+            cwd=ROOT,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            text=True,
+            env=os.environ.copy(),
         )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

@@ -44,9 +44,13 @@ def main(port: int, logs: str) -> dict[str, Any]:
     seen: dict[str, Any] = {}
 
     session = fyersModel.SessionModel(
-        client_id=APP, secret_key=SECRET, redirect_uri="http://127.0.0.1/cb", response_type="code",
-        grant_type="authorization_code", state="k3v9",
-    )  # fmt: skip
+        client_id=APP,
+        secret_key=SECRET,
+        redirect_uri="http://127.0.0.1/cb",
+        response_type="code",
+        grant_type="authorization_code",
+        state="k3v9",
+    )
     redirect = requests.get(session.generate_authcode(), allow_redirects=False, timeout=5)
     back = parse_qs(urlsplit(redirect.headers["location"]).query)
     session.set_token(back["auth_code"][0])
@@ -60,15 +64,25 @@ def main(port: int, logs: str) -> dict[str, Any]:
     positions: list[dict[str, Any]] = []
     full = f"{APP}:{token}"
     feed = data_ws.FyersDataSocket(
-        access_token=full, log_path=logs, litemode=False, write_to_file=False, reconnect=False, on_message=prices.append,
+        access_token=full,
+        log_path=logs,
+        litemode=False,
+        write_to_file=False,
+        reconnect=False,
+        on_message=prices.append,
         on_connect=lambda: feed.subscribe(symbols=[SBIN, NIFTY], data_type="SymbolUpdate"),
-    )  # fmt: skip
+    )
     feed._FyersDataSocket__url = f"ws://{host}/hsm/v1-5/prod"
     feed.connect()
     books = order_ws.FyersOrderSocket(
-        access_token=full, log_path=logs, reconnect=False, on_orders=orders.append, on_trades=trades.append,
-        on_positions=positions.append, on_connect=lambda: books.subscribe(data_type="OnOrders,OnTrades,OnPositions"),
-    )  # fmt: skip
+        access_token=full,
+        log_path=logs,
+        reconnect=False,
+        on_orders=orders.append,
+        on_trades=trades.append,
+        on_positions=positions.append,
+        on_connect=lambda: books.subscribe(data_type="OnOrders,OnTrades,OnPositions"),
+    )
     books._FyersOrderSocket__url = f"ws://{host}/trade/v3"
     books.connect()
     time.sleep(0.3)
@@ -85,14 +99,31 @@ def main(port: int, logs: str) -> dict[str, Any]:
     seen["depth"] = model.depth({"symbol": SBIN, "ohlcv_flag": "1"})
     seen["market_status"] = model.market_status()
     now = int(seen["quotes"]["d"][0]["v"]["tt"])
-    span = {"symbol": SBIN, "resolution": "5", "date_format": "0", "range_from": str(now - 5 * 86_400), "range_to": str(now)}
+    span = {
+        "symbol": SBIN,
+        "resolution": "5",
+        "date_format": "0",
+        "range_from": str(now - 5 * 86_400),
+        "range_to": str(now),
+    }
     seen["history"] = model.history({**span, "cont_flag": "1"})
     time.sleep(1.1)
     low = seen["depth"]["d"][SBIN]["bids"][-1]["price"] - 5
     order = {
-        "symbol": SBIN, "qty": 10, "type": 1, "side": 1, "productType": "INTRADAY", "limitPrice": low, "stopPrice": 0,
-        "validity": "DAY", "disclosedQty": 0, "offlineOrder": False, "stopLoss": 0, "takeProfit": 0, "orderTag": "resting1",
-    }  # fmt: skip
+        "symbol": SBIN,
+        "qty": 10,
+        "type": 1,
+        "side": 1,
+        "productType": "INTRADAY",
+        "limitPrice": low,
+        "stopPrice": 0,
+        "validity": "DAY",
+        "disclosedQty": 0,
+        "offlineOrder": False,
+        "stopLoss": 0,
+        "takeProfit": 0,
+        "orderTag": "resting1",
+    }
     seen["placed"] = model.place_order(order)
     resting = seen["placed"]["id"]
     seen["modified"] = model.modify_order({"id": resting, "type": 1, "limitPrice": low - 1, "qty": 12})

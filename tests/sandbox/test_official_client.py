@@ -14,7 +14,8 @@ import pytest
 from tests.sandbox.conftest import ROOT, START, USER, Sandbox
 
 pytestmark = pytest.mark.skipif(
-    importlib.util.find_spec("fyers_apiv3") is None, reason="the official client (requirements/fyers.txt) is not installed"
+    importlib.util.find_spec("fyers_apiv3") is None,
+    reason="the official client (requirements/fyers.txt) is not installed",
 )
 
 
@@ -46,7 +47,9 @@ def test_it_receives_ticks_of_a_share_and_an_index(seen: dict[str, Any]):
     share, index = seen["share_tick"], seen["index_tick"]
     assert share["type"] == "sf" and index["type"] == "if"
     assert share["low_price"] <= share["ltp"] <= share["high_price"] and share["vol_traded_today"] > 0
-    assert share["bid_price"] < share["ask_price"] and share["ch"] == pytest.approx(share["ltp"] - share["prev_close_price"])
+    assert share["bid_price"] < share["ask_price"] and share["ch"] == pytest.approx(
+        share["ltp"] - share["prev_close_price"]
+    )
     assert 10_000 < index["ltp"] < 60_000
     assert seen["tick_times"] == sorted(set(seen["tick_times"]))
 
@@ -82,7 +85,9 @@ def test_its_books_agree_with_each_other(seen: dict[str, Any]):
 def test_it_hears_of_orders_trades_and_positions(seen: dict[str, Any]):
     assert seen["events"]
     assert {frame["s"] for frame in seen["order_events"]} == {"ok"}
-    statuses = [frame["orders"]["status"] for frame in seen["order_events"] if frame["orders"]["id"] == seen["placed"]["id"]]
+    statuses = [
+        frame["orders"]["status"] for frame in seen["order_events"] if frame["orders"]["id"] == seen["placed"]["id"]
+    ]
     assert statuses[0] == 6 and statuses[-1] == 1
     fills = [frame["trades"] for frame in seen["trade_events"]]
     numbers = [fill["tradeNumber"] for fill in fills]

@@ -13,9 +13,22 @@ PRICES = st.integers(95, 105).map(lambda n: n * 10)
 
 def an_order(number: int, side: int, qty: int, limit: int, *, user: str = "A", validity: str = "DAY") -> Order:
     return Order(
-        id=str(number), user=user, symbol="X", side=side, qty=qty, type=LIMIT, product="INTRADAY", validity=validity, limit=limit,
-        stop=0, tag="", status=PENDING, placed_at=0.0, priority=number, working_limit=limit,
-    )  # fmt: skip
+        id=str(number),
+        user=user,
+        symbol="X",
+        side=side,
+        qty=qty,
+        type=LIMIT,
+        product="INTRADAY",
+        validity=validity,
+        limit=limit,
+        stop=0,
+        tag="",
+        status=PENDING,
+        placed_at=0.0,
+        priority=number,
+        working_limit=limit,
+    )
 
 
 def a_depth(bid: int, sizes: list[int]) -> Depth:
@@ -26,7 +39,9 @@ def a_depth(bid: int, sizes: list[int]) -> Depth:
 
 depths = st.builds(a_depth, PRICES, st.lists(st.integers(1, 50), min_size=1, max_size=5))
 orders = st.lists(
-    st.tuples(st.sampled_from([1, -1]), st.integers(1, 120), PRICES, st.sampled_from("ABC"), st.booleans()), min_size=1, max_size=12
+    st.tuples(st.sampled_from([1, -1]), st.integers(1, 120), PRICES, st.sampled_from("ABC"), st.booleans()),
+    min_size=1,
+    max_size=12,
 )
 ticks = st.lists(st.tuples(st.booleans(), st.integers(0, 200), depths), max_size=8)
 

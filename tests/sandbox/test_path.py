@@ -6,6 +6,7 @@ import hashlib
 import math
 import time
 from datetime import date
+from itertools import pairwise
 
 import numpy as np
 
@@ -67,7 +68,8 @@ def test_the_index_is_the_weighted_sum_of_its_members():
         shares = members_of(index)
         total = sum(share.weight for share in shares)
         level = sum(
-            index.base_paise * s.weight / total / s.base_paise * session.names[s.symbol].price.astype(float) for s in shares
+            index.base_paise * s.weight / total / s.base_paise * session.names[s.symbol].price.astype(float)
+            for s in shares
         )
         assert np.abs(level - session.names[index.symbol].price).max() <= index.tick_paise / 2 + 1e-6
     assert 10_000_00 < session.names[NIFTY.symbol].price[-1] < 60_000_00
@@ -108,7 +110,7 @@ def test_moving_averages_cross_often_enough_to_trade():
         for close in np.concatenate(closes):
             fast, slow = fast + 0.2 * (close - fast), slow + (close - slow) / 11
             above.append(fast > slow)
-        crosses += sum(a != b for a, b in zip(above[72:], above[73:], strict=False))
+        crosses += sum(a != b for a, b in pairwise(above[72:]))
     assert crosses >= 2 * len(NIFTY50) / 2
 
 
@@ -129,4 +131,6 @@ def test_the_depth_brackets_the_last_trade():
             assert depth.bids[0].price <= last <= depth.asks[0].price
             assert depth.bids[0].price < depth.asks[0].price
             assert [x.price for x in depth.bids] == sorted((x.price for x in depth.bids), reverse=True)
-            assert all(level.size > 0 and math.isclose(level.price % share.tick_paise, 0) for level in depth.bids + depth.asks)
+            assert all(
+                level.size > 0 and math.isclose(level.price % share.tick_paise, 0) for level in depth.bids + depth.asks
+            )

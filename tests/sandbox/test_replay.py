@@ -23,7 +23,14 @@ def a_minute(n: int) -> list[Any]:
     opened = 1400.0 + n * 0.1
     close = opened - 0.4 if n % 3 == 0 else opened + 0.3
     volume = 3 if n == 7 else 1000 + n
-    return [OPENS_AT + 60 * n, round(opened, 2), round(max(opened, close) + 0.5, 2), round(min(opened, close) - 0.6, 2), round(close, 2), volume]
+    return [
+        OPENS_AT + 60 * n,
+        round(opened, 2),
+        round(max(opened, close) + 0.5, 2),
+        round(min(opened, close) - 0.6, 2),
+        round(close, 2),
+        volume,
+    ]
 
 
 @pytest.fixture
@@ -54,9 +61,16 @@ def test_a_replayed_day_gives_back_its_candles(replay: Sandbox):
     assert (clock["session_date"], clock["phase"]) == (DAY.isoformat(), "PREOPEN")
     prices = []
     for _ in range(4):
-        prices.append((replay.step()["venue"] - OPENS_AT, replay.get("/data/quotes", symbols=SYMBOL)["d"][0]["v"]["lp"]))
+        prices.append(
+            (replay.step()["venue"] - OPENS_AT, replay.get("/data/quotes", symbols=SYMBOL)["d"][0]["v"]["lp"])
+        )
     first = a_minute(0)
-    assert prices == [(0, first[1]), (15, first[2]), (30, first[3]), (59, first[4])]  # a falling minute: high before low
+    assert prices == [
+        (0, first[1]),
+        (15, first[2]),
+        (30, first[3]),
+        (59, first[4]),
+    ]  # a falling minute: high before low
     replay.step(until=CLOSES_AT - 1)
     assert candles(replay, "1") == [a_minute(n) for n in range(30) if n != 12]
     five = candles(replay, "5")

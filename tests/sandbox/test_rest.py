@@ -183,7 +183,9 @@ def test_a_wrong_order_is_refused_and_changes_nothing(shared: Sandbox, wrong: st
 
 @pytest.fixture(scope="module")
 def shared(tmp_path_factory):
-    exchange = Sandbox(tmp_path_factory.mktemp("state"), "--start", "2026-11-20T09:15", "--no-rate-limit", "--stepped").start()
+    exchange = Sandbox(
+        tmp_path_factory.mktemp("state"), "--start", "2026-11-20T09:15", "--no-rate-limit", "--stepped"
+    ).start()
     exchange.step(ticks=3)
     yield exchange
     assert exchange.stop() == 0
@@ -278,7 +280,9 @@ def test_quotes_and_masters_agree(stepped: Sandbox):
     master = stepped.http.get(f"{stepped.base}/sym_details/NSE_CM_sym_master.json").json()
     assert master[SBIN]["upperPrice"] == stepped.depth(SBIN)["upper_ckt"]
     assert master[SBIN]["previousClose"] == quote["prev_close_price"]
-    assert stepped.http.get(f"{stepped.base}/sym_details/index_hsm_mapping.json").json()["NSE:NIFTY50-INDEX"] == "Nifty 50"
+    assert (
+        stepped.http.get(f"{stepped.base}/sym_details/index_hsm_mapping.json").json()["NSE:NIFTY50-INDEX"] == "Nifty 50"
+    )
     bare = stepped.token.split(":", 1)[1]
     reply = stepped.call("POST", "/data/symbol-token", token=bare, json={"symbols": [SBIN, "NSE:FOO-EQ"]}).json()
     assert reply["validSymbol"] == {SBIN: "10100000003045"} and reply["invalidSymbol"] == ["NSE:FOO-EQ"]

@@ -34,7 +34,12 @@ def test_a_change_of_speed_is_no_jump():
 def test_the_clock_runs_at_its_speed_and_tells_it(sandbox):
     exchange = sandbox("--speed", "60")
     first = exchange.http.get(f"{exchange.base}/sandbox/clock").json()
-    assert (first["phase"], first["session_date"], first["speed"], first["stepped"]) == ("CONTINUOUS", "2026-11-20", 60, False)
+    assert (first["phase"], first["session_date"], first["speed"], first["stepped"]) == (
+        "CONTINUOUS",
+        "2026-11-20",
+        60,
+        False,
+    )
     time.sleep(0.5)
     second = exchange.http.get(f"{exchange.base}/sandbox/clock").json()
     ratio = (second["venue"] - first["venue"]) / (second["wall"] - first["wall"])
@@ -95,7 +100,10 @@ def test_the_holiday_after_monday_is_skipped(sandbox):
 def test_kill_9_in_mid_trade_loses_nothing_and_doubles_nothing(sandbox):
     exchange = sandbox("--speed", "60")
     bid = exchange.depth(SBIN)["bids"][0]["price"]
-    resting = [exchange.place(SBIN, 1, 50, type=1, limitPrice=round(bid - n * 0.3, 2), orderTag=f"r{n}")["id"] for n in range(1, 6)]
+    resting = [
+        exchange.place(SBIN, 1, 50, type=1, limitPrice=round(bid - n * 0.3, 2), orderTag=f"r{n}")["id"]
+        for n in range(1, 6)
+    ]
     filled = exchange.place(RELIANCE, 1, 10, orderTag="done")["id"]
     time.sleep(1.3)
     before = {row["id"]: row for row in exchange.get("/api/v3/orders")["orderBook"]}
@@ -141,6 +149,18 @@ def test_kill_9_while_orders_pour_in_keeps_every_acknowledged_one(sandbox):
     trades = exchange.get("/api/v3/tradebook")["tradeBook"]
     assert len({trade["tradeNumber"] for trade in trades}) == len(trades)
     assert sum(row["filledQty"] for row in rows) == sum(trade["tradedQty"] for trade in trades)
+
+
+def test_a_speed_set_while_running_outlives_a_kill(sandbox):
+    exchange = sandbox("--speed", "60")
+    exchange.http.post(f"{exchange.base}/sandbox/clock", json={"speed": 120})
+    exchange.stop(signal.SIGKILL)
+    exchange.start()
+    assert exchange.http.get(f"{exchange.base}/sandbox/clock").json()["speed"] == 120
+    exchange.options = ("--start", "2026-11-20T09:15", "--speed", "30")
+    exchange.stop()
+    exchange.start()
+    assert exchange.http.get(f"{exchange.base}/sandbox/clock").json()["speed"] == 30
 
 
 def test_a_stop_is_quick_and_clean_with_clients_connected(sandbox):

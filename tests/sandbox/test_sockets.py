@@ -16,6 +16,7 @@ import websockets.sync.client as client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from execution.sandbox.calendar import session_hours
+from execution.sandbox.fyers_sockets import ORDER_QUEUE, OrderConnection
 from tests.sandbox.conftest import Sandbox
 
 SBIN, TOPIC, INDEX_TOPIC = "NSE:SBIN-EQ", "sf|nse_cm|3045", "if|nse_cm|Nifty 50"
@@ -37,7 +38,7 @@ class Feed:
 
     def __init__(self, exchange: Sandbox) -> None:
         self.socket = ExitStack().enter_context(
-            client.connect(f"ws://127.0.0.1:{exchange.port}/hsm/v1-5/prod", max_size=None)
+            client.connect(f"ws://127.0.0.1:{exchange.port}/hsm/v1-5/prod", max_size=None, max_queue=None)
         )
         token = (exchange.token or exchange.sign_in()).split(":", 1)[1]
         payload = token.split(".")[1]
@@ -239,8 +240,21 @@ def test_sixty_days_of_history_are_there_and_quick(stepped: Sandbox):
     rows = history(stepped, "5", days=7)
     assert len(rows) >= 5 * 72
     assert time.perf_counter() - began < 0.3
-    for wrong in ({"resolution": "7"}, {"range_from": "x"}, {"range_to": 5}, {"symbol": "NSE:NOPE-EQ"}, {"range_from": 0}):
-        query = {"symbol": SBIN, "resolution": "5", "date_format": 0, "range_from": OPENS_AT, "range_to": OPENS_AT + 60, **wrong}
+    for wrong in (
+        {"resolution": "7"},
+        {"range_from": "x"},
+        {"range_to": 5},
+        {"symbol": "NSE:NOPE-EQ"},
+        {"range_from": 0},
+    ):
+        query = {
+            "symbol": SBIN,
+            "resolution": "5",
+            "date_format": 0,
+            "range_from": OPENS_AT,
+            "range_to": OPENS_AT + 60,
+            **wrong,
+        }
         assert stepped.call("GET", "/data/history", params=query).status_code == 400
 
 
@@ -318,3 +332,19 @@ def test_a_running_feed_is_coalesced(sandbox):
     assert 3 <= len(times) <= 8
     assert times == sorted(set(times)) and times[-1] - times[0] > 300
     feed.socket.close()
+
+
+async def test_a_client_that_cannot_keep_up_with_its_orders_is_closed_not_shortened():
+    sent: list[str] = []
+
+    async def send(message: Any) -> None:
+        sent.append(message["text"])
+
+    connection = OrderConnection(name="orders1", user="XS00001", send=send)
+    connection.receive(json.dumps({"T": "SUB_ORD", "SLIST": ["orders"], "SUB_T": 1}))
+    for number in range(ORDER_QUEUE - 1):
+        connection.tell("orders", str(number))
+    assert not connection.overrun.is_set()
+    connection.tell("orders", "one too many")
+    assert connection.overrun.is_set()
+    assert sent == []
