@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from execution.sandbox.market import Depth, Level
@@ -59,12 +59,14 @@ def play(rows: list, moves: list) -> list[tuple[Execution, int]]:
     return [(execution, execution.order.working_limit) for execution in done]
 
 
+@settings(deadline=None)
 @given(orders, ticks)
 def test_no_execution_is_worse_than_the_limit(rows, moves):
     for execution, limit in play(rows, moves):
         assert execution.order.side * (limit - execution.price) >= 0
 
 
+@settings(deadline=None)
 @given(orders, ticks)
 def test_quantity_is_conserved(rows, moves):
     traded: dict[str, int] = {}
@@ -78,6 +80,7 @@ def test_quantity_is_conserved(rows, moves):
         assert qty <= rows[int(number)][1]
 
 
+@settings(deadline=None)
 @given(orders)
 def test_one_refresh_of_the_display_is_never_sold_twice(rows):
     depth = a_depth(1000, [30, 30, 30])
@@ -94,6 +97,7 @@ def test_one_refresh_of_the_display_is_never_sold_twice(rows):
     assert all(qty <= shown.get(price, 0) for price, qty in taken.items())
 
 
+@settings(deadline=None)
 @given(orders, ticks)
 def test_users_who_cross_have_traded(rows, moves):
     book, depth = OrderBook(), a_depth(1000, [30, 30, 30])
@@ -104,6 +108,7 @@ def test_users_who_cross_have_traded(rows, moves):
             assert buy.working_limit < sell.working_limit
 
 
+@settings(deadline=None)
 @given(st.lists(st.tuples(PRICES, st.integers(1, 60)), min_size=2, max_size=8), ticks)
 def test_a_better_price_then_an_earlier_order_comes_first(rows, moves):
     """Among resting buys nobody trades while one before him in the queue, by price then time, still waits."""
