@@ -1,0 +1,1 @@
+"""One page, or one act, a file. A view fetches, calls, renders."""
