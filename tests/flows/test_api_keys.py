@@ -34,7 +34,9 @@ def test_a_key_reads_unless_it_was_given_more(owner):
     assert key.scope == ApiKey.Scope.READ
 
 
-@pytest.mark.parametrize("change", [lambda t: t[:-1], lambda t: t + "x", lambda t: t.replace("tz_", "tx_"), lambda t: ""])
+@pytest.mark.parametrize(
+    "change", [lambda t: t[:-1], lambda t: t + "x", lambda t: t.replace("tz_", "tx_"), lambda t: ""]
+)
 def test_another_text_opens_nothing(owner, change):
     _, token = issue(owner=owner, name="bot", now=timezone.now())
     assert authenticate(change(token), now=timezone.now()) is None
