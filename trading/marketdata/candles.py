@@ -94,6 +94,7 @@ def store_text(feed: Feed, timeframe: int, chunks: Iterable[str], source: str) -
             for chunk in chunks:
                 copy.write(chunk)
         cursor.execute("ANALYZE incoming_candle")
+        cursor.execute("SET LOCAL jit = off")  # compiling the statement takes longer than running it
         return _store(cursor, feed, timeframe, source, incoming="incoming_candle", values={})
 
 

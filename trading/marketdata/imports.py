@@ -208,14 +208,11 @@ def _import_file(
         report.quality = quality = book.finish()
         _refuse_nonsense(path, quality)
         report.warnings = _warnings(quality, reading)
-        known = Instrument.objects.filter(symbol=report.symbol).first()
-        report.instrument_created = known is None
+        report.instrument_created = not Instrument.objects.filter(symbol=report.symbol).exists()
         if feed is None:
             return
         assert quality.last is not None and last_price is not None
-        instrument = known or _create_instrument(
-            report.symbol, Decimal(last_price), datetime.fromisoformat(quality.last)
-        )
+        instrument = _instrument(report.symbol, Decimal(last_price), datetime.fromisoformat(quality.last))
         spool.seek(0)
         report.stored = store_text(feed, reading.timeframe, _spooled(spool, instrument.pk), IMPORT)
         report.unchanged = quality.good - report.stored
@@ -262,19 +259,24 @@ def _warnings(quality: QualityReport, reading: Reading) -> list[str]:
     return found
 
 
-def _create_instrument(symbol: str, price: Decimal, last_at: datetime) -> Instrument:
+def _instrument(symbol: str, price: Decimal, last_at: datetime) -> Instrument:
+    """The instrument, made when it is unknown. Its tick follows its price until the broker's master knows better."""
     exchange, _, rest = symbol.partition(":")
     name, _, kind = rest.rpartition("-")
-    is_index = kind == "INDEX"
+    is_index, day = kind == "INDEX", exchange_date(last_at)
+    tick = INDEX_TICK if is_index else stock_tick(price, on_date=day)
     instrument, created = Instrument.objects.get_or_create(
         symbol=symbol,
         defaults={
-            "name": name, "exchange": exchange, "instrument_type": "INDEX" if is_index else "EQ",
-            "tick_size": INDEX_TICK if is_index else stock_tick(price, on_date=exchange_date(last_at)),
+            "name": name, "exchange": exchange, "instrument_type": "INDEX" if is_index else "EQ", "tick_size": tick,
+            "master_date": day,
         },
     )  # fmt: skip
     if created:
-        record("instrument.created", actor="import_candles", subject=symbol, tick_size=str(instrument.tick_size))
+        record("instrument.created", actor="import_candles", subject=symbol, tick_size=str(tick))
+    elif not instrument.fy_token and instrument.master_date is not None and instrument.master_date < day:
+        instrument.tick_size, instrument.master_date = tick, day
+        instrument.save(update_fields=["tick_size", "master_date"])
     return instrument
 
 
@@ -372,7 +374,12 @@ def _judge_chunk(
                 ) from None
             continue
         joined = "".join(text)
-        if "_" in joined or not joined.isascii() or len(joined) > 5 * LONGEST_FIELD or not number[4].is_integer():
+        if (
+            "_" in joined
+            or not (joined.isascii() and joined.isprintable())
+            or len(joined) > 5 * LONGEST_FIELD
+            or not number[4].is_integer()
+        ):
             number = (nothing,) * 5
         texts.append(text)
         epochs.append(epoch)
@@ -408,7 +415,7 @@ class _Stamps:
     def epoch(self, text: str) -> int:
         """Epoch seconds. ValueError: no time stamp. A fraction of a second makes none."""
         instant = datetime.fromisoformat(text.strip())
-        if len(text) < 16 or instant.microsecond:
+        if len(text) < 15 or instant.microsecond or not 1990 <= instant.year <= 2100:
             raise ValueError(text)
         offset = instant.utcoffset()
         if offset != self._offset:

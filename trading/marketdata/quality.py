@@ -23,6 +23,9 @@ Ints = NDArray[np.int64]
 Bools = NDArray[np.bool_]
 SessionLookup = Callable[[date], Session | None]
 
+LEAST_PRICE = Decimal("0.0001")  # what the candle table can hold
+LARGEST_PRICE = Decimal("9999999999")
+LARGEST_VOLUME = 10**15
 IST_OFFSET_S = 19_800
 DAY_S = 86_400
 MINUTES = 1440
@@ -38,9 +41,9 @@ def makes_sense(open_: Decimal, high: Decimal, low: Decimal, close: Decimal, vol
     """Whether these can be the numbers of a bar: prices positive and enclosed by high and low, volume not negative."""
     return (
         all(price.is_finite() for price in (open_, high, low, close))
-        and 0 < low <= min(open_, close)
-        and max(open_, close) <= high
-        and volume >= 0
+        and LEAST_PRICE <= low <= min(open_, close)
+        and max(open_, close) <= high <= LARGEST_PRICE
+        and 0 <= volume <= LARGEST_VOLUME
     )
 
 
@@ -48,8 +51,8 @@ def sensible(open_: Floats, high: Floats, low: Floats, close: Floats, volume: Fl
     """`makes_sense` over float64[bars] each, as bool[bars]. NaN and infinity make no sense."""
     with np.errstate(invalid="ignore"):
         return (
-            (low > 0) & (low <= open_) & (low <= close) & (high >= open_) & (high >= close)
-            & np.isfinite(high) & (volume >= 0) & np.isfinite(volume)
+            (low >= float(LEAST_PRICE)) & (low <= open_) & (low <= close) & (high >= open_) & (high >= close)
+            & (high <= float(LARGEST_PRICE)) & (volume >= 0) & (volume <= LARGEST_VOLUME)
         )  # fmt: skip
 
 

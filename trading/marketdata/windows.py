@@ -1,8 +1,8 @@
 """From exact prices to arrays: the only door from Decimal to float64.
 
 A window holds the last bars of several instruments on common bar starts; a bar that an instrument does not have is NaN.
-The bars of an instrument arrive as one row of arrays in PostgreSQL's binary COPY format (a row a bar would cost
-ten times as much) and are read by a small kernel: a numeric travels as groups of four decimal digits, which make a whole
+The bars of an instrument arrive as one row of arrays in PostgreSQL's binary COPY format (a row for each bar costs five
+times as much) and are read by a small kernel: a numeric travels as groups of four decimal digits, which make a whole
 number of 1/10,000 rupee, and only that is divided.
 """
 

@@ -59,7 +59,7 @@ def test_a_window_has_common_starts_and_nan_where_a_name_has_no_bar(feed, names)
         "10000.0001",
         "84677.83",
         "99990000",
-        "9999999999.9999",
+        "9999999998.9999",
         "1000000.05",
     ],
 )
