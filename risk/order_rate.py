@@ -8,9 +8,10 @@ import time
 from django.db import connection
 
 RATES = {
-    # calls a second, and how many may leave at once
-    "order": (8.0, 4),
-    "exit": (8.0, 8),
+    # Calls a second, and how many may leave at once. Together at most ten in any one second; a share is kept for
+    # exits and cancels, so that entries can never starve them.
+    "order": (4.5, 2),
+    "exit": (2.5, 1),
     "read": (3.0, 6),
 }
 

@@ -16,7 +16,7 @@ class OrderQuerySet(OwnedQuerySet):
 
     def lock(self, order_id: int) -> "Order":
         """One order under a row lock; the caller is in a transaction."""
-        return self.select_for_update(of=("self",)).select_related("instrument", "portfolio").get(pk=order_id)
+        return self.select_for_update(of=("self",)).select_related("instrument", "portfolio", "account").get(pk=order_id)
 
 
 class Order(Owned):

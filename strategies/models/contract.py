@@ -3,6 +3,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import OwnedQuerySet
+from strategies.contracts.schema import ContractBody, parse_contract
 
 
 class ContractQuerySet(OwnedQuerySet):
@@ -62,3 +63,7 @@ class ContractVersion(models.Model):
 
     def __str__(self) -> str:
         return f"{self.contract} v{self.number}"
+
+    def parsed(self) -> ContractBody:
+        """The body, read and checked."""
+        return parse_contract(self.body)

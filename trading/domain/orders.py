@@ -48,6 +48,7 @@ class Reason(StrEnum):
     ENTRY = "ENTRY"
     STOP = "STOP"
     TARGET = "TARGET"
+    TIME = "TIME"  # the contract's own limit of bars
     SQUARE_OFF = "SQUARE_OFF"
     MANUAL = "MANUAL"
     KILL = "KILL"

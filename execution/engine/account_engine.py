@@ -1,0 +1,189 @@
+"""What an engine does for one account, without a thread of its own: it hears, it acts, it sweeps.
+
+The same object is driven by threads on a running desk and step by step in a replay, so that a replayed day walks the
+very path that a live one does.
+"""
+
+import logging
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from django.utils import timezone
+
+from accounts.models import BrokerAccount
+from execution.brokers.port import BookOrder, BrokerGateway, Tick
+from execution.brokers.sources import BrokerHistory
+from execution.engine.books import read_books
+from execution.engine.market import Market
+from execution.models import Group, Intent, Order
+from execution.services.approval_decide import approval_expire
+from execution.services.fill_apply import fill_apply
+from execution.services.group_advance import group_advance
+from execution.services.group_exit import group_exit
+from execution.services.order_change import order_change
+from execution.services.order_submit import lease_expired, order_submit
+from execution.services.order_update import order_update
+from execution.services.signal_accept import signal_accept
+from execution.services.square_off import square_off
+from execution.services.time_exit import time_exit
+from execution.states import AT_EXCHANGE, OrderState, PendingOp
+from risk.loss_locks import latch_losses
+from risk.policies import active_policy
+from strategies.models import Signal
+from trading.domain.fills import FillFact
+from trading.domain.orders import Reason
+from trading.marketdata.candles import STREAM, ensure_candles, store_bars
+from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.watermark import set_candles_through
+from trading.outbox import after_commit
+from trading.portfolio.models import Portfolio
+from trading.portfolio.valuation import Valuation, value_portfolio
+
+logger = logging.getLogger(__name__)
+
+Now = Callable[[], datetime]
+
+
+class AccountEngine:
+    """The work of one account under one lease. `now` tells venue time; `fence` is the token of the lease."""
+
+    def __init__(
+        self, *, account: BrokerAccount, feed: Feed, gateway: BrokerGateway, fence: int, now: Now,
+        send: Callable[[Callable[[], object]], object] = lambda work: work(),
+    ) -> None:  # fmt: skip
+        self.account = account
+        self.feed = feed
+        self.gateway = gateway
+        self.fence = fence
+        self.now = now
+        self._send = send  # runs a call to the broker: here and now, or in a pool so that a slow one holds up no other
+        self.market = Market(feed, on_guard=self._guard_reached)
+
+    # -- hearing -----------------------------------------------------------------------------------------------------
+
+    def hear_order(self, news: BookOrder) -> None:
+        order_update(account_id=self.account.pk, news=news, source="SOCKET")
+
+    def hear_fill(self, fact: FillFact) -> None:
+        fill_apply(account_id=self.account.pk, fact=fact, source="SOCKET")
+
+    def hear_ticks(self, ticks: Iterable[Tick]) -> None:
+        self.market.hear(ticks)
+
+    def _guard_reached(self, group_id: UUID, reason: Reason) -> None:
+        if group_exit(group_id=group_id, reason=reason, actor="the price"):
+            self.watch_groups()
+
+    # -- acting ------------------------------------------------------------------------------------------------------
+
+    def answer(self, name: str, ids: dict) -> None:
+        """One bell of the stream. What it names is looked up: the row decides, not the message."""
+        if name == "engine.signal":
+            signal_accept(signal_id=ids["signal_id"], now=self.now())
+            self.send_queued()
+        elif name == "engine.order":
+            self.send_queued()
+            self.send_changes()
+        elif name == "engine.group":
+            group_advance(group_id=ids["group_id"], now=self.now())
+            self.send_queued()
+            self.watch_groups()
+
+    def send_queued(self) -> int:
+        """Give every queued order to the broker, exits first."""
+        queued = Order.objects.filter(account=self.account, state=OrderState.QUEUED)
+        ids = sorted(queued.values_list("reason", "pk"), key=lambda row: (row[0] == Reason.ENTRY, row[1]))
+        for _, order_id in ids:
+            self._send(lambda pk=order_id: order_submit(order_id=pk, gateway=self.gateway, fence=self.fence))
+        return len(ids)
+
+    def send_changes(self) -> int:
+        """Carry out cancels and modifications that wait."""
+        waiting = (
+            Order.objects.filter(account=self.account, state__in=AT_EXCHANGE)
+            .exclude(pending_op=PendingOp.NONE)
+            .order_by("pk")
+            .values_list("pk", flat=True)
+        )
+        for order_id in waiting:
+            self._send(lambda pk=order_id: order_change(order_id=pk, gateway=self.gateway))
+        return len(waiting)
+
+    def sweep(self) -> None:
+        """Do whatever waits in the rows, rung for or not. This is what makes a lost bell harmless."""
+        now, wall = self.now(), timezone.now()
+        for signal_id in Signal.objects.filter(
+            portfolio__account=self.account, state=Signal.State.NEW
+        ).order_by("created_at").values_list("pk", flat=True):  # fmt: skip
+            signal_accept(signal_id=signal_id, now=now)
+        for intent_id in Intent.objects.filter(
+            portfolio__account=self.account, state=Intent.State.WAITING, decide_by__lt=wall
+        ).values_list("pk", flat=True):  # fmt: skip
+            approval_expire(intent_id=intent_id, now=now)
+        for order_id in Order.objects.filter(
+            account=self.account, state=OrderState.SENDING, lease_expires_at__lt=wall
+        ).values_list("pk", flat=True):  # fmt: skip
+            lease_expired(order_id=order_id)
+        self.advance_groups()
+        self.send_queued()
+        self.send_changes()
+
+    def advance_groups(self) -> None:
+        """One step of every trade that is not over."""
+        for group_id in (
+            Group.objects.filter(portfolio__account=self.account).exclude(state=Group.State.CLOSED)
+            .order_by("created_at", "pk").values_list("pk", flat=True)
+        ):  # fmt: skip
+            group_advance(group_id=group_id, now=self.now())
+        self.watch_groups()
+
+    def watch_groups(self) -> None:
+        """Tell the market which targets and stops to watch."""
+        groups = Group.objects.filter(
+            portfolio__account=self.account, state=Group.State.OPEN, close_reason=""
+        ).select_related("instrument")  # fmt: skip
+        self.market.guard(groups)
+
+    def read_books(self) -> int:
+        return read_books(account=self.account, gateway=self.gateway, now=self.now())
+
+    # -- keeping -----------------------------------------------------------------------------------------------------
+
+    def keep_candles(self) -> datetime:
+        """Store the bars that are over and say up to when all are there; rings the scanner when that is news."""
+        now = self.now()
+        bars = self.market.closed_bars(now)
+        if bars:
+            store_bars(self.feed, 1, bars, STREAM)
+        return self.market.settled_minute(now)
+
+    def say_candles_through(self, through: datetime) -> None:
+        set_candles_through(self.feed.name, through)
+        after_commit("strategies.scan_due")
+
+    def fill_history(self, instruments: list[Instrument], *, start: datetime) -> None:
+        """Fetch what is missing of the minutes from `start` to now: the past before the first tick, and every hole."""
+        end = self.now()
+        for instrument in instruments:
+            ensure_candles(self.feed, [instrument], 1, start, end, BrokerHistory(self.gateway))
+
+    def keep_rules_of_time(self) -> int:
+        """What the clock alone asks for: the contract's last bar, and out of intraday before the close."""
+        now = self.now()
+        return time_exit(account_id=self.account.pk, now=now) + square_off(account_id=self.account.pk, now=now)
+
+    def value(self, portfolio: Portfolio) -> Valuation:
+        """The worth of a portfolio at the engine's own prices; latches the loss locks it calls for."""
+        now = self.now()
+        value = value_portfolio(portfolio, quotes=self.market.quotes(), now=now)
+        if not value.stale:
+            latch_losses(portfolio=portfolio, value=value, policy=active_policy(portfolio.pk), now=now)
+        return value
+
+    def portfolios(self) -> list[Portfolio]:
+        return list(Portfolio.objects.filter(account=self.account).select_related("account", "owner").order_by("pk"))
+
+
+HISTORY_DAYS = timedelta(days=6)
+"""How far back the minutes of a universe are fetched, so that every indicator has settled before the first signal."""

@@ -1,0 +1,117 @@
+"""Ticks in, and what follows from them: last prices, candles, targets reached, stops passed."""
+
+import threading
+import time
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import UUID
+
+from execution.brokers.port import Tick
+from execution.models import Group
+from trading.domain.orders import Reason, Side
+from trading.marketdata.builder import Bar, CandleBuilder
+from trading.marketdata.models import Feed
+from trading.marketdata.quotes import Quote
+from trading.venue.sessions import SessionKind, session_on
+
+SOFTWARE_STOP_SLACK = Decimal("0.004")
+"""How far past its stop a price must be before the desk no longer waits for the broker's stop order."""
+
+
+@dataclass(frozen=True, slots=True)
+class Guard:
+    """Where one open trade ends."""
+
+    group_id: UUID
+    side: Side
+    stop: Decimal | None
+    target: Decimal | None
+
+    def reached(self, price: Decimal) -> Reason | None:
+        ahead = self.side.sign
+        if self.target is not None and (price - self.target) * ahead >= 0:
+            return Reason.TARGET
+        if self.stop is not None and (self.stop - price) * ahead > self.stop * SOFTWARE_STOP_SLACK:
+            return Reason.STOP
+        return None
+
+
+class Market:
+    """The prices of one feed as they stream in. Safe between the price thread and the others."""
+
+    def __init__(self, feed: Feed, *, on_guard: Callable[[UUID, Reason], None]) -> None:
+        assume = feed.kind != Feed.Kind.EXCHANGE
+        self.feed = feed
+        self._on_guard = on_guard
+        self._lock = threading.Lock()
+        # Frames take a moment on the wire, and on a fast clock that moment is many seconds of the market.
+        self.grace = timedelta(seconds=max(2.0, 0.3 * feed.speed))
+        self._builder = CandleBuilder(
+            1, lambda day: session_on(day, kind=SessionKind.EQUITY, assume_weekdays=assume), grace=self.grace
+        )
+        self._quotes: dict[str, Quote] = {}
+        self._changed: set[str] = set()
+        self._bars: list[Bar] = []
+        self._guards: dict[str, list[Guard]] = {}
+        self.last_tick_at: float | None = None
+
+    def hear(self, ticks: Iterable[Tick]) -> None:
+        """Take one frame of ticks."""
+        received = time.time()
+        reached: list[tuple[UUID, Reason]] = []
+        with self._lock:
+            self.last_tick_at = received
+            for tick in ticks:
+                if tick.traded_at is None:
+                    continue
+                self._quotes[tick.symbol] = Quote(
+                    symbol=tick.symbol, last_price=tick.last_price, bid=tick.bid, ask=tick.ask,
+                    previous_close=tick.previous_close, volume=tick.volume, traded_at=tick.traded_at,
+                    received_at=received,
+                )  # fmt: skip
+                self._changed.add(tick.symbol)
+                self._bars += self._builder.tick(tick.symbol, tick.last_price, tick.volume, tick.traded_at)
+                for guard in self._guards.get(tick.symbol, ()):
+                    reason = guard.reached(tick.last_price)
+                    if reason is not None:
+                        reached.append((guard.group_id, reason))
+        for group_id, reason in reached:
+            self._on_guard(group_id, reason)
+
+    def changed_quotes(self) -> list[Quote]:
+        """Quotes that moved since the last call."""
+        with self._lock:
+            changed, self._changed = self._changed, set()
+            return [self._quotes[symbol] for symbol in changed]
+
+    def quotes(self) -> dict[str, Quote]:
+        with self._lock:
+            return dict(self._quotes)
+
+    def closed_bars(self, now: datetime) -> list[Bar]:
+        """Bars that are over, by ticks or by the clock."""
+        with self._lock:
+            bars = self._bars + self._builder.advance(now)
+            self._bars = []
+            return bars
+
+    def settled_minute(self, now: datetime) -> datetime:
+        """The start of the minute of venue time before which every bar is over and given away."""
+        return (now - self.grace).replace(second=0, microsecond=0)
+
+    def reconnected(self) -> None:
+        """The line was down: what we know of the running bars has a hole."""
+        with self._lock:
+            self._builder.reconnected()
+
+    def guard(self, groups: Iterable[Group]) -> None:
+        """Watch these open trades from now on."""
+        guards: dict[str, list[Guard]] = {}
+        for group in groups:
+            guards.setdefault(group.instrument.symbol, []).append(
+                Guard(group.pk, Side(group.side), group.stop_price, group.target_price)
+            )
+        with self._lock:
+            self._guards = guards

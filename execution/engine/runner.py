@@ -1,0 +1,426 @@
+"""The engine as a process: for each account a lease, two sockets, and a few loops that outlive their errors."""
+
+import json
+import logging
+import os
+import socket
+import threading
+import time
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+
+import redis
+from django.conf import settings
+from django.db import Error as DatabaseError
+from django.db import close_old_connections, connection
+from django.utils import timezone
+
+from accounts.models import BrokerAccount
+from execution.brokers.control import SandboxControl
+from execution.brokers.errors import AuthError, BrokerError
+from execution.brokers.fyers.order_socket import OrderSocket
+from execution.brokers.fyers.price_socket import PriceSocket
+from execution.brokers.registry import AuthState, credentials_of, endpoints_of, gateway_of, set_auth_state, sign_in
+from execution.brokers.socket_loop import Pace
+from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
+from execution.engine.lease import State, acquire, give_up, renew, set_state
+from execution.engine.show import keep_equity, show_prices, show_summary
+from execution.models import EngineLease, Order
+from strategies.models import Deployment
+from trading.domain.errors import TradingError
+from trading.marketdata.clocks import anchor, venue_now
+from trading.marketdata.instruments import refresh_instruments
+from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.quotes import store_quotes
+from trading.marketdata.universes import members
+from trading.marketdata.watermark import candles_through
+from trading.monitoring.alerts import Level, clear_alerts, raise_alert
+from trading.monitoring.models import Heartbeat
+from trading.outbox import nudge_stream
+from trading.portfolio.models import Position
+from trading.realtime.publish import publish_now
+from trading.venue.sessions import exchange_date
+
+logger = logging.getLogger(__name__)
+
+SWEEP_EVERY_S = 0.5
+BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
+SHOW_EVERY_S = 0.25
+CLOCK_DRIFT_S = 0.05
+SENDERS = 3
+LONGEST_PAUSE_S = 5.0
+
+
+class AccountRunner:
+    """One account's engine with its threads. `run` returns when it is told to stop, or has lost the lease."""
+
+    def __init__(self, account: BrokerAccount, *, stop: threading.Event) -> None:
+        self.account = account
+        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        self._told = stop
+        self.stop = threading.Event()
+        self._books_due = threading.Event()
+        self._stream_state: dict[str, str] = {}
+        self._history_from = None
+        self._history_due = threading.Event()
+        self._caught_up = threading.Event()
+        self._redis: redis.Redis | None = None
+
+    # -- life --------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Take the lease, get ready, work until told to stop; then give the lease back."""
+        fence = self._wait_for_lease()
+        if fence is None:
+            return
+        self.fence = fence
+        keeper = self._thread("lease", self._keep_lease)
+        try:
+            if self._get_ready():
+                self._work()
+        finally:
+            self.stop.set()
+            keeper.join(timeout=5)
+            give_up(self.account.pk, fence)
+            connection.close()
+
+    def _wait_for_lease(self) -> int | None:
+        while not self._told.is_set():
+            try:
+                fence = acquire(self.account.pk, self.holder)
+            except DatabaseError as error:
+                logger.warning("the database does not answer: %s", type(error).__name__)
+                connection.close()
+                fence = None
+            if fence is not None:
+                logger.info("account %s: lease taken, token %s", self.account.pk, fence)
+                return fence
+            self._told.wait(0.5)
+        return None
+
+    def _keep_lease(self) -> None:
+        """Renew, beat, and stop everything when the lease is lost: then another engine speaks for the account."""
+        while not self.stop.wait(1.0):
+            try:
+                if not renew(self.account.pk, self.fence):
+                    logger.error("account %s: the lease is lost", self.account.pk)
+                    self.stop.set()
+                    return
+            except DatabaseError as error:
+                # Cannot say whether it is still ours: claims go through the database too, so nothing can be sent.
+                logger.warning("the lease was not renewed: %s", type(error).__name__)
+                connection.close()
+            if self._told.is_set():
+                self.stop.set()
+        connection.close()
+
+    def _get_ready(self) -> bool:
+        """Sign in, set the clock, know the instruments; again until it works. False when told to stop before."""
+        pause = 0.5
+        while not self.stop.is_set() and not self._told.is_set():
+            try:
+                self._prepare()
+                return True
+            except TradingError as error:
+                self._say_state(State.PREFLIGHT, f"{error.code}: {error.message}")
+            except DatabaseError as error:
+                logger.warning("preflight: %s", type(error).__name__)
+                connection.close()
+            self.stop.wait(pause)
+            pause = min(LONGEST_PAUSE_S, pause * 1.5)
+        return False
+
+    def _prepare(self) -> None:
+        self.account.refresh_from_db()
+        self.feed, _ = Feed.objects.get_or_create(
+            name=self.account.feed,
+            defaults={"kind": Feed.Kind.EXCHANGE if self.account.is_live else Feed.Kind.SANDBOX},
+        )
+        self.control = None
+        if not self.account.is_live:
+            self.control = SandboxControl(control_url=endpoints_of(self.account).control)
+            self._set_clock()
+        self._be_signed_in()
+        gateway = gateway_of(self.account)
+        refresh_instruments(gateway.instruments(), now=venue_now(self.feed.name), actor="engine")
+        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix=f"send-{self.account.pk}")
+        self.engine = AccountEngine(
+            account=self.account, feed=self.feed, gateway=gateway, fence=self.fence,
+            now=lambda: venue_now(self.account.feed), send=self._send_in_pool,
+        )  # fmt: skip
+        self.instruments = self._wanted_instruments()
+        self.by_symbol = {one.symbol: one for one in self.instruments}
+
+    def _be_signed_in(self) -> None:
+        """A token that the broker accepts, or a named reason why there is none."""
+        try:
+            credentials_of(self.account)
+            gateway_of(self.account).profile()
+        except AuthError:
+            sign_in(self.account)
+        else:
+            set_auth_state(self.account, AuthState.AUTHENTICATED, "")
+        clear_alerts("NEEDS_LOGIN", owner_id=self.account.owner_id, about=str(self.account.pk))
+
+    def _wanted_instruments(self) -> list[Instrument]:
+        """Everything this account's deployments may trade, what it holds, and the indices at the top of the page."""
+        today = exchange_date(venue_now(self.feed.name))
+        wanted = set(Instrument.objects.filter(instrument_type="INDEX", active=True, exchange="NSE"))
+        for deployment in Deployment.objects.filter(portfolio__account=self.account).exclude(state="RETIRED"):
+            wanted |= set(members(deployment.universe, today))
+        held = Position.objects.filter(portfolio__account=self.account).exclude(net_quantity=0)
+        wanted |= {position.instrument for position in held.select_related("instrument")}
+        return sorted(wanted, key=lambda one: one.symbol)
+
+    # -- work --------------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        endpoints, credentials = endpoints_of(self.account), credentials_of(self.account)
+        # On a fast clock four frames a second go by; a real market may pause for a while without being dead.
+        pace = Pace(first_delay=0.2, longest_delay=3.0, silence=30.0)
+        orders = OrderSocket(
+            endpoints=endpoints, credentials=credentials, on_order=self.engine.hear_order,
+            on_fill=self.engine.hear_fill, on_position=lambda _: None,
+            on_state=lambda state, cause="": self._stream("orders", state, cause), pace=pace,
+        )  # fmt: skip
+        prices = PriceSocket(
+            endpoints=endpoints, credentials=credentials, on_ticks=self.engine.hear_ticks,
+            on_state=lambda state, cause="": self._stream("prices", state, cause),
+            on_refused=lambda symbols: logger.warning("no prices for %s", ", ".join(symbols)),
+            symbols=[one.symbol for one in self.instruments], pace=pace,
+        )  # fmt: skip
+        self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=1)
+        threads = [
+            self._thread("orders", lambda: self._supervise("order socket", lambda: orders.run(self.stop))),
+            self._thread("prices", lambda: self._supervise("price socket", lambda: prices.run(self.stop))),
+            self._thread("bells", lambda: self._supervise("bells", self._answer_bells)),
+            self._thread("sweep", lambda: self._supervise("sweep", self._sweep)),
+            self._thread("books", lambda: self._supervise("books", self._read_books)),
+            self._thread("keep", lambda: self._supervise("keep", self._keep)),
+            self._thread("show", lambda: self._supervise("show", self._show)),
+            self._thread("past", lambda: self._supervise("history", self._fill_history)),
+        ]
+        self._books_due.set()
+        while not self.stop.is_set():
+            if self._told.wait(0.25):
+                self.stop.set()
+        for thread in threads:
+            thread.join(timeout=4)
+        self._senders.shutdown(wait=True, cancel_futures=True)
+        self.engine.gateway.close()
+
+    def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
+        thread = threading.Thread(target=work, name=f"{name}-{self.account.pk}", daemon=True)
+        thread.start()
+        return thread
+
+    def _supervise(self, name: str, work: Callable[[], None]) -> None:
+        """Run a loop until told to stop; whatever ends it before is told, and it is started again."""
+        pause = 0.2
+        while not self.stop.is_set():
+            began = time.monotonic()
+            try:
+                work()
+            except AuthError as error:
+                self._lost_sign_in(error)
+            except (DatabaseError, redis.RedisError, BrokerError) as error:
+                logger.warning("%s: %s %s", name, type(error).__name__, error if isinstance(error, BrokerError) else "")
+            except Exception:
+                logger.exception("%s stopped", name)
+                self._tell_of_crash(name)
+            connection.close()
+            if self.stop.is_set():
+                break
+            pause = 0.2 if time.monotonic() - began > 30 else min(LONGEST_PAUSE_S, pause * 2)
+            self.stop.wait(pause)
+        connection.close()
+
+    def _tell_of_crash(self, name: str) -> None:
+        try:
+            raise_alert(
+                "ENGINE_LOOP_FAILED", f"The {name} of the engine failed and was started again.", level=Level.SEVERE,
+                about=f"{self.account.pk}:{name}", next_step="Read the engine's log.",
+            )  # fmt: skip
+        except DatabaseError:
+            logger.exception("the alert was not stored")
+
+    def _lost_sign_in(self, error: AuthError) -> None:
+        """The broker does not know us any more: no entries until somebody has signed in, and the books are read."""
+        try:
+            set_auth_state(self.account, AuthState.EXPIRED, error.message)
+            sign_in(self.account)
+        except (TradingError, DatabaseError) as failure:
+            logger.warning("signing in again failed: %s", failure)
+            return
+        # Sockets and gateway hold the old token: begin anew with the fresh one.
+        logger.info("account %s: signed in again, starting over", self.account.pk)
+        self.stop.set()
+
+    def _send_in_pool(self, work: Callable[[], object]) -> None:
+        self._senders.submit(self._guarded, work)
+
+    def _guarded(self, work: Callable[[], object]) -> None:
+        try:
+            work()
+        except DatabaseError as error:
+            logger.warning("a send was interrupted, the sweep takes it up: %s", type(error).__name__)
+            connection.close()
+        except Exception:
+            logger.exception("a send failed")
+            self._tell_of_crash("sender")
+
+    # -- the loops ---------------------------------------------------------------------------------------------------
+
+    def _answer_bells(self) -> None:
+        """Wait for bells and answer each at once. A lost one is found by the sweep."""
+        stream, last = nudge_stream(self.account.pk), "$"
+        assert self._redis is not None
+        while not self.stop.is_set():
+            rung = self._redis.xread({stream: last}, count=50, block=500)
+            for _, entries in rung or ():
+                for entry_id, fields in entries:
+                    last = entry_id
+                    name, ids = fields[b"name"].decode(), json.loads(fields[b"ids"])
+                    if name == "engine.books":
+                        self._books_due.set()
+                    else:
+                        self.engine.answer(name, ids)
+
+    def _sweep(self) -> None:
+        while not self.stop.wait(SWEEP_EVERY_S):
+            self.engine.sweep()
+
+    def _read_books(self) -> None:
+        last = 0.0
+        while not self.stop.is_set():
+            busy = Order.objects.filter(account=self.account).live().exists()
+            self._books_due.wait(BOOKS_BUSY_S if busy else BOOKS_IDLE_S)
+            if self.stop.is_set():
+                return
+            # Asked for many times in a moment, read once: the broker counts every call.
+            self.stop.wait(max(0.0, last + 1.0 - time.monotonic()))
+            self._books_due.clear()
+            self.engine.read_books()
+            last = time.monotonic()
+            Heartbeat.objects.update_or_create(name=f"books:{self.account.pk}", defaults={"at": timezone.now()})
+
+    def _keep(self) -> None:
+        """Once a second: the clock, the candles, what time asks for, and how the engine is doing."""
+        said = candles_through(self.feed.name)
+        while not self.stop.wait(0.5):
+            if self.control is not None:
+                self._set_clock()
+            through = self.engine.keep_candles()
+            if self._caught_up.is_set() and (said is None or through > said):
+                self.engine.say_candles_through(through)
+                said = through
+            self.engine.keep_rules_of_time()
+            self._judge_state()
+
+    def _set_clock(self) -> None:
+        """Follow the sandbox's clock. Small differences are the wire's and not worth a write."""
+        assert self.control is not None
+        reading = self.control.clock()
+        wall = timezone.now()
+        expected = venue_now(self.feed.name)
+        # The reading is as of its own wall time; both clocks are this machine's.
+        speed = reading.speed if reading.running else 0.0
+        actual = reading.venue + (wall - reading.wall) * speed
+        drift_s = abs((actual - expected).total_seconds())
+        moved = self.feed.phase != reading.phase or self.feed.speed != speed
+        if moved or self.feed.anchored_at is None or drift_s > CLOCK_DRIFT_S * max(1.0, speed):
+            anchor(
+                self.feed, wall=reading.wall, venue=reading.venue, speed=speed, phase=reading.phase,
+                session_date=reading.session_date,
+            )  # fmt: skip
+
+    def _judge_state(self) -> None:
+        """RUNNING when everything that a trade needs is there; else PREFLIGHT, with what is missing."""
+        lease = EngineLease.objects.get(account=self.account)
+        missing = [name for name in ("orders", "prices") if self._stream_state.get(name) != "connected"]
+        if lease.paused_by:
+            self._say_state(State.PAUSED, f"by {lease.paused_by}")
+        elif missing:
+            self._say_state(State.PREFLIGHT, f"waiting for the stream of {' and '.join(missing)}")
+        elif not self._caught_up.is_set():
+            self._say_state(State.PREFLIGHT, "fetching the candles before now")
+        else:
+            self._say_state(State.RUNNING, "")
+        if lease.streams != self._stream_state:
+            EngineLease.objects.filter(pk=lease.pk).update(streams=self._stream_state)
+
+    def _say_state(self, state: str, cause: str) -> None:
+        if set_state(self.account.pk, self.fence, state, cause):
+            logger.info("account %s: %s %s", self.account.pk, state, cause)
+            publish_now(self.account.owner_id, "engine", {"account": self.account.pk, "state": state, "cause": cause})
+
+    def _stream(self, name: str, state: object, cause: object = "") -> None:
+        """A socket came or went. What was missed meanwhile is read from the books and from history."""
+        word = str(state)
+        known = self._stream_state.get(name)
+        self._stream_state[name] = word
+        if known != word:
+            logger.info("account %s: %s %s %s", self.account.pk, name, word, cause)
+        if word == "connected":
+            self._books_due.set()
+            if name == "prices":
+                self._history_due.set()
+        elif name == "prices" and known == "connected":
+            self.engine.market.reconnected()
+            self._caught_up.clear()
+
+    def _fill_history(self) -> None:
+        """Before the first tick, and after every hole: the minutes that were not heard, then trade on."""
+        while not self.stop.is_set():
+            if not self._history_due.wait(0.25):
+                continue
+            self._history_due.clear()
+            now = venue_now(self.feed.name)
+            tradable = [one for one in self.instruments if one.is_tradable]
+            self.engine.fill_history(tradable, start=now - HISTORY_DAYS)
+            if self._stream_state.get("prices") == "connected":
+                self._caught_up.set()
+
+    def _show(self) -> None:
+        """Prices and figures for open pages; the quotes for every other process."""
+        turn = 0
+        while not self.stop.wait(SHOW_EVERY_S):
+            quotes = self.engine.market.changed_quotes()
+            store_quotes(self.feed.name, quotes)
+            show_prices(self.account, quotes, self.by_symbol)
+            turn += 1
+            if turn % 2:
+                continue
+            self.feed.refresh_from_db()
+            now = venue_now(self.feed.name)
+            heard = self.engine.market.last_tick_at
+            age_s = round(time.time() - heard, 1) if heard else None
+            for portfolio in self.engine.portfolios():
+                value = self.engine.value(portfolio)
+                if heard:
+                    keep_equity(portfolio, value, now=now)
+                show_summary(portfolio, value, feed=self.feed, now=now, tick_age_s=age_s)
+
+
+def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -> None:
+    """An engine for every account that has a portfolio, for as long as the process lives."""
+    running: dict[int, threading.Thread] = {}
+    while not stop.is_set():
+        try:
+            close_old_connections()
+            accounts = BrokerAccount.objects.filter(portfolios__isnull=False).exclude(feed__startswith="REPLAY")
+            if account_ids:
+                accounts = accounts.filter(pk__in=account_ids)
+            for account in accounts.distinct():
+                if account.pk not in running or not running[account.pk].is_alive():
+                    runner = AccountRunner(account, stop=stop)
+                    thread = threading.Thread(target=runner.run, name=f"account-{account.pk}", daemon=True)
+                    running[account.pk] = thread
+                    thread.start()
+            Heartbeat.objects.update_or_create(name="engine", defaults={"at": timezone.now()})
+        except DatabaseError as error:
+            logger.warning("the database does not answer: %s", type(error).__name__)
+            connection.close()
+        stop.wait(2.0)
+    for thread in running.values():
+        thread.join(timeout=8)

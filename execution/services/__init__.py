@@ -1,0 +1,17 @@
+"""What may be done, one command a file, in the order of the life of a trade:
+
+signal_accept     a signal becomes an intent, or is refused with a reason
+intent_create     gates, reservation, order row: one transaction
+approval_decide   a person's yes or no, once, in time
+order_submit      claim, send once, record what came back
+order_update      broker news, from socket or book, in any order
+order_adopt       an order that was not ours takes its place in a trade
+fill_apply        one execution, once: order, position, ledger
+group_advance     what a trade needs next: protection, exit, end
+group_exit        ask for the end of a trade
+order_cancel      ask for a cancel; safe to repeat
+order_change      carry out cancels and changes at the broker
+square_off        out of intraday before the close
+kill_switch_pull  block, cancel, flatten
+override          a hand on the desk
+"""

@@ -1,0 +1,154 @@
+"""One execution counts once: order, position, ledger and charges in one transaction."""
+
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.identity import execution_key
+from execution.models import Fill, Group, Order, ParkedFill
+from execution.services.events import note
+from execution.states import OrderState, PendingOp
+from trading.domain.fills import FillFact
+from trading.domain.money import to_paise
+from trading.domain.orders import Side
+from trading.monitoring.alerts import Level, raise_alert
+from trading.outbox import after_commit
+from trading.portfolio.booking import book_fill, charge_segment
+from trading.realtime.publish import publish
+from trading.venue.charges import ChargeSheet, charges_for_order
+from trading.venue.sessions import exchange_date
+
+
+@transaction.atomic
+def fill_apply(*, account_id: int, fact: FillFact, source: str) -> Fill | None:
+    """Record one fill and all that follows from it; None if it was known, or waits for its order.
+
+    One fact counts once, however often and in whatever order it arrives. More than was ordered is booked too, because
+    it happened; the trade is then quarantined. A fill whose order is not known yet is parked, never dropped.
+    """
+    key = execution_key(
+        account_id=account_id, broker_order_id=fact.broker_order_id, broker_trade_id=fact.broker_trade_id,
+        filled_at=fact.filled_at,
+    )  # fmt: skip
+    order = _find(account_id, fact)
+    if order is None:
+        _park(account_id, key, fact)
+        return None
+    if order.broker_order_id is None:
+        order.broker_order_id = fact.broker_order_id
+    known = Fill.objects.filter(execution_key=key).first()
+    if known is not None:
+        if (known.quantity, known.price) != (fact.quantity, fact.price):
+            _dispute(order, known, fact, source)
+        return None
+    return _apply(order, key, fact, source)
+
+
+def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
+    value = to_paise(fact.price * fact.quantity)
+    wall = timezone.now()
+    fill = Fill.objects.create(
+        order=order, execution_key=key, broker_trade_id=fact.broker_trade_id, quantity=fact.quantity, price=fact.price,
+        value_paise=value, filled_at=fact.filled_at, received_at=wall, source=source,
+    )  # fmt: skip
+    costs = _sheet(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
+    costs -= _sheet(order, order.filled_quantity, order.fill_value_paise, fact.filled_at)
+    order.filled_quantity += fact.quantity
+    order.fill_value_paise += value
+    order.charges_paise += costs.total
+    order.first_fill_at = order.first_fill_at or wall
+    order.acked_at = order.acked_at or wall
+    order.unknown_since = order.lease_expires_at = None
+    book_fill(
+        portfolio_id=order.portfolio_id, instrument_id=order.instrument_id, product=order.product,
+        side=Side(order.side), quantity=fact.quantity, value_paise=value, charges=costs, execution_key=key,
+        filled_at=fact.filled_at,
+    )  # fmt: skip
+    if order.filled_quantity >= order.quantity:
+        state = OrderState.FILLED
+        order.pending_op, order.pending_quantity = PendingOp.NONE, None
+    else:
+        state = order.state if order.is_final else OrderState.OPEN
+    note(order, "order.filled", source=source, to_state=state, quantity=fact.quantity, price=fact.price)
+    if order.filled_quantity > order.quantity:
+        Group.objects.filter(pk=order.group_id).update(quarantined=True)
+        raise_alert(
+            "OVERFILLED", f"{order.instrument.ticker}: filled {order.filled_quantity} of {order.quantity} ordered.",
+            level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
+            next_step="It is booked. Compare with the broker's book.",
+        )  # fmt: skip
+    order.save()
+    after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+    publish(order.portfolio.owner_id, "position", group=str(order.group_id), fill=fill.pk)
+    return fill
+
+
+def _sheet(order: Order, quantity: int, value_paise: int, filled_at: datetime) -> ChargeSheet:
+    return charges_for_order(
+        broker="SANDBOX" if not order.account.is_live else order.account.broker,
+        segment=charge_segment(order.product),
+        side=order.side,
+        quantity=quantity,
+        value_paise=value_paise,
+        on_date=exchange_date(filled_at),
+    )
+
+
+def _find(account_id: int, fact: FillFact) -> Order | None:
+    orders = Order.objects.filter(account_id=account_id)
+    found = orders.filter(broker_order_id=fact.broker_order_id).values_list("pk", flat=True).first()
+    if found is None and fact.client_order_id:
+        found = (
+            orders.filter(client_order_id=fact.client_order_id, broker_order_id=None).values_list("pk", flat=True).first()
+        )
+    return Order.objects.lock(found) if found is not None else None
+
+
+def _park(account_id: int, key: str, fact: FillFact) -> None:
+    """Before the acknowledgement, or of an order placed elsewhere: keep it by the broker's number."""
+    plain = {
+        "broker_order_id": fact.broker_order_id, "broker_trade_id": fact.broker_trade_id, "symbol": fact.symbol,
+        "side": fact.side.value, "quantity": fact.quantity, "price": str(fact.price),
+        "filled_at": fact.filled_at.isoformat(), "client_order_id": fact.client_order_id,
+    }  # fmt: skip
+    ParkedFill.objects.get_or_create(
+        execution_key=key,
+        defaults={
+            "account_id": account_id, "broker_order_id": fact.broker_order_id, "fact": plain,
+            "received_at": timezone.now(),
+        },
+    )  # fmt: skip
+
+
+def drain_parked(order: Order) -> int:
+    """Book the fills that waited for this order, which is locked and knows its broker number."""
+    waiting = ParkedFill.objects.select_for_update().filter(
+        account_id=order.account_id, broker_order_id=order.broker_order_id, drained_at=None
+    )
+    drained = 0
+    for parked in waiting.order_by("pk"):
+        plain = parked.fact
+        fact = FillFact(
+            broker_order_id=plain["broker_order_id"], broker_trade_id=plain["broker_trade_id"], symbol=plain["symbol"],
+            side=Side(plain["side"]), quantity=plain["quantity"], price=Decimal(plain["price"]),
+            filled_at=datetime.fromisoformat(plain["filled_at"]), client_order_id=plain["client_order_id"],
+        )  # fmt: skip
+        if not Fill.objects.filter(execution_key=parked.execution_key).exists():
+            _apply(order, parked.execution_key, fact, "PARKED")
+        parked.drained_at = timezone.now()
+        parked.save(update_fields=["drained_at"])
+        drained += 1
+    return drained
+
+
+def _dispute(order: Order, known: Fill, fact: FillFact, source: str) -> None:
+    note(order, "fill.disputed", source=source, applied=False, trade=fact.broker_trade_id,
+         booked=f"{known.quantity} at {known.price}", now_said=f"{fact.quantity} at {fact.price}")  # fmt: skip
+    Group.objects.filter(pk=order.group_id).update(quarantined=True)
+    raise_alert(
+        "FILL_DISPUTED", f"{order.instrument.ticker}: trade {fact.broker_trade_id} is reported in two versions.",
+        level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=f"{order.pk}:{fact.broker_trade_id}",
+        next_step="Compare with the broker's trade book.",
+    )  # fmt: skip

@@ -1,0 +1,293 @@
+"""A wish becomes an intent: asked of every gate, its room reserved, its order written, all in one transaction."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from uuid import uuid4
+
+from django.db import IntegrityError, transaction
+from django.utils import timezone
+
+from execution.engine.readiness import engine_readiness
+from execution.identity import client_order_id
+from execution.models import Group, Intent, Order
+from execution.services.events import note
+from execution.states import OrderState
+from risk.assess import ApprovedIntent, RefusedIntent, assess, store_verdicts
+from risk.gates.finding import Finding, Outcome, Snapshot
+from risk.kill_switch import kill_state
+from risk.models import RiskPolicy
+from risk.policies import active_policy, limits_of
+from risk.reserve import Claim, Kind, bucket_keys, release, reserve
+from risk.snapshot import take_snapshot
+from strategies.models import Signal
+from trading.domain.errors import Conflict, NotAllowed, NotFound
+from trading.domain.money import to_paise
+from trading.domain.orders import OrderIntent, OrderType, Product, Reason, Side
+from trading.marketdata.models import Instrument
+from trading.marketdata.quotes import last_quote
+from trading.outbox import after_commit
+from trading.portfolio.models import Portfolio
+from trading.realtime.publish import publish
+from trading.venue.sessions import exchange_date
+
+ENTRY_VALID_S = 30
+EXIT_VALID_S = 300
+APPROVAL_S = 120
+LARGEST_QUANTITY = 10_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class Wish:
+    """What somebody wants done. Prices in rupees on the tick, quantity in units.
+
+    `dedupe_key` says what makes a repeat the same wish; `group` is the trade an exit belongs to.
+    """
+
+    source: str
+    reason: Reason
+    dedupe_key: str
+    actor: str
+    instrument: Instrument
+    side: Side
+    quantity: int
+    order_type: OrderType
+    product: Product
+    limit_price: Decimal | None = None
+    trigger_price: Decimal | None = None
+    stop_price: Decimal | None = None
+    target_price: Decimal | None = None
+    signal: Signal | None = None
+    signal_age_s: float | None = None
+    group: Group | None = None
+    needs_approval: bool = False
+
+
+def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime) -> Intent:
+    """The intent of a wish: approved with its order queued, refused with its reason, or waiting for a person.
+
+    A repeat of the same wish returns the first intent. The same key for another wish is a Conflict.
+    """
+    known = _known(portfolio, wish)
+    if known is not None:
+        return known
+    try:
+        return _create(portfolio=portfolio, wish=wish, now=now)
+    except IntegrityError:
+        # Somebody with the same key, or the same instrument, was faster by a moment.
+        known = _known(portfolio, wish)
+        if known is None:
+            raise Conflict("ALREADY_POSITIONED", f"Another order for {wish.instrument} was faster.") from None
+        return known
+
+
+def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
+    intent = Intent.objects.filter(portfolio=portfolio, dedupe_key=wish.dedupe_key).first()
+    if intent is None:
+        return None
+    same = (
+        intent.instrument_id == wish.instrument.pk
+        and intent.side == wish.side
+        and intent.wanted_quantity == wish.quantity
+        and intent.order_type == wish.order_type
+        and intent.limit_price == wish.limit_price
+        and intent.stop_price == wish.stop_price
+    )
+    if not same:
+        raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key was used for another order.")
+    return intent
+
+
+@transaction.atomic
+def _create(*, portfolio: Portfolio, wish: Wish, now: datetime) -> Intent:
+    intent_id = uuid4()
+    policy = active_policy(portfolio.pk)
+    limits = limits_of(policy)
+    kill = kill_state(portfolio.pk)
+    ready, cause = engine_readiness(portfolio.account_id)
+    snapshot = take_snapshot(
+        portfolio=portfolio, instrument=wish.instrument, policy=policy, kill=kill, engine_ready=ready,
+        engine_cause=cause, now=now,
+    )  # fmt: skip
+    reference = wish.limit_price or wish.trigger_price or snapshot.last_price or Decimal(0)
+    asked = OrderIntent(
+        instrument_id=wish.instrument.pk,
+        symbol=wish.instrument.symbol,
+        side=wish.side,
+        quantity=wish.quantity,
+        price=reference,
+        product=wish.product,
+        reason=wish.reason,
+        lot_size=wish.instrument.lot_size,
+        tick_size=wish.instrument.tick_size,
+        tradable=wish.instrument.is_tradable,
+        stop_price=wish.stop_price,
+        reduces=not wish.reason.opens,
+        signal_age_s=wish.signal_age_s,
+    )
+    verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
+    if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
+        verdict = _reserve(portfolio, verdict, asked, snapshot, policy)
+    intent = Intent(
+        id=intent_id,
+        portfolio=portfolio,
+        group=wish.group,
+        signal=wish.signal,
+        source=wish.source,
+        reason=wish.reason,
+        dedupe_key=wish.dedupe_key,
+        instrument=wish.instrument,
+        product=wish.product,
+        side=wish.side,
+        order_type=wish.order_type,
+        limit_price=wish.limit_price,
+        trigger_price=wish.trigger_price,
+        stop_price=wish.stop_price,
+        target_price=wish.target_price,
+        wanted_quantity=wish.quantity,
+        allowed_quantity=0,
+        actor=wish.actor,
+        created_at=timezone.now(),
+        venue_at=now,
+    )
+    if isinstance(verdict, RefusedIntent):
+        intent.state = Intent.State.REFUSED
+        intent.refusal_code, intent.refusal = verdict.code[:40], verdict.message[:240]
+    else:
+        intent.allowed_quantity = verdict.quantity
+        if intent.group is None:
+            intent.group = Group.objects.create(
+                portfolio=portfolio, instrument=wish.instrument, product=wish.product, side=wish.side,
+                signal=wish.signal, stop_price=wish.stop_price, target_price=wish.target_price,
+                created_at=intent.created_at,
+            )  # fmt: skip
+        intent.state = Intent.State.WAITING if wish.needs_approval else Intent.State.APPROVED
+        if wish.needs_approval:
+            intent.decide_by = intent.created_at + timedelta(seconds=APPROVAL_S)
+    intent.save(force_insert=True)
+    store_verdicts(
+        portfolio_id=portfolio.pk, intent_id=intent_id, findings=verdict.findings, policy=limits.name, now=now
+    )
+    if intent.state == Intent.State.APPROVED and isinstance(verdict, ApprovedIntent):
+        queue_order(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
+    publish(portfolio.owner_id, "position" if wish.signal is None else "signal", intent=str(intent.pk))
+    return intent
+
+
+def _reserve(
+    portfolio: Portfolio, approved: ApprovedIntent, asked: OrderIntent, snapshot: Snapshot, policy: RiskPolicy
+) -> ApprovedIntent | RefusedIntent:
+    """Take the room that the gates saw; somebody else may have taken it since."""
+    value = to_paise(asked.price) * approved.quantity
+    keys = bucket_keys(portfolio.pk, asked.instrument_id, exchange_date(snapshot.now))
+    exposure_cap = int(snapshot.equity_paise * policy.total_exposure_pct / 100)
+    claims = [
+        Claim(Kind.EXPOSURE, keys[Kind.EXPOSURE], value, exposure_cap),
+        Claim(Kind.SLOTS, keys[Kind.SLOTS], 1, policy.max_open_positions),
+        # One trade at a time in one instrument: there is room only where nothing is held.
+        Claim(Kind.SYMBOL, keys[Kind.SYMBOL], value, value),
+        Claim(Kind.TRADES, keys[Kind.TRADES], 1, policy.max_trades_per_day),
+    ]
+    try:
+        reserve(portfolio_id=portfolio.pk, intent_id=approved.intent_id, claims=claims)
+    except NotAllowed as full:
+        lost = Finding(full.code, Outcome.REJECT, 0, str(full.numbers["wanted"]), str(full.numbers["cap"]), full.message)
+        return RefusedIntent(approved.intent_id, full.code, full.message, (*approved.findings, lost))
+    return approved
+
+
+def queue_order(*, intent: Intent, kill_epoch: int, decision_price: Decimal | None) -> Order:
+    """Write the order of an approved intent; the caller's transaction makes both real together."""
+    account = intent.portfolio.account
+    wall = timezone.now()
+    order = Order(
+        client_order_id=client_order_id(account_id=account.pk, intent_id=intent.pk, live=account.is_live),
+        intent=intent,
+        group=intent.group,
+        portfolio=intent.portfolio,
+        account=account,
+        instrument=intent.instrument,
+        side=intent.side,
+        product=intent.product,
+        order_type=intent.order_type,
+        reason=intent.reason,
+        quantity=intent.allowed_quantity,
+        limit_price=intent.limit_price,
+        trigger_price=intent.trigger_price,
+        state=OrderState.QUEUED,
+        valid_until=wall + timedelta(seconds=ENTRY_VALID_S if intent.reason == Reason.ENTRY else EXIT_VALID_S),
+        kill_epoch=kill_epoch,
+        decision_price=decision_price,
+        placed_at=intent.venue_at,
+        created_at=wall,
+    )
+    order.save(force_insert=True)
+    note(order, "order.queued", source="RISK", quantity=order.quantity, reason=order.reason)
+    after_commit("engine.order", account_id=account.pk, order_id=order.pk)
+    return order
+
+
+def order_ticket(
+    *,
+    user,
+    portfolio: Portfolio,
+    symbol: str,
+    side: Side,
+    quantity: int,
+    order_type: OrderType,
+    limit_price: Decimal | None,
+    stop_price: Decimal | None,
+    target_price: Decimal | None,
+    product: Product,
+    idempotency_key: str,
+    source: str,
+    now: datetime,
+) -> Intent:
+    """An entry asked for by hand or by program. It passes every gate that a signal passes.
+
+    Raises NotFound (UNKNOWN_SYMBOL, or a portfolio that is not the user's) and NotAllowed for what cannot be an order.
+    """
+    if portfolio.owner_id != user.pk:
+        raise NotFound("UNKNOWN_PORTFOLIO", "There is no such portfolio.")
+    instrument = Instrument.objects.filter(symbol=symbol, active=True).first()
+    if instrument is None:
+        raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {symbol}.")
+    if not 1 <= quantity <= LARGEST_QUANTITY:
+        raise NotAllowed("QUANTITY", f"A quantity lies between 1 and {LARGEST_QUANTITY}.")
+    if order_type not in (OrderType.LIMIT, OrderType.MARKET):
+        raise NotAllowed("ORDER_TYPE", "An entry is a limit or a market order; its stop is given beside it.")
+    for price in (limit_price, stop_price, target_price):
+        if price is not None and not (price.is_finite() and 0 < price < 10_000_000):
+            raise NotAllowed("PRICE", "A price is a positive number of rupees.")
+    if order_type is OrderType.LIMIT and limit_price is None:
+        raise NotAllowed("PRICE", "A limit order needs its price.")
+    if target_price is not None and target_price % instrument.tick_size:
+        raise NotAllowed("TICK_SIZE", f"{target_price} is not on the tick of {instrument.tick_size}.")
+    if order_type is OrderType.MARKET:
+        limit_price = None
+    wish = Wish(
+        source=source,
+        reason=Reason.ENTRY,
+        dedupe_key=f"{source}:{hashlib.sha256(idempotency_key.encode()).hexdigest()[:40]}",
+        actor=user.get_username(),
+        instrument=instrument,
+        side=side,
+        quantity=quantity,
+        order_type=order_type,
+        product=product,
+        limit_price=limit_price,
+        stop_price=stop_price,
+        target_price=target_price,
+    )
+    return intent_create(portfolio=portfolio, wish=wish, now=now)
+
+
+def withdraw_reservation(intent: Intent) -> None:
+    """The intent came to nothing: give back everything, the day's count as well."""
+    release(intent_id=intent.pk, keep_trades=False)
+
+
+def last_price(portfolio: Portfolio, instrument: Instrument) -> Decimal | None:
+    quote = last_quote(portfolio.account.feed, instrument.symbol)
+    return quote.last_price if quote else None

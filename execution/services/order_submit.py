@@ -1,0 +1,177 @@
+"""Send an order, once.
+
+The row says SENDING before the first byte leaves, in a transaction of its own. What comes back is one of three things:
+acknowledged, refused, unknown. Unknown is looked up in the broker's book by its tag; it is never sent again.
+"""
+
+from datetime import timedelta
+from uuid import UUID, uuid4
+
+from django.db import connection, transaction
+from django.utils import timezone
+
+from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
+from execution.models import Group, Order
+from execution.services.events import note
+from execution.states import ORDER_MOVES, OrderState, PendingOp
+from risk.kill_switch import kill_state
+from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
+from trading.monitoring.alerts import Level, raise_alert
+from trading.outbox import after_commit
+
+LEASE_S = 15
+FIRST_PROBE_S = 1
+
+# One statement decides: still queued, still in time, this engine still holds the account, and no kill switch since.
+CLAIM = """
+UPDATE execution_order AS o
+SET state = 'SENDING', claim_token = %(token)s, sent_at = clock_timestamp(),
+    lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
+WHERE o.id = %(order)s AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
+  AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
+              AND e.expires_at > clock_timestamp())
+  AND (SELECT CASE WHEN o.reason = 'ENTRY'
+                   THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
+                   ELSE coalesce(max(t.level), 0) < 5 END
+       FROM risk_tradingstate t WHERE t.scope IN ('GLOBAL', 'PORTFOLIO:' || o.portfolio_id))
+RETURNING o.id
+"""
+
+
+def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int) -> Order:
+    """Claim a queued order and give it to the broker; `fence` is the token of this engine's lease.
+
+    Does nothing to an order that is not queued any more. An order that may not be sent is withdrawn with its cause.
+    """
+    token = uuid4()
+    order = _claim(order_id, token, fence)
+    if order is None:
+        return _withdraw_if_void(order_id, fence)
+    request = OrderRequest(
+        client_order_id=order.client_order_id,
+        symbol=order.instrument.symbol,
+        side=Side(order.side),
+        quantity=order.quantity,
+        order_type=OrderType(order.order_type),
+        product=Product(order.product),
+        limit_price=order.limit_price,
+        trigger_price=order.trigger_price,
+    )
+    klass = CallClass.ORDER if order.reason == Reason.ENTRY else CallClass.EXIT
+    result = gateway.place(request, klass=klass)
+    return record_send(order_id=order.pk, token=token, result=result)
+
+
+def _claim(order_id: int, token: UUID, fence: int) -> Order | None:
+    with transaction.atomic(durable=True):
+        with connection.cursor() as cursor:
+            cursor.execute(CLAIM, {"order": order_id, "token": token, "lease": LEASE_S, "fence": fence})
+            if cursor.fetchone() is None:
+                return None
+        order = Order.objects.select_related("instrument", "portfolio").get(pk=order_id)
+        order.state = OrderState.QUEUED  # what it was, so that the event tells the step
+        note(order, "order.claimed", source="ENGINE", to_state=OrderState.SENDING)
+    return order
+
+
+@transaction.atomic
+def _withdraw_if_void(order_id: int, fence: int) -> Order:
+    """A queued order that failed the claim for good: too late, killed, or cancelled before it left."""
+    order = Order.objects.lock(order_id)
+    if order.state != OrderState.QUEUED:
+        return order
+    if order.pending_op != PendingOp.NONE:
+        cause = "cancelled before it was sent"
+    elif order.valid_until <= timezone.now():
+        cause = "not sent in time"
+    elif _is_void(order):
+        cause = "the kill switch was pulled"
+    else:
+        return order  # this engine has lost its lease: the next holder sends it
+    note(order, "order.withdrawn", source="ENGINE", to_state=OrderState.WITHDRAWN, cause=cause)
+    order.broker_message = cause
+    order.pending_op = PendingOp.NONE
+    order.save()
+    after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+    return order
+
+
+def _is_void(order: Order) -> bool:
+    state = kill_state(order.portfolio_id)
+    if order.reason == Reason.ENTRY:
+        return state.level > 0 or state.epoch != order.kill_epoch
+    return state.level >= 5
+
+
+@transaction.atomic
+def record_send(*, order_id: int, token: UUID, result: SendResult) -> Order:
+    """Write down what the broker said. A late reply is evidence too, as long as it answers this claim."""
+    order = Order.objects.lock(order_id)
+    if order.claim_token != token:
+        note(order, "reply.stray", source="ENGINE", applied=False, result=type(result).__name__)
+        return order
+    order.lease_expires_at = None
+    match result:
+        case Acknowledged(broker_order_id=broker_id, message=message):
+            bind(order, broker_id)
+            order.broker_message = message[:240]
+            order.acked_at = order.acked_at or timezone.now()
+            # The stream may have been faster than the reply: then there is nothing to add to the state.
+            if order.state in (OrderState.SENDING, OrderState.UNKNOWN, OrderState.NOT_PLACED):
+                note(order, "order.acknowledged", source="ENGINE", to_state=OrderState.ACKED, broker_id=broker_id)
+                order.unknown_since = None
+        case Refused(code=code, message=message, broker_order_id=broker_id):
+            if broker_id:
+                bind(order, broker_id)
+            order.broker_message = f"{code}: {message}"[:240]
+            if order.state in (OrderState.SENDING, OrderState.UNKNOWN) and order.filled_quantity == 0:
+                note(order, "order.refused", source="ENGINE", to_state=OrderState.REJECTED, code=code, message=message)
+                raise_alert(
+                    "ORDER_REJECTED", f"{order.instrument.ticker}: {message}", owner_id=order.portfolio.owner_id,
+                    about=str(order.pk), next_step="Read the order's story.",
+                )  # fmt: skip
+        case Unknown(cause=cause):
+            if order.state == OrderState.SENDING:
+                mark_unknown(order, cause)
+    order.save()
+    after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+    return order
+
+
+def mark_unknown(order: Order, cause: str) -> None:
+    """Nobody knows whether it arrived. Its reservation stays held until the broker's book has spoken."""
+    wall = timezone.now()
+    note(order, "order.unknown", source="ENGINE", to_state=OrderState.UNKNOWN, cause=cause)
+    order.unknown_since = wall
+    order.absent_books = 0
+    order.next_probe_at = wall + timedelta(seconds=FIRST_PROBE_S)
+    raise_alert(
+        "ORDER_UNKNOWN", f"{order.instrument.ticker}: the broker has not said whether it has the order.",
+        level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
+        next_step="Nothing to do: the broker's book is being asked.",
+    )  # fmt: skip
+
+
+def bind(order: Order, broker_order_id: str) -> None:
+    """Tie an order to the broker's number, once. Another number for it is a quarantine, not an overwrite."""
+    if order.broker_order_id is None:
+        order.broker_order_id = broker_order_id
+    elif order.broker_order_id != broker_order_id:
+        note(order, "broker.id_conflict", source="BOOK", applied=False, known=order.broker_order_id, new=broker_order_id)
+        Group.objects.filter(pk=order.group_id).update(quarantined=True)
+        raise_alert(
+            "BROKER_ID_CONFLICT", f"Two broker orders carry the tag {order.client_order_id}.", level=Level.SEVERE,
+            owner_id=order.portfolio.owner_id, about=str(order.pk), next_step="Compare with the broker's order book.",
+        )  # fmt: skip
+
+
+@transaction.atomic
+def lease_expired(*, order_id: int) -> bool:
+    """An order that was being sent by an engine that is gone: it may have left."""
+    order = Order.objects.lock(order_id)
+    if order.state != OrderState.SENDING or order.lease_expires_at is None or order.lease_expires_at > timezone.now():
+        return False
+    ORDER_MOVES.check(order.state, OrderState.UNKNOWN)
+    mark_unknown(order, "the engine stopped while it was sending")
+    order.save()
+    return True

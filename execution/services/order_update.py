@@ -1,0 +1,155 @@
+"""Broker news about an order: from the socket or from the book, early, late, twice, in any order."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.brokers.port import BookOrder, BrokerStatus
+from execution.identity import is_ours
+from execution.models import Order
+from execution.services.events import note
+from execution.services.fill_apply import drain_parked
+from execution.services.order_adopt import order_adopt
+from execution.services.order_submit import bind
+from execution.states import ORDER_MOVES, OrderState, PendingOp
+from trading.monitoring.alerts import Level, clear_alerts, raise_alert
+from trading.outbox import after_commit
+
+STATE_OF = {
+    BrokerStatus.TRANSIT: OrderState.ACKED,
+    BrokerStatus.PENDING: OrderState.OPEN,
+    BrokerStatus.FILLED: OrderState.FILLED,
+    BrokerStatus.CANCELLED: OrderState.CANCELLED,
+    BrokerStatus.REJECTED: OrderState.REJECTED,
+    BrokerStatus.EXPIRED: OrderState.EXPIRED,
+}
+
+
+@transaction.atomic
+def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | None:
+    """Apply what the broker says of one order. None when the order is not ours and touches no trade of ours.
+
+    An end is believed only once the fills that belong to it are booked: until then the trade book is asked, so that
+    nothing is ever sized from an order whose fills are still on their way.
+    """
+    order = _find(account_id, news)
+    if order is None:
+        if is_ours(news.client_order_id):
+            return None  # another desk of this account's owner, or a restored backup: reconciliation's work
+        return order_adopt(account_id=account_id, news=news, source=source)
+    bind(order, news.broker_order_id)
+    if order.broker_order_id != news.broker_order_id:
+        order.save()
+        return order
+    drain_parked(order)
+    target = STATE_OF[news.status]
+    missing = news.filled_quantity > order.filled_quantity
+    stale = (
+        order.broker_updated_at is not None
+        and news.updated_at is not None
+        and news.updated_at < order.broker_updated_at
+        and not news.status.is_final
+    )
+    before = (order.state, order.pending_op, order.quantity)
+    if order.state == OrderState.NOT_PLACED and target != OrderState.REJECTED:
+        raise_alert(
+            "LATE_DISCOVERY", f"{order.instrument.ticker}: an order thought absent is at the broker after all.",
+            level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
+        )  # fmt: skip
+    if missing and target not in (OrderState.ACKED, OrderState.OPEN):
+        # Ended, they say, with more fills than we have seen. Wait for the trades themselves.
+        if ORDER_MOVES.allows(order.state, OrderState.OPEN) and order.state != OrderState.OPEN:
+            note(order, "order.seen", source=source, to_state=OrderState.OPEN, status=news.status)
+        after_commit("engine.books", account_id=account_id)
+    elif stale:
+        pass  # an older picture of an order that still works tells nothing
+    elif target == OrderState.FILLED and order.filled_quantity < order.quantity:
+        after_commit("engine.books", account_id=account_id)
+    elif order.state == target:
+        pass
+    elif ORDER_MOVES.allows(order.state, target):
+        note(order, "order.seen", source=source, to_state=target, status=news.status, message=news.message)
+    elif not (order.is_final and not news.status.is_final):
+        note(order, "order.illegal", source=source, to_state=target, applied=False, status=news.status)
+        raise_alert(
+            "ILLEGAL_ORDER_EVENT", f"{order.instrument.ticker}: {order.state} cannot become {target}.",
+            level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
+        )  # fmt: skip
+    _settle_pending(order, news)
+    if order.state not in (OrderState.UNKNOWN, OrderState.SENDING):
+        if order.unknown_since is not None:
+            clear_alerts("ORDER_UNKNOWN", owner_id=order.portfolio.owner_id, about=str(order.pk))
+        order.unknown_since = order.next_probe_at = order.lease_expires_at = None
+        order.acked_at = order.acked_at or timezone.now()
+    if news.updated_at is not None and (order.broker_updated_at is None or news.updated_at > order.broker_updated_at):
+        order.broker_updated_at = news.updated_at
+    if news.message:
+        order.broker_message = news.message[:240]
+    order.save()
+    if before != (order.state, order.pending_op, order.quantity):
+        after_commit("engine.group", account_id=account_id, group_id=str(order.group_id))
+    return order
+
+
+def _find(account_id: int, news: BookOrder) -> Order | None:
+    """By the broker's number, then by our tag."""
+    orders = Order.objects.filter(account_id=account_id)
+    found = orders.filter(broker_order_id=news.broker_order_id).values_list("pk", flat=True).first()
+    if found is None and news.client_order_id:
+        found = orders.filter(client_order_id=news.client_order_id).values_list("pk", flat=True).first()
+    return Order.objects.lock(found) if found is not None else None
+
+
+def _settle_pending(order: Order, news: BookOrder) -> None:
+    """A cancel or a change is done when the book shows it."""
+    if order.is_final:
+        order.pending_op, order.pending_quantity = PendingOp.NONE, None
+        return
+    asked = order.pending_op in (PendingOp.MODIFY_ASKED, PendingOp.MODIFY_SENT)
+    if news.quantity != order.quantity and news.status in (BrokerStatus.PENDING, BrokerStatus.TRANSIT):
+        if asked and news.quantity == order.pending_quantity:
+            note(order, "order.changed", source="BOOK", quantity=news.quantity)
+            order.quantity = news.quantity
+            order.pending_op, order.pending_quantity = PendingOp.NONE, None
+        elif not asked and news.quantity >= max(1, order.filled_quantity) and order.pending_op == PendingOp.NONE:
+            note(order, "order.changed_outside", source="BOOK", quantity=news.quantity)
+            order.quantity = news.quantity
+
+
+@transaction.atomic
+def order_absent(*, order_id: int, span_s: float, books: int) -> bool:
+    """A complete book did not show an unknown order. Proof of absence takes `books` of them over `span_s` seconds.
+
+    True when it is now proven. An entry is not sent again: the next signal may try; a person may too.
+    """
+    order = Order.objects.lock(order_id)
+    if order.state != OrderState.UNKNOWN or order.unknown_since is None:
+        return False
+    order.absent_books += 1
+    waited = (timezone.now() - order.unknown_since).total_seconds()
+    proven = order.absent_books >= books and waited >= span_s
+    if proven:
+        note(order, "order.absent", source="BOOK", to_state=OrderState.NOT_PLACED, books=order.absent_books)
+        order.broker_message = "The broker's book never showed it."
+        order.unknown_since = order.next_probe_at = None
+        clear_alerts("ORDER_UNKNOWN", owner_id=order.portfolio.owner_id, about=str(order.pk))
+        after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+    order.save()
+    return proven
+
+
+@transaction.atomic
+def order_expired_with_its_day(*, order_id: int) -> bool:
+    """A day order of an earlier session cannot work any more: the exchange ended it at that day's close."""
+    order = Order.objects.lock(order_id)
+    if order.is_final or order.state == OrderState.QUEUED:
+        return False
+    if order.state == OrderState.SENDING:
+        note(order, "order.unknown", source="ENGINE", to_state=OrderState.UNKNOWN, cause="its session is over")
+    if order.state == OrderState.UNKNOWN:
+        note(order, "order.absent", source="BOOK", to_state=OrderState.NOT_PLACED, cause="its session is over")
+    else:
+        note(order, "order.expired", source="BOOK", to_state=OrderState.EXPIRED, cause="its session is over")
+    order.pending_op, order.pending_quantity = PendingOp.NONE, None
+    order.save()
+    after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+    return True

@@ -1,0 +1,100 @@
+"""A signal becomes an intent, or is refused and says why."""
+
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.models import Intent
+from execution.services.intent_create import Wish, intent_create
+from risk.policies import active_policy
+from risk.sizing import percent_equity, risk_per_trade
+from strategies.models import Deployment, Signal
+from trading.domain.errors import TradingError
+from trading.domain.money import to_tick
+from trading.domain.orders import OrderType, Product, Reason, Side
+from trading.marketdata.quotes import last_quotes
+from trading.portfolio.models import Portfolio, Position
+from trading.portfolio.valuation import value_portfolio
+from trading.realtime.publish import publish
+
+State = Signal.State
+# How far beyond the deciding close an entry may reach, so that it trades on a moving market and still has a limit.
+ENTRY_REACH = 0.001
+
+
+def signal_accept(*, signal_id, now: datetime) -> Signal:
+    """Size a signal and hand it to risk. Repeats find it decided and change nothing. `now` is venue time."""
+    signal = Signal.objects.select_related(
+        "portfolio__account", "instrument", "deployment__version__contract"
+    ).get(pk=signal_id)
+    if signal.state != State.NEW:
+        return signal
+    portfolio = signal.portfolio
+    age_s = (timezone.now() - signal.created_at).total_seconds()
+    if timezone.now() > signal.expires_at:
+        return _decide(signal, State.EXPIRED, "SIGNAL_AGE", f"Not taken up within {age_s:.0f} s.")
+    if signal.deployment.state != Deployment.State.ACTIVE:
+        return _decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
+    side = Side(signal.side)
+    tick = signal.instrument.tick_size
+    reach = float(signal.entry) * ENTRY_REACH
+    # Rounding away from the market would leave the order short of the price it is meant to reach.
+    limit = to_tick(float(signal.entry) + side.sign * reach, tick=tick, side=side)
+    quantity = wanted_quantity(signal, portfolio=portfolio, limit=limit, now=now)
+    if quantity < 1:
+        return _decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")
+    wish = Wish(
+        source=Intent.Source.SIGNAL,
+        reason=Reason.ENTRY,
+        dedupe_key=f"signal:{signal.pk}",
+        actor=str(signal.deployment.version),
+        instrument=signal.instrument,
+        side=side,
+        quantity=quantity,
+        order_type=OrderType.LIMIT,
+        product=Product(signal.deployment.version.body.get("product", Product.INTRADAY)),
+        limit_price=limit,
+        stop_price=signal.stop,
+        target_price=signal.target,
+        signal=signal,
+        signal_age_s=age_s,
+        needs_approval=portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
+    )
+    try:
+        intent = intent_create(portfolio=portfolio, wish=wish, now=now)
+    except TradingError as error:
+        return _decide(signal, State.REFUSED, error.code, error.message)
+    if intent.state == Intent.State.REFUSED:
+        return _decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+    return _decide(signal, State.ACCEPTED, "", "")
+
+
+def wanted_quantity(signal: Signal, *, portfolio: Portfolio, limit, now: datetime) -> int:
+    """Units the contract asks for, in whole lots, before the gates."""
+    sizing = signal.deployment.version.parsed().sizing
+    symbols = [
+        row.instrument.symbol
+        for row in Position.objects.filter(portfolio=portfolio).exclude(net_quantity=0).select_related("instrument")
+    ]
+    value = value_portfolio(portfolio, quotes=last_quotes(portfolio.account.feed, symbols), now=now)
+    policy = active_policy(portfolio.pk)
+    if sizing.kind == "fixed_quantity":
+        units = int(sizing.value)
+    elif sizing.kind == "percent_equity":
+        units = percent_equity(equity_paise=value.equity_paise, share_pct=sizing.value, entry=limit)
+    else:
+        share = min(sizing.value, policy.risk_per_trade_pct)
+        units = risk_per_trade(equity_paise=value.equity_paise, risk_pct=share, entry=limit, stop=signal.stop)
+    return signal.instrument.spec.whole_lots(units)
+
+
+@transaction.atomic
+def _decide(signal: Signal, state: str, code: str, message: str) -> Signal:
+    changed = Signal.objects.filter(pk=signal.pk, state=State.NEW).update(
+        state=state, refusal_code=code[:40], refusal=message[:240]
+    )
+    if changed:
+        publish(signal.portfolio.owner_id, "signal", signal=str(signal.pk), state=state)
+    signal.refresh_from_db(fields=["state", "refusal_code", "refusal"])
+    return signal

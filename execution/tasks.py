@@ -1,0 +1,75 @@
+"""Bells that beat rings for this floor."""
+
+import logging
+from datetime import timedelta
+
+from celery import shared_task
+from django.utils import timezone
+
+from accounts.models import BrokerAccount
+from execution.brokers.errors import BrokerError
+from execution.brokers.registry import AuthState, gateway_of, set_auth_state
+from execution.engine.books import read_books
+from execution.models import EngineLease, Order
+from trading.marketdata.clocks import venue_now
+from trading.monitoring.alerts import Level, clear_alerts, raise_alert
+from trading.monitoring.models import Heartbeat
+from trading.monitoring.slots import take_slot
+
+logger = logging.getLogger(__name__)
+ENGINE_SILENT = timedelta(seconds=15)
+TOKEN_FORESIGHT = timedelta(minutes=30)
+
+
+@shared_task(name="execution.poll_fills", ignore_result=True)
+def poll_fills(**_from_newer_callers: object) -> None:
+    """Read the books of accounts with live orders whose engine has not read them lately: it may be down."""
+    if not take_slot("poll_fills", every_s=5):
+        return
+    busy = Order.objects.live().values_list("account_id", flat=True).distinct()
+    for account in BrokerAccount.objects.filter(pk__in=busy, auth_state=AuthState.AUTHENTICATED):
+        beat = Heartbeat.objects.filter(name=f"books:{account.pk}").first()
+        if beat is not None and timezone.now() - beat.at < timedelta(seconds=8):
+            continue
+        try:
+            gateway = gateway_of(account)
+            try:
+                read_books(account=account, gateway=gateway, now=venue_now(account.feed))
+            finally:
+                gateway.close()
+        except BrokerError as error:
+            logger.warning("books of account %s: %s", account.pk, error)
+
+
+@shared_task(name="execution.watch_tokens", ignore_result=True)
+def watch_tokens(**_from_newer_callers: object) -> None:
+    """Say so before a sign-in runs out, and when it has."""
+    if not take_slot("watch_tokens", every_s=30):
+        return
+    wall = timezone.now()
+    for account in BrokerAccount.objects.filter(auth_state=AuthState.AUTHENTICATED, token_expires_at__isnull=False):
+        left = account.token_expires_at - wall
+        if left <= timedelta(0):
+            set_auth_state(account, AuthState.EXPIRED, "the sign-in has run out")
+        elif account.is_live and left < TOKEN_FORESIGHT:
+            raise_alert(
+                "LOGIN_RUNS_OUT", f"{account.name}: the sign-in ends in {left.seconds // 60} minutes.",
+                owner_id=account.owner_id, about=str(account.pk), next_step="Sign in at the broker.",
+            )  # fmt: skip
+
+
+@shared_task(name="execution.watch_heartbeats", ignore_result=True)
+def watch_heartbeats(**_from_newer_callers: object) -> None:
+    """The worker looks after the engine: an engine that fell silent is told of by somebody else."""
+    if not take_slot("watch_heartbeats", every_s=5):
+        return
+    Heartbeat.objects.update_or_create(name="worker", defaults={"at": timezone.now()})
+    for lease in EngineLease.objects.select_related("account").exclude(state=EngineLease.State.STOPPED):
+        about = str(lease.account_id)
+        if lease.beat_at is None or timezone.now() - lease.beat_at > ENGINE_SILENT:
+            raise_alert(
+                "ENGINE_SILENT", f"The engine of {lease.account.name} has been silent.", level=Level.SEVERE,
+                owner_id=lease.account.owner_id, about=about, next_step="Look at the engine's process and log.",
+            )  # fmt: skip
+        else:
+            clear_alerts("ENGINE_SILENT", owner_id=lease.account.owner_id, about=about)

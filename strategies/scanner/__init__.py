@@ -1,0 +1,1 @@
+"""Each bar of each deployment, once, as soon as it is complete."""

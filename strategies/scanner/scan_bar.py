@@ -1,0 +1,140 @@
+"""Evaluate one contract over its universe at one bar close: arrays in, signals out."""
+
+import json
+import logging
+import time
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
+
+import numpy as np
+from django.db import transaction
+
+from strategies.contracts.schema import ContractBody, parse_contract
+from strategies.models import Deployment, ScanSlot
+from strategies.rules.evaluate import CompiledRule, Evaluation, Window
+from strategies.rules.explain import explain
+from strategies.scanner.emit_signal import emit_signal
+from strategies.tactics.stops import stop_and_target
+from trading.domain.errors import TradingError
+from trading.domain.money import to_tick
+from trading.domain.orders import Side
+from trading.domain.signals import SignalDraft
+from trading.indicators.volatility import atr
+from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.windows import PriceWindow, WindowCache
+from trading.venue.sessions import exchange_date, session_on
+
+logger = logging.getLogger(__name__)
+FEWEST_BARS = 120
+cache = WindowCache()
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledContract:
+    """The rules of a version with its parameters, ready to run, and how many bars they need to settle."""
+
+    body: ContractBody
+    sides: tuple[tuple[Side, CompiledRule], ...]
+    stop_rule: CompiledRule | None
+    bars: int
+
+
+@lru_cache(maxsize=256)
+def _compiled(content_hash: str, canonical: str, overrides: tuple[tuple[str, float], ...]) -> CompiledContract:
+    """`content_hash` and `canonical` name the same words; hashing the short one is what makes the cache quick."""
+    body = parse_contract(json.loads(canonical))
+    given = dict(overrides)
+    rules = ((side, body.entry_rule(side, given)) for side in body.sides)
+    sides = tuple((side, rule) for side, rule in rules if rule is not None)
+    return CompiledContract(body, sides, body.stop_rule(given), max(FEWEST_BARS, body.bars_needed(given)) + 1)
+
+
+def compile_deployment(deployment: Deployment) -> CompiledContract:
+    """Compiled once for each version and set of parameters."""
+    version = deployment.version
+    overrides = tuple(sorted((name, float(value)) for name, value in deployment.parameters.items()))
+    return _compiled(version.content_hash, json.dumps(version.body, sort_keys=True), overrides)
+
+
+def rule_window(prices: PriceWindow) -> Window:
+    """The window as the rule language wants it: with its sessions counted."""
+    days = (prices.starts + 19_800) // 86_400  # exchange days: India is 5 h 30 min ahead
+    since_open = np.empty(prices.bars)
+    for day in np.unique(days):
+        rows = days == day
+        first = datetime.fromtimestamp(int(prices.starts[rows][0]), UTC)
+        session = session_on(exchange_date(first), assume_weekdays=True)
+        opens = session.opens_at.timestamp() if session else float(prices.starts[rows][0])
+        since_open[rows] = (prices.starts[rows] - opens) / 60
+    return Window(
+        symbols=prices.symbols, starts=prices.starts, open=prices.open, high=prices.high, low=prices.low,
+        close=prices.close, volume=prices.volume, session_index=days, minutes_since_open=since_open,
+    )  # fmt: skip
+
+
+def scan(
+    contract: CompiledContract, *, prices: PriceWindow, instruments: list[Instrument], key: str, bar_at: datetime
+) -> list[SignalDraft]:
+    """What the contract thinks of the last bar of the window. Pure but for the clock it does not read.
+
+    An instrument without a candle for that bar is not judged.
+    """
+    if prices.bars == 0:
+        return []
+    window = rule_window(prices)
+    evaluation = Evaluation(window)
+    body = contract.body
+    newest = prices.bars - 1
+    ranges = stops = np.full(len(instruments), np.nan)
+    if body.atr_period is not None:
+        ranges = atr(window.high, window.low, window.close, body.atr_period)[:, -1]
+    if contract.stop_rule is not None:
+        stops = contract.stop_rule.evaluate(evaluation)[:, -1]
+    drafts: list[SignalDraft] = []
+    for side, rule in contract.sides:
+        fired = rule.evaluate(evaluation)[:, -1]
+        for row in np.flatnonzero(fired & np.isfinite(window.close[:, -1])):
+            instrument = instruments[row]
+            entry = to_tick(round(float(window.close[row, -1]), 4), tick=instrument.tick_size, side=side)
+            average_range = float(ranges[row])
+            try:
+                stop, target = stop_and_target(
+                    side, entry, average_range, body, instrument.tick_size, stop_price=float(stops[row])
+                )
+            except TradingError as error:
+                logger.info("no signal on %s: %s", instrument.symbol, error)
+                continue
+            terms = rule.terms_at(evaluation, int(row), newest)
+            features = {**terms, "atr": average_range} if np.isfinite(average_range) else terms
+            drafts.append(
+                SignalDraft(
+                    instrument_id=instrument.pk, side=side, entry=entry, stop=stop, target=target, bar_at=bar_at,
+                    dedupe_key=f"{key}:{instrument.pk}:{int(bar_at.timestamp())}",
+                    explanation=explain(rule, terms), features=features,
+                )
+            )  # fmt: skip
+    return drafts
+
+
+def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> int:
+    """Scan a claimed bar and store its signals with the slot, in one transaction. Returns how many there are."""
+    started = time.perf_counter()
+    deployment = slot.deployment
+    contract = compile_deployment(deployment)
+    minutes = contract.body.timeframe_minutes
+    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=slot.bar_at)
+    drafts: list[SignalDraft] = []
+    note = ""
+    if prices.bars < contract.bars // 2:
+        note = f"only {prices.bars} bars of {contract.bars}: not judged"
+    else:
+        drafts = scan(contract, prices=prices, instruments=instruments, key=f"d{deployment.pk}", bar_at=slot.bar_at)
+    with transaction.atomic():
+        for draft in drafts:
+            emit_signal(deployment=deployment, draft=draft)
+        slot.state = ScanSlot.State.DONE
+        slot.duration_ms = (time.perf_counter() - started) * 1000
+        slot.instruments, slot.signals, slot.note = len(instruments), len(drafts), note
+        slot.save()
+    return len(drafts)

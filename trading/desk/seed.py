@@ -1,0 +1,79 @@
+"""A first start shows something that lives: two people, ten lakh of paper money, and one contract at work."""
+
+import secrets
+from datetime import date
+from decimal import Decimal
+
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import BrokerAccount
+from accounts.secrets import seal
+from execution.brokers.registry import SECRET
+from execution.sandbox.universe import INDICES, NIFTY50
+from strategies.contracts.publish import publish_library
+from strategies.deploy import deploy
+from trading.audit.record import record
+from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
+from trading.portfolio.ledger import open_portfolio
+
+SANDBOX_FEED = "SANDBOX"
+SANDBOX_APP, SANDBOX_SECRET = "SANDBOX001-100", "sandbox-secret"  # noqa: S105 - the sandbox's own, known to all
+OPENING_CASH_PAISE = 10_00_000 * 100
+
+
+def password() -> str:
+    """Long enough not to be guessed, short enough to be typed."""
+    return secrets.token_urlsafe(12)
+
+
+def seed_instruments() -> Universe:
+    """The NIFTY 50 names and the indices; ticks and names come again, and dated, from the broker's master."""
+    for listing in (*NIFTY50, *INDICES):
+        Instrument.objects.get_or_create(
+            symbol=listing.symbol,
+            defaults={
+                "name": listing.name, "isin": listing.isin, "sector": "" if listing.is_index else listing.sector,
+                "fy_token": listing.fy_token, "tick_size": Decimal(listing.tick_paise) / 100,
+                "instrument_type": "INDEX" if listing.is_index else "EQ", "has_derivatives": not listing.is_index,
+            },
+        )  # fmt: skip
+    universe, _ = Universe.objects.get_or_create(name="nifty50", defaults={"description": "The NIFTY 50 shares"})
+    for listing in NIFTY50:
+        UniverseMember.objects.get_or_create(
+            universe=universe, instrument=Instrument.objects.get(symbol=listing.symbol),
+            from_date=date(2000, 1, 1),
+        )  # fmt: skip
+    return universe
+
+
+@transaction.atomic
+def seed_demo() -> dict[str, object]:
+    """Make the demo once; the passwords in the answer are kept nowhere. Empty when people exist already."""
+    User = get_user_model()
+    if User.objects.exists():
+        return {}
+    operator_password, trader_password = password(), password()
+    User.objects.create_superuser("operator", "operator@localhost", operator_password)
+    trader = User.objects.create_user("trader", "trader@localhost", trader_password)
+    Feed.objects.get_or_create(name=SANDBOX_FEED, defaults={"kind": Feed.Kind.SANDBOX})
+    universe = seed_instruments()
+    account = BrokerAccount(
+        owner=trader, name="Sandbox", broker=BrokerAccount.Broker.FYERS,
+        environment=BrokerAccount.Environment.SANDBOX, feed=SANDBOX_FEED, app_id=SANDBOX_APP,
+        app_secret_sealed=seal(SANDBOX_SECRET, owner_id=trader.pk, purpose=SECRET),
+    )  # fmt: skip
+    account.save()
+    portfolio = open_portfolio(
+        owner=trader, name="Paper", account=account, opening_cash_paise=OPENING_CASH_PAISE, now=timezone.now()
+    )
+    version = next(one for one in publish_library(actor="the desk") if one.contract.slug == "ema-alignment")
+    deploy(portfolio=portfolio, version=version, universe=universe, parameters={}, actor="the desk")
+    record("demo.seeded", actor="the desk", owner_id=trader.pk)
+    return {
+        "users": [
+            {"username": "operator", "password": operator_password, "role": "staff"},
+            {"username": "trader", "password": trader_password, "role": "trader"},
+        ]
+    }

@@ -1,0 +1,10 @@
+"""The timetable that beat reads. Every job takes what is due by itself: two beats, or a late one, do no harm."""
+
+BEAT_SCHEDULE = {
+    # A bar close is rung by the engine at once; this finds it when the bell was lost.
+    "scan": {"task": "strategies.scan_due", "schedule": 1.0, "options": {"expires": 5}},
+    # The polling half of fill monitoring, beside the order socket and the engine's own reading.
+    "fills": {"task": "execution.poll_fills", "schedule": 5.0, "options": {"expires": 10}},
+    "tokens": {"task": "execution.watch_tokens", "schedule": 30.0, "options": {"expires": 30}},
+    "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
+}
