@@ -48,7 +48,7 @@ run: setup
 	@exec $(BIN)/python manage.py desk
 
 test: setup-test
-	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadgroup -q $(ARGS)
+	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q $(ARGS)
 
 bench: setup-test
 	@$(BIN)/python -m tests.bench

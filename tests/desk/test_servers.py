@@ -22,7 +22,6 @@ from trading.desk.paths import LONGEST_SOCKET, Folders
 from trading.desk.privileges import become
 from trading.desk.servers import CHECKOUT, Servers
 
-pytestmark = pytest.mark.xdist_group("desk")
 WHEEL = pytest.param("1", id="wheel")
 MACHINE = pytest.param("", id="machine")
 

@@ -64,8 +64,8 @@ class Keeper:
         while not self.asked_to_stop and not self._nobody_left():
             self._heal()
             time.sleep(LOOK_S)
-        (self.folders.run / "servers.json").unlink(missing_ok=True)
         self._stop_servers()
+        (self.folders.run / "servers.json").unlink(missing_ok=True)
         if self.throwaway:
             shutil.rmtree(self.folders.var, ignore_errors=True)
             if self.folders.sockets != self.folders.run:

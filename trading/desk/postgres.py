@@ -181,9 +181,7 @@ class PostgresServer:
 
     def _initialise(self) -> None:
         if any(self.folders.postgres.iterdir()):
-            raise DeskError(
-                f"{self.folders.postgres} holds files but no database: move it away and start again"
-            )
+            raise DeskError(f"{self.folders.postgres} holds files but no database: move it away and start again")
         # initdb works in a draft beside the real folder, so that a kill in the middle leaves nothing half made.
         draft = self.folders.postgres.with_name(f".postgres-new-{os.getpid()}")
         draft.mkdir(mode=0o700)

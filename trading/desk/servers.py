@@ -59,12 +59,16 @@ class Servers:
             state = json.loads((self.folders.run / "servers.json").read_text())
         except (OSError, ValueError):
             return None
+        return dict(state) if self.kept() else None  # else it is the file of a keeper that was killed
+
+    def kept(self) -> bool:
+        """Whether a keeper lives, be it starting, serving or stopping."""
         with (self.folders.run / "keeper.lock").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except BlockingIOError:
-                return dict(state)
-        return None  # the file of a keeper that was killed
+                return True
+        return False
 
     def release(self) -> None:
         if self._hold is not None:

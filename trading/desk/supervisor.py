@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from typing import IO, Any
 
+import psycopg
+import redis
 from django.conf import settings
 from django.core import checks
 from django.db.backends.postgresql.base import DatabaseWrapper
@@ -94,6 +96,7 @@ class Supervisor:
 
     def _start_servers(self) -> None:
         if servers_are_given():
+            self._ask_given_servers()
             say("servers", "PostgreSQL and Valkey as DATABASE_URL and REDIS_URL name them")
             return
         self.servers = Servers(self.folders.var)
@@ -103,6 +106,19 @@ class Supervisor:
         running = self.servers_seen.get("servers", {})
         say("postgres", f"pid {running['postgres']['pid']}, version {self.servers_seen['postgres']}")
         say("valkey", f"pid {running['valkey']['pid']}")
+
+    def _ask_given_servers(self) -> None:
+        try:
+            psycopg.connect(settings.DATABASE_URL, connect_timeout=5).close()
+        except psycopg.OperationalError as error:
+            raise DeskError(
+                f"DATABASE_URL: {str(error).strip().splitlines()[0]}: start that server, or correct it"
+            ) from None
+        try:
+            with redis.Redis.from_url(settings.REDIS_URL, socket_connect_timeout=5, socket_timeout=5) as client:
+                client.ping()
+        except redis.RedisError as error:
+            raise DeskError(f"REDIS_URL: {error}: start that server, or correct it") from None
 
     def _prepare_tables(self) -> None:
         """Apply what is missing; when nothing is, the question costs a few milliseconds."""
@@ -228,9 +244,9 @@ class Supervisor:
     def _wait_for_servers_to_stop(self) -> None:
         """Unless somebody else still uses them."""
         end = time.monotonic() + 5
-        while self.servers is not None and self.servers.state() is not None and time.monotonic() < end:
+        while (kept := self.servers is not None and self.servers.kept()) and time.monotonic() < end:
             time.sleep(0.05)
-        if self.servers is not None and self.servers.state() is not None:
+        if kept:
             say("servers", "stay: another command is using them")
 
     # --- small things -------------------------------------------------------------------------------------------------
