@@ -293,7 +293,7 @@ def _parsed(raw, at):  # type: ignore[no-untyped-def]
     while at + 2 <= raw.size and _big_endian(raw, at, 2) == 7:
         place = _big_endian(raw, at + 6, 8) - 1
         at += 14
-        count = np.int64(0)
+        count = 0
         for column in range(6):
             at += 4  # bytes of the array
             count = _big_endian(raw, at + 12, 4)

@@ -1,0 +1,99 @@
+"""What a bench is: a function that measures and says so. Compare ratios inside one run, not between machines."""
+
+import gc
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from statistics import median
+
+LOWER_IS_BETTER = {"s", "ms", "µs", "ns"}
+
+
+class Skipped(Exception):
+    """This bench needs something that is not here. The message says what."""
+
+
+@dataclass(frozen=True, slots=True)
+class Figure:
+    """One measured number. `peer` names what it is held against; the peer's figure has the same unit."""
+
+    name: str
+    value: float
+    unit: str
+    peer: str | None = None
+    peer_value: float | None = None
+
+    @property
+    def ratio(self) -> float | None:
+        """How many times better than the peer: above 1 we are ahead, whatever the unit."""
+        if self.peer_value is None:
+            return None
+        better, worse = (self.value, self.peer_value) if self.unit in LOWER_IS_BETTER else (self.peer_value, self.value)
+        return worse / better if better else None
+
+    def as_dict(self) -> dict[str, object]:
+        return {
+            "value": _short(self.value), "unit": self.unit, "peer": self.peer, "ratio": _short(self.ratio),
+            "peer_value": _short(self.peer_value),
+        }  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a bench is given. `quick` asks for smaller sizes and fewer rounds; `var` is gone afterwards."""
+
+    quick: bool
+    var: Path
+
+    def rounds(self, usual: int) -> int:
+        return max(2, usual // 4) if self.quick else usual
+
+
+Bench = Callable[[Run], Iterator[Figure]]
+BENCHES: dict[str, Bench] = {}
+
+
+def bench(function: Bench) -> Bench:
+    """Register a bench. It yields its figures; the first line of its docstring is shown."""
+    BENCHES[function.__name__] = function
+    return function
+
+
+def timed(call: Callable[[], object], rounds: int, *, warm_up: int = 1) -> list[float]:
+    """Seconds of each round, the garbage collector held back meanwhile."""
+    for _ in range(warm_up):
+        call()
+    seconds = []
+    with _no_collections():
+        for _ in range(rounds):
+            started = time.perf_counter()
+            call()
+            seconds.append(time.perf_counter() - started)
+    return seconds
+
+
+def middle_ms(call: Callable[[], object], rounds: int, *, warm_up: int = 1) -> float:
+    """The median round, in milliseconds."""
+    return median(timed(call, rounds, warm_up=warm_up)) * 1000
+
+
+def percentile(values: list[float], share: float) -> float:
+    """The nearest-rank percentile: 0.99 of a hundred values is the largest."""
+    ordered = sorted(values)
+    return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+@contextmanager
+def _no_collections() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        gc.enable()
+
+
+def _short(value: float | None) -> float | None:
+    return None if value is None else float(f"{value:.4g}")
