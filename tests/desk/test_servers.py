@@ -1,6 +1,5 @@
 """The embedded PostgreSQL and Valkey: shared while somebody uses them, stopped by the last, healed, never lost."""
 
-import fcntl
 import os
 import pwd
 import shutil
@@ -37,9 +36,8 @@ def var() -> Iterator[Path]:
 
 
 def wait_until_stopped(var: Path) -> None:
-    if (var / "run" / "keeper.lock").exists():
-        with (var / "run" / "keeper.lock").open("a") as lock:
-            fcntl.flock(lock, fcntl.LOCK_EX)
+    if (var / "run").exists():
+        until(lambda: not Servers(var).kept())
 
 
 def until(true: Callable[[], object], within_s: float = 15) -> None:
