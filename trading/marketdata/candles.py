@@ -8,7 +8,7 @@ import logging
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from functools import lru_cache
 from typing import Any
 
@@ -16,11 +16,12 @@ from django.db import DatabaseError, connection, transaction
 
 from trading.domain.errors import NotFound
 from trading.marketdata.builder import Bar
-from trading.marketdata.models import CandleCoverage, Feed, Instrument
+from trading.marketdata.models import Candle, CandleCoverage, Feed, Instrument
 from trading.marketdata.quality import makes_sense
 from trading.marketdata.ranges import Range, common, joined, merged, without
+from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import HistorySource, HistoryUnavailable
-from trading.venue.sessions import exchange_date, session_on
+from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
 
 logger = logging.getLogger(__name__)
 
@@ -162,15 +163,15 @@ def ensure_candles(
     A source that does not answer is told in `failed`; what did arrive is stored.
     """
     end = min(end, now)
-    wanted = _session_ranges(start, end, timeframe)
+    wanted = {one.pk: _session_ranges(start, end, timeframe, session_kind(one)) for one in instruments}
     result = Fetched(instruments=len(instruments))
-    missing = _missing(feed, [one.pk for one in instruments], timeframe, wanted)
+    missing = _missing(feed, timeframe, wanted)
     for instrument in instruments:
         if not missing[instrument.pk]:
             result.saved += 1
             continue
         with _sole_fetcher(feed, instrument, timeframe):
-            ranges = _missing(feed, [instrument.pk], timeframe, wanted)[instrument.pk]
+            ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]})[instrument.pk]
             if not ranges:  # another fetcher was quicker
                 result.saved += 1
                 continue
@@ -219,23 +220,24 @@ def _remember(feed: Feed, instrument: Instrument, timeframe: int, known: Range) 
     )
 
 
-def _missing(feed: Feed, ids: Sequence[int], timeframe: int, wanted: list[Range]) -> dict[int, list[Range]]:
+def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]]) -> dict[int, list[Range]]:
     """What must be asked for, by instrument id: what is wanted, less what was asked before, less what is stored."""
-    if not wanted:
-        return {pk: [] for pk in ids}
-    first, last = wanted[0][0], wanted[-1][1]
+    ids = [pk for pk, ranges in wanted.items() if ranges]
+    if not ids:
+        return {pk: [] for pk in wanted}
+    first, last = min(wanted[pk][0][0] for pk in ids), max(wanted[pk][-1][1] for pk in ids)
     known: dict[int, list[Range]] = {pk: [] for pk in ids}
     for pk, from_at, to_at in CandleCoverage.objects.filter(
         feed=feed, instrument_id__in=ids, timeframe=timeframe, from_at__lt=last, to_at__gt=first
     ).values_list("instrument_id", "from_at", "to_at"):
         known[pk].append((from_at, to_at))
-    left = {pk: without(wanted, known[pk]) for pk in ids}
+    left = {pk: without(wanted[pk], known[pk]) for pk in ids}
     open_ids = [pk for pk in ids if left[pk]]
     if open_ids:
         earliest = min(left[pk][0][0] for pk in open_ids)
         stored = _stored_ranges(feed, open_ids, timeframe, (earliest, last))
         left |= {pk: without(left[pk], stored.get(pk, [])) for pk in open_ids}
-    return {pk: joined(left[pk], without(wanted, known[pk])) for pk in ids}
+    return {pk: joined(left.get(pk, []), wanted[pk]) for pk in wanted}
 
 
 def _stored_ranges(feed: Feed, ids: Sequence[int], timeframe: int, within: Range) -> dict[int, list[Range]]:
@@ -259,14 +261,14 @@ def _stored_ranges(feed: Feed, ids: Sequence[int], timeframe: int, within: Range
     return result
 
 
-def _session_ranges(start: datetime, end: datetime, timeframe: int) -> list[Range]:
+def _session_ranges(start: datetime, end: datetime, timeframe: int, kind: SessionKind) -> list[Range]:
     """The continuous trading within [start, end), cut to bars that are over by `end`."""
     result: list[Range] = []
     if start >= end:
         return result
     day, last_day = exchange_date(start), exchange_date(end)
     while day <= last_day:
-        for opens_at, closes_at, starts in _bars_of(day, timeframe):
+        for opens_at, closes_at, starts in _bars_of(day, timeframe, kind):
             over = [at for at in starts if at >= start and min(at + timedelta(minutes=timeframe), closes_at) <= end]
             if over:
                 result += common(
@@ -277,8 +279,10 @@ def _session_ranges(start: datetime, end: datetime, timeframe: int) -> list[Rang
 
 
 @lru_cache(maxsize=4096)
-def _bars_of(day: Any, timeframe: int) -> tuple[tuple[datetime, datetime, tuple[datetime, ...]], ...]:
-    session = session_on(day, assume_weekdays=True)
+def _bars_of(
+    day: date, timeframe: int, kind: SessionKind
+) -> tuple[tuple[datetime, datetime, tuple[datetime, ...]], ...]:
+    session = session_on(day, kind=kind, assume_weekdays=True)
     if session is None:
         return ()
     starts = session.bar_starts(timeframe)
@@ -287,7 +291,7 @@ def _bars_of(day: Any, timeframe: int) -> tuple[tuple[datetime, datetime, tuple[
 
 def _ends_at(started_at: datetime, timeframe: int) -> datetime:
     session = session_on(exchange_date(started_at), assume_weekdays=True)
-    if session is not None and session.phase_at(started_at) == "CONTINUOUS":
+    if session is not None and session.phase_at(started_at) is Phase.CONTINUOUS:
         return session.bar_end(started_at, timeframe)
     return started_at + timedelta(minutes=timeframe)
 
@@ -311,8 +315,6 @@ def _sole_fetcher(feed: Feed, instrument: Instrument, timeframe: int) -> Iterato
 
 def candles_of(feed: Feed, instrument: Instrument, timeframe: int, *, start: datetime, end: datetime) -> list[Bar]:
     """Stored candles with start <= started_at < end, in order, as exact prices (for charts and journals)."""
-    from trading.marketdata.models import Candle
-
     rows = (
         Candle.objects.filter(
             feed=feed, instrument=instrument, timeframe=timeframe, started_at__gte=start, started_at__lt=end

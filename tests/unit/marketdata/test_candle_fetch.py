@@ -168,3 +168,22 @@ def test_two_who_want_the_same_range_fetch_it_once():
     assert errors == []
     assert len(tape.asked) == 1
     assert Candle.objects.count() == 375
+
+
+def test_a_share_that_closes_by_auction_is_not_missing_its_last_quarter_of_an_hour(feed, names):
+    opens = datetime(2026, 9, 15, 3, 45, tzinfo=UTC)
+    name, tape = names[0], Tape()
+    name.has_derivatives = True
+    store_bars(feed, 1, tape.history(name.symbol, 1, opens, opens + timedelta(minutes=360)), STREAM)
+    result = ensure_candles(feed, [name], 1, opens, opens + timedelta(minutes=375), tape, now=opens + timedelta(days=1))
+    assert (result.calls, result.saved) == (0, 1)
+
+
+def test_many_small_holes_are_one_question(feed, names):
+    tape = Tape(*[OPEN + timedelta(minutes=minute) for minute in range(10, 300, 10)])
+    store_bars(feed, 1, tape.history("NSE:AAA-EQ", 1, OPEN, CLOSE), STREAM)
+    tape.lacking.clear()
+    tape.asked.clear()
+    ensure_candles(feed, names[:1], 1, OPEN, CLOSE, tape, now=CLOSE)
+    assert tape.asked == [("NSE:AAA-EQ", OPEN + timedelta(minutes=10), OPEN + timedelta(minutes=291))]
+    assert Candle.objects.count() == 375
