@@ -35,6 +35,7 @@ from trading.domain.fills import FillFact
 from trading.domain.orders import Reason
 from trading.marketdata.candles import STREAM, ensure_candles, store_bars
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.sources import HistoryUnavailable
 from trading.marketdata.watermark import set_candles_through
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
@@ -164,9 +165,15 @@ class AccountEngine:
 
     def fill_history(self, instruments: list[Instrument], *, start: datetime) -> None:
         """Fetch what is missing of the minutes from `start` to now: the past before the first tick, and every hole."""
-        end = self.now()
+        failed: dict[str, str] = {}
         for instrument in instruments:
-            ensure_candles(self.feed, [instrument], 1, start, end, BrokerHistory(self.gateway))
+            now = self.now()
+            fetched = ensure_candles(
+                self.feed, [instrument], 1, start, now, BrokerHistory(self.gateway), now=now
+            )
+            failed |= fetched.failed
+        if failed:
+            raise HistoryUnavailable("HISTORY_INCOMPLETE", f"no history of {len(failed)} instruments", **failed)
 
     def keep_rules_of_time(self) -> int:
         """What the clock alone asks for: the contract's last bar, and out of intraday before the close."""

@@ -17,7 +17,7 @@ from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.control import SandboxControl
-from execution.brokers.errors import AuthError, BrokerError
+from execution.brokers.errors import AuthError
 from execution.brokers.fyers.order_socket import OrderSocket
 from execution.brokers.fyers.price_socket import PriceSocket
 from execution.brokers.registry import AuthState, credentials_of, endpoints_of, gateway_of, set_auth_state, sign_in
@@ -223,8 +223,8 @@ class AccountRunner:
                 work()
             except AuthError as error:
                 self._lost_sign_in(error)
-            except (DatabaseError, redis.RedisError, BrokerError) as error:
-                logger.warning("%s: %s %s", name, type(error).__name__, error if isinstance(error, BrokerError) else "")
+            except (DatabaseError, redis.RedisError, TradingError) as error:
+                logger.warning("%s: %s %s", name, type(error).__name__, error if isinstance(error, TradingError) else "")
             except Exception:
                 logger.exception("%s stopped", name)
                 self._tell_of_crash(name)
@@ -377,7 +377,11 @@ class AccountRunner:
             self._history_due.clear()
             now = venue_now(self.feed.name)
             tradable = [one for one in self.instruments if one.is_tradable]
-            self.engine.fill_history(tradable, start=now - HISTORY_DAYS)
+            try:
+                self.engine.fill_history(tradable, start=now - HISTORY_DAYS)
+            except BaseException:
+                self._history_due.set()  # not done: again after the pause
+                raise
             if self._stream_state.get("prices") == "connected":
                 self._caught_up.set()
 

@@ -82,19 +82,24 @@ def _tend(group: Group, orders: list[Order], live: list[Order], held: int, now: 
             order_cancel(order_id=order.pk, actor="patience", now=now)
     if held <= 0 or group.stop_price is None or not _market_open(group, now):
         return
-    stops = [order for order in live if order.reason == Reason.STOP]
-    failed = [order for order in orders if order.reason == Reason.STOP and order.state in _FAILED]
+    stops = [order for order in live if _protects(order)]
+    failed = [order for order in orders if _protects(order) and order.state in _FAILED]
     if not stops:
         if failed and orders[-1] is failed[-1]:
             # The broker would not take the stop: most likely the price is past it. Then the stop is now.
             _ask_exit(group, Reason.STOP, "the stop was refused")
         else:
-            _send_stop(group, held, now, attempt=sum(order.reason == Reason.STOP for order in orders))
+            _send_stop(group, held, now, attempt=sum(map(_protects, orders)))
         return
     stop = stops[0]
     settled = stop.pending_op == PendingOp.NONE and stop.state in AT_EXCHANGE
     if settled and stop.quantity - stop.filled_quantity != held:
         _resize(stop, stop.filled_quantity + held)
+
+
+def _protects(order: Order) -> bool:
+    """A stop that waits at the broker, unlike an exit that is sent because a stop was passed."""
+    return order.reason == Reason.STOP and order.trigger_price is not None
 
 
 _FAILED = frozenset({OrderState.REJECTED, OrderState.NOT_PLACED})
@@ -106,7 +111,7 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
         group.state = State.CLOSING
         group.save(update_fields=["state"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
-    exits = [order for order in live if order.reason not in (Reason.ENTRY, Reason.STOP)]
+    exits = [order for order in live if order.reason != Reason.ENTRY and not _protects(order)]
     others = [order for order in live if order not in exits]
     for order in others:
         order_cancel(order_id=order.pk, actor="exit", now=now)
@@ -117,7 +122,7 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
     if exits or others or held <= 0 or not _market_open(group, now):
         return
     reason = Reason(group.close_reason)
-    sent = list(group.orders.exclude(reason__in=[Reason.ENTRY, Reason.STOP]).order_by("pk"))
+    sent = [one for one in group.orders.order_by("pk") if one.reason != Reason.ENTRY and not _protects(one)]
     refused = 0
     for order in reversed(sent):
         if order.state not in _FAILED:

@@ -97,7 +97,7 @@ EMBEDDED = env.database(DATABASE_URL)["HOST"] == str(FOLDERS.postgres_sockets)
 DATABASES = {"default": env.database(DATABASE_URL)}
 DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_REQUESTS": False}
 DATABASES["default"]["OPTIONS"] |= {
-    "pool": {"min_size": 1, "max_size": env.number("TARAZU_DB_POOL", 10, low=1, high=200), "timeout": 5},
+    "pool": {"min_size": 1, "max_size": env.number("TARAZU_DB_POOL", 24, low=1, high=200), "timeout": 5},
     "connect_timeout": 5,
 }
 CACHES = {
