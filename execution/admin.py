@@ -10,6 +10,7 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money, require_operator
+from execution.engine import lifecycle
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
@@ -162,14 +163,10 @@ class EngineLeaseAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Pause: no new entries, exits go on", permissions=["operate"])
     def pause(self, request: HttpRequest, leases: QuerySet[EngineLease]) -> None:
-        from execution.engine import lifecycle
-
         self._tell(request, leases, lifecycle.pause, "Pause asked for")
 
     @admin.action(description="Resume", permissions=["operate"])
     def resume(self, request: HttpRequest, leases: QuerySet[EngineLease]) -> None:
-        from execution.engine import lifecycle
-
         self._tell(request, leases, lifecycle.resume, "Resume asked for")
 
 

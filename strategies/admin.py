@@ -3,6 +3,7 @@ from django.db.models import QuerySet
 from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator
+from strategies.deploy import pause_deployment, resume_deployment
 from strategies.models import ContractVersion, Deployment, ScanSlot, Signal, StrategyContract
 
 
@@ -37,15 +38,11 @@ class DeploymentAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Pause", permissions=["operate"])
     def pause(self, request: HttpRequest, deployments: QuerySet[Deployment]) -> None:
-        from strategies.deploy import pause_deployment
-
         actor = request.user.get_username()
         self.press(request, deployments, lambda d: pause_deployment(deployment_id=d.pk, actor=actor), told="Paused")
 
     @admin.action(description="Resume", permissions=["operate"])
     def resume(self, request: HttpRequest, deployments: QuerySet[Deployment]) -> None:
-        from strategies.deploy import resume_deployment
-
         actor = request.user.get_username()
         self.press(request, deployments, lambda d: resume_deployment(deployment_id=d.pk, actor=actor), told="Resumed")
 

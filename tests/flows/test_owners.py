@@ -1,0 +1,337 @@
+"""Two people, one desk: whatever one asks for, nothing of the other's comes back, moves or is said to exist.
+
+Every route of the desk is crawled. A route that this file has no rule for fails the test: whoever adds one decides
+here what another person may see of it.
+"""
+
+import json
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from datetime import timedelta
+from uuid import UUID
+
+import pytest
+from django.contrib import admin
+from django.test import Client
+from django.urls import URLPattern, URLResolver, get_resolver
+from django.utils import timezone
+
+from accounts.api_keys import issue
+from execution.models import Group, Intent, Order
+from execution.states import PendingOp
+from tests.factories import (
+    BrokerAccountFactory,
+    ClosedTradeFactory,
+    DeploymentFactory,
+    FillFactory,
+    GroupFactory,
+    InstrumentFactory,
+    IntentFactory,
+    OrderFactory,
+    PortfolioFactory,
+    PositionFactory,
+    SignalFactory,
+    UserFactory,
+    VerdictFactory,
+)
+from tests.factories.strategies import ContractFactory, ContractVersionFactory
+from tests.factories.world import house_policy, open_feed, quote, running_engine
+from trading.audit.models import AuditEntry
+from trading.audit.record import record
+from trading.monitoring.models import Alert
+from trading.web.pages.dashboard import PARTS
+
+pytestmark = pytest.mark.django_db
+
+# Routes that show a person's own things. Asked for with every id of the other in the query as well.
+OWN = {
+    "api/v1/portfolios/", "api/v1/dashboard/", "api/v1/positions/", "api/v1/orders/", "api/v1/signals/",
+    "", "positions/", "orders/", "signals/", "journal/", "ticket/", "kill/", "kill/progress/", "kill/rearm/",
+    "desk/state/", "desk/equity/", "desk/portfolio/", "desk/part/<slug:name>/",
+}  # fmt: skip
+# Routes that name a row: another's row does not exist, by any method.
+OF_ONE_ROW = {
+    "api/v1/positions/<uuid:group_id>/close/", "api/v1/orders/<int:order_id>/", "api/v1/orders/<int:order_id>/cancel/",
+    "positions/<uuid:group_id>/close/", "positions/<uuid:group_id>/progress/", "orders/<int:order_id>/",
+    "orders/<int:order_id>/cancel/", "approvals/<uuid:intent_id>/", "alerts/<int:alert_id>/acknowledge/",
+    "^engine/(?P<account_id>\\d+)/(?P<act>pause|resume)/$",
+}  # fmt: skip
+# Routes that are the same for everybody: the market, the machine, the description of the API.
+OF_NOBODY = {
+    "healthz", "readyz", "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
+}  # fmt: skip
+ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
+CONSOLE = "console/"  # for staff alone
+WHATEVER = {"act": "pause", "uidb36": "1", "key": "a-key", "app_label": "execution", "url": "x/", "extra_context": "x"}
+
+
+@dataclass
+class Person:
+    """Somebody with one of everything, and the words by which it would be known in an answer."""
+
+    mark: str
+    user: object = None
+    ids: dict[str, object] = field(default_factory=dict)
+
+    def words(self) -> list[str]:
+        unique = [str(value) for value in self.ids.values() if isinstance(value, UUID)]
+        return [self.mark, *unique]
+
+
+def somebody(mark: str, *, quoted: bool) -> Person:
+    """A person whose every row carries `mark`. Prices are public: what is not quoted is known by its rows alone."""
+    person = Person(mark)
+    person.user = user = UserFactory(username=f"{mark}user", email=f"{mark}@example.com")
+    account = BrokerAccountFactory(owner=user, name=f"{mark} account", auth_state="AUTHENTICATED")
+    portfolio = PortfolioFactory(account=account, owner=user, name=f"{mark} portfolio")
+    running_engine(account)
+    held = InstrumentFactory(symbol=f"NSE:{mark}-EQ", name=f"{mark} Limited")
+    feed = open_feed()
+    if quoted:
+        quote(feed, held, "101.00")
+    contract = ContractFactory(owner=user, slug=mark.lower(), name=f"{mark} contract")
+    deployment = DeploymentFactory(portfolio=portfolio, version=ContractVersionFactory(contract=contract))
+    signal = SignalFactory(
+        portfolio=portfolio, deployment=deployment, instrument=held, explanation=f"{mark} explanation",
+        dedupe_key=f"{mark} signal",
+    )  # fmt: skip
+    group = GroupFactory(portfolio=portfolio, instrument=held, signal=signal, state=Group.State.OPEN)
+    order = OrderFactory(
+        intent=IntentFactory(group=group, signal=signal, dedupe_key=f"{mark} intent"),
+        client_order_id=f"{mark}ORDER", broker_order_id=f"{mark}BROKER", broker_message=f"{mark} message",
+    )  # fmt: skip
+    waiting = IntentFactory(
+        group=None, portfolio=portfolio, instrument=held, product="CNC", side="BUY", stop_price=None, target_price=None,
+        state=Intent.State.WAITING, decide_by=timezone.now() + timedelta(minutes=9),
+    )  # fmt: skip
+    fill = FillFactory(order=order, broker_trade_id=f"{mark}TRADE")
+    verdict = VerdictFactory(portfolio=portfolio, intent_id=order.intent_id, message=f"{mark} verdict")
+    position = PositionFactory(portfolio=portfolio, instrument=held)
+    trade = ClosedTradeFactory(portfolio=portfolio, instrument=held, explanation=f"{mark} story", notes=f"{mark} notes")
+    key, _ = issue(owner=user, name=f"{mark} key", now=timezone.now())
+    alert = Alert.objects.create(
+        owner_id=user.pk, level="SEVERE", code="TROUBLE", message=f"{mark} trouble", dedupe_key=mark,
+        first_at=timezone.now(), last_at=timezone.now(),
+    )  # fmt: skip
+    record("test.happened", actor=user.username, owner_id=user.pk, subject=f"{mark} subject")
+    person.ids = {
+        "user_id": user.pk, "account_id": account.pk, "portfolio_id": portfolio.pk, "signal_id": signal.pk,
+        "group_id": group.pk, "order_id": order.pk, "intent_id": waiting.pk, "intent": order.intent_id,
+        "fill_id": fill.pk, "verdict_id": verdict.pk, "position_id": position.pk, "trade_id": trade.pk,
+        "group_ref": trade.group_ref, "key_id": key.pk, "alert_id": alert.pk, "deployment_id": deployment.pk,
+        "contract_id": contract.pk,
+    }  # fmt: skip
+    return person
+
+
+@pytest.fixture
+def asking(valkey) -> Person:
+    house_policy()
+    return somebody("ASKING", quoted=True)
+
+
+@pytest.fixture
+def other(asking) -> Person:
+    return somebody("OTHERONE", quoted=False)
+
+
+@pytest.fixture
+def client(asking) -> Client:
+    client = Client()
+    client.force_login(asking.user)
+    return client
+
+
+def routes(patterns: list, before: str = "") -> Iterator[tuple[str, URLPattern]]:
+    for pattern in patterns:
+        route = before + str(pattern.pattern)
+        if isinstance(pattern, URLResolver):
+            yield from routes(pattern.url_patterns, route)
+        else:
+            yield route, pattern
+
+
+def every_route() -> dict[str, URLPattern]:
+    return dict(routes(get_resolver().url_patterns))
+
+
+def address(route: str, values: dict[str, object]) -> str:
+    """A route with its blanks filled. KeyError: nobody has said what belongs into one of them."""
+    filled = re.sub(
+        r"<(?:\w+:)?(\w+)>", lambda blank: str(values[blank[1]]), re.sub(r"\(\?P(<\w+>)[^)]*\)", r"\1", route)
+    )
+    return "/" + filled.replace("^", "").replace("$", "").replace("\\Z", "").replace(".*", "nowhere")
+
+
+def ask(client: Client, method: str, path: str, headers: dict[str, str]):
+    """One request with an empty body, as a program sends it."""
+    if method == "get":
+        return client.get(path, headers=headers)
+    return getattr(client, method)(path, headers=headers, content_type="application/json")
+
+
+def text_of(reply) -> str:
+    body = b"".join(reply.streaming_content) if reply.streaming else reply.content
+    return body.decode(errors="replace") + json.dumps(dict(reply.headers))
+
+
+def assert_silent(reply, other: Person, *asked: str) -> None:
+    """Nothing of the other in the answer, but for what was in the question (a form's own address)."""
+    text = text_of(reply)
+    for said in asked:
+        if len(said) > 8:
+            text = text.replace(said, "")
+    for word in other.words():
+        assert word not in text, f"{word!r} of another person in the answer to {asked}"
+
+
+def state_of(person: Person) -> list[object]:
+    """Everything of a person that an act could move."""
+    order = Order.objects.get(pk=person.ids["order_id"])
+    group = Group.objects.get(pk=person.ids["group_id"])
+    account = order.account
+    return [
+        order.state, order.pending_op, group.state, group.close_reason,
+        Intent.objects.get(pk=person.ids["intent_id"]).state,
+        Alert.objects.get(pk=person.ids["alert_id"]).acknowledged_at,
+        account.engine.state, account.engine.paused_by,
+        list(order.portfolio.trading_states.values_list("level", flat=True)),
+        Order.objects.filter(portfolio=order.portfolio).count(),
+        AuditEntry.objects.filter(owner_id=person.user.pk).count(),
+    ]  # fmt: skip
+
+
+def test_every_route_has_a_rule():
+    known = OWN | OF_ONE_ROW | OF_NOBODY
+    strangers = [route for route in every_route() if route not in known and not route.startswith((ACCOUNT, CONSOLE))]
+    assert not strangers, f"say in this file what another person may see of {strangers}"
+    gone = known - set(every_route())
+    assert not gone, f"rules for routes that do not exist any more: {gone}"
+
+
+def test_each_one_sees_their_own(client, asking):
+    """Otherwise all that follows would pass on empty pages."""
+    for listing in ["portfolios", "positions", "orders", "signals"]:
+        assert asking.mark in text_of(client.get(f"/api/v1/{listing}/")), listing
+    for page in ["", "positions/", "orders/", "signals/", "journal/"]:
+        assert asking.mark in text_of(client.get(f"/{page}")), page
+    assert client.get(f"/api/v1/orders/{asking.ids['order_id']}/").status_code == 200
+    assert client.get(f"/orders/{asking.ids['order_id']}/").status_code == 200
+
+
+@pytest.mark.parametrize("route", sorted(OWN))
+def test_what_is_ones_own_holds_nothing_of_the_other(client, other, route):
+    bare = {name.removesuffix("_id"): value for name, value in other.ids.items()}
+    one_by_one = [{name: bare[name]} for name in ["portfolio", "account", "group", "order", "signal", "user"]]
+    queries = [{}, {"page_size": 200}, {"page": 1}, other.ids, bare, *one_by_one]
+    before = state_of(other)
+    for name in PARTS if "<slug:name>" in route else ["-"]:
+        path = address(route, {"name": name})
+        for query in queries:
+            reply = client.get(path, query)
+            assert reply.status_code < 500, (path, query)
+            assert_silent(reply, other, *map(str, query.values()))
+    assert state_of(other) == before
+
+
+@pytest.mark.parametrize("route", sorted(OF_ONE_ROW))
+@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
+@pytest.mark.parametrize("htmx", [False, True])
+def test_a_row_of_the_other_does_not_exist(client, other, route, method, htmx):
+    before = state_of(other)
+    path = address(route, WHATEVER | other.ids)
+    headers = {"idempotency-key": f"{method}-{htmx}-crawl"} | ({"hx-request": "true"} if htmx else {})
+    reply = ask(client, method, path, headers)
+    assert reply.status_code in {404, 405}, (path, reply.status_code)
+    assert_silent(reply, other, path)
+    assert state_of(other) == before
+
+
+@pytest.mark.parametrize("route", sorted(OF_ONE_ROW))
+def test_a_row_of_the_other_looks_like_one_that_never_was(client, other, route):
+    never = {name: UUID(int=7) if isinstance(value, UUID) else 987_654_321 for name, value in other.ids.items()}
+    headers = {"idempotency-key": "never-was-there"}
+    for method in ["get", "post"]:
+        theirs = getattr(client, method)(address(route, WHATEVER | other.ids), headers=headers)
+        nobodys = getattr(client, method)(
+            address(route, WHATEVER | never), headers=headers | {"idempotency-key": "k" * 9}
+        )
+        assert theirs.status_code == nobodys.status_code
+        assert theirs["content-type"] == nobodys["content-type"]
+        if theirs["content-type"].endswith("json"):
+            assert theirs.json() == nobodys.json()
+
+
+@pytest.mark.parametrize("route", sorted(OF_NOBODY))
+def test_what_is_everybodys_names_nobody(client, other, route):
+    reply = client.get(address(route, {}), {"symbol": "OTHER", "q": "OTHER"})
+    assert reply.status_code < 500
+    listed = f"NSE:{other.mark}-EQ"  # the market is public: an instrument may be found by anybody
+    text = text_of(reply).replace(listed, "").replace(f"{other.mark} Limited", "")
+    if "symbols" not in route and "quote" not in route:
+        assert other.mark not in text
+    for word in [f"{other.mark} portfolio", f"{other.mark} account", f"{other.mark}ORDER", f"{other.mark}user"]:
+        assert word not in text
+
+
+def test_the_pages_of_the_account_are_about_whoever_asks(client, other):
+    for route in every_route():
+        if route.startswith(ACCOUNT):
+            reply = client.get(address(route, WHATEVER | other.ids))
+            assert reply.status_code < 500, route
+            assert_silent(reply, other, route)
+
+
+@pytest.mark.parametrize("method", ["get", "post"])
+def test_the_console_is_closed_to_whoever_is_not_staff(client, other, method):
+    before = state_of(other)
+    crawled = 0
+    models = {f"{model._meta.app_label}/{model._meta.model_name}": model for model in admin.site._registry}
+    for route in every_route():
+        if not route.startswith(CONSOLE):
+            continue
+        model = next((model for name, model in models.items() if f"/{name}/" in route), None)
+        row = model._default_manager.order_by("-pk").first() if model else None
+        values = WHATEVER | {"object_id": row.pk if row else 1, "id": 1, "content_type_id": 1, "extra_context": ""}
+        path = re.sub(r"\(\?P<app_label>.*", "execution/", route)
+        reply = getattr(client, method)(address(path, values))
+        assert reply.status_code in {302, 403, 404} or "login" in route or "logout" in route or "jsi18n" in route, route
+        assert_silent(reply, other, address(path, values))
+        crawled += 1
+    assert crawled > 100
+    assert state_of(other) == before
+
+
+def test_another_ones_portfolio_cannot_be_chosen_or_traded(client, asking, other):
+    before = state_of(other)
+    theirs = other.ids["portfolio_id"]
+    assert client.post("/desk/portfolio/", {"portfolio": theirs}).status_code == 404
+    assert other.mark not in text_of(client.get("/"))
+    wish = {
+        "portfolio": theirs, "symbol": f"NSE:{asking.mark}-EQ", "side": "BUY", "quantity": 1, "order_type": "MARKET",
+        "stop_price": "99.00",
+    }  # fmt: skip
+    headers = {"idempotency-key": "not-my-money"}
+    assert client.post("/api/v1/orders/", wish, content_type="application/json", headers=headers).status_code == 404
+    client.post("/ticket/", {**wish, "product": "INTRADAY", "key": "not-my-money"})
+    assert state_of(other) == before
+
+
+def test_a_key_opens_its_owners_rows_alone(asking, other):
+    _, token = issue(owner=asking.user, name="bot", scope="trade", now=timezone.now())
+    program = Client(headers={"authorization": f"Bearer {token}", "idempotency-key": "a-programs-key"})
+    for listing in ["portfolios", "positions", "orders", "signals", "dashboard"]:
+        reply = program.get(f"/api/v1/{listing}/")
+        assert asking.mark in text_of(reply)
+        assert_silent(reply, other, listing)
+    assert ask(program, "post", f"/api/v1/orders/{other.ids['order_id']}/cancel/", {}).status_code == 404
+    assert Order.objects.get(pk=other.ids["order_id"]).pending_op == PendingOp.NONE
+
+
+def test_staff_have_the_console_and_no_more_than_others_elsewhere(other):
+    client = Client()
+    client.force_login(UserFactory(operator=True))
+    for listing in ["portfolios", "positions", "orders", "signals"]:
+        assert client.get(f"/api/v1/{listing}/").json()["results"] == []
+    assert client.get(f"/api/v1/orders/{other.ids['order_id']}/").status_code == 404
