@@ -18,7 +18,7 @@ from trading.domain.errors import NotFound
 from trading.marketdata.builder import Bar
 from trading.marketdata.models import Candle, CandleCoverage, Feed, Instrument
 from trading.marketdata.quality import makes_sense
-from trading.marketdata.ranges import Range, common, joined, merged, without
+from trading.marketdata.ranges import Range, joined, merged, without
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import HistorySource, HistoryUnavailable
 from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
@@ -26,6 +26,7 @@ from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
 logger = logging.getLogger(__name__)
 
 STREAM, HISTORY, IMPORT = "STREAM", "HISTORY", "IMPORT"
+MOST_QUESTIONS = 4  # to a history, for one instrument
 SETTLING_BARS = 3  # a history may lag by this many bars: what is absent there is not yet known to be absent
 _FEW = 500  # rows up to which arrays beat a temporary table
 _COLUMNS = "instrument_id, started_at, open, high, low, close, volume"
@@ -237,7 +238,12 @@ def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]]) -> dict
         earliest = min(left[pk][0][0] for pk in open_ids)
         stored = _stored_ranges(feed, open_ids, timeframe, (earliest, last))
         left |= {pk: without(left[pk], stored.get(pk, [])) for pk in open_ids}
-    return {pk: joined(left.get(pk, []), wanted[pk]) for pk in wanted}
+    return {pk: _few_questions(joined(left.get(pk, []), wanted[pk])) for pk in wanted}
+
+
+def _few_questions(ranges: list[Range]) -> list[Range]:
+    """Many small holes are asked for as one range: calls are dearer than bars."""
+    return [(ranges[0][0], ranges[-1][1])] if len(ranges) > MOST_QUESTIONS else ranges
 
 
 def _stored_ranges(feed: Feed, ids: Sequence[int], timeframe: int, within: Range) -> dict[int, list[Range]]:
@@ -268,25 +274,21 @@ def _session_ranges(start: datetime, end: datetime, timeframe: int, kind: Sessio
         return result
     day, last_day = exchange_date(start), exchange_date(end)
     while day <= last_day:
-        for opens_at, closes_at, starts in _bars_of(day, timeframe, kind):
+        for closes_at, starts in _bars_of(day, timeframe, kind):
             over = [at for at in starts if at >= start and min(at + timedelta(minutes=timeframe), closes_at) <= end]
             if over:
-                result += common(
-                    [(max(start, opens_at), min(over[-1] + timedelta(minutes=timeframe), closes_at))], [(start, end)]
-                )
+                result.append((over[0], min(over[-1] + timedelta(minutes=timeframe), closes_at)))
         day += timedelta(days=1)
     return result
 
 
 @lru_cache(maxsize=4096)
-def _bars_of(
-    day: date, timeframe: int, kind: SessionKind
-) -> tuple[tuple[datetime, datetime, tuple[datetime, ...]], ...]:
+def _bars_of(day: date, timeframe: int, kind: SessionKind) -> tuple[tuple[datetime, list[datetime]], ...]:
     session = session_on(day, kind=kind, assume_weekdays=True)
     if session is None:
         return ()
     starts = session.bar_starts(timeframe)
-    return tuple((one.opens_at, one.closes_at, tuple(at for at in starts if one.holds(at))) for one in session.segments)
+    return tuple((one.closes_at, [at for at in starts if one.holds(at)]) for one in session.segments)
 
 
 def _ends_at(started_at: datetime, timeframe: int) -> datetime:
