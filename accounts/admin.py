@@ -57,5 +57,5 @@ class ApiKeyAdmin(ReadOnlyAdmin):
 
     @admin.action(description="Revoke", permissions=["operate"])
     def revoke(self, request: HttpRequest, keys: QuerySet[ApiKey]) -> None:
-        now = timezone.now()
-        self.press(request, keys, lambda key: revoke(key_id=key.pk, actor=request.user, now=now), told="Revoked")
+        actor, now = request.user.get_username(), timezone.now()
+        self.press(request, keys, lambda key: revoke(key_id=key.pk, actor=actor, now=now), told="Revoked")

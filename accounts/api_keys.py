@@ -42,12 +42,12 @@ def issue(
 
 
 @transaction.atomic
-def revoke(*, key_id: int, actor: User, now: datetime) -> bool:
+def revoke(*, key_id: int, actor: str, now: datetime) -> bool:
     """End a key. False when it had ended already; safe to repeat."""
     ended = ApiKey.objects.filter(pk=key_id, revoked_at=None).update(revoked_at=now)
     if ended:
         key = ApiKey.objects.get(pk=key_id)
-        record("api_key.revoked", actor=actor.get_username(), owner_id=key.owner_id, subject=key.prefix)
+        record("api_key.revoked", actor=actor, owner_id=key.owner_id, subject=key.prefix)
     return bool(ended)
 
 

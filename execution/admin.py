@@ -1,4 +1,5 @@
 from typing import Any
+from uuid import UUID
 
 from django import forms
 from django.contrib import admin, messages
@@ -23,7 +24,7 @@ from trading.portfolio.models import Portfolio
 
 
 @admin.display(description="gates")
-def gates(intent_id: object) -> str:
+def gates(intent_id: UUID) -> str:
     """The verdicts on an intent, one a line."""
     verdicts = Verdict.objects.filter(intent_id=intent_id).order_by("position")
     lines = ((v.gate, v.get_outcome_display(), v.message) for v in verdicts)

@@ -23,18 +23,20 @@ class RiskPolicyAdmin(ReadOnlyAdmin):
     def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
         return may_operate(request)
 
-    def has_change_permission(self, request: HttpRequest, obj: RiskPolicy | None = None) -> bool:
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may_operate(request) and (obj is None or obj.active)
 
-    def get_fields(self, request: HttpRequest, obj: RiskPolicy | None = None) -> list[str]:
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
         history = ["portfolio"] if obj is None else ["portfolio", "version", "active", "created_at", "created_by"]
         return [*history, *FIELDS]
 
-    def get_readonly_fields(self, request: HttpRequest, obj: RiskPolicy | None = None) -> list[str]:
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
         return [] if obj is None else ["portfolio", "version", "active", "created_at", "created_by"]
 
-    def get_form(self, request: HttpRequest, obj: RiskPolicy | None = None, **kwargs: Any) -> type[forms.ModelForm]:
-        form = super().get_form(request, obj, **kwargs)
+    def get_form(
+        self, request: HttpRequest, obj: Any = None, change: bool = False, **kwargs: Any
+    ) -> type[forms.ModelForm]:
+        form = super().get_form(request, obj, change=change, **kwargs)
         if obj is None and "portfolio" in form.base_fields:
             form.base_fields["portfolio"].help_text = "empty: the house, whose limits hold where a portfolio has none"
         return form

@@ -11,7 +11,6 @@ from django.db.models import Q
 from execution.models import EngineLease, Group, Intent, Order
 from execution.states import OrderState
 from risk.models import TradingState, Verdict
-from strategies.models import Signal
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.quotes import last_quotes
 from trading.portfolio.models import Portfolio, Position
@@ -28,7 +27,7 @@ def verdicts_by_intent(user: Any, intent_ids: Iterable[UUID]) -> dict[UUID, list
     return found
 
 
-def attach_verdicts(user: Any, signals: Sequence[Signal]) -> None:
+def attach_verdicts(user: Any, signals: Sequence[Any]) -> None:
     """Give each signal the verdicts on what became of it."""
     intents = Intent.objects.for_user(user).filter(signal__in=[signal.pk for signal in signals])
     signal_of = dict(intents.values_list("id", "signal_id"))
@@ -45,7 +44,7 @@ def valued(portfolio: Portfolio, *, now: datetime) -> Valuation:
     return value_portfolio(portfolio, quotes=last_quotes(portfolio.account.feed, symbols), now=now)
 
 
-def attach_values(user: Any, positions: Sequence[Position]) -> None:
+def attach_values(user: Any, positions: Sequence[Any]) -> None:
     """Give each position its last price, its profit or loss, and the group that would close it."""
     portfolios = Portfolio.objects.for_user(user).filter(pk__in={position.portfolio_id for position in positions})
     values: dict[int, PositionValue] = {}
@@ -73,7 +72,7 @@ def dashboard(user: Any, portfolio: Portfolio) -> dict[str, Any]:
     """One portfolio at a glance."""
     now = venue_now(portfolio.account.feed)
     worth = valued(portfolio, now=now)
-    orders = Order.objects.for_user(user).filter(portfolio=portfolio)
+    orders: Any = Order.objects.for_user(user).filter(portfolio=portfolio)
     lease = EngineLease.objects.for_user(user).filter(account=portfolio.account_id).first()
     states = TradingState.objects.filter(Q(scope="GLOBAL") | Q(portfolio=portfolio))
     level = max((state.level for state in states), default=TradingState.Level.ACTIVE)

@@ -188,7 +188,7 @@ class Positions(DeskEndpoint, ListAPIView):
 
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset)
-        reads.attach_values(self.request.user, page)
+        reads.attach_values(self.request.user, page or [])
         return page
 
 
@@ -233,7 +233,7 @@ class Signals(DeskEndpoint, ListAPIView):
 
     def paginate_queryset(self, queryset: Any) -> Any:
         page = super().paginate_queryset(queryset)
-        reads.attach_verdicts(self.request.user, page)
+        reads.attach_verdicts(self.request.user, page or [])
         return page
 
 

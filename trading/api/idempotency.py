@@ -54,7 +54,7 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
     now = timezone.now()
     key, asked = key_of(request), request_hash(request)
     entry, is_new = IdempotencyRecord.objects.get_or_create(
-        owner=request.user, key=key, defaults={"request_hash": asked, "claimed_at": now}
+        owner_id=request.user.pk, key=key, defaults={"request_hash": asked, "claimed_at": now}
     )
     if entry.request_hash != asked:
         return problems.problem(
@@ -94,5 +94,5 @@ def _come_back(entry: IdempotencyRecord) -> Response:
 
 
 def _replay(entry: IdempotencyRecord) -> Response:
-    kind = problems.MEDIA_TYPE if entry.status >= 400 else None
+    kind = problems.MEDIA_TYPE if (entry.status or 0) >= 400 else None
     return Response(entry.body, status=entry.status, headers={"Idempotent-Replay": "true"}, content_type=kind)

@@ -37,7 +37,7 @@ def status_of(error: TradingError) -> int:
 
 def of_trading_error(error: TradingError) -> Response:
     numbers = {name: value if isinstance(value, int | None) else str(value) for name, value in error.numbers.items()}
-    more = {"numbers": numbers} if numbers else {}
+    more: dict[str, Any] = {"numbers": numbers} if numbers else {}
     return problem(status=status_of(error), code=error.code, detail=error.message, **more)
 
 

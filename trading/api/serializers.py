@@ -97,6 +97,6 @@ class ProblemSerializer(serializers.Serializer):
     status = serializers.IntegerField()
     code = serializers.CharField(help_text="stable; programs may depend on it")
     detail = serializers.CharField()
-    errors = FieldErrorSerializer(many=True, required=False)
+    errors = FieldErrorSerializer(many=True, required=False)  # type: ignore[assignment]
     numbers = serializers.DictField(required=False)
     intent = serializers.UUIDField(required=False, help_text="the refused intent, whose verdicts can be read")
