@@ -50,6 +50,10 @@ class Holding:
         return Side.of(self.net_quantity).opposite
 
     @property
+    def closing_quantity(self) -> int:
+        return abs(self.net_quantity)
+
+    @property
     def open_risk_paise(self) -> int | None:
         """What the stop would cost from the average price on. None without a stop; nothing once it locks in a gain."""
         if not self.net_quantity or self.group.stop_price is None or self.average_price is None:

@@ -28,7 +28,7 @@
       padding: [10, 8, 0, 0],
       scales: { x: { time: true }, y: { range: (_, low, high) => { const room = Math.max((high - low) * 0.08, 50); return [low - room, high + room]; } } },
       axes: [
-        { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", values: (_, marks) => marks.map((m) => ist.format(m * 1000)) },
+        { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 30, values: (_, marks) => marks.map((m) => ist.format(m * 1000)) },
         { stroke: colour("--muted"), grid: { stroke: colour("--line"), width: 1 }, ticks: { show: false }, font: "12px system-ui", size: 78, values: (_, marks) => marks.map((m) => money.format(m)) },
       ],
       series: [{}, { label: "Equity", stroke: line, width: 1.5, fill: colour(up ? "--profit-wash" : "--loss-wash"), points: { show: false } }, { label: "Opening", stroke: colour("--line-strong"), width: 1, dash: [4, 4], points: { show: false } }],

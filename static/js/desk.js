@@ -89,7 +89,7 @@
     const time = clockPart("time"), closes = clockPart("closes");
     const text = ist.format(now * 1000), left = clock.closes ? clock.closes - now : 0;
     if (time.textContent !== text) time.textContent = text;
-    const rest = left > 0 ? `closes in ${span(left)}` : "";
+    const rest = left > 0 ? `· closes in ${span(left)}` : "";
     if (closes.textContent !== rest) closes.textContent = rest;
     beat();
   }
@@ -148,7 +148,7 @@
     missing = true;
     if (!silent) say("Catching up…");
     try {
-      const answer = await fetch(`${body.dataset.state}?portfolio=${body.dataset.portfolio}`, { headers: { Accept: "application/json" }, credentials: "same-origin" });
+      const answer = await fetch(`${body.dataset.stateUrl}?portfolio=${body.dataset.portfolio}`, { headers: { Accept: "application/json" }, credentials: "same-origin" });
       if (answer.status === 401) { location.assign(body.dataset.signIn); return; }
       if (!answer.ok) throw new Error(`state: ${answer.status}`);
       const state = await answer.json();

@@ -12,6 +12,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from accounts.selectors import LOGIN_STATES
 from execution.cells import clock_cell, data_age_s, quote_cell, summary_cells
+from execution.engine.readiness import SILENT_AFTER
 from execution.holdings import Holding, open_holdings
 from execution.models import EngineLease, Group, Intent, Order
 from risk.models import RiskPolicy, TradingState
@@ -27,7 +28,6 @@ from trading.venue.sessions import exchange_date
 
 CHOSEN = "portfolio"
 INDICES = (("NSE:NIFTY50-INDEX", "NIFTY"), ("NSE:NIFTYBANK-INDEX", "BANKNIFTY"))
-ENGINE_SILENT_S = 30.0
 
 
 class Desk:
@@ -83,7 +83,8 @@ class Desk:
     @property
     def indices(self) -> list[dict[str, object]]:
         return [
-            {"symbol": symbol, "name": name, **(quote_cell(self.quotes[symbol]) if symbol in self.quotes else {})}
+            {"symbol": symbol, "name": name}
+            | (quote_cell(self.quotes[symbol]) if symbol in self.quotes else {"ltp": "—", "chg": "—", "dir": 0})
             for symbol, name in INDICES
         ]
 
@@ -104,13 +105,18 @@ class Desk:
         if self.engine.state in {EngineLease.State.STOPPED, EngineLease.State.HALTED}:
             return self.engine.state
         beat = self.engine.beat_at
-        if beat is None or (self.wall - beat).total_seconds() > ENGINE_SILENT_S:
+        if beat is None or self.wall - beat > SILENT_AFTER:
             return "SILENT"
         return self.engine.state
 
     @property
     def engine_beat_age(self) -> float | None:
         return (self.wall - self.engine.beat_at).total_seconds() if self.engine and self.engine.beat_at else None
+
+    def forget(self, *names: str) -> None:
+        """Read these again when they are next asked for: an act has changed them."""
+        for name in names:
+            self.__dict__.pop(name, None)
 
     @cached_property
     def kills(self) -> list[TradingState]:
@@ -126,7 +132,9 @@ class Desk:
 
     @property
     def severe(self) -> list[Alert]:
-        return [alert for alert in self.alerts if alert.level == Alert.Level.SEVERE][:3]
+        """The newest severe ones. A pulled kill switch has a line of its own in the strip."""
+        said = {"KILL_SWITCH"} if self.kills else set()
+        return [alert for alert in self.alerts if alert.level == Alert.Level.SEVERE and alert.code not in said][:3]
 
     # --- what needs a person ------------------------------------------------------------------------------------------
     @cached_property

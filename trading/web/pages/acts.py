@@ -8,6 +8,7 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import BrokerAccount
+from execution.engine import lifecycle
 from execution.models import Intent, Order
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
@@ -53,7 +54,7 @@ def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
     if Alert.objects.filter(pk=alert_id, acknowledged_at=None).update(acknowledged_at=timezone.now()):
         actor = request.user.get_username()
         record("alert.acknowledged", actor=actor, owner_id=request.user.pk, subject=f"alert:{alert_id}")
-    del request.desk.alerts
+    request.desk.forget("alerts")
     return render(request, "dashboard/_needs.html")
 
 
@@ -61,8 +62,6 @@ def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
 @signed_in
 def engine(request: HttpRequest, account_id: int, act: str) -> HttpResponse:
     """Pause: no new entries are sent, exits go on. Resume: the engine checks itself and goes on."""
-    from execution.engine import lifecycle
-
     account = get_object_or_404(BrokerAccount.objects.for_user(request.user), pk=account_id)
     {"pause": lifecycle.pause, "resume": lifecycle.resume}[act](account.pk, request.user.get_username())
     return render(request, "dashboard/_health.html")
@@ -85,7 +84,7 @@ def kill(request: HttpRequest) -> HttpResponse:
     kill_switch_pull(
         portfolio=desk.portfolio, level=int(level), reason=reason[:200], actor=request.user.get_username(), now=desk.now
     )
-    del desk.kills
+    desk.forget("kills")
     return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
 
 
@@ -114,7 +113,7 @@ def rearm(request: HttpRequest) -> HttpResponse:
         actor=request.user.get_username(),
         now=request.desk.now,
     )
-    del request.desk.kills
+    request.desk.forget("kills")
     return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
 
 

@@ -14,6 +14,7 @@ from trading.web.pages.orders import orders_context
 from trading.web.pages.signals import signals_context
 
 Context = dict[str, object]
+LAST = 4
 # Parts that a page fetches again when an event says so. Each is the partial the full page was made of.
 PARTS: dict[str, tuple[str, Callable[[HttpRequest], Context] | None]] = {
     "status": ("components/_status.html", None),
@@ -23,7 +24,7 @@ PARTS: dict[str, tuple[str, Callable[[HttpRequest], Context] | None]] = {
     "needs": ("dashboard/_needs.html", None),
     "positions": ("portfolio/_positions.html", None),
     "last-orders": ("dashboard/_last_orders.html", None),
-    "last-signals": ("dashboard/_last_signals.html", lambda request: signals_context(request, limit=6)),
+    "last-signals": ("dashboard/_last_signals.html", lambda request: signals_context(request, limit=LAST)),
     "orders": ("execution/_orders.html", lambda request: orders_context(request)),
     "signals": ("strategies/_signals.html", lambda request: signals_context(request)),
 }
@@ -34,7 +35,7 @@ PARTS: dict[str, tuple[str, Callable[[HttpRequest], Context] | None]] = {
 def dashboard(request: HttpRequest) -> HttpResponse:
     if request.desk.portfolio is None:
         return render(request, "dashboard/no_portfolio.html")
-    return render(request, "dashboard/dashboard.html", signals_context(request, limit=6))
+    return render(request, "dashboard/dashboard.html", signals_context(request, limit=LAST))
 
 
 @require_safe

@@ -66,6 +66,18 @@ def utc_exact(at: datetime | None) -> str:
 
 
 @register.filter
+def phase(name: str) -> str:
+    """The exchange's phase, as the page's own clock writes it."""
+    return str(name).replace("_", " ")
+
+
+@register.filter
+def age(at: datetime, wall: datetime) -> str:
+    """How long ago on the wall, for what has no market time."""
+    return formatting.duration((wall - at).total_seconds())
+
+
+@register.filter
 def words(code: str) -> str:
     """A stored code as words: `SQUARE_OFF` → `Square off`, `order.filled` → `Order filled`."""
     return str(code).replace("_", " ").replace(".", " ").capitalize()
