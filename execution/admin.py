@@ -121,12 +121,20 @@ class GroupAdmin(ReadOnlyAdmin):
     actions = ("close",)
 
     @admin.action(description="Close at market", permissions=["operate"])
-    def close(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+    def close(self, request: HttpRequest, groups: QuerySet[Group]) -> HttpResponse | None:
+        """Asks once: what has been sold at market cannot be taken back."""
+        chosen = groups.select_related("portfolio__account", "instrument")
+        if "confirmed" not in request.POST:
+            context = self.admin_site.each_context(request)
+            context |= {"title": "Close at market?", "groups": chosen, "opts": self.opts}
+            return render(request, "admin/confirm_close.html", context)
+
         def close(group: Group) -> bool:
             now = venue_now(group.portfolio.account.feed)
             return close_position(group_id=group.pk, actor=request.user.get_username(), now=now)
 
-        self.press(request, groups.select_related("portfolio__account", "instrument"), close, told="Close asked for")
+        self.press(request, chosen, close, told="Close asked for")
+        return None
 
 
 @admin.register(Fill)

@@ -46,6 +46,11 @@ class Holding:
         return self.value.quote_age_s if self.value else None
 
     @property
+    def is_closing(self) -> bool:
+        """Somebody or something has asked for the end of it."""
+        return bool(self.group.close_reason)
+
+    @property
     def closing_side(self) -> Side:
         return Side.of(self.net_quantity).opposite
 

@@ -12,6 +12,7 @@ from execution.brokers.registry import AuthState, gateway_of, set_auth_state
 from execution.engine.books import read_books
 from execution.models import EngineLease, Order
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.models import Feed
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat
 from trading.monitoring.slots import take_slot
@@ -27,7 +28,10 @@ def poll_fills(**_from_newer_callers: object) -> None:
     if not take_slot("poll_fills", every_s=5):
         return
     busy = Order.objects.live().values_list("account_id", flat=True).distinct()
-    for account in BrokerAccount.objects.filter(pk__in=busy, auth_state=AuthState.AUTHENTICATED):
+    replays = Feed.objects.filter(kind=Feed.Kind.REPLAY).values("name")  # whoever replays a day reads its books
+    for account in BrokerAccount.objects.filter(pk__in=busy, auth_state=AuthState.AUTHENTICATED).exclude(
+        feed__in=replays
+    ):
         beat = Heartbeat.objects.filter(name=f"books:{account.pk}").first()
         if beat is not None and timezone.now() - beat.at < timedelta(seconds=8):
             continue

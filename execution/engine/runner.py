@@ -412,7 +412,9 @@ def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -
     while not stop.is_set():
         try:
             close_old_connections()
-            accounts = BrokerAccount.objects.filter(portfolios__isnull=False).exclude(feed__startswith="REPLAY")
+            accounts = BrokerAccount.objects.filter(portfolios__isnull=False).exclude(
+                feed__in=Feed.objects.filter(kind=Feed.Kind.REPLAY).values("name")
+            )
             if account_ids:
                 accounts = accounts.filter(pk__in=account_ids)
             for account in accounts.distinct():

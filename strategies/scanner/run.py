@@ -11,16 +11,21 @@ from trading.marketdata.universes import members
 from trading.venue.sessions import exchange_date
 
 
-def scan_due(*, feed_name: str | None = None, now: datetime | None = None) -> int:
+def scan_due(
+    *, feed_name: str | None = None, now: datetime | None = None, symbols: frozenset[str] | None = None
+) -> int:
     """Scan the newest complete bar of every active deployment that has not been scanned; returns signals made.
 
-    `feed_name` limits it to the deployments of one feed, `now` fixes venue time (a replay steps it by hand).
+    A replay steps one feed by hand: `feed_name` names it, `now` is its venue time, `symbols` are those it has.
     """
     deployments = Deployment.objects.filter(state=Deployment.State.ACTIVE).select_related(
         "portfolio__account", "version__contract", "universe"
     )
     if feed_name is not None:
         deployments = deployments.filter(portfolio__account__feed=feed_name)
+    else:
+        replays = Feed.objects.filter(kind=Feed.Kind.REPLAY).values("name")
+        deployments = deployments.exclude(portfolio__account__feed__in=replays)
     made = 0
     for deployment in deployments.order_by("pk"):
         feed = Feed.objects.filter(name=deployment.portfolio.account.feed).first()
@@ -33,5 +38,7 @@ def scan_due(*, feed_name: str | None = None, now: datetime | None = None) -> in
             continue
         slot.deployment = deployment
         instruments = [one for one in members(deployment.universe, exchange_date(at)) if one.is_tradable]
+        if symbols is not None:
+            instruments = [one for one in instruments if one.symbol in symbols]
         made += scan_slot(slot, feed=feed, instruments=instruments)
     return made

@@ -105,3 +105,11 @@ def last_quotes(feed_name: str, symbols: Iterable[str] | None = None) -> Mapping
 
 def last_quote(feed_name: str, symbol: str) -> Quote | None:
     return last_quotes(feed_name, [symbol]).get(symbol)
+
+
+def drop_quotes(feed_name: str) -> None:
+    """Forget the quotes of a feed that is over."""
+    try:
+        _connection().delete(_key(feed_name))
+    except redis.RedisError as error:
+        logger.warning("quotes of %s were not dropped: %s", feed_name, type(error).__name__)

@@ -47,6 +47,7 @@ class PriceSocket(StayingSocket):
         self._on_refused = on_refused
         self._lock = threading.Lock()
         self._wanted: frozenset[str] = frozenset()
+        self.heard = 0  # number of the last frame that was taken in, for whoever keeps step with the venue
         self.watch(symbols)
         self._reset()
 
@@ -89,6 +90,7 @@ class PriceSocket(StayingSocket):
             from_venue(lambda: self._acknowledge(socket, frame))
             if ticks := self._board.ticks(frame):
                 self._on_ticks(ticks)
+            self.heard = frame.number
         elif isinstance(frame, Answer):
             from_venue(lambda: self._check(frame))
             if frame.kind is Kind.AUTHENTICATE:
