@@ -112,8 +112,8 @@ def changelist(model, **query):
     return reverse(f"admin:{model._meta.app_label}_{model._meta.model_name}_changelist", query=query or None)
 
 
-def press(client, model, action, *rows):
-    body = {"action": action, "_selected_action": [str(row.pk) for row in rows], "index": "0"}
+def press(client, model, action, *rows, **more):
+    body = {"action": action, "_selected_action": [str(row.pk) for row in rows], "index": "0", **more}
     return client.post(changelist(model), body, follow=True)
 
 
@@ -213,8 +213,11 @@ def test_an_order_is_cancelled_and_pressing_twice_is_harmless(console, full):
 
 def test_a_trade_is_closed_once_and_written_into_the_audit_trail(console, world, operator):
     group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state=Group.State.OPEN)
-    assert b"Close asked for 1 of 1" in press(console, Group, "close", group).content
-    assert b"Close asked for 0 of 1" in press(console, Group, "close", group).content
+    assert b"Leave them open" in press(console, Group, "close", group).content
+    group.refresh_from_db()
+    assert group.close_reason == ""
+    assert b"Close asked for 1 of 1" in press(console, Group, "close", group, confirmed="yes").content
+    assert b"Close asked for 0 of 1" in press(console, Group, "close", group, confirmed="yes").content
     entry = AuditEntry.objects.get(action="position.close_asked")
     assert (entry.actor, entry.owner_id) == (operator.username, world.user.pk)
 
