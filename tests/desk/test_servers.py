@@ -18,7 +18,7 @@ import redis
 from trading.desk import postgres
 from trading.desk.errors import DeskError
 from trading.desk.paths import LONGEST_SOCKET, Folders
-from trading.desk.privileges import become
+from trading.desk.privileges import CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH, become
 from trading.desk.servers import CHECKOUT, Servers
 
 WHEEL = pytest.param("1", id="wheel")
@@ -200,13 +200,21 @@ def test_a_path_with_blanks_works(var):
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="needs root: shows PostgreSQL under a private folder of root")
-@pytest.mark.parametrize("wheel", [WHEEL, MACHINE])
-def test_root_runs_it_under_a_private_folder_as_somebody_else(var, monkeypatch, wheel):
-    monkeypatch.setenv("TARAZU_WHEEL_SERVERS", wheel)
+@pytest.mark.parametrize("programs", ["private", "public"])
+def test_root_runs_it_under_a_private_folder_as_somebody_else(var, monkeypatch, programs):
+    monkeypatch.setenv("TARAZU_WHEEL_SERVERS", "1")
     (var / "private").mkdir(mode=0o700)
+    if programs == "private":  # as in a checkout below /root, where the wheel is private too
+        package = postgres.find_postgres().bin.parents[1]
+        ignored = shutil.ignore_patterns("include", "pginstall", "__pycache__")
+        for folder in (package, package.with_name(f"{package.name}.libs")):
+            shutil.copytree(folder, var / "private" / folder.name, ignore=ignored)
+        monkeypatch.setenv("PG_BIN", str(var / "private" / package.name / "pginstall18" / "bin"))
     with Servers(var / "private" / "var") as servers:
         status = Path(f"/proc/{pid_of(servers, 'postgres')}/status").read_text()
         assert status.split("Uid:")[1].split()[0] != "0"
+        rights = int(status.split("CapEff:")[1].split()[0], 16)
+        assert rights in {1 << CAP_DAC_READ_SEARCH, 1 << CAP_DAC_OVERRIDE}
         remember(servers, "private")
     wait_until_stopped(var / "private" / "var")
     assert (var / "private").stat().st_mode & 0o777 == 0o700

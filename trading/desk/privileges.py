@@ -12,7 +12,8 @@ import stat
 from collections.abc import Callable
 from pathlib import Path
 
-PR_SET_PDEATHSIG, PR_SET_KEEPCAPS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 8, 47, 2
+PR_SET_PDEATHSIG, PR_SET_SECUREBITS, PR_CAP_AMBIENT, PR_CAP_AMBIENT_RAISE = 1, 28, 47, 2
+SECBIT_NO_SETUID_FIXUP = 4
 CAP_DAC_OVERRIDE, CAP_DAC_READ_SEARCH = 1, 2
 CAPABILITY_VERSION_3 = 0x20080522
 _libc = ctypes.CDLL(None, use_errno=True)
@@ -70,7 +71,10 @@ def become(owner: pwd.struct_passwd, *, see_private_folders: bool) -> None:
     if see_private_folders:
         ours = int(Path("/proc/self/status").read_text().split("CapPrm:")[1].split()[0], 16)
         capability = next((one for one in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE) if ours >> one & 1), None)
-        _check(_libc.prctl(PR_SET_KEEPCAPS, 1, 0, 0, 0), "prctl")
+    if capability is not None:
+        # Without this the change of user drops every capability, and access(2), with which initdb looks for its
+        # neighbours, ignores those that are left. What is not wanted goes with capset below.
+        _check(_libc.prctl(PR_SET_SECUREBITS, SECBIT_NO_SETUID_FIXUP, 0, 0, 0), "prctl")
     os.setgroups([])
     os.setresgid(owner.pw_gid, owner.pw_gid, owner.pw_gid)
     os.setresuid(owner.pw_uid, owner.pw_uid, owner.pw_uid)
