@@ -289,6 +289,8 @@
     if (!form) return;
     input.value = symbol;
     document.getElementById("t-found").textContent = "";
+    form.elements.quantity.focus();
+    dressTicket();
     const answer = await fetch(`${input.dataset.quoteUrl}?symbol=${encodeURIComponent(symbol)}`, { credentials: "same-origin" });
     if (answer.ok) {
       const quote = await answer.json();
@@ -297,7 +299,6 @@
       if (quote.last && !form.elements.limit_price.value) form.elements.limit_price.value = Number(quote.last).toFixed(2);
     }
     dressTicket();
-    form.elements.quantity.focus();
   }
 
   // --- kill switch: held for one second, by pointer or by key --------------------------------------------------------

@@ -1,24 +1,18 @@
-"""A real web process on a free port, and a real Chromium that looks at it. Skipped where no Chromium is."""
+"""A real Chromium that looks at a real web process. Skipped where no Chromium is."""
 
 import os
 import secrets
 import shutil
-import socket
-import subprocess
-import sys
-import time
 from collections.abc import Callable, Iterator
-from pathlib import Path
 from typing import Any
 
-import httpx
 import pytest
 from django.contrib.auth.hashers import Argon2PasswordHasher
+from django.db import connections
 
 from accounts.models import User
 from tests.factories import PASSWORD
-from tests.flows.conftest import process_environment  # noqa: F401
-from trading.desk.servers import CHECKOUT
+from tests.flows.web_process import web  # noqa: F401
 
 ARGUMENTS = [
     "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-background-networking",
@@ -32,47 +26,6 @@ def chromium() -> str:
     if not found:
         pytest.skip("no Chromium: install it, or name it in CHROMIUM")
     return found
-
-
-@pytest.fixture
-def web(process_environment: dict[str, str], tmp_path: Path) -> Iterator[str]:  # noqa: F811
-    """The address of a real uvicorn that serves this test's database."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
-    log = tmp_path / "web.log"
-    with log.open("wb") as output:
-        process = subprocess.Popen(
-            [sys.executable, "-m", "uvicorn", "trading.asgi:application", "--host", "127.0.0.1", "--port", str(port)],
-            cwd=CHECKOUT,
-            env=process_environment | {"PORT": str(port)},
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=subprocess.STDOUT,
-        )
-    try:
-        _wait_for(f"http://127.0.0.1:{port}/healthz", process, log)
-        yield f"http://127.0.0.1:{port}"
-    finally:
-        process.terminate()
-        try:
-            process.wait(timeout=10)
-        except subprocess.TimeoutExpired:
-            process.kill()
-            process.wait(timeout=10)
-
-
-def _wait_for(url: str, process: "subprocess.Popen[bytes]", log: Path) -> None:
-    end = time.monotonic() + 40
-    while time.monotonic() < end:
-        if process.poll() is not None:
-            break
-        try:
-            if httpx.get(url, timeout=1).status_code == 200:
-                return
-        except httpx.HTTPError:
-            time.sleep(0.1)
-    pytest.fail(f"the web process did not start:\n{log.read_text()[-3000:]}")
 
 
 @pytest.fixture
@@ -90,14 +43,16 @@ def page(chromium: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
             window.set_default_timeout(10_000)
             window.on("console", lambda said: errors.append(said.text) if said.type == "error" else None)
             window.on("pageerror", lambda error: errors.append(str(error)))
+            window.said_in_console = errors
             yield window
         finally:
             browser.close()
+            connections.close_all()  # they belong to this loop, and nobody else would find them
     assert not errors, errors
 
 
 @pytest.fixture
-def sign_in(web: str) -> Callable[[Any, User], None]:
+def sign_in(web: str) -> Callable[[Any, User], None]:  # noqa: F811
     """Sign a person in through the page, as a person does."""
 
     def enter(page: Any, user: User) -> None:

@@ -105,6 +105,10 @@ def sandbox(request: pytest.FixtureRequest, start_sandbox: Callable[..., Sandbox
 @pytest.fixture
 def process_environment(transactional_db: None) -> dict[str, str]:
     """What a real process of ours (worker, engine, web) needs to work on this test's database and Valkey."""
+    return own_environment()
+
+
+def own_environment() -> dict[str, str]:
     from django.conf import settings
     from django.db import connection
 

@@ -18,6 +18,7 @@ from execution.models import EngineLease, Group, Intent, Order, OrderEvent
 from execution.states import PendingOp
 from risk.models import TradingState
 from tests.factories import (
+    GroupFactory,
     IntentFactory,
     OrderFactory,
     PortfolioFactory,
@@ -275,7 +276,7 @@ def test_closing_twice_closes_once(trader, desk):
         answer = text(trader.post(reverse("web:close", args=[group.pk]), **HTMX))
         assert "Closing SBIN" in answer and "every 1s" in answer
     group.refresh_from_db()
-    assert (group.state, group.close_reason) == ("CLOSING", "MANUAL")
+    assert (group.close_reason, group.close_asked_by) == ("MANUAL", desk.user.username)
     assert AuditEntry.objects.filter(action="position.close_asked").count() == 1
     assert "Closing…" in text(trader.get("/"))
 
@@ -336,9 +337,10 @@ def test_the_engine_is_paused_and_resumed_by_hand(trader, desk):
 def test_an_approval_is_decided_from_the_page(client, valkey, db):
     world = open_market(approval_mode="MANUAL")
     client.force_login(world.user)
-    sent = client.post(reverse("web:ticket"), ticket(), **HTMX)
-    assert "Waits for approval" in text(sent)
-    intent = Intent.objects.get()
+    signal = SignalFactory(portfolio=world.portfolio, instrument=world.instrument)
+    in_time = timezone.now() + timezone.timedelta(minutes=5)
+    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, signal=signal)
+    intent = IntentFactory(group=group, signal=signal, state="WAITING", decide_by=in_time)
     assert "waits for your word" in text(client.get("/"))
     answer = text(client.post(reverse("web:decide", args=[intent.pk]), {"decision": "refuse"}, **HTMX))
     assert "Nothing waits for you" in answer

@@ -32,7 +32,7 @@ def close(request: HttpRequest, group_id: UUID) -> HttpResponse:
         now = venue_now(group.portfolio.account.feed)
         close_position(group_id=group.pk, actor=request.user.get_username(), now=now)
         return dialog(request, "portfolio/_close_progress.html", _progress(_group(request, group_id)))
-    if group.state in {Group.State.CLOSING, Group.State.CLOSED}:
+    if group.close_reason or group.state == Group.State.CLOSED:
         return dialog(request, "portfolio/_close_progress.html", _progress(group))
     holding = _holding(group)
     if not holding.net_quantity and not holding.live_orders:
