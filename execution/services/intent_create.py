@@ -279,6 +279,8 @@ def order_ticket(
         limit_price=limit_price,
         stop_price=stop_price,
         target_price=target_price,
+        # A person at the ticket has decided; a program has not.
+        needs_approval=source == Intent.Source.API and portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
     )
     return intent_create(portfolio=portfolio, wish=wish, now=now)
 

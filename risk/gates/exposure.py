@@ -1,6 +1,6 @@
 """How much of the portfolio may stand in one thing, and in all of them."""
 
-from risk.gates.finding import Finding, Limits, Snapshot, up_to
+from risk.gates.finding import Finding, Limits, Snapshot, plain, up_to
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
 
@@ -14,7 +14,7 @@ def position_size(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fi
     """Keep one instrument within its share of equity."""
     cap = int(snapshot.equity_paise * limits.position_size_pct / 100)
     room = _units(cap - snapshot.symbol_exposure_paise, intent)
-    what = f"{limits.position_size_pct:g} % of equity in one instrument"
+    what = f"{plain(limits.position_size_pct)} % of equity in one instrument"
     return up_to("POSITION_SIZE", room, intent, limit=f"₹{cap // 100}", what=what)
 
 
@@ -22,7 +22,7 @@ def total_exposure(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> F
     """Keep all positions together within their share of equity."""
     cap = int(snapshot.equity_paise * limits.total_exposure_pct / 100)
     room = _units(cap - snapshot.exposure_paise, intent)
-    what = f"{limits.total_exposure_pct:g} % of equity in all positions"
+    what = f"{plain(limits.total_exposure_pct)} % of equity in all positions"
     return up_to("TOTAL_EXPOSURE", room, intent, limit=f"₹{cap // 100}", what=what)
 
 

@@ -80,6 +80,11 @@ class Limits:
 Gate = Callable[[OrderIntent, Snapshot, Limits], Finding]
 
 
+def plain(number: Decimal) -> str:
+    """A limit as a person writes it: 80, not 80.000."""
+    return f"{number.normalize():f}"
+
+
 def passed(gate: str, quantity: int, *, value: object = "", limit: object = "", message: str) -> Finding:
     return Finding(gate, Outcome.PASS, quantity, str(value), str(limit), message)
 

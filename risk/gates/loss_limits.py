@@ -2,7 +2,7 @@
 
 from datetime import timedelta
 
-from risk.gates.finding import Finding, Limits, Snapshot, passed, rejected
+from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected
 from trading.domain.orders import OrderIntent
 
 
@@ -10,9 +10,9 @@ def daily_loss(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Findi
     """Past the soft limit nothing is opened until the next session; the locks are latched elsewhere and hold."""
     lost = -min(0, snapshot.day_pnl_paise)
     pct = lost * 100 / snapshot.opening_equity_paise if snapshot.opening_equity_paise > 0 else 100.0
-    shown, limit = f"{pct:.2f} %", f"{limits.daily_loss_soft_pct:g} %"
+    shown, limit = f"{pct:.2f} %", f"{plain(limits.daily_loss_soft_pct)} %"
     if snapshot.hard_locked or pct >= limits.daily_loss_hard_pct:
-        return rejected("DAILY_LOSS_HARD", value=shown, limit=f"{limits.daily_loss_hard_pct:g} %",
+        return rejected("DAILY_LOSS_HARD", value=shown, limit=f"{plain(limits.daily_loss_hard_pct)} %",
                         message="The hard daily loss limit is reached: locked until the next session.")  # fmt: skip
     if snapshot.soft_locked or pct >= limits.daily_loss_soft_pct:
         message = "The soft daily loss limit is reached: no new positions until the next session."

@@ -1,6 +1,6 @@
 """Can the price be believed, and is the order near it?"""
 
-from risk.gates.finding import Finding, Limits, Snapshot, passed, rejected
+from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected
 from trading.domain.orders import OrderIntent
 
 
@@ -27,7 +27,7 @@ def quote_freshness(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> 
 
 def price_collar(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
     """A price far from the last trade is a mistake."""
-    limit = f"{limits.price_collar_pct:g} %"
+    limit = f"{plain(limits.price_collar_pct)} %"
     if not snapshot.last_price:
         return rejected("PRICE_COLLAR", value="none", limit=limit, message="There is no last price to compare with.")
     away = abs(intent.price - snapshot.last_price) * 100 / snapshot.last_price

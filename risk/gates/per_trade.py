@@ -1,6 +1,6 @@
 """Is this one order sound, and how much may it lose?"""
 
-from risk.gates.finding import Finding, Limits, Snapshot, passed, rejected, up_to
+from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected, up_to
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent, Side
 
@@ -40,7 +40,7 @@ def risk_per_trade(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> F
     distance = to_paise(abs(intent.price - intent.stop_price))
     room = int(budget / distance) if distance and budget > 0 else 0
     shown = f"₹{budget / 100:.0f}"
-    return up_to("RISK_PER_TRADE", room, intent, limit=shown, what=f"{limits.risk_per_trade_pct:g} % of equity at risk")
+    return up_to("RISK_PER_TRADE", room, intent, limit=shown, what=f"{plain(limits.risk_per_trade_pct)} % of equity at risk")
 
 
 def trades_per_day(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
