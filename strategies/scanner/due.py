@@ -39,20 +39,27 @@ def claim_due(deployment: Deployment, *, feed: Feed, timeframe: int, now: dateti
         return None
     newest = ends[-1]
     wall = timezone.now()
-    try:
-        with transaction.atomic():
-            slot = ScanSlot.objects.create(deployment=deployment, bar_at=newest, claimed_at=wall)
-    except IntegrityError:
-        slot = ScanSlot.objects.get(deployment=deployment, bar_at=newest)
-        stuck = ScanSlot.objects.filter(pk=slot.pk, state=State.CLAIMED, claimed_at__lt=wall - TAKE_OVER_AFTER)
-        return slot if stuck.update(claimed_at=wall) else None
-    _mark_missed(deployment, ends[:-1], wall)
-    return slot
+    slot = ScanSlot.objects.filter(deployment=deployment, bar_at=newest).first()  # asked every second: mostly it is there
+    if slot is None:
+        try:
+            with transaction.atomic():
+                slot = ScanSlot.objects.create(deployment=deployment, bar_at=newest, claimed_at=wall)
+        except IntegrityError:
+            return None  # another scanner was faster by a moment
+        _mark_missed(deployment, ends[:-1], wall)
+        return slot
+    stuck = ScanSlot.objects.filter(pk=slot.pk, state=State.CLAIMED, claimed_at__lt=wall - TAKE_OVER_AFTER)
+    return slot if stuck.update(claimed_at=wall) else None
 
 
 def _mark_missed(deployment: Deployment, ends: list[datetime], wall: datetime) -> None:
-    """Bars between the last scanned one and the newest. Before the first scan of a deployment nothing was missed."""
+    """Bars between the last scanned one and the newest. Before the first scan of a deployment nothing was missed.
+
+    A bar whose scanner died is missed too, once it is no longer the newest.
+    """
     slots = ScanSlot.objects.filter(deployment=deployment)
+    died = slots.filter(state=State.CLAIMED, claimed_at__lt=wall - TAKE_OVER_AFTER)
+    died.update(state=State.MISSED, note="its scanner ended half-way")
     before = slots.filter(bar_at__lte=ends[-1]).order_by("-bar_at").values_list("bar_at", flat=True).first() if ends else None
     if before is None:
         return

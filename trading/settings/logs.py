@@ -71,5 +71,10 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
             "httpcore": {"level": "WARNING"},
             "websockets": {"level": "WARNING"},
             "numba": {"level": "WARNING"},
+            # One line a second for every bell that is rung and answered would bury what happened.
+            "celery.beat": {"level": "WARNING"},
+            "celery.worker.strategy": {"level": "WARNING"},
+            "celery.worker.request": {"level": "WARNING"},
+            "celery.app.trace": {"level": "WARNING"},
         },
     }
