@@ -5,6 +5,7 @@ very path that a live one does.
 """
 
 import logging
+import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -60,6 +61,7 @@ class AccountEngine:
         self.now = now
         self._send = send  # runs a call to the broker: here and now, or in a pool so that a slow one holds up no other
         self.market = Market(feed, on_guard=self._guard_reached)
+        self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
 
     # -- hearing -----------------------------------------------------------------------------------------------------
 
@@ -81,7 +83,7 @@ class AccountEngine:
     def answer(self, name: str, ids: dict) -> None:
         """One bell of the stream. What it names is looked up: the row decides, not the message."""
         if name == "engine.signal":
-            signal_accept(signal_id=ids["signal_id"], now=self.now())
+            self._decide(ids["signal_id"])
             self.send_queued()
         elif name == "engine.order":
             self.send_queued()
@@ -90,6 +92,10 @@ class AccountEngine:
             group_advance(group_id=ids["group_id"], now=self.now())
             self.send_queued()
             self.watch_groups()
+
+    def _decide(self, signal_id: UUID | str) -> None:
+        with self._deciding:
+            signal_accept(signal_id=signal_id, now=self.now())
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""
@@ -117,7 +123,7 @@ class AccountEngine:
         for signal_id in Signal.objects.filter(
             portfolio__account=self.account, state=Signal.State.NEW
         ).order_by("created_at").values_list("pk", flat=True):  # fmt: skip
-            signal_accept(signal_id=signal_id, now=now)
+            self._decide(signal_id)
         for intent_id in Intent.objects.filter(
             portfolio__account=self.account, state=Intent.State.WAITING, decide_by__lt=wall
         ).values_list("pk", flat=True):  # fmt: skip

@@ -39,7 +39,8 @@ def claim_due(deployment: Deployment, *, feed: Feed, timeframe: int, now: dateti
         return None
     newest = ends[-1]
     wall = timezone.now()
-    slot = ScanSlot.objects.filter(deployment=deployment, bar_at=newest).first()  # asked every second: mostly it is there
+    # Asked every second, and nearly always it is there: an INSERT that fails would fill the database's log.
+    slot = ScanSlot.objects.filter(deployment=deployment, bar_at=newest).first()
     if slot is None:
         try:
             with transaction.atomic():
@@ -60,7 +61,9 @@ def _mark_missed(deployment: Deployment, ends: list[datetime], wall: datetime) -
     slots = ScanSlot.objects.filter(deployment=deployment)
     died = slots.filter(state=State.CLAIMED, claimed_at__lt=wall - TAKE_OVER_AFTER)
     died.update(state=State.MISSED, note="its scanner ended half-way")
-    before = slots.filter(bar_at__lte=ends[-1]).order_by("-bar_at").values_list("bar_at", flat=True).first() if ends else None
+    if not ends:
+        return
+    before = slots.filter(bar_at__lte=ends[-1]).order_by("-bar_at").values_list("bar_at", flat=True).first()
     if before is None:
         return
     ScanSlot.objects.bulk_create(

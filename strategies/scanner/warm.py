@@ -20,7 +20,7 @@ logger = logging.getLogger(__name__)
 
 
 def warm_scanner() -> None:
-    """Do once, at the start of a process, what the first scan would otherwise wait for. Changes no row, never raises."""
+    """Do at the start of a process what the first scan would otherwise wait for. Changes no row."""
     began = time.monotonic()
     warm_cache()
     try:
