@@ -1,0 +1,297 @@
+"""From a decision to the first byte of its order at the broker, through real processes.
+
+PostgreSQL, Valkey, `manage.py engine`, uvicorn and the sandbox exchange, each its own process; a relay before the
+exchange stamps the arrival of each order on the clock that all processes share. One sample at a time: each order rests
+below the market, is cancelled through the desk, and the next begins when its trade is closed. The account's order-rate
+bucket is emptied between samples, so that its waiting is never part of a figure.
+"""
+
+import http.client
+import json
+import queue
+import time
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from itertools import count
+from statistics import median
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.api_keys import issue
+from accounts.models import ApiKey, BrokerAccount, User
+from accounts.secrets import seal
+from execution.brokers.registry import SECRET, credentials_of, sign_in
+from execution.models import EngineLease, Group, Order
+from execution.services.order_cancel import order_cancel
+from execution.states import AT_EXCHANGE
+from risk.models import OrderRate
+from risk.policies import publish_policy
+from strategies.contracts.publish import publish_library
+from strategies.deploy import deploy
+from strategies.models import Deployment, Signal
+from strategies.scanner.emit_signal import emit_signal
+from tests.bench import small_desk
+from tests.bench.harness import Figure, Run, bench, percentile
+from tests.bench.small_desk import APP_SECRET, APPS, Stamps, wait_for
+from trading.celery import app as celery
+from trading.desk.seed import seed_instruments
+from trading.domain.money import to_tick
+from trading.domain.orders import Side
+from trading.domain.signals import SignalDraft
+from trading.marketdata.clocks import venue_now
+from trading.marketdata.models import Feed, Instrument, UniverseMember
+from trading.marketdata.quotes import last_quote
+from trading.portfolio.ledger import open_portfolio
+from trading.portfolio.models import Portfolio
+
+SYMBOL = "NSE:SBIN-EQ"
+START = "2026-02-16T10:30"
+WARM_UP = 12
+API_WRITES_A_KEY = 100  # the throttle lets a key write 120 times a minute: several keys take turns
+_number = count()
+
+
+@dataclass
+class Trader:
+    """One account with its portfolio, and what is needed to give it a signal."""
+
+    portfolio: Portfolio
+    deployment: Deployment
+
+    @property
+    def account(self) -> BrokerAccount:
+        return self.portfolio.account
+
+
+@dataclass
+class Street:
+    """Where samples are taken."""
+
+    instrument: Instrument
+    stamps: Stamps
+
+    def price(self) -> Decimal:
+        quote = last_quote("BENCH", SYMBOL)
+        assert quote is not None
+        return to_tick(quote.last_price * Decimal("0.985"), tick=self.instrument.tick_size, side=Side.BUY)
+
+    def draft(self) -> SignalDraft:
+        entry = self.price()
+        return SignalDraft(
+            instrument_id=self.instrument.pk, side=Side.BUY, entry=entry, stop=entry - 10, target=entry + 20,
+            bar_at=venue_now("BENCH"), dedupe_key=f"bench:{next(_number)}", explanation="A bench asks.",
+        )  # fmt: skip
+
+    def sample(self, trader: Trader, act: Callable[[], int]) -> float:
+        """Milliseconds from the instant that `act` tells to the order's first byte; then the street is swept."""
+        OrderRate.objects.filter(account_id=trader.account.pk).delete()
+        self.stamps.forget()
+        began = act()
+        took = (self.arrival(trader) - began) / 1e6
+        self.sweep(trader)
+        return took
+
+    def arrival(self, trader: Trader) -> int:
+        try:
+            return self.stamps.next()
+        except queue.Empty:
+            asked = Signal.objects.filter(portfolio=trader.portfolio).values_list("state", "refusal").first()
+            sent = Order.objects.filter(portfolio=trader.portfolio).values_list("state", "broker_message").first()
+            raise AssertionError(f"no order arrived: signal {asked}, order {sent}") from None
+
+    def sweep(self, trader: Trader) -> None:
+        """Cancel what rests and let its trade close, so that the next sample meets an empty book."""
+        mine = Order.objects.filter(account=trader.account).order_by("-pk")
+        wait_for(lambda: mine.filter(state__in=AT_EXCHANGE).exists(), 5, "the order to be acknowledged")
+        order_cancel(order_id=mine[0].pk, actor="bench", now=venue_now("BENCH"))
+        open_groups = Group.objects.filter(portfolio=trader.portfolio).exclude(state=Group.State.CLOSED)
+        wait_for(lambda: not open_groups.exists(), 5, "the trade to close")
+
+
+@bench
+def order_path(run: Run) -> Iterator[Figure]:
+    """Signal to the wire and API to the wire; beside a Celery hop, and beside a view that calls the broker."""
+    samples = run.rounds(200)
+    with ExitStack() as stack:
+        port = stack.enter_context(small_desk.sandbox(run.var, start=START))
+        url, stamps = stack.enter_context(small_desk.stamped(port, run.var))
+        mine, peer = traders(url)
+        street = Street(Instrument.objects.get(symbol=SYMBOL), stamps)
+        stack.enter_context(
+            small_desk.process("manage.py", "engine", "--account", str(mine.account.pk), log=run.var / "engine.log")
+        )
+        lease = EngineLease.objects.filter(account=mine.account, state=EngineLease.State.RUNNING)
+        wait_for(lease.exists, 60, f"the engine: {run.var / 'engine.log'}")
+
+        ours = measured(samples, lambda: street.sample(mine, lambda: signal(mine, street)))
+        with celery_peer(peer, run):
+            theirs = measured(samples, lambda: celery_sample(peer, street))
+        yield from figures("signal_to_wire", ours, "the same services behind a Celery task", theirs)
+
+        web = stack.enter_context(small_desk.web(run.var))
+        call = api_caller(web, mine, street)
+        ours = measured(samples, lambda: street.sample(mine, call))
+        with naive_peer(url, peer, street, run) as naive:
+            theirs = measured(samples, naive)
+        yield from figures("api_order_to_wire", ours, "a Django view that calls the broker, no row or gate", theirs)
+
+
+def measured(samples: int, sample: Callable[[], float]) -> list[float]:
+    taken = [sample() for _ in range(samples + WARM_UP)]
+    return taken[WARM_UP:]
+
+
+def figures(name: str, ours: list[float], peer: str, theirs: list[float]) -> Iterator[Figure]:
+    yield Figure(f"{name}_p50", median(ours), "ms", peer, median(theirs))
+    yield Figure(f"{name}_p99", percentile(ours, 0.99), "ms", peer, percentile(theirs, 0.99))
+
+
+# -- ours --------------------------------------------------------------------------------------------------------------
+
+
+def signal(trader: Trader, street: Street) -> int:
+    """A signal's row commits; the instant after."""
+    committed: list[int] = []
+    draft = street.draft()
+    with transaction.atomic():
+        transaction.on_commit(lambda: committed.append(time.monotonic_ns()))  # before the bell rings
+        assert emit_signal(deployment=trader.deployment, draft=draft)
+    return committed[0]
+
+
+def api_caller(web: str, trader: Trader, street: Street) -> Callable[[], int]:
+    """Posts an order over a kept connection; the instant before its first byte."""
+    owner = trader.portfolio.owner
+    tokens = [issue(owner=owner, name=f"bench {n}", scope=ApiKey.Scope.TRADE, now=timezone.now())[1] for n in range(8)]
+    line = http.client.HTTPConnection(urlsplit(web).netloc)
+    calls = count()
+
+    def call() -> int:
+        price = street.price()
+        body = json.dumps({
+            "portfolio": trader.portfolio.pk, "symbol": SYMBOL, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
+            "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
+        })  # fmt: skip
+        token = tokens[next(calls) // API_WRITES_A_KEY % len(tokens)]
+        headers = {
+            "Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": uuid4().hex,
+        }  # fmt: skip
+        began = time.monotonic_ns()
+        line.request("POST", "/api/v1/orders/", body, headers)
+        reply = line.getresponse()
+        said = reply.read()
+        assert reply.status == 201, said
+        return began
+
+    return call
+
+
+# -- the peers ---------------------------------------------------------------------------------------------------------
+
+
+@contextmanager
+def celery_peer(trader: Trader, run: Run) -> Iterator[None]:
+    """A worker with one process that takes nothing but our task."""
+    sign_in(trader.account)
+    EngineLease.objects.create(
+        account=trader.account, holder="bench", token=1, state=EngineLease.State.RUNNING, beat_at=timezone.now(),
+        expires_at=timezone.now() + timedelta(hours=1),
+    )  # fmt: skip
+    worker = small_desk.process(
+        "-m", "celery", "-A", "tests.bench.order_path_peers", "worker", "-P", "solo", "-Q", "bench",
+        "--without-gossip", "--without-mingle", "--without-heartbeat", "-l", "warning",
+        log=run.var / "celery.log", BENCH_ACCOUNT=str(trader.account.pk),
+    )  # fmt: skip
+    with worker:
+        time.sleep(6 if not run.quick else 5)
+        yield
+
+
+def celery_sample(trader: Trader, street: Street) -> float:
+    EngineLease.objects.filter(account=trader.account).update(beat_at=timezone.now())
+    OrderRate.objects.filter(account_id=trader.account.pk).delete()
+    street.stamps.forget()
+    draft, wall, committed = street.draft(), timezone.now(), []
+    with transaction.atomic():
+        transaction.on_commit(lambda: committed.append(time.monotonic_ns()))
+        row = Signal.objects.create(
+            portfolio=trader.portfolio, deployment=trader.deployment, instrument_id=draft.instrument_id, side=draft.side,
+            entry=draft.entry, stop=draft.stop, target=draft.target, explanation=draft.explanation, bar_at=draft.bar_at,
+            created_at=wall, expires_at=wall + timedelta(seconds=60), dedupe_key=draft.dedupe_key,
+        )  # fmt: skip
+        transaction.on_commit(
+            lambda: celery.send_task("bench.signal", args=[str(row.pk)], queue="bench", retry=False, ignore_result=True)
+        )
+    took = (street.arrival(trader) - committed[0]) / 1e6
+    mine = Order.objects.filter(account=trader.account).order_by("-pk")
+    wait_for(lambda: mine.filter(state__in=AT_EXCHANGE).exists(), 5, "the worker's order to be acknowledged")
+    clear(trader)
+    return took
+
+
+def clear(trader: Trader) -> None:
+    """The peer has no engine to close its trades: its rows are closed by hand, outside what is measured."""
+    from risk.reserve import release
+
+    for order in Order.objects.filter(account=trader.account, state__in=AT_EXCHANGE):
+        Order.objects.filter(pk=order.pk).update(state="CANCELLED", done_at=timezone.now())
+        release(intent_id=order.intent_id, keep_trades=False)
+    Group.objects.filter(portfolio=trader.portfolio).update(state=Group.State.CLOSED)
+
+
+@contextmanager
+def naive_peer(url: str, trader: Trader, street: Street, run: Run) -> Iterator[Callable[[], float]]:
+    trader.account.refresh_from_db()
+    served = small_desk.web(
+        run.var, "tests.bench.order_path_peers:naive_application", "--factory",
+        BENCH_ORDERS_URL=f"{url}/api/v3/orders/sync", BENCH_AUTHORIZATION=credentials_of(trader.account).header,
+    )  # fmt: skip
+    with served as address:
+        line = http.client.HTTPConnection(urlsplit(address).netloc)
+
+        def sample() -> float:
+            body = json.dumps({
+                "symbol": SYMBOL, "quantity": 10, "limit_price": str(street.price()), "tag": f"naive{next(_number)}"
+            })  # fmt: skip
+            street.stamps.forget()
+            began = time.monotonic_ns()
+            line.request("POST", "/order", body, {"Content-Type": "application/json"})
+            reply = line.getresponse()
+            said = reply.read()
+            assert reply.status == 200, said
+            return (street.stamps.next() - began) / 1e6
+
+        yield sample
+
+
+# -- the people --------------------------------------------------------------------------------------------------------
+
+
+def traders(url: str) -> tuple[Trader, Trader]:
+    """Two people on one exchange: one has an engine, the other is the peer's."""
+    feed, _ = Feed.objects.get_or_create(name="BENCH", defaults={"kind": Feed.Kind.SANDBOX})
+    universe = seed_instruments()
+    keep = Instrument.objects.filter(symbol__in=[SYMBOL, "NSE:RELIANCE-EQ", "NSE:INFY-EQ"])
+    UniverseMember.objects.filter(universe=universe).exclude(instrument__in=keep).delete()
+    version = next(one for one in publish_library(actor="bench") if one.contract.slug == "ema-alignment")
+    found = []
+    for app, name in APPS.items():
+        user = User.objects.create_user(name.lower(), f"{name}@localhost", uuid4().hex)
+        account = BrokerAccount.objects.create(
+            owner=user, name="Bench", broker=BrokerAccount.Broker.FYERS, app_id=app, feed=feed.name, base_url=url,
+            environment=BrokerAccount.Environment.SANDBOX,
+            app_secret_sealed=seal(APP_SECRET, owner_id=user.pk, purpose=SECRET),
+        )  # fmt: skip
+        portfolio = open_portfolio(
+            owner=user, name="Bench", account=account, opening_cash_paise=10**10, now=timezone.now()
+        )
+        publish_policy(portfolio=portfolio, actor="bench", values={"max_trades_per_day": 1_000_000})
+        deployment = deploy(portfolio=portfolio, version=version, universe=universe, parameters={}, actor="bench")
+        found.append(Trader(portfolio, deployment))
+    return found[0], found[1]
