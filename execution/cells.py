@@ -3,18 +3,22 @@
 import time
 from collections.abc import Iterable, Mapping
 from datetime import datetime
+from decimal import Decimal
 
 from execution.holdings import Holding
 from trading.domain.formatting import percent, price, rupees, sign_of, signed_rupees
-from trading.marketdata.models import Feed
+from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quotes import Quote
+from trading.marketdata.sessions import session_at
 from trading.portfolio.valuation import Valuation
-from trading.venue.sessions import exchange_date, phase_at, session_on
+from trading.venue.sessions import Phase
+
+ANY_SHARE = Instrument(has_derivatives=True)  # the shares traded here have derivatives: their session ends first
 
 
-def quote_cell(quote: Quote) -> dict[str, object]:
+def quote_cell(quote: Quote, tick: Decimal | None = None) -> dict[str, object]:
     """Last price, change of the day in percent, and which way it is: 1, 0 or -1."""
-    return {"ltp": price(quote.last_price), "chg": percent(quote.change_pct), "dir": sign_of(quote.change_pct)}
+    return {"ltp": price(quote.last_price, tick), "chg": percent(quote.change_pct), "dir": sign_of(quote.change_pct)}
 
 
 def quote_cells(quotes: Mapping[str, Quote]) -> dict[str, dict[str, object]]:
@@ -37,9 +41,8 @@ def position_cells(holdings: Iterable[Holding]) -> dict[str, dict[str, object]]:
 
 def clock_cell(feed: Feed | None, *, now: datetime) -> dict[str, object]:
     """Venue time for a page that lets it tick itself: epoch seconds, speed, phase, and when trading ends."""
-    simulated = feed is not None and feed.kind != Feed.Kind.EXCHANGE
-    session = session_on(exchange_date(now), assume_weekdays=simulated)
-    phase = feed.phase if feed and feed.phase else str(phase_at(now, assume_weekdays=simulated))
+    session = session_at(feed, ANY_SHARE, now) if feed else None
+    phase = feed.phase if feed and feed.phase else str(session.phase_at(now) if session else Phase.CLOSED)
     clock = feed.clock() if feed else None
     return {
         "venue": round(now.timestamp(), 3),
@@ -68,6 +71,7 @@ def summary_cells(
         "unrealised": signed_rupees(valuation.unrealised_paise, symbol=True),
         "exposure": rupees(valuation.exposure_paise, symbol=True, decimals=0),
         "sign": sign_of(valuation.day_pnl_paise),
+        "stale": valuation.stale,
         "clock": dict(clock),
         "heartbeat": {"age_s": data_age},
     }
