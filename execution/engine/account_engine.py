@@ -61,6 +61,7 @@ class AccountEngine:
         self.now = now
         self._send = send  # runs a call to the broker: here and now, or in a pool so that a slow one holds up no other
         self.market = Market(feed, on_guard=self._guard_reached)
+        self.exits_asked = 0  # by prices, since whoever counts them last looked
         self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
 
     # -- hearing -----------------------------------------------------------------------------------------------------
@@ -76,6 +77,7 @@ class AccountEngine:
 
     def _guard_reached(self, group_id: UUID, reason: Reason) -> None:
         if group_exit(group_id=group_id, reason=reason, actor="the price"):
+            self.exits_asked += 1
             self.watch_groups()
 
     # -- acting ------------------------------------------------------------------------------------------------------
