@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping
 from decimal import Decimal
+from functools import lru_cache
 
 from django.core.exceptions import ValidationError
 from django.db import transaction
@@ -24,6 +25,12 @@ def active_policy(portfolio_id: int | None) -> RiskPolicy:
     rows = RiskPolicy.objects.filter(active=True)
     own = rows.filter(portfolio_id=portfolio_id).first() if portfolio_id is not None else None
     return own or rows.get(portfolio=None)
+
+
+@lru_cache(maxsize=256)
+def policy_of(policy_id: int) -> RiskPolicy:
+    """One version by its number. A version never changes, so which one is active is all that is asked anew."""
+    return RiskPolicy.objects.select_related("portfolio").get(pk=policy_id)
 
 
 def limits_of(policy: RiskPolicy) -> Limits:

@@ -24,6 +24,24 @@ REFUSALS = {
 }
 
 
+# Rows are taken one after the other in the order of their keys; each is checked against its cap as it is taken.
+TAKE = """
+WITH wanted AS MATERIALIZED (
+    SELECT * FROM unnest(%(keys)s::text[], %(kinds)s::text[], %(amounts)s::bigint[], %(caps)s::bigint[])
+        AS w (key, kind, amount, cap)
+), taken AS (
+    INSERT INTO risk_riskbucket AS b (key, portfolio_id, kind, reserved, version)
+    SELECT key, %(portfolio)s, kind, amount, 1 FROM wanted WHERE amount <= cap ORDER BY key COLLATE "C"
+    ON CONFLICT (key) DO UPDATE SET reserved = b.reserved + EXCLUDED.reserved, version = b.version + 1
+    WHERE b.reserved + EXCLUDED.reserved <= (SELECT cap FROM wanted WHERE wanted.key = b.key)
+    RETURNING id, key
+)
+INSERT INTO risk_reservation (bucket_id, intent_id, amount)
+SELECT taken.id, %(intent)s, wanted.amount FROM taken JOIN wanted USING (key)
+RETURNING (SELECT key FROM taken WHERE taken.id = bucket_id)
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`amount` of a bucket, whose total may not pass `cap`."""
@@ -47,26 +65,18 @@ def bucket_keys(portfolio_id: int, instrument_id: int, session_date: date) -> Ma
 @transaction.atomic
 def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
     """Take all of the claims or none of them: NotAllowed with the code of the first bucket that is full."""
+    wanted = sorted(claims, key=lambda claim: claim.key)
     with transaction.atomic(), connection.cursor() as cursor:
-        for claim in sorted(claims, key=lambda claim: claim.key):
-            cursor.execute(
-                "INSERT INTO risk_riskbucket (key, portfolio_id, kind, reserved, version) VALUES (%s, %s, %s, 0, 0)"
-                " ON CONFLICT (key) DO NOTHING",
-                [claim.key, portfolio_id, claim.kind],
-            )
-            cursor.execute(
-                "UPDATE risk_riskbucket SET reserved = reserved + %s, version = version + 1"
-                " WHERE key = %s AND reserved + %s <= %s RETURNING id",
-                [claim.amount, claim.key, claim.amount, claim.cap],
-            )
-            row = cursor.fetchone()
-            if row is None:
+        cursor.execute(TAKE, {
+            "portfolio": portfolio_id, "intent": intent_id, "keys": [claim.key for claim in wanted],
+            "kinds": [str(claim.kind) for claim in wanted], "amounts": [claim.amount for claim in wanted],
+            "caps": [claim.cap for claim in wanted],
+        })  # fmt: skip
+        taken = {key for (key,) in cursor.fetchall()}
+        for claim in wanted:
+            if claim.key not in taken:
                 code, message = REFUSALS[Kind(claim.kind)]
                 raise NotAllowed(code, message, bucket=claim.key, wanted=claim.amount, cap=claim.cap)
-            cursor.execute(
-                "INSERT INTO risk_reservation (bucket_id, intent_id, amount) VALUES (%s, %s, %s)",
-                [row[0], intent_id, claim.amount],
-            )
 
 
 @transaction.atomic

@@ -1,24 +1,35 @@
 """What is said about an order is written down, whether or not it changed anything."""
 
-from django.db.models import Max
+import json
+
+from django.db import connection
 from django.utils import timezone
 
-from execution.models import Order, OrderEvent
+from execution.models import Order
 from trading.realtime.publish import publish
+
+# The order is locked, so nobody takes the same number.
+APPEND = """
+INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
+SELECT %(order)s, coalesce(max(seq), 0) + 1, %(kind)s, %(source)s, %(before)s, %(after)s, %(applied)s, %(detail)s,
+       %(at)s
+FROM execution_orderevent WHERE order_id = %(order)s
+"""
 
 
 def note(order: Order, kind: str, *, source: str, to_state: str | None = None, applied: bool = True, **detail) -> None:
     """Append one event to a locked order; with `to_state` and `applied` the order moves (and must be saved)."""
-    last = order.events.aggregate(last=Max("seq"))["last"] or 0
     before = order.state
     if applied and to_state is not None:
         order.state = to_state
         if order.is_final and order.done_at is None:
             order.done_at = timezone.now()
-    OrderEvent.objects.create(
-        order=order, seq=last + 1, kind=kind, source=source, from_state=before, to_state=to_state or before,
-        applied=applied, detail={key: str(value) for key, value in detail.items()}, at=timezone.now(),
-    )  # fmt: skip
+    with connection.cursor() as cursor:
+        cursor.execute(APPEND, {
+            "order": order.pk, "kind": kind, "source": source, "before": before, "after": to_state or before,
+            "applied": applied, "detail": json.dumps({key: str(value) for key, value in detail.items()}),
+            "at": timezone.now(),
+        })  # fmt: skip
     if applied:
         publish(
             order.portfolio.owner_id, "order", order=order.pk, group=str(order.group_id), state=order.state, event=kind

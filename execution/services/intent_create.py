@@ -16,11 +16,10 @@ from execution.services.events import note
 from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, store_verdicts
 from risk.gates.finding import Finding, Outcome, Snapshot
-from risk.kill_switch import kill_state
 from risk.models import RiskPolicy
-from risk.policies import active_policy, limits_of
+from risk.policies import limits_of
 from risk.reserve import Claim, Kind, bucket_keys, release, reserve
-from risk.snapshot import take_snapshot
+from risk.snapshot import Standing, standing_of, take_snapshot
 from strategies.models import Signal
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.money import to_paise
@@ -64,16 +63,17 @@ class Wish:
     needs_approval: bool = False
 
 
-def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime) -> Intent:
+def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: Standing | None = None) -> Intent:
     """The intent of a wish: approved with its order queued, refused with its reason, or waiting for a person.
 
-    A repeat of the same wish returns the first intent. The same key for another wish is a Conflict.
+    A repeat of the same wish returns the first intent. The same key for another wish is a Conflict. `standing` is for
+    who has just read it for the same portfolio and instrument.
     """
     known = _known(portfolio, wish)
     if known is not None:
         return known
     try:
-        return _create(portfolio=portfolio, wish=wish, now=now)
+        return _create(portfolio=portfolio, wish=wish, standing=standing, now=now)
     except IntegrityError:
         # Somebody with the same key, or the same instrument, was faster by a moment.
         known = _known(portfolio, wish)
@@ -100,16 +100,15 @@ def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
 
 
 @transaction.atomic
-def _create(*, portfolio: Portfolio, wish: Wish, now: datetime) -> Intent:
+def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now: datetime) -> Intent:
     intent_id = uuid4()
-    policy = active_policy(portfolio.pk)
+    standing = standing or standing_of(portfolio, wish.instrument, now=now)
+    policy, kill = standing.policy, standing.kill
     limits = limits_of(policy)
-    kill = kill_state(portfolio.pk)
     ready, cause = engine_readiness(portfolio.account_id)
     snapshot = take_snapshot(
-        portfolio=portfolio, instrument=wish.instrument, policy=policy, kill=kill, engine_ready=ready,
-        engine_cause=cause, now=now,
-    )  # fmt: skip
+        portfolio=portfolio, instrument=wish.instrument, standing=standing, engine_ready=ready, engine_cause=cause
+    )
     reference = wish.limit_price or wish.trigger_price or snapshot.last_price or Decimal(0)
     asked = OrderIntent(
         instrument_id=wish.instrument.pk,
@@ -223,8 +222,8 @@ def queue_order(*, intent: Intent, kill_epoch: int, decision_price: Decimal | No
         created_at=wall,
     )
     order.save(force_insert=True)
+    after_commit("engine.order", account_id=account.pk, order_id=order.pk)  # the engine first, then the pages
     note(order, "order.queued", source="RISK", quantity=order.quantity, reason=order.reason)
-    after_commit("engine.order", account_id=account.pk, order_id=order.pk)
     return order
 
 

@@ -1,21 +1,21 @@
 """A signal becomes an intent, or is refused and says why."""
 
 from datetime import datetime
+from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
 
 from execution.models import Intent
 from execution.services.intent_create import Wish, intent_create
-from risk.policies import active_policy
 from risk.sizing import percent_equity, risk_per_trade
+from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
+from strategies.scanner.scan_bar import compile_deployment
 from trading.domain.errors import TradingError
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.marketdata.quotes import last_quotes
-from trading.portfolio.models import Portfolio, Position
-from trading.portfolio.valuation import value_portfolio
+from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
 
 State = Signal.State
@@ -41,7 +41,8 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
     reach = float(signal.entry) * ENTRY_REACH
     # Rounding away from the market would leave the order short of the price it is meant to reach.
     limit = to_tick(float(signal.entry) + side.sign * reach, tick=tick, side=side)
-    quantity = wanted_quantity(signal, portfolio=portfolio, limit=limit, now=now)
+    standing = standing_of(portfolio, signal.instrument, now=now)
+    quantity = wanted_quantity(signal, standing=standing, limit=limit)
     if quantity < 1:
         return _decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")
     wish = Wish(
@@ -61,31 +62,26 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
         signal_age_s=age_s,
         needs_approval=portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
     )
-    try:
-        intent = intent_create(portfolio=portfolio, wish=wish, now=now)
-    except TradingError as error:
-        return _decide(signal, State.REFUSED, error.code, error.message)
-    if intent.state == Intent.State.REFUSED:
-        return _decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
-    return _decide(signal, State.ACCEPTED, "", "")
+    with transaction.atomic():  # the order and what became of its signal: one commit
+        try:
+            intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
+        except TradingError as error:
+            return _decide(signal, State.REFUSED, error.code, error.message)
+        if intent.state == Intent.State.REFUSED:
+            return _decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+        return _decide(signal, State.ACCEPTED, "", "")
 
 
-def wanted_quantity(signal: Signal, *, portfolio: Portfolio, limit, now: datetime) -> int:
+def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int:
     """Units the contract asks for, in whole lots, before the gates."""
-    sizing = signal.deployment.version.parsed().sizing
-    symbols = [
-        row.instrument.symbol
-        for row in Position.objects.filter(portfolio=portfolio).exclude(net_quantity=0).select_related("instrument")
-    ]
-    value = value_portfolio(portfolio, quotes=last_quotes(portfolio.account.feed, symbols), now=now)
-    policy = active_policy(portfolio.pk)
+    sizing = compile_deployment(signal.deployment).body.sizing
     if sizing.kind == "fixed_quantity":
         units = int(sizing.value)
     elif sizing.kind == "percent_equity":
-        units = percent_equity(equity_paise=value.equity_paise, share_pct=sizing.value, entry=limit)
+        units = percent_equity(equity_paise=standing.equity_paise, share_pct=sizing.value, entry=limit)
     else:
-        share = min(sizing.value, policy.risk_per_trade_pct)
-        units = risk_per_trade(equity_paise=value.equity_paise, risk_pct=share, entry=limit, stop=signal.stop)
+        share = min(sizing.value, standing.policy.risk_per_trade_pct)
+        units = risk_per_trade(equity_paise=standing.equity_paise, risk_pct=share, entry=limit, stop=signal.stop)
     return signal.instrument.spec.whole_lots(units)
 
 
@@ -96,5 +92,7 @@ def _decide(signal: Signal, state: str, code: str, message: str) -> Signal:
     )
     if changed:
         publish(signal.portfolio.owner_id, "signal", signal=str(signal.pk), state=state)
-    signal.refresh_from_db(fields=["state", "refusal_code", "refusal"])
+        signal.state, signal.refusal_code, signal.refusal = state, code[:40], message[:240]
+    else:
+        signal.refresh_from_db(fields=["state", "refusal_code", "refusal"])
     return signal

@@ -1,6 +1,6 @@
 """What a portfolio is worth at an instant. A price that is not known makes the worth stale, never zero."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -56,6 +56,27 @@ class Valuation:
         if not self.opening_equity_paise:
             return Decimal(0)
         return Decimal(self.day_pnl_paise) * 100 / self.opening_equity_paise
+
+
+@dataclass(frozen=True, slots=True)
+class Holding:
+    """What is held of one instrument: units, negative when short, and their cost in paise."""
+
+    instrument_id: int
+    symbol: str
+    net_quantity: int
+    cost_paise: int
+
+
+def worth_of(holdings: Iterable[Holding], quotes: Mapping[str, Quote]) -> tuple[int, int]:
+    """Worth and exposure of holdings in paise, at the last prices; at cost where there is none."""
+    worth = exposure = 0
+    for one in holdings:
+        quote = quotes.get(one.symbol)
+        mark = to_paise(quote.last_price * one.net_quantity) if quote else one.cost_paise
+        worth += mark
+        exposure += abs(mark)
+    return worth, exposure
 
 
 def value_portfolio(portfolio: Portfolio, *, quotes: Mapping[str, Quote], now: datetime) -> Valuation:
