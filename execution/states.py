@@ -36,8 +36,10 @@ AT_BROKER = {S.ACKED, S.OPEN, S.FILLED, S.CANCELLED, S.EXPIRED, S.REJECTED}
 
 ORDER_MOVES = TransitionTable(
     {
-        S.QUEUED: {S.SENDING, S.WITHDRAWN},
-        S.WITHDRAWN: set(),
+        # The desk itself only claims or withdraws. Whatever carries our tag at the broker is there, though: a backup
+        # that was restored may call queued, or withdrawn, what had long been sent.
+        S.QUEUED: {S.SENDING, S.WITHDRAWN, *AT_BROKER},
+        S.WITHDRAWN: AT_BROKER,
         S.SENDING: {S.UNKNOWN, *AT_BROKER},
         S.UNKNOWN: {S.NOT_PLACED, *AT_BROKER},
         S.ACKED: AT_BROKER,
@@ -46,10 +48,14 @@ ORDER_MOVES = TransitionTable(
         # Later evidence may still correct how an order ended: a fill that raced a cancel wins.
         S.CANCELLED: {S.FILLED},
         S.EXPIRED: {S.FILLED},
-        S.REJECTED: {S.FILLED},
+        # A refusal may be a lie; only the broker's book takes it back (see REVIVABLE).
+        S.REJECTED: AT_BROKER,
         S.FILLED: set(),
     }
 )
+
+REVIVABLE = frozenset({S.QUEUED, S.WITHDRAWN, S.NOT_PLACED, S.REJECTED})
+"""States that rest on our own word alone: the broker's book may show such an order at work after all."""
 
 LIVE_STATES = frozenset({S.QUEUED, S.SENDING, S.UNKNOWN, S.ACKED, S.OPEN})
 """States in which an order may still trade."""

@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 from uuid import UUID
 
 from risk.gates import ENTRY_GATES, EXIT_GATES
-from risk.gates.finding import Finding, Limits, Outcome, Snapshot
+from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from risk.models import Verdict
 from trading.domain.orders import OrderIntent
 
@@ -29,10 +29,12 @@ class RefusedIntent:
     findings: tuple[Finding, ...]
 
 
-def run_gates(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> tuple[Finding, ...]:
+def run_gates(
+    intent: OrderIntent, snapshot: Snapshot, limits: Limits, gates: tuple[Gate, ...] | None = None
+) -> tuple[Finding, ...]:
     """Ask every gate in order, each about the quantity that the one before left. Stops at the first refusal. Pure."""
     findings: list[Finding] = []
-    for gate in EXIT_GATES if intent.reduces else ENTRY_GATES:
+    for gate in gates or (EXIT_GATES if intent.reduces else ENTRY_GATES):
         finding = gate(intent, snapshot, limits)
         findings.append(finding)
         if finding.outcome is Outcome.REJECT:

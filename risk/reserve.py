@@ -94,6 +94,15 @@ def release(*, intent_id: UUID, keep_trades: bool) -> int:
 
 
 @transaction.atomic
+def retake(*, intent_id: UUID) -> None:
+    """Hold again what was given back: the entry lives after all. No cap can refuse what has happened."""
+    freed = Reservation.objects.select_related("bucket").filter(intent_id=intent_id, released_at__isnull=False)
+    for reservation in freed.order_by("bucket__key"):
+        if Reservation.objects.filter(pk=reservation.pk, released_at__isnull=False).update(released_at=None):
+            _give_back(reservation.bucket_id, -reservation.amount)
+
+
+@transaction.atomic
 def settle(*, intent_id: UUID, value_paise: int) -> None:
     """Once an entry has ended, its exposure is what was filled, no longer what was asked for."""
     held = Reservation.objects.select_related("bucket").filter(

@@ -17,11 +17,13 @@ from execution.brokers.port import BookOrder, BrokerGateway, Tick
 from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
 from execution.engine.market import Market
+from execution.engine.one_of_many import one_of_many
 from execution.models import Group, Intent, Order
 from execution.services.approval_decide import approval_expire
 from execution.services.fill_apply import fill_apply
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
+from execution.services.loss_flatten import loss_flatten
 from execution.services.order_change import order_change
 from execution.services.order_submit import lease_expired, order_submit
 from execution.services.order_update import order_update
@@ -125,7 +127,8 @@ class AccountEngine:
         for signal_id in Signal.objects.filter(
             portfolio__account=self.account, state=Signal.State.NEW
         ).order_by("created_at").values_list("pk", flat=True):  # fmt: skip
-            self._decide(signal_id)
+            with one_of_many("signal", str(signal_id)):
+                self._decide(signal_id)
         for intent_id in Intent.objects.filter(
             portfolio__account=self.account, state=Intent.State.WAITING, decide_by__lt=wall
         ).values_list("pk", flat=True):  # fmt: skip
@@ -144,7 +147,8 @@ class AccountEngine:
             Group.objects.filter(portfolio__account=self.account).exclude(state=Group.State.CLOSED)
             .order_by("created_at", "pk").values_list("pk", flat=True)
         ):  # fmt: skip
-            group_advance(group_id=group_id, now=self.now())
+            with one_of_many("trade", str(group_id)):
+                group_advance(group_id=group_id, now=self.now())
         self.watch_groups()
 
     def watch_groups(self) -> None:
@@ -184,9 +188,13 @@ class AccountEngine:
             raise HistoryUnavailable("HISTORY_INCOMPLETE", f"no history of {len(failed)} instruments", **failed)
 
     def keep_rules_of_time(self) -> int:
-        """What the clock alone asks for: the contract's last bar, and out of intraday before the close."""
-        now = self.now()
-        return time_exit(account_id=self.account.pk, now=now) + square_off(account_id=self.account.pk, now=now)
+        """What the clock and the loss limit ask for: flat after a hard loss, out of intraday before the close, and the
+        contract's last bar. None waits for another that fails."""
+        now, asked = self.now(), 0
+        for rule in (loss_flatten, square_off, time_exit):
+            with one_of_many("rules", f"{self.account.pk}:{rule.__name__}"):
+                asked += rule(account_id=self.account.pk, now=now)
+        return asked
 
     def value(self, portfolio: Portfolio) -> Valuation:
         """The worth of a portfolio at the engine's own prices; latches the loss locks it calls for."""

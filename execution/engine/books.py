@@ -3,10 +3,12 @@
 import logging
 from datetime import datetime
 
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.port import BrokerGateway
+from execution.engine.one_of_many import one_of_many
 from execution.models import Order
 from execution.services.fill_apply import fill_apply
 from execution.services.order_update import order_absent, order_expired_with_its_day, order_update
@@ -31,15 +33,17 @@ def read_books(
     trades = gateway.trades()
     orders = gateway.orders()
     for fact in trades:
-        fill_apply(account_id=account.pk, fact=fact, source="BOOK")
+        with one_of_many("books", f"{account.pk}:{fact.broker_order_id}"):
+            fill_apply(account_id=account.pk, fact=fact, source="BOOK")
     seen: set[str] = set()
     for news in orders:
-        order_update(account_id=account.pk, news=news, source="BOOK")
+        with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
+            order_update(account_id=account.pk, news=news, source="BOOK")
         seen.add(news.broker_order_id)
         if news.client_order_id:
             seen.add(news.client_order_id)
     live = Order.objects.filter(account=account).live().exclude(state=OrderState.QUEUED)
-    for order in live.filter(sent_at__lt=asked_at):
+    for order in live.filter(Q(sent_at__lt=asked_at) | Q(sent_at=None, created_at__lt=asked_at)):
         if order.client_order_id in seen or order.broker_order_id in seen:
             continue
         if exchange_date(order.placed_at) < exchange_date(now):

@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import Owned, OwnedQuerySet
+from execution.models.group import Group
 from execution.states import LIVE_STATES, OrderState, PendingOp
 from trading.domain.money import to_rupees
 from trading.domain.orders import OrderType, Product, Reason, Side
@@ -15,7 +16,12 @@ class OrderQuerySet(OwnedQuerySet):
         return self.filter(state__in=LIVE_STATES)
 
     def lock(self, order_id: int) -> "Order":
-        """One order under a row lock; the caller is in a transaction."""
+        """One order under a row lock; the caller is in a transaction.
+
+        Its trade is locked before it. Everybody who needs both takes them in this order, so nobody waits in a circle.
+        """
+        group_id = self.values_list("group_id", flat=True).get(pk=order_id)
+        Group.objects.select_for_update().values_list("pk", flat=True).get(pk=group_id)
         return self.select_for_update(of=("self",)).select_related("instrument", "portfolio", "account").get(pk=order_id)
 
 

@@ -9,9 +9,12 @@ order_adopt       an order that was not ours takes its place in a trade
 fill_apply        one execution, once: order, position, ledger
 group_advance     what a trade needs next: protection, exit, end
 group_exit        ask for the end of a trade
+group_reopen      late news of a trade that was over
 order_cancel      ask for a cancel; safe to repeat
 order_change      carry out cancels and changes at the broker
 square_off        out of intraday before the close
+time_exit         the contract's last bar
+loss_flatten      out of everything after a hard loss
 kill_switch_pull  block, cancel, flatten
 override          a hand on the desk
 """

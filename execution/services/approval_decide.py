@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.models import Group, Intent
-from execution.services.intent_create import last_price, queue_order, withdraw_reservation
+from execution.services.intent_create import ask_again, last_price, queue_order, withdraw_reservation
 from risk.kill_switch import kill_state
 from trading.audit.record import record
 from trading.domain.errors import Conflict, NotFound
@@ -15,15 +15,12 @@ from trading.realtime.publish import publish
 
 @transaction.atomic
 def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> Intent:
-    """Approve or refuse. Pressing twice, or two people at once, decides once; too late is a Conflict."""
-    intent = (
-        Intent.objects.select_for_update(of=("self",))
-        .select_related("portfolio__account", "group", "instrument")
-        .filter(pk=intent_id)
-        .first()
-    )
-    if intent is None:
-        raise NotFound("UNKNOWN_INTENT", "There is no such intent.")
+    """Approve or refuse. Pressing twice, or two people at once, decides once; too late is a Conflict.
+
+    A yes is worth what the market is now, not what it was when risk was asked: gates that look at the moment are asked
+    again, and the intent is REFUSED where one of them says no.
+    """
+    intent = _lock(intent_id)
     wanted = Intent.State.APPROVED if approve else Intent.State.REFUSED
     if intent.state != Intent.State.WAITING:
         if intent.state == wanted:
@@ -31,7 +28,8 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
         raise Conflict("ALREADY_DECIDED", f"It was {intent.state.lower()} before.")
     if intent.decide_by is not None and timezone.now() > intent.decide_by:
         raise Conflict("APPROVAL_EXPIRED", "The time to decide is over.")
-    if approve:
+    no = _what_speaks_against(intent, now) if approve else ("NOT_APPROVED", f"{actor} said no.")
+    if no is None:
         intent.state = wanted
         intent.save(update_fields=["state"])
         queue_order(
@@ -39,10 +37,10 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
             decision_price=last_price(intent.portfolio, intent.instrument),
         )  # fmt: skip
     else:
-        _refuse(intent, "NOT_APPROVED", f"{actor} said no.")
+        _refuse(intent, *no)
     record(
-        "intent.approved" if approve else "intent.refused", actor=actor, owner_id=intent.portfolio.owner_id,
-        subject=str(intent.pk),
+        "intent.approved" if no is None else "intent.refused", actor=actor, owner_id=intent.portfolio.owner_id,
+        subject=str(intent.pk), code=intent.refusal_code,
     )  # fmt: skip
     return intent
 
@@ -50,11 +48,40 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
 @transaction.atomic
 def approval_expire(*, intent_id, now: datetime) -> bool:
     """Nobody decided in time: the intent is refused and its room given back."""
-    intent = Intent.objects.select_for_update(of=("self",)).select_related("portfolio", "group").get(pk=intent_id)
+    intent = _lock(intent_id)
     if intent.state != Intent.State.WAITING or intent.decide_by is None or timezone.now() <= intent.decide_by:
         return False
     _refuse(intent, "APPROVAL_EXPIRED", "Nobody decided in time.")
     return True
+
+
+@transaction.atomic
+def approval_void(*, intent_id, code: str, message: str) -> bool:
+    """Something happened that takes the question away. False when it was decided before."""
+    intent = _lock(intent_id)
+    if intent.state != Intent.State.WAITING:
+        return False
+    _refuse(intent, code, message)
+    return True
+
+
+def _lock(intent_id) -> Intent:
+    """The intent under a lock, its trade locked before it."""
+    intents = Intent.objects.select_related("portfolio__account", "group", "instrument")
+    intent = intents.filter(pk=intent_id).first()
+    if intent is None:
+        raise NotFound("UNKNOWN_INTENT", "There is no such intent.")
+    if intent.group_id is not None:
+        Group.objects.select_for_update().values_list("pk", flat=True).get(pk=intent.group_id)
+    return intents.select_for_update(of=("self",)).get(pk=intent_id)
+
+
+def _what_speaks_against(intent: Intent, now: datetime) -> tuple[str, str] | None:
+    """(code, message) of whatever became true since risk approved; None where nothing did."""
+    if intent.group is not None and intent.group.close_reason:
+        return "CLOSE_ASKED", "Its end was asked for before it began."
+    finding = ask_again(intent=intent, now=now)
+    return None if finding is None else (finding.gate, finding.message)
 
 
 def _refuse(intent: Intent, code: str, message: str) -> None:

@@ -9,6 +9,7 @@ from django.utils import timezone
 from execution.identity import execution_key
 from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.events import note
+from execution.services.group_reopen import group_reopen
 from execution.states import OrderState, PendingOp
 from trading.domain.fills import FillFact
 from trading.domain.money import to_paise
@@ -19,6 +20,8 @@ from trading.portfolio.booking import book_fill, charge_segment
 from trading.realtime.publish import publish
 from trading.venue.charges import ChargeSheet, charges_for_order
 from trading.venue.sessions import exchange_date
+
+UNDER_WAY = (PendingOp.MODIFY_SENT, PendingOp.CANCEL_ASKED, PendingOp.CANCEL_SENT)
 
 
 @transaction.atomic
@@ -66,11 +69,15 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
         side=Side(order.side), quantity=fact.quantity, value_paise=value, charges=costs, execution_key=key,
         filled_at=fact.filled_at,
     )  # fmt: skip
-    if order.filled_quantity >= order.quantity:
+    # A change to a larger size that was sent may have taken effect: then more of it can still trade.
+    works_at = max(order.quantity, order.pending_quantity or 0) if order.pending_op in UNDER_WAY else order.quantity
+    if order.filled_quantity >= works_at:
         state = OrderState.FILLED
         order.pending_op, order.pending_quantity = PendingOp.NONE, None
     else:
         state = order.state if order.is_final else OrderState.OPEN
+        if order.filled_quantity >= order.quantity:
+            after_commit("engine.books", account_id=order.account_id)
     note(order, "order.filled", source=source, to_state=state, quantity=fact.quantity, price=fact.price)
     if order.filled_quantity > order.quantity:
         Group.objects.filter(pk=order.group_id).update(quarantined=True)
@@ -79,6 +86,7 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
             level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
             next_step="It is booked. Compare with the broker's book.",
         )  # fmt: skip
+    group_reopen(order)
     order.save()
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     publish(order.portfolio.owner_id, "position", group=str(order.group_id), fill=fill.pk)

@@ -14,6 +14,7 @@ from execution.models import Group, Intent, Order
 from execution.services.events import note
 from execution.services.intent_create import Wish, intent_create
 from execution.services.order_cancel import order_cancel
+from execution.services.order_change import NEVER_LEFT
 from execution.states import AT_EXCHANGE, OrderState, PendingOp
 from risk.reserve import release, settle
 from trading.domain.money import to_tick
@@ -25,7 +26,7 @@ from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.models import ClosedTrade
 from trading.realtime.publish import publish
-from trading.venue.sessions import Phase
+from trading.venue.sessions import Phase, exchange_date
 
 State = Group.State
 ENTRY_PATIENCE = timedelta(minutes=5)
@@ -34,7 +35,12 @@ EXIT_PATIENCE_S = 6
 """Wall seconds an exit may rest unfilled before it is priced anew."""
 EXIT_BAND = Decimal("0.005")
 STOP_BAND = Decimal("0.01")
+FURTHEST_REACH = 5
 REFUSED_EXITS = 3
+SEND_AGAIN_AFTER = timedelta(seconds=2)
+"""Wall time between two tries of a stop that did not get through."""
+HELD_BACK_PAUSE = timedelta(seconds=5)
+"""Wall time between two tries of an exit that risk held back."""
 
 
 def group_advance(*, group_id, now: datetime) -> str:
@@ -49,12 +55,17 @@ def group_advance(*, group_id, now: datetime) -> str:
             return group.state
         orders = list(group.orders.select_related("instrument").prefetch_related("fills").order_by("pk"))
         held = sum(Side(order.side).sign * order.filled_quantity for order in orders) * Side(group.side).sign
-        _mark_opened(group, orders, held)
+        _mark_opened(group, orders, held, now)
         if held < 0:
             _quarantine(group, held)
         waiting = Intent.objects.filter(group=group, state=Intent.State.WAITING).exists()
         live = [order for order in orders if not order.is_final]
-        if held <= 0 and not live and not waiting:
+        if held and _left_over(group, now):
+            return group.state
+        if not group.close_reason and (held < 0 or (held == 0 and live and group.state == State.OPEN)):
+            # Over, and not by us: sold in the broker's app, or by the broker. What still lives of it must go.
+            _ask_exit(group, Reason.SQUARE_OFF, "the broker")
+        if held == 0 and not live and not waiting:
             _close(group, orders, now)
         elif group.close_reason:
             _walk_out(group, live, held, now)
@@ -63,11 +74,11 @@ def group_advance(*, group_id, now: datetime) -> str:
         return group.state
 
 
-def _mark_opened(group: Group, orders: list[Order], held: int) -> None:
+def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) -> None:
     entries = [order for order in orders if order.reason == Reason.ENTRY]
     if group.state == State.OPENING and held > 0:
         group.state = State.OPEN
-        group.opened_at = min(fill.filled_at for order in entries for fill in order.fills.all())
+        group.opened_at = min((fill.filled_at for order in entries for fill in order.fills.all()), default=now)
         group.save(update_fields=["state", "opened_at"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
     if entries and all(order.is_final for order in entries):
@@ -80,16 +91,19 @@ def _tend(group: Group, orders: list[Order], live: list[Order], held: int, now: 
     for order in live:
         if order.reason == Reason.ENTRY and order.state in AT_EXCHANGE and now - order.placed_at > ENTRY_PATIENCE:
             order_cancel(order_id=order.pk, actor="patience", now=now)
-    if held <= 0 or group.stop_price is None or not _market_open(group, now):
+    if held == 0 or group.stop_price is None or not _market_open(group, now):
         return
     stops = [order for order in live if _protects(order)]
     failed = [order for order in orders if _protects(order) and order.state in _FAILED]
     if not stops:
-        if failed and orders[-1] is failed[-1]:
+        if failed and orders[-1] is failed[-1] and _never_left(orders[-1]):
+            if timezone.now() - orders[-1].created_at > SEND_AGAIN_AFTER:
+                _send_stop(group, held, now)
+        elif failed and orders[-1] is failed[-1]:
             # The broker would not take the stop: most likely the price is past it. Then the stop is now.
             _ask_exit(group, Reason.STOP, "the stop was refused")
         else:
-            _send_stop(group, held, now, attempt=sum(map(_protects, orders)))
+            _send_stop(group, held, now)
         return
     stop = stops[0]
     settled = stop.pending_op == PendingOp.NONE and stop.state in AT_EXCHANGE
@@ -105,21 +119,49 @@ def _protects(order: Order) -> bool:
 _FAILED = frozenset({OrderState.REJECTED, OrderState.NOT_PLACED})
 
 
+def _never_left(order: Order) -> bool:
+    """Refused on the way, without a word about the order itself."""
+    return order.state == OrderState.REJECTED and order.broker_message.startswith(NEVER_LEFT)
+
+
+def _left_over(group: Group, now: datetime) -> bool:
+    """An intraday trade of an earlier day, whose end nobody saw: the broker squared it off, at a price unknown to us.
+
+    An order for it would open a position, so none is sent until a person has looked.
+    """
+    if group.product != Product.INTRADAY or group.opened_at is None:
+        return False
+    if exchange_date(group.opened_at) >= exchange_date(now):
+        return False
+    Group.objects.filter(pk=group.pk, quarantined=False).update(quarantined=True)
+    raise_alert(
+        "INTRADAY_LEFT_OVER", f"{group.instrument.ticker}: an intraday trade of an earlier day was never seen to end.",
+        level=Level.SEVERE, owner_id=group.portfolio.owner_id, about=str(group.pk),
+        next_step="Compare with the broker's positions and contract note.",
+    )  # fmt: skip
+    return True
+
+
 def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None:
     """Cancel what lives, wait for the broker's word, then send what closes the rest."""
     if group.state != State.CLOSING:
         group.state = State.CLOSING
         group.save(update_fields=["state"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
+    # More closed than opened is a position too, and the way out of it leads the other way.
+    side = Side(group.side).opposite if held > 0 else Side(group.side)
     exits = [order for order in live if order.reason != Reason.ENTRY and not _protects(order)]
     others = [order for order in live if order not in exits]
     for order in others:
         order_cancel(order_id=order.pk, actor="exit", now=now)
+    too_much = sum(order.remaining_quantity for order in exits) > abs(held)
     for order in exits:
         age = (timezone.now() - (order.acked_at or order.created_at)).total_seconds()
-        if order.state in AT_EXCHANGE and age > EXIT_PATIENCE_S:
+        if too_much or order.side != side:
+            order_cancel(order_id=order.pk, actor="less is held", now=now)
+        elif order.state in AT_EXCHANGE and age > EXIT_PATIENCE_S:
             order_cancel(order_id=order.pk, actor="a new price", now=now)
-    if exits or others or held <= 0 or not _market_open(group, now):
+    if exits or others or held == 0 or not _market_open(group, now):
         return
     reason = Reason(group.close_reason)
     sent = [one for one in group.orders.order_by("pk") if one.reason != Reason.ENTRY and not _protects(one)]
@@ -136,25 +178,24 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
         )  # fmt: skip
         if timezone.now() - sent[-1].created_at < timedelta(seconds=30):
             return
-    side = Side(group.side).opposite
     quote = last_quote(group.portfolio.account.feed, group.instrument.symbol)
     limit = None
     if quote is not None and quote.age_s < 5:
-        reach = quote.last_price * EXIT_BAND * (1 + len(sent))
-        # A protected limit: it trades now, and not at any price. It reaches further with every try.
+        reach = quote.last_price * EXIT_BAND * (1 + min(len(sent), FURTHEST_REACH))
+        # A protected limit: it trades now, and not at any price. It reaches further with every try, within reason.
         limit = to_tick(quote.last_price + side.sign * reach, tick=group.instrument.tick_size, side=side)
     _send(
-        group, reason=reason, side=side, quantity=held, key=f"exit:{group.pk}:{len(sent)}",
+        group, reason=reason, side=side, quantity=abs(held), key=f"exit:{group.pk}",
         order_type=OrderType.LIMIT if limit else OrderType.MARKET, limit_price=limit, now=now,
     )  # fmt: skip
 
 
-def _send_stop(group: Group, held: int, now: datetime, *, attempt: int) -> None:
+def _send_stop(group: Group, held: int, now: datetime) -> None:
     side = Side(group.side).opposite
     trigger: Decimal = group.stop_price  # type: ignore[assignment]
     limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=group.instrument.tick_size, side=side)
     _send(
-        group, reason=Reason.STOP, side=side, quantity=held, key=f"stop:{group.pk}:{attempt}",
+        group, reason=Reason.STOP, side=side, quantity=held, key=f"stop:{group.pk}",
         order_type=OrderType.STOP_LIMIT, limit_price=limit, trigger_price=trigger, now=now,
     )  # fmt: skip
 
@@ -163,10 +204,15 @@ def _send(
     group: Group, *, reason: Reason, side: Side, quantity: int, key: str, order_type: OrderType,
     limit_price: Decimal | None, now: datetime, trigger_price: Decimal | None = None,
 ) -> None:  # fmt: skip
+    """Every try is an intent of its own; one that was held back is not repeated at once. The trade is locked."""
+    tries = Intent.objects.filter(group=group, dedupe_key__startswith=f"{key}:")
+    last = tries.order_by("created_at").last()
+    if last is not None and last.state == Intent.State.REFUSED and timezone.now() - last.created_at < HELD_BACK_PAUSE:
+        return
     intent = intent_create(
         portfolio=group.portfolio,
         wish=Wish(
-            source=Intent.Source.SYSTEM, reason=reason, dedupe_key=key,
+            source=Intent.Source.SYSTEM, reason=reason, dedupe_key=f"{key}:{len(tries)}",
             actor=group.close_asked_by or "protection", instrument=group.instrument, side=side, quantity=quantity,
             order_type=order_type, product=Product(group.product), limit_price=limit_price,
             trigger_price=trigger_price, group=group,
@@ -185,7 +231,7 @@ def _resize(stop: Order, quantity: int) -> None:
     if order.pending_op != PendingOp.NONE or order.is_final:
         return
     note(order, "change.asked", source="ENGINE", quantity=quantity)
-    order.pending_op, order.pending_quantity = PendingOp.MODIFY_ASKED, quantity
+    order.pending_op, order.pending_quantity, order.next_probe_at = PendingOp.MODIFY_ASKED, quantity, None
     order.save()
     after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
 
@@ -233,7 +279,7 @@ def _journal(group: Group, orders: list[Order]) -> None:
     paid_out = sum(order.fill_value_paise for order in exits)
     last = max(exits, key=lambda order: max(fill.filled_at for fill in order.fills.all()), default=None)
     version = group.signal.deployment.version if group.signal else None
-    ClosedTrade.objects.get_or_create(
+    ClosedTrade.objects.update_or_create(  # a trade that was reopened by late news has its page written anew
         group_ref=group.pk,
         defaults={
             "portfolio": group.portfolio, "instrument": group.instrument, "side": group.side,

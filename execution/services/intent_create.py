@@ -14,7 +14,8 @@ from execution.identity import client_order_id
 from execution.models import Group, Intent, Order
 from execution.services.events import note
 from execution.states import OrderState
-from risk.assess import ApprovedIntent, RefusedIntent, assess, store_verdicts
+from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
+from risk.gates import MOMENT_GATES
 from risk.gates.finding import Finding, Outcome, Snapshot
 from risk.models import RiskPolicy
 from risk.policies import limits_of
@@ -92,7 +93,10 @@ def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
         and intent.wanted_quantity == wish.quantity
         and intent.order_type == wish.order_type
         and intent.limit_price == wish.limit_price
+        and intent.trigger_price == wish.trigger_price
         and intent.stop_price == wish.stop_price
+        and intent.target_price == wish.target_price
+        and intent.product == wish.product
     )
     if not same:
         raise Conflict("IDEMPOTENCY_KEY_REUSED", "This key was used for another order.")
@@ -105,26 +109,7 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     standing = standing or standing_of(portfolio, wish.instrument, now=now)
     policy, kill = standing.policy, standing.kill
     limits = limits_of(policy)
-    ready, cause = engine_readiness(portfolio.account_id)
-    snapshot = take_snapshot(
-        portfolio=portfolio, instrument=wish.instrument, standing=standing, engine_ready=ready, engine_cause=cause
-    )
-    reference = wish.limit_price or wish.trigger_price or snapshot.last_price or Decimal(0)
-    asked = OrderIntent(
-        instrument_id=wish.instrument.pk,
-        symbol=wish.instrument.symbol,
-        side=wish.side,
-        quantity=wish.quantity,
-        price=reference,
-        product=wish.product,
-        reason=wish.reason,
-        lot_size=wish.instrument.lot_size,
-        tick_size=wish.instrument.tick_size,
-        tradable=wish.instrument.is_tradable,
-        stop_price=wish.stop_price,
-        reduces=not wish.reason.opens,
-        signal_age_s=wish.signal_age_s,
-    )
+    asked, snapshot = _look(portfolio, wish, standing)
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
         verdict = _reserve(portfolio, verdict, asked, snapshot, policy)
@@ -172,6 +157,46 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
         queue_order(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
     publish(portfolio.owner_id, "position" if wish.signal is None else "signal", intent=str(intent.pk))
     return intent
+
+
+def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot]:
+    """The wish as gates see it, and all else that they may see."""
+    ready, cause = engine_readiness(portfolio.account_id)
+    snapshot = take_snapshot(
+        portfolio=portfolio, instrument=wish.instrument, standing=standing, engine_ready=ready, engine_cause=cause
+    )
+    reference = wish.limit_price or wish.trigger_price or snapshot.last_price or Decimal(0)
+    asked = OrderIntent(
+        instrument_id=wish.instrument.pk,
+        symbol=wish.instrument.symbol,
+        side=wish.side,
+        quantity=wish.quantity,
+        price=reference,
+        product=wish.product,
+        reason=wish.reason,
+        lot_size=wish.instrument.lot_size,
+        tick_size=wish.instrument.tick_size,
+        tradable=wish.instrument.is_tradable,
+        stop_price=wish.stop_price,
+        reduces=not wish.reason.opens,
+        signal_age_s=wish.signal_age_s,
+    )
+    return asked, snapshot
+
+
+def ask_again(*, intent: Intent, now: datetime) -> Finding | None:
+    """What the market says against an intent that waited; None where nothing does. Room was taken for it before."""
+    portfolio = intent.portfolio
+    standing = standing_of(portfolio, intent.instrument, now=now)
+    wish = Wish(
+        source=intent.source, reason=Reason(intent.reason), dedupe_key=intent.dedupe_key, actor=intent.actor,
+        instrument=intent.instrument, side=Side(intent.side), quantity=intent.allowed_quantity,
+        order_type=OrderType(intent.order_type), product=Product(intent.product), limit_price=intent.limit_price,
+        trigger_price=intent.trigger_price, stop_price=intent.stop_price, target_price=intent.target_price,
+    )  # fmt: skip
+    asked, snapshot = _look(portfolio, wish, standing)
+    last = run_gates(asked, snapshot, limits_of(standing.policy), MOMENT_GATES)[-1]
+    return last if last.outcome is Outcome.REJECT else None
 
 
 def _reserve(

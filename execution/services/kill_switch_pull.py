@@ -5,7 +5,8 @@ from datetime import datetime
 
 from django.db import transaction
 
-from execution.models import Group, Order
+from execution.models import Group, Intent, Order
+from execution.services.approval_decide import approval_void
 from execution.services.group_exit import group_exit
 from execution.services.order_cancel import order_cancel
 from risk.kill_switch import Level, raise_level, rearm
@@ -28,9 +29,15 @@ def kill_switch_pull(
     """
     state = raise_level(portfolio=portfolio, level=level, reason=reason, actor=actor)
     orders = Order.objects.live()
-    groups = Group.objects.exclude(state=Group.State.CLOSED).filter(close_reason="")
+    groups = Group.objects.exclude(state=Group.State.CLOSED)
     if portfolio is not None:
         orders, groups = orders.filter(portfolio=portfolio), groups.filter(portfolio=portfolio)
+    # Trades before orders, like everybody else: two who lock in different orders would wait for each other.
+    held = list(groups.select_for_update().order_by("pk").values_list("pk", "close_reason"))
+    for intent_id in Intent.objects.filter(
+        group__in=[pk for pk, _ in held], state=Intent.State.WAITING
+    ).values_list("pk", flat=True):  # fmt: skip
+        approval_void(intent_id=intent_id, code="KILL_SWITCH", message=f"The kill switch was pulled: {reason}"[:240])
     if level >= Level.CANCEL_ENTRIES:
         doomed = orders.filter(reason=Reason.ENTRY)
         if level >= Level.CANCEL_ALL:
@@ -39,8 +46,9 @@ def kill_switch_pull(
         for order_id in doomed.order_by("pk").values_list("pk", flat=True):
             order_cancel(order_id=order_id, actor=actor, now=now)
     if level == Level.FLATTEN:
-        for group_id in groups.order_by("pk").values_list("pk", flat=True):
-            group_exit(group_id=group_id, reason=Reason.KILL, actor=actor)
+        for group_id, close_reason in held:
+            if not close_reason:
+                group_exit(group_id=group_id, reason=Reason.KILL, actor=actor)
     _tell(portfolio, f"The kill switch was pulled by {actor}: {reason}")
     return state
 

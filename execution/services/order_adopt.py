@@ -1,22 +1,26 @@
 """An order that was not ours takes its place in a trade.
 
 The broker squares off an intraday position, or its owner sells by hand in the broker's app: the order reduces a position
-that a trade of ours holds, so it belongs to that trade, with its fills. What opens something new is not ours to manage:
-the owner is told, and its fills stay parked.
+that a trade of ours holds, so it belongs to that trade, with its fills. What opens something new, or traded before the
+trade of ours began, is not ours to manage: the owner is told, and its fills stay parked.
 """
 
+from datetime import datetime
+
 from django.db import transaction
+from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder
 from execution.identity import client_order_id
-from execution.models import Group, Intent, Order
+from execution.models import Fill, Group, Intent, Order, ParkedFill
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.states import OrderState
-from trading.domain.orders import Product, Reason
+from trading.domain.orders import Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
+from trading.monitoring.models import Alert
 from trading.outbox import after_commit
 
 
@@ -25,22 +29,16 @@ def order_adopt(*, account_id: int, news: BookOrder, source: str) -> Order | Non
     """Make an outside order part of the trade it reduces; None (and an alert) where there is no such trade."""
     if news.filled_quantity == 0:
         return None  # it may never trade; when it does we shall hear of it
-    group = (
-        Group.objects.select_for_update(of=("self",))
-        .select_related("portfolio__account", "instrument")
-        .filter(
-            portfolio__account_id=account_id, instrument__symbol=news.symbol, product=news.product,
-            side=news.side.opposite,
-        )
-        .exclude(state=Group.State.CLOSED)
-        .first()
-    )  # fmt: skip
+    parked = ParkedFill.objects.filter(
+        account_id=account_id, broker_order_id=news.broker_order_id, drained_at=None
+    ).values_list("fact__filled_at", flat=True)  # fmt: skip
+    traded_at = min((datetime.fromisoformat(at) for at in parked), default=None)
+    if traded_at is None:
+        after_commit("engine.books", account_id=account_id)
+        return None  # its trades have not been read yet
+    group = _reduced_by(account_id, news, traded_at)
     if group is None:
-        owner_id = _owner(account_id)
-        raise_alert(
-            "EXTERNAL_ORDER", f"An order for {news.symbol} was placed outside the desk.", owner_id=owner_id,
-            about=news.broker_order_id, next_step="Manage it in the broker's app.", level=Level.WARNING,
-        )  # fmt: skip
+        _tell_once(account_id, news)
         return None
     intent, is_new = Intent.objects.get_or_create(
         portfolio=group.portfolio,
@@ -76,5 +74,40 @@ def order_adopt(*, account_id: int, news: BookOrder, source: str) -> Order | Non
     return order
 
 
-def _owner(account_id: int) -> int:
+def _reduced_by(account_id: int, news: BookOrder, traded_at: datetime) -> Group | None:
+    """The trade, locked, that held something of the other sign when this order traded; it may be over by now."""
+    candidates = (
+        Group.objects.select_for_update(of=("self",))
+        .select_related("portfolio__account", "instrument")
+        .filter(
+            Q(closed_at=None) | Q(closed_at__gte=traded_at),
+            portfolio__account_id=account_id, instrument__symbol=news.symbol, product=news.product,
+            opened_at__lte=traded_at,
+        )
+        .order_by("created_at", "pk")
+    )  # fmt: skip
+    for group in candidates:
+        held = 0
+        for fill in Fill.objects.filter(order__group=group, filled_at__lte=traded_at).select_related("order"):
+            adds = fill.order.side == group.side
+            if adds or fill.filled_at < traded_at:
+                held += Side(fill.order.side).sign * fill.quantity
+        if held * news.side.sign < 0:
+            return group
+    return None
+
+
+def _tell_once(account_id: int, news: BookOrder) -> None:
+    """The book shows it at every reading; its owner, who placed it, needs to hear of it once."""
+    key = f"EXTERNAL_ORDER:{owner_of(account_id)}:{news.broker_order_id}"
+    if Alert.objects.filter(dedupe_key=key).exists():
+        return
+    raise_alert(
+        "EXTERNAL_ORDER", f"An order for {news.symbol} was placed outside the desk.", owner_id=owner_of(account_id),
+        about=news.broker_order_id, next_step="Manage it in the broker's app.", level=Level.WARNING,
+    )  # fmt: skip
+
+
+def owner_of(account_id: int) -> int:
+    """The person whose account it is."""
     return BrokerAccount.objects.values_list("owner_id", flat=True).get(pk=account_id)

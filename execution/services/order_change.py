@@ -13,6 +13,9 @@ from trading.domain.orders import OrderType
 from trading.outbox import after_commit
 
 ASK_AGAIN_AFTER = timedelta(seconds=5)
+NOT_SENT_PAUSE = timedelta(seconds=1)
+NEVER_LEFT = ("NOT_SENT", "RATE_LIMITED", "AUTH")
+"""Refusals that say nothing of the order: the call itself did not get through."""
 
 
 def order_change(*, order_id: int, gateway: BrokerGateway) -> Order:
@@ -22,10 +25,10 @@ def order_change(*, order_id: int, gateway: BrokerGateway) -> Order:
         return Order.objects.get(pk=order_id)
     broker_id = order.broker_order_id or ""
     if order.pending_op == PendingOp.CANCEL_SENT:
-        result = gateway.cancel(broker_id)
-    else:
-        result = gateway.modify(broker_id, order_type=OrderType(order.order_type), quantity=order.pending_quantity)
-    return _end(order_id, order.pending_op, result)
+        return _end(order_id, PendingOp.CANCEL_SENT, None, gateway.cancel(broker_id))
+    quantity = order.pending_quantity
+    result = gateway.modify(broker_id, order_type=OrderType(order.order_type), quantity=quantity)
+    return _end(order_id, PendingOp.MODIFY_SENT, quantity, result)
 
 
 @transaction.atomic
@@ -36,12 +39,12 @@ def _begin(order_id: int) -> Order | None:
         return None
     wall = timezone.now()
     recently = order.next_probe_at is not None and order.next_probe_at > wall
+    if order.pending_op == PendingOp.NONE or recently:
+        return None
     if order.pending_op == PendingOp.CANCEL_ASKED:
         order.pending_op = PendingOp.CANCEL_SENT
     elif order.pending_op == PendingOp.MODIFY_ASKED:
         order.pending_op = PendingOp.MODIFY_SENT
-    elif order.pending_op == PendingOp.NONE or recently:
-        return None
     order.next_probe_at = wall + ASK_AGAIN_AFTER
     note(order, order.pending_op.lower().replace("_", "."), source="ENGINE", quantity=order.pending_quantity)
     order.save()
@@ -49,16 +52,27 @@ def _begin(order_id: int) -> Order | None:
 
 
 @transaction.atomic
-def _end(order_id: int, operation: str, result: SendResult) -> Order:
+def _end(order_id: int, operation: PendingOp, quantity: int | None, result: SendResult) -> Order:
     order = Order.objects.lock(order_id)
+    changed = isinstance(result, Acknowledged) and quantity is not None and not order.is_final
+    if changed and order.pending_quantity == quantity:
+        # Also where a cancel was asked for meanwhile: this is the size at which it works until it is gone.
+        note(order, "order.changed", source="ENGINE", quantity=quantity)
+        order.quantity, order.pending_quantity = quantity, None
+        if order.pending_op == operation:
+            order.pending_op = PendingOp.NONE
+        order.save()
     if order.pending_op != operation:
-        return order  # the book was faster
+        after_commit("engine.books", account_id=order.account_id)
+        return order  # the book was faster, or somebody wants something else now
     match result:
         case Acknowledged():
-            if operation == PendingOp.MODIFY_SENT and order.pending_quantity:
-                note(order, "order.changed", source="ENGINE", quantity=order.pending_quantity)
-                order.quantity = order.pending_quantity
-                order.pending_op, order.pending_quantity = PendingOp.NONE, None
+            pass  # a cancel is done when the book says so
+        case Refused(code=code) if code in NEVER_LEFT:
+            note(order, "change.not_sent", source="ENGINE", applied=False, code=code)
+            cancels = operation == PendingOp.CANCEL_SENT
+            order.pending_op = PendingOp.CANCEL_ASKED if cancels else PendingOp.MODIFY_ASKED
+            order.next_probe_at = timezone.now() + NOT_SENT_PAUSE
         case Refused(code=code, message=message):
             # Too late, most likely: it is filled or gone. The book will tell; then whoever asked decides again.
             note(order, "change.refused", source="ENGINE", code=code, message=message)

@@ -11,8 +11,10 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
-from execution.models import Group, Order
+from execution.models import EngineLease, Group, Order
 from execution.services.events import note
+from execution.services.fill_apply import drain_parked
+from execution.services.group_reopen import group_reopen
 from execution.states import ORDER_MOVES, OrderState, PendingOp
 from risk.kill_switch import kill_state
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
@@ -22,14 +24,15 @@ from trading.outbox import after_commit
 LEASE_S = 15
 FIRST_PROBE_S = 1
 
-# One statement decides: still queued, still in time, this engine still holds the account, and no kill switch since.
+# One statement decides: still queued, still in time, this engine still holds the account and may enter, and no kill
+# switch since.
 CLAIM = """
 UPDATE execution_order AS o
 SET state = 'SENDING', claim_token = %(token)s, sent_at = clock_timestamp(),
     lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
 WHERE o.id = %(order)s AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
   AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
-              AND e.expires_at > clock_timestamp())
+              AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
   AND (SELECT CASE WHEN o.reason = 'ENTRY'
                    THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
                    ELSE coalesce(max(t.level), 0) < 5 END
@@ -86,6 +89,10 @@ def _withdraw_if_void(order_id: int, fence: int) -> Order:
         cause = "not sent in time"
     elif _is_void(order):
         cause = "the kill switch was pulled"
+    elif order.reason == Reason.ENTRY and EngineLease.objects.filter(
+        account_id=order.account_id, token=fence
+    ).exclude(paused_by="").exists():  # fmt: skip
+        cause = "the engine was paused"
     else:
         return order  # this engine has lost its lease: the next holder sends it
     note(order, "order.withdrawn", source="ENGINE", to_state=OrderState.WITHDRAWN, cause=cause)
@@ -120,6 +127,8 @@ def record_send(*, order_id: int, token: UUID, result: SendResult) -> Order:
             if order.state in (OrderState.SENDING, OrderState.UNKNOWN, OrderState.NOT_PLACED):
                 note(order, "order.acknowledged", source="ENGINE", to_state=OrderState.ACKED, broker_id=broker_id)
                 order.unknown_since = None
+                group_reopen(order)
+            drain_parked(order)
         case Refused(code=code, message=message, broker_order_id=broker_id):
             if broker_id:
                 bind(order, broker_id)

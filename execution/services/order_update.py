@@ -5,12 +5,13 @@ from django.utils import timezone
 
 from execution.brokers.port import BookOrder, BrokerStatus
 from execution.identity import is_ours
-from execution.models import Order
+from execution.models import Order, ParkedFill
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
-from execution.services.order_adopt import order_adopt
+from execution.services.group_reopen import group_reopen
+from execution.services.order_adopt import order_adopt, owner_of
 from execution.services.order_submit import bind
-from execution.states import ORDER_MOVES, OrderState, PendingOp
+from execution.states import ORDER_MOVES, REVIVABLE, OrderState, PendingOp
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.outbox import after_commit
 
@@ -34,7 +35,13 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
     order = _find(account_id, news)
     if order is None:
         if is_ours(news.client_order_id):
-            return None  # another desk of this account's owner, or a restored backup: reconciliation's work
+            # Another desk on this account, or rows that a restored backup has lost. Not guessed at: told.
+            raise_alert(
+                "UNKNOWN_TAG", f"The broker has an order for {news.symbol} with a tag of the desk's that no row knows.",
+                level=Level.SEVERE, owner_id=owner_of(account_id), about=news.broker_order_id,
+                next_step="Manage it in the broker's app.",
+            )  # fmt: skip
+            return None
         return order_adopt(account_id=account_id, news=news, source=source)
     bind(order, news.broker_order_id)
     if order.broker_order_id != news.broker_order_id:
@@ -50,7 +57,8 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
         and not news.status.is_final
     )
     before = (order.state, order.pending_op, order.quantity)
-    if order.state == OrderState.NOT_PLACED and target != OrderState.REJECTED:
+    revives = _revives(order, news, source)
+    if revives:
         raise_alert(
             "LATE_DISCOVERY", f"{order.instrument.ticker}: an order thought absent is at the broker after all.",
             level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
@@ -60,25 +68,33 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
         if ORDER_MOVES.allows(order.state, OrderState.OPEN) and order.state != OrderState.OPEN:
             note(order, "order.seen", source=source, to_state=OrderState.OPEN, status=news.status)
         after_commit("engine.books", account_id=account_id)
-    elif stale:
+    elif stale or (order.state == OrderState.OPEN and target == OrderState.ACKED):
         pass  # an older picture of an order that still works tells nothing
-    elif target == OrderState.FILLED and order.filled_quantity < order.quantity:
+    elif order.is_final and not news.status.is_final and not revives:
+        pass  # older, too: what has ended for the broker does not work again
+    elif target == OrderState.FILLED and order.filled_quantity < (news.filled_quantity or news.quantity):
         after_commit("engine.books", account_id=account_id)
     elif order.state == target:
         pass
     elif ORDER_MOVES.allows(order.state, target):
         note(order, "order.seen", source=source, to_state=target, status=news.status, message=news.message)
-    elif not (order.is_final and not news.status.is_final):
+        if target == OrderState.FILLED and news.quantity != order.quantity:
+            order.quantity = max(news.quantity, 1)  # it was made smaller, and filled before we heard of that
+    elif not order.events.filter(kind="order.illegal", to_state=target).exists():
         note(order, "order.illegal", source=source, to_state=target, applied=False, status=news.status)
         raise_alert(
             "ILLEGAL_ORDER_EVENT", f"{order.instrument.ticker}: {order.state} cannot become {target}.",
             level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
         )  # fmt: skip
-    _settle_pending(order, news)
+    if not stale:
+        _settle_pending(order, news)
+    if not order.is_final:
+        group_reopen(order)
     if order.state not in (OrderState.UNKNOWN, OrderState.SENDING):
         if order.unknown_since is not None:
             clear_alerts("ORDER_UNKNOWN", owner_id=order.portfolio.owner_id, about=str(order.pk))
-        order.unknown_since = order.next_probe_at = order.lease_expires_at = None
+            order.next_probe_at = None
+        order.unknown_since = order.lease_expires_at = None
         order.acked_at = order.acked_at or timezone.now()
     if news.updated_at is not None and (order.broker_updated_at is None or news.updated_at > order.broker_updated_at):
         order.broker_updated_at = news.updated_at
@@ -99,6 +115,19 @@ def _find(account_id: int, news: BookOrder) -> Order | None:
     return Order.objects.lock(found) if found is not None else None
 
 
+def _revives(order: Order, news: BookOrder, source: str) -> bool:
+    """The order is at the broker, though we had good reason to think that it is not.
+
+    A refusal is taken back by the book alone: on the stream the last steps of a refused order may come late.
+    """
+    if order.state not in REVIVABLE:
+        return False
+    if order.state == OrderState.REJECTED:
+        ended = news.status is BrokerStatus.REJECTED or order.broker_updated_at is not None
+        return source == "BOOK" and not ended
+    return news.status is not BrokerStatus.REJECTED
+
+
 def _settle_pending(order: Order, news: BookOrder) -> None:
     """A cancel or a change is done when the book shows it."""
     if order.is_final:
@@ -110,9 +139,10 @@ def _settle_pending(order: Order, news: BookOrder) -> None:
             note(order, "order.changed", source="BOOK", quantity=news.quantity)
             order.quantity = news.quantity
             order.pending_op, order.pending_quantity = PendingOp.NONE, None
-        elif not asked and news.quantity >= max(1, order.filled_quantity) and order.pending_op == PendingOp.NONE:
-            note(order, "order.changed_outside", source="BOOK", quantity=news.quantity)
-            order.quantity = news.quantity
+        elif not asked and news.quantity >= max(1, order.filled_quantity):
+            ours = news.quantity == order.pending_quantity
+            note(order, "order.changed" if ours else "order.changed_outside", source="BOOK", quantity=news.quantity)
+            order.quantity, order.pending_quantity = news.quantity, None
 
 
 @transaction.atomic
@@ -126,7 +156,12 @@ def order_absent(*, order_id: int, span_s: float, books: int) -> bool:
         return False
     order.absent_books += 1
     waited = (timezone.now() - order.unknown_since).total_seconds()
-    proven = order.absent_books >= books and waited >= span_s
+    # A trade that nobody can explain may be its trade.
+    unexplained = ParkedFill.objects.filter(
+        account_id=order.account_id, drained_at=None, received_at__gte=order.created_at,
+        fact__symbol=order.instrument.symbol, fact__side=order.side,
+    ).exists()  # fmt: skip
+    proven = order.absent_books >= books and waited >= span_s and not unexplained
     if proven:
         note(order, "order.absent", source="BOOK", to_state=OrderState.NOT_PLACED, books=order.absent_books)
         order.broker_message = "The broker's book never showed it."

@@ -23,11 +23,17 @@ State = Signal.State
 ENTRY_REACH = 0.001
 
 
+@transaction.atomic
 def signal_accept(*, signal_id, now: datetime) -> Signal:
-    """Size a signal and hand it to risk. Repeats find it decided and change nothing. `now` is venue time."""
-    signal = Signal.objects.select_related(
-        "portfolio__account", "instrument", "deployment__version__contract"
-    ).get(pk=signal_id)
+    """Size a signal and hand it to risk. Repeats find it decided and change nothing. `now` is venue time.
+
+    The signal is locked, and its fate is stored with its intent: no crash can leave an order whose signal says no.
+    """
+    signal = (
+        Signal.objects.select_for_update(of=("self",))
+        .select_related("portfolio__account", "instrument", "deployment__version__contract")
+        .get(pk=signal_id)
+    )
     if signal.state != State.NEW:
         return signal
     portfolio = signal.portfolio
@@ -62,14 +68,13 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
         signal_age_s=age_s,
         needs_approval=portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
     )
-    with transaction.atomic():  # the order and what became of its signal: one commit
-        try:
-            intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
-        except TradingError as error:
-            return _decide(signal, State.REFUSED, error.code, error.message)
-        if intent.state == Intent.State.REFUSED:
-            return _decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
-        return _decide(signal, State.ACCEPTED, "", "")
+    try:
+        intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
+    except TradingError as error:
+        return _decide(signal, State.REFUSED, error.code, error.message)
+    if intent.state == Intent.State.REFUSED:
+        return _decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+    return _decide(signal, State.ACCEPTED, "", "")
 
 
 def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int:
@@ -85,7 +90,6 @@ def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> in
     return signal.instrument.spec.whole_lots(units)
 
 
-@transaction.atomic
 def _decide(signal: Signal, state: str, code: str, message: str) -> Signal:
     changed = Signal.objects.filter(pk=signal.pk, state=State.NEW).update(
         state=state, refusal_code=code[:40], refusal=message[:240]

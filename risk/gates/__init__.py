@@ -33,6 +33,15 @@ ENTRY_GATES: tuple[Gate, ...] = (
     order_value,
     margin,
 )
+MOMENT_GATES: tuple[Gate, ...] = (
+    trading_state,
+    broker_health,
+    market_hours,
+    quote_freshness,
+    price_collar,
+    daily_loss,
+)
+"""Those of the entry that look at the moment alone: asked again when a person says yes some time later."""
 EXIT_GATES: tuple[Gate, ...] = (lockdown, market_open, reduces_only)
 
-__all__ = ["ENTRY_GATES", "EXIT_GATES", "Finding", "Gate", "Outcome"]
+__all__ = ["ENTRY_GATES", "EXIT_GATES", "MOMENT_GATES", "Finding", "Gate", "Outcome"]
