@@ -5,7 +5,7 @@ BIN := .venv/bin
 STAMP := .venv/.ready
 LOCKED := requirements/base.txt requirements/fyers.txt requirements/test.txt requirements/dev.txt
 WORKERS ?= 2
-PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet
+PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --quiet
 
 .PHONY: setup setup-test setup-dev run test bench check lock clean help
 

@@ -17,7 +17,7 @@ from trading.monitoring.alerts import Level, raise_alert
 
 AuthState = BrokerAccount.AuthState
 RATE_CLASS = {CallClass.ORDER: "order", CallClass.EXIT: "exit", CallClass.CANCEL: "exit", CallClass.READ: "read"}
-SECRET, TOKEN = "app_secret", "access_token"  # noqa: S105 - purposes that bind a sealed value, not values
+SECRET, TOKEN = "app_secret", "access_token"
 
 
 def endpoints_of(account: BrokerAccount) -> Endpoints:
