@@ -5,12 +5,12 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render, resolve_url
 from django.views.decorators.cache import never_cache
 
 from trading.domain.errors import Conflict, NotAllowed, NotFound, TradingError
-from trading.web.desk import Desk
+from trading.web.desk import Desk, DeskRequest
 
 View = Callable[..., HttpResponse]
 NEXT_STEPS: tuple[tuple[type[TradingError], int, str], ...] = (
@@ -26,7 +26,7 @@ def signed_in(view: View) -> View:
 
     @never_cache
     @wraps(view)
-    def guarded(request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+    def guarded(request: DeskRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         if not request.user.is_authenticated:
             return _to_sign_in(request)
         request.desk = Desk(request)
@@ -38,7 +38,7 @@ def signed_in(view: View) -> View:
     return guarded
 
 
-def _to_sign_in(request: HttpRequest) -> HttpResponse:
+def _to_sign_in(request: DeskRequest) -> HttpResponse:
     if not request.htmx and not request.path.startswith("/desk/"):
         return redirect_to_login(request.get_full_path())
     # A fragment must not become a sign-in form inside a table: the whole page goes there.
@@ -47,7 +47,7 @@ def _to_sign_in(request: HttpRequest) -> HttpResponse:
     return answer
 
 
-def problem(request: HttpRequest, error: TradingError) -> HttpResponse:
+def problem(request: DeskRequest, error: TradingError) -> HttpResponse:
     """Code, sentence, next step; as a dialog when a button asked, else as a page."""
     status, next_step = next((status, words) for kind, status, words in NEXT_STEPS if isinstance(error, kind))
     context = {"error": error, "next_step": error.numbers.get("next_step") or next_step}
@@ -59,7 +59,7 @@ def problem(request: HttpRequest, error: TradingError) -> HttpResponse:
 
 
 def dialog(
-    request: HttpRequest, template: str, context: dict[str, Any] | None = None, status: int = 200
+    request: DeskRequest, template: str, context: dict[str, Any] | None = None, status: int = 200
 ) -> HttpResponse:
     """A question or its progress: inside the page's dialog when a button asked, as a page of its own otherwise."""
     if request.htmx:

@@ -8,8 +8,9 @@ from functools import cached_property
 from django.db.models import Q
 from django.http import HttpRequest
 from django.utils import timezone
+from django_htmx.middleware import HtmxDetails
 
-from accounts.models import BrokerAccount
+from accounts.models import BrokerAccount, User
 from accounts.selectors import LOGIN_STATES
 from execution.cells import clock_cell, data_age_s, quote_cell, summary_cells
 from execution.engine.readiness import SILENT_AFTER
@@ -30,8 +31,18 @@ CHOSEN = "portfolio"
 INDICES = (("NSE:NIFTY50-INDEX", "NIFTY"), ("NSE:NIFTYBANK-INDEX", "BANKNIFTY"))
 
 
+class DeskRequest(HttpRequest):
+    """What a page is asked with, once the door has let it in."""
+
+    user: User
+    htmx: HtmxDetails
+    desk: "Desk"
+
+
 class Desk:
-    def __init__(self, request: HttpRequest) -> None:
+    """The desk as this request's user finds it, with the portfolio that the session has chosen."""
+
+    def __init__(self, request: DeskRequest) -> None:
         self.request = request
         self.user = request.user
         self.wall = timezone.now()

@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
@@ -20,6 +20,7 @@ from trading.marketdata.clocks import venue_now
 from trading.monitoring.models import Alert
 from trading.portfolio.models import Position
 from trading.web.access import dialog, signed_in
+from trading.web.desk import DeskRequest
 
 Level = TradingState.Level
 KILL_LEVELS: list[tuple[int, str, str]] = [
@@ -33,7 +34,7 @@ KILL_LEVELS: list[tuple[int, str, str]] = [
 
 @require_POST
 @signed_in
-def decide(request: HttpRequest, intent_id: UUID) -> HttpResponse:
+def decide(request: DeskRequest, intent_id: UUID) -> HttpResponse:
     """A person's yes or no to an intent that waits."""
     intent = get_object_or_404(Intent.objects.for_user(request.user).select_related("portfolio__account"), pk=intent_id)
     approval_decide(
@@ -47,7 +48,7 @@ def decide(request: HttpRequest, intent_id: UUID) -> HttpResponse:
 
 @require_POST
 @signed_in
-def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
+def acknowledge(request: DeskRequest, alert_id: int) -> HttpResponse:
     """Seen. The same trouble may come again, and is then a new alert."""
     if not any(alert.pk == alert_id for alert in request.desk.alerts):
         raise Http404
@@ -60,7 +61,7 @@ def acknowledge(request: HttpRequest, alert_id: int) -> HttpResponse:
 
 @require_POST
 @signed_in
-def engine(request: HttpRequest, account_id: int, act: str) -> HttpResponse:
+def engine(request: DeskRequest, account_id: int, act: str) -> HttpResponse:
     """Pause: no new entries are sent, exits go on. Resume: the engine checks itself and goes on."""
     account = get_object_or_404(BrokerAccount.objects.for_user(request.user), pk=account_id)
     {"pause": lifecycle.pause, "resume": lifecycle.resume}[act](account.pk, request.user.get_username())
@@ -69,7 +70,7 @@ def engine(request: HttpRequest, account_id: int, act: str) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def kill(request: HttpRequest) -> HttpResponse:
+def kill(request: DeskRequest) -> HttpResponse:
     """GET asks how hard and why; POST pulls the switch and shows each step until the broker agrees."""
     desk = request.desk
     if desk.portfolio is None:
@@ -90,7 +91,7 @@ def kill(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @signed_in
-def kill_progress(request: HttpRequest) -> HttpResponse:
+def kill_progress(request: DeskRequest) -> HttpResponse:
     if request.desk.portfolio is None:
         raise Http404
     return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
@@ -98,7 +99,7 @@ def kill_progress(request: HttpRequest) -> HttpResponse:
 
 @require_POST
 @signed_in
-def rearm(request: HttpRequest) -> HttpResponse:
+def rearm(request: DeskRequest) -> HttpResponse:
     """An operator lets the portfolio trade again."""
     if not request.user.is_staff:
         raise NotAllowed("REARM_NEEDS_OPERATOR", "Only an operator of the desk may re-arm the kill switch.")
@@ -117,7 +118,7 @@ def rearm(request: HttpRequest) -> HttpResponse:
     return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
 
 
-def _kill_steps(request: HttpRequest) -> dict[str, object]:
+def _kill_steps(request: DeskRequest) -> dict[str, object]:
     """What the switch has brought about so far, and what is still under way, counted from the rows themselves."""
     portfolio = request.desk.portfolio
     kills = request.desk.kills

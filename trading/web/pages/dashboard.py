@@ -2,21 +2,21 @@
 
 from collections.abc import Callable
 
-from django.http import Http404, HttpRequest, HttpResponse
+from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.utils.http import url_has_allowed_host_and_scheme
 from django.views.decorators.http import require_POST, require_safe
 
 from trading.portfolio.models import Portfolio
 from trading.web.access import signed_in
-from trading.web.desk import CHOSEN
+from trading.web.desk import CHOSEN, DeskRequest
 from trading.web.pages.orders import orders_context
 from trading.web.pages.signals import signals_context
 
 Context = dict[str, object]
 LAST = 4
 # Parts that a page fetches again when an event says so. Each is the partial the full page was made of.
-PARTS: dict[str, tuple[str, Callable[[HttpRequest], Context] | None]] = {
+PARTS: dict[str, tuple[str, Callable[[DeskRequest], Context] | None]] = {
     "status": ("components/_status.html", None),
     "alerts": ("components/_alert_strip.html", None),
     "tiles": ("dashboard/_tiles.html", None),
@@ -32,7 +32,7 @@ PARTS: dict[str, tuple[str, Callable[[HttpRequest], Context] | None]] = {
 
 @require_safe
 @signed_in
-def dashboard(request: HttpRequest) -> HttpResponse:
+def dashboard(request: DeskRequest) -> HttpResponse:
     if request.desk.portfolio is None:
         return render(request, "dashboard/no_portfolio.html")
     return render(request, "dashboard/dashboard.html", signals_context(request, limit=LAST))
@@ -40,7 +40,7 @@ def dashboard(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @signed_in
-def part(request: HttpRequest, name: str) -> HttpResponse:
+def part(request: DeskRequest, name: str) -> HttpResponse:
     """One part of a page, as it is now."""
     if name not in PARTS or request.desk.portfolio is None:
         raise Http404
@@ -50,7 +50,7 @@ def part(request: HttpRequest, name: str) -> HttpResponse:
 
 @require_POST
 @signed_in
-def choose_portfolio(request: HttpRequest) -> HttpResponse:
+def choose_portfolio(request: DeskRequest) -> HttpResponse:
     """Remember which portfolio this session looks at."""
     wanted = request.POST.get("portfolio", "")
     portfolio = get_object_or_404(Portfolio.objects.for_user(request.user), pk=wanted if wanted.isdigit() else 0)

@@ -2,20 +2,21 @@
 
 from django.core.paginator import Paginator
 from django.db.models import Count, F, Q, Sum
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.models import Order
 from trading.portfolio.models import ClosedTrade
 from trading.web.access import signed_in
+from trading.web.desk import DeskRequest
 
 PAGE = 50
 
 
 @require_safe
 @signed_in
-def journal(request: HttpRequest) -> HttpResponse:
+def journal(request: DeskRequest) -> HttpResponse:
     rows = (
         ClosedTrade.objects.for_user(request.user)
         .filter(portfolio=request.desk.portfolio)

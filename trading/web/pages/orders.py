@@ -2,7 +2,7 @@
 
 from django.core.paginator import Paginator
 from django.db.models import QuerySet
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -13,6 +13,7 @@ from execution.story import tell_order
 from trading.domain.errors import Conflict
 from trading.marketdata.clocks import venue_now
 from trading.web.access import dialog, signed_in
+from trading.web.desk import DeskRequest
 
 PAGE = 50
 FILTERS: dict[str, tuple[str, frozenset[OrderState]]] = {
@@ -25,7 +26,7 @@ FILTERS: dict[str, tuple[str, frozenset[OrderState]]] = {
 }
 
 
-def orders_context(request: HttpRequest) -> dict[str, object]:
+def orders_context(request: DeskRequest) -> dict[str, object]:
     """One page of the orders of the chosen portfolio, newest first, in the states that were asked for."""
     chosen = request.GET.get("state", "")
     chosen = chosen if chosen in FILTERS else ""
@@ -39,13 +40,13 @@ def orders_context(request: HttpRequest) -> dict[str, object]:
 
 @require_safe
 @signed_in
-def orders(request: HttpRequest) -> HttpResponse:
+def orders(request: DeskRequest) -> HttpResponse:
     return render(request, "execution/orders.html", orders_context(request))
 
 
 @require_safe
 @signed_in
-def order(request: HttpRequest, order_id: int) -> HttpResponse:
+def order(request: DeskRequest, order_id: int) -> HttpResponse:
     """The whole story, from the signal to the last paisa of charges."""
     story = tell_order(_order(request, order_id))
     name = "execution/_order_story.html" if request.htmx else "execution/order.html"
@@ -54,7 +55,7 @@ def order(request: HttpRequest, order_id: int) -> HttpResponse:
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def cancel(request: HttpRequest, order_id: int) -> HttpResponse:
+def cancel(request: DeskRequest, order_id: int) -> HttpResponse:
     """GET says what a cancel would do; POST asks for it. Done only when the broker's book says so."""
     row = _order(request, order_id)
     asked = None
@@ -68,6 +69,6 @@ def cancel(request: HttpRequest, order_id: int) -> HttpResponse:
     return dialog(request, "execution/_cancel.html", {"order": row, "asked": asked})
 
 
-def _order(request: HttpRequest, order_id: int) -> Order:
+def _order(request: DeskRequest, order_id: int) -> Order:
     mine = Order.objects.for_user(request.user).select_related("instrument", "portfolio__account")
     return get_object_or_404(mine, pk=order_id)

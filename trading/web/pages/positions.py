@@ -2,7 +2,7 @@
 
 from uuid import UUID
 
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import get_object_or_404, render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -15,17 +15,18 @@ from trading.marketdata.quotes import last_quotes
 from trading.portfolio.models import ClosedTrade
 from trading.portfolio.valuation import value_portfolio
 from trading.web.access import dialog, signed_in
+from trading.web.desk import DeskRequest
 
 
 @require_safe
 @signed_in
-def positions(request: HttpRequest) -> HttpResponse:
+def positions(request: DeskRequest) -> HttpResponse:
     return render(request, "portfolio/positions.html")
 
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def close(request: HttpRequest, group_id: UUID) -> HttpResponse:
+def close(request: DeskRequest, group_id: UUID) -> HttpResponse:
     """GET says exactly what a close would do; POST asks for it. Asking twice is asking once."""
     group = _group(request, group_id)
     if request.method == "POST":
@@ -43,12 +44,12 @@ def close(request: HttpRequest, group_id: UUID) -> HttpResponse:
 
 @require_safe
 @signed_in
-def progress(request: HttpRequest, group_id: UUID) -> HttpResponse:
+def progress(request: DeskRequest, group_id: UUID) -> HttpResponse:
     """How far the close has come. The page asks again until the group is closed."""
     return dialog(request, "portfolio/_close_progress.html", _progress(_group(request, group_id)))
 
 
-def _group(request: HttpRequest, group_id: UUID) -> Group:
+def _group(request: DeskRequest, group_id: UUID) -> Group:
     mine = Group.objects.for_user(request.user).select_related("instrument", "portfolio__account")
     return get_object_or_404(mine, pk=group_id)
 

@@ -1,18 +1,19 @@
 """Signals in words, with what each gate said about them."""
 
 from django.core.paginator import Paginator
-from django.http import HttpRequest, HttpResponse
+from django.http import HttpResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.story import tell_signals
 from strategies.models import Signal
 from trading.web.access import signed_in
+from trading.web.desk import DeskRequest
 
 PAGE = 30
 
 
-def signals_context(request: HttpRequest, *, limit: int = PAGE) -> dict[str, object]:
+def signals_context(request: DeskRequest, *, limit: int = PAGE) -> dict[str, object]:
     """One page of signals of the chosen portfolio, newest first, each with its intent, order and verdicts."""
     rows = (
         Signal.objects.for_user(request.user)
@@ -26,5 +27,5 @@ def signals_context(request: HttpRequest, *, limit: int = PAGE) -> dict[str, obj
 
 @require_safe
 @signed_in
-def signals(request: HttpRequest) -> HttpResponse:
+def signals(request: DeskRequest) -> HttpResponse:
     return render(request, "strategies/signals.html", signals_context(request))

@@ -2,18 +2,19 @@
 
 from datetime import timedelta
 
-from django.http import Http404, HttpRequest, HttpResponse, JsonResponse
+from django.http import Http404, HttpResponse, JsonResponse
 from django.views.decorators.http import require_safe
 
 from execution.cells import position_cells, quote_cells
 from trading.portfolio.models import EquityPoint, Portfolio, TradingDay
 from trading.web.access import signed_in
+from trading.web.desk import DeskRequest
 
 HISTORY_DAYS = 90
 POINTS = 800
 
 
-def _choose(request: HttpRequest) -> Portfolio:
+def _choose(request: DeskRequest) -> Portfolio:
     """The portfolio that was asked for, the chosen one without a name; 404 for what is not the user's."""
     desk = request.desk
     asked = request.GET.get("portfolio")
@@ -26,7 +27,7 @@ def _choose(request: HttpRequest) -> Portfolio:
 
 @require_safe
 @signed_in
-def state(request: HttpRequest) -> HttpResponse:
+def state(request: DeskRequest) -> HttpResponse:
     """Every live cell of one portfolio, in the words of the events. `seq` was read before the rest."""
     portfolio = _choose(request)
     desk = request.desk
@@ -45,7 +46,7 @@ def state(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @signed_in
-def equity(request: HttpRequest) -> HttpResponse:
+def equity(request: DeskRequest) -> HttpResponse:
     """The equity curve of the venue day and the openings of the last 90 days: `[epoch seconds, rupees]` each."""
     portfolio = _choose(request)
     desk = request.desk

@@ -5,7 +5,7 @@ from decimal import Decimal
 
 from django import forms
 from django.db.models import Q
-from django.http import HttpRequest, HttpResponse, JsonResponse
+from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
@@ -16,6 +16,7 @@ from trading.domain.errors import NotAllowed, TradingError
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.models import Instrument
 from trading.web.access import NEXT_STEPS, dialog, signed_in
+from trading.web.desk import DeskRequest
 
 
 class TicketForm(forms.Form):
@@ -43,7 +44,7 @@ class TicketForm(forms.Form):
 
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
-def ticket(request: HttpRequest) -> HttpResponse:
+def ticket(request: DeskRequest) -> HttpResponse:
     """GET shows an empty ticket, POST sends it once: the key in it makes a second press the same wish."""
     desk = request.desk
     if desk.portfolio is None:
@@ -98,7 +99,7 @@ def _answer(intent: Intent) -> dict[str, object]:
 
 @require_safe
 @signed_in
-def symbols(request: HttpRequest) -> HttpResponse:
+def symbols(request: DeskRequest) -> HttpResponse:
     """Tradable instruments whose symbol or name holds what was typed, best first; eight at most."""
     typed = request.GET.get("symbol", "").strip()[:60]
     found: list[Instrument] = []
@@ -112,7 +113,7 @@ def symbols(request: HttpRequest) -> HttpResponse:
 
 @require_safe
 @signed_in
-def quote(request: HttpRequest) -> HttpResponse:
+def quote(request: DeskRequest) -> HttpResponse:
     """The last price of one symbol and its tick, for the ticket's price field."""
     row = Instrument.objects.filter(symbol=request.GET.get("symbol", "")[:60]).first()
     last = request.desk.quotes.get(row.symbol) if row else None
