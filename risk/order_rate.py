@@ -26,12 +26,17 @@ RETURNING extract(epoch FROM next_free_at - clock_timestamp())
 
 def wait_for_turn(account_id: int, call_class: str) -> float:
     """Take the next free place of an account and sleep until it comes. Returns the seconds slept."""
+    delay = take_turn(account_id, call_class)
+    if delay:
+        time.sleep(delay)
+    return delay
+
+
+def take_turn(account_id: int, call_class: str) -> float:
+    """Take the next free place of an account, with the caller's transaction; the seconds until it comes."""
     rate, burst = RATES[call_class]
     step = 1.0 / rate
     with connection.cursor() as cursor:
         cursor.execute(TAKE, {"account": account_id, "kind": call_class, "step": step})
         ahead = float(cursor.fetchone()[0])
-    delay = max(0.0, ahead - burst * step)
-    if delay:
-        time.sleep(delay)
-    return delay
+    return max(0.0, ahead - burst * step)

@@ -51,6 +51,7 @@ class CallClass(StrEnum):
     CANCEL = "cancel"
     EXIT = "exit"
     READ = "read"
+    PACED = "paced"  # its turn was taken with the claim of its order
 
 
 # -- what the broker's books say -----------------------------------------------------------------------------------

@@ -50,7 +50,8 @@ def gateway_of(account: BrokerAccount) -> FyersGateway:
     """A gateway with its own warm connection. Calls wait for their turn in the account's shared rate."""
 
     def before_call(klass: CallClass) -> None:
-        wait_for_turn(account.pk, RATE_CLASS[klass])
+        if klass != CallClass.PACED:  # that one has its turn already
+            wait_for_turn(account.pk, RATE_CLASS[klass])
 
     return FyersGateway(
         endpoints=endpoints_of(account), credentials=credentials_of(account), before_call=before_call

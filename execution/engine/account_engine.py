@@ -54,7 +54,7 @@ class AccountEngine:
 
     def __init__(
         self, *, account: BrokerAccount, feed: Feed, gateway: BrokerGateway, fence: int, now: Now,
-        send: Callable[[Callable[[], object]], object] = lambda work: work(),
+        send: Callable[[Callable[[], object]], object] = lambda work: work(), paced: bool = False,
     ) -> None:  # fmt: skip
         self.account = account
         self.feed = feed
@@ -62,6 +62,7 @@ class AccountEngine:
         self.fence = fence
         self.now = now
         self._send = send  # runs a call to the broker: here and now, or in a pool so that a slow one holds up no other
+        self._paced = paced  # entries and exits ask the account's rate as they are claimed
         self.market = Market(feed, on_guard=self._guard_reached)
         self.exits_asked = 0  # by prices, since whoever counts them last looked
         self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
@@ -106,8 +107,11 @@ class AccountEngine:
         queued = Order.objects.filter(account=self.account, state=OrderState.QUEUED)
         ids = sorted(queued.values_list("reason", "pk"), key=lambda row: (row[0] == Reason.ENTRY, row[1]))
         for _, order_id in ids:
-            self._send(lambda pk=order_id: order_submit(order_id=pk, gateway=self.gateway, fence=self.fence))
+            self._send(lambda pk=order_id: self._submit(pk))
         return len(ids)
+
+    def _submit(self, order_id: int) -> None:
+        order_submit(order_id=order_id, gateway=self.gateway, fence=self.fence, paced=self._paced)
 
     def send_changes(self) -> int:
         """Carry out cancels and modifications that wait."""

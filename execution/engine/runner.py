@@ -146,7 +146,7 @@ class AccountRunner:
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix=f"send-{self.account.pk}")
         self.engine = AccountEngine(
             account=self.account, feed=self.feed, gateway=gateway, fence=self.fence,
-            now=lambda: venue_now(self.account.feed), send=self._send_in_pool,
+            now=lambda: venue_now(self.account.feed), send=self._send_in_pool, paced=True,
         )  # fmt: skip
         self.instruments = self._wanted_instruments()
         self.by_symbol = {one.symbol: one for one in self.instruments}

@@ -4,6 +4,8 @@ The row says SENDING before the first byte leaves, in a transaction of its own. 
 acknowledged, refused, unknown. Unknown is looked up in the broker's book by its tag; it is never sent again.
 """
 
+import time
+from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
@@ -17,9 +19,11 @@ from execution.services.fill_apply import drain_parked
 from execution.services.group_reopen import group_reopen
 from execution.states import ORDER_MOVES, OrderState, PendingOp
 from risk.kill_switch import kill_state
+from risk.order_rate import take_turn
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
+from trading.realtime.publish import publish
 
 LEASE_S = 15
 FIRST_PROBE_S = 1
@@ -27,54 +31,73 @@ FIRST_PROBE_S = 1
 # One statement decides: still queued, still in time, this engine still holds the account and may enter, and no kill
 # switch since.
 CLAIM = """
-UPDATE execution_order AS o
-SET state = 'SENDING', claim_token = %(token)s, sent_at = clock_timestamp(),
-    lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
-WHERE o.id = %(order)s AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
-  AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
-              AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
-  AND (SELECT CASE WHEN o.reason = 'ENTRY'
-                   THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
-                   ELSE coalesce(max(t.level), 0) < 5 END
-       FROM risk_tradingstate t WHERE t.scope IN ('GLOBAL', 'PORTFOLIO:' || o.portfolio_id))
-RETURNING o.id
+WITH claimed AS (
+    UPDATE execution_order AS o
+    SET state = 'SENDING', claim_token = %(token)s, sent_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
+    WHERE o.id = %(order)s AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
+      AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
+                  AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
+      AND (SELECT CASE WHEN o.reason = 'ENTRY'
+                       THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
+                       ELSE coalesce(max(t.level), 0) < 5 END
+           FROM risk_tradingstate t WHERE t.scope IN ('GLOBAL', 'PORTFOLIO:' || o.portfolio_id))
+    RETURNING o.*
+), told AS (
+    INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
+    SELECT claimed.id, coalesce((SELECT max(e.seq) FROM execution_orderevent e WHERE e.order_id = claimed.id), 0) + 1,
+           'order.claimed', 'ENGINE', 'QUEUED', 'SENDING', true, '{}', clock_timestamp()
+    FROM claimed
+)
+SELECT c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product, c.limit_price, c.trigger_price,
+       c.reason, c.account_id, c.group_id, p.owner_id
+FROM claimed c JOIN marketdata_instrument i ON i.id = c.instrument_id JOIN portfolio_portfolio p ON p.id = c.portfolio_id
 """
 
 
-def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int) -> Order:
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """What is to be sent, and how many seconds the account's rate asks to wait before."""
+
+    request: OrderRequest
+    klass: CallClass
+    wait_s: float
+
+
+def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False) -> Order:
     """Claim a queued order and give it to the broker; `fence` is the token of this engine's lease.
 
     Does nothing to an order that is not queued any more. An order that may not be sent is withdrawn with its cause.
+    `paced`: the account's order rate is asked with the claim, in the same commit, and not again by the gateway.
     """
     token = uuid4()
-    order = _claim(order_id, token, fence)
-    if order is None:
+    claimed = _claim(order_id, token, fence, paced=paced)
+    if claimed is None:
         return _withdraw_if_void(order_id, fence)
-    request = OrderRequest(
-        client_order_id=order.client_order_id,
-        symbol=order.instrument.symbol,
-        side=Side(order.side),
-        quantity=order.quantity,
-        order_type=OrderType(order.order_type),
-        product=Product(order.product),
-        limit_price=order.limit_price,
-        trigger_price=order.trigger_price,
-    )
-    klass = CallClass.ORDER if order.reason == Reason.ENTRY else CallClass.EXIT
-    result = gateway.place(request, klass=klass)
-    return record_send(order_id=order.pk, token=token, result=result)
+    if claimed.wait_s:
+        time.sleep(claimed.wait_s)
+    result = gateway.place(claimed.request, klass=CallClass.PACED if paced else claimed.klass)
+    return record_send(order_id=order_id, token=token, result=result)
 
 
-def _claim(order_id: int, token: UUID, fence: int) -> Order | None:
+def _claim(order_id: int, token: UUID, fence: int, *, paced: bool) -> Claimed | None:
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, {"order": order_id, "token": token, "lease": LEASE_S, "fence": fence})
-            if cursor.fetchone() is None:
-                return None
-        order = Order.objects.select_related("instrument", "portfolio").get(pk=order_id)
-        order.state = OrderState.QUEUED  # what it was, so that the event tells the step
-        note(order, "order.claimed", source="ENGINE", to_state=OrderState.SENDING)
-    return order
+            row = cursor.fetchone()
+        if row is None:
+            return None
+        tag, symbol, side, quantity, order_type, product, limit, trigger, reason, account_id, group_id, owner_id = row
+        klass = CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
+        wait_s = take_turn(account_id, klass) if paced else 0.0
+        publish(
+            owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed"
+        )
+    request = OrderRequest(
+        client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
+        product=Product(product), limit_price=limit, trigger_price=trigger,
+    )  # fmt: skip
+    return Claimed(request, klass, wait_s)
 
 
 @transaction.atomic
