@@ -4,6 +4,7 @@ import json
 import logging
 import os
 import socket
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -48,6 +49,7 @@ BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
 SHOW_EVERY_S = 0.25
 CLOCK_DRIFT_S = 0.05
 SENDERS = 3
+SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
 
 
@@ -408,6 +410,9 @@ class AccountRunner:
 
 def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -> None:
     """An engine for every account that has a portfolio, for as long as the process lives."""
+    # A thread that waits for the interpreter may ask for it after this long: the way of an order to the wire wakes up
+    # often, and with the usual 5 ms a busy neighbour would hold it up each time.
+    sys.setswitchinterval(SWITCH_S)
     running: dict[int, threading.Thread] = {}
     while not stop.is_set():
         try:

@@ -25,7 +25,8 @@ def report(result: Replayed) -> dict[str, object]:
     equity = portfolio.opening_cash_paise + worth + sum(r.realised_paise - r.charges_paise - r.cost_paise for r in rows)
     entries = LedgerEntry.objects.filter(transaction__portfolio=portfolio)
     charges = sum(entry.amount_paise for entry in entries if entry.account not in CASH_SIDE)
-    signals = list(Signal.objects.filter(portfolio=portfolio).select_related("instrument").order_by("bar_at", "instrument__symbol"))
+    seen = Signal.objects.filter(portfolio=portfolio).select_related("instrument")
+    signals = list(seen.order_by("bar_at", "instrument__symbol"))
     return {
         "date": exchange_date(result.session.session.opens_at).isoformat(),
         "symbols": [one.symbol for one in result.instruments],

@@ -98,6 +98,8 @@ def web(folder: Path, application: str = "trading.asgi:application", *more: str,
     ) as running:  # fmt: skip
         address = f"http://127.0.0.1:{port}"
         wait_for(lambda: running.poll() is not None or _answers(address), 40, f"web: {folder / name}")
+        if running.poll() is not None:
+            raise RuntimeError((folder / name).read_text()[-1500:])
         yield address
 
 
