@@ -35,6 +35,7 @@ class SmallBroker:
         self.book: dict[str, BookOrder] = {}
         self.facts: list[FillFact] = []
         self.calls: list[str] = []
+        self.taken = 0
         self.hidden: set[str] = set()  # orders that the book does not show (yet)
 
     # -- the port ------------------------------------------------------------------------------------------------
@@ -71,7 +72,7 @@ class SmallBroker:
         answer = self.answers.popleft() if self.answers else None
         if answer == NOT_SENT:
             return Refused("NOT_SENT", "DELETE /orders: ConnectError.", broker_order_id)
-        if self.book[broker_order_id].status.is_final:
+        if broker_order_id not in self.book or self.book[broker_order_id].status.is_final:
             return Refused("REJECTED", "the order is already over", broker_order_id)
         if answer != "slow":  # slow: heard, and done later or never
             self.end(broker_order_id)
@@ -88,7 +89,8 @@ class SmallBroker:
     # -- what happens at the exchange ----------------------------------------------------------------------------
 
     def _take(self, request: OrderRequest) -> str:
-        order_id = f"B{len(self.book) + 1:06d}"
+        self.taken += 1
+        order_id = f"B{self.taken:06d}"
         self.book[order_id] = BookOrder(
             order_id, request.client_order_id, request.symbol, request.side, request.order_type, request.product,
             request.quantity, 0, request.quantity, request.limit_price, request.trigger_price, None,
@@ -98,7 +100,8 @@ class SmallBroker:
 
     def outside(self, symbol, side, quantity, product="INTRADAY") -> str:
         """An order that somebody placed in the broker's own app."""
-        order_id = f"X{len(self.book) + 1:06d}"
+        self.taken += 1
+        order_id = f"X{self.taken:06d}"
         self.book[order_id] = BookOrder(
             order_id, None, symbol, side, OrderType.MARKET, product, quantity, 0, quantity, None, None, None,
             BrokerStatus.PENDING, "", self.at, "WEB", "6",

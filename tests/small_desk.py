@@ -6,6 +6,7 @@ from decimal import Decimal
 
 from django.utils import timezone
 
+from execution.brokers.port import Tick
 from execution.engine.account_engine import AccountEngine
 from execution.models import EngineLease, Group, Intent, Order
 from execution.services.intent_create import order_ticket
@@ -66,6 +67,9 @@ class SmallDesk:
 
     def instrument_price(self, price: str) -> None:
         quote(self.world.feed, self.instrument, price)
+
+    def ticks(self, price: str) -> list[Tick]:
+        return [Tick(self.instrument.symbol, Decimal(price), 1000, self.now[0])]
 
     def pass_time(self, **how: float) -> None:
         """Venue time goes on; the wall's does not."""

@@ -226,8 +226,9 @@ def test_a_trade_is_closed_once_and_written_into_the_audit_trail(console, world,
 def test_a_waiting_order_is_decided(console, world, button, state):
     intent = IntentFactory(
         group__portfolio=world.portfolio, group__instrument=world.instrument, state=Intent.State.WAITING,
-        decide_by=timezone.now() + timedelta(minutes=1),
+        decide_by=timezone.now() + timedelta(minutes=1), limit_price="812.35", stop_price="804.00",
     )  # fmt: skip
+    world.still_running()
     press(console, Intent, button, intent)
     intent.refresh_from_db()
     assert intent.state == state
