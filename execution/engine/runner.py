@@ -24,7 +24,7 @@ from execution.brokers.fyers.price_socket import PriceSocket
 from execution.brokers.registry import AuthState, credentials_of, endpoints_of, gateway_of, set_auth_state, sign_in
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
-from execution.engine.lease import State, acquire, give_up, renew, set_state
+from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.show import keep_equity, show_prices, show_summary
 from execution.models import EngineLease, Order
 from strategies.models import Deployment
@@ -49,6 +49,7 @@ BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
 SHOW_EVERY_S = 0.25
 CLOCK_DRIFT_S = 0.05
 SENDERS = 3
+URGENT = ("engine.signal", "engine.order")  # what may end at the wire is answered before what tidies up
 SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
 
@@ -58,7 +59,7 @@ class AccountRunner:
 
     def __init__(self, account: BrokerAccount, *, stop: threading.Event) -> None:
         self.account = account
-        self.holder = f"{socket.gethostname()}:{os.getpid()}"
+        self.holder = this_process()
         self._told = stop
         self.stop = threading.Event()
         self._books_due = threading.Event()
@@ -279,14 +280,16 @@ class AccountRunner:
         assert self._redis is not None
         while not self.stop.is_set():
             rung = self._redis.xread({stream: last}, count=50, block=500)
+            bells: dict[tuple[str, str], None] = {}  # what was rung twice is answered once: the row tells all
             for _, entries in rung or ():
                 for entry_id, fields in entries:
                     last = entry_id
-                    name, ids = fields[b"name"].decode(), json.loads(fields[b"ids"])
-                    if name == "engine.books":
-                        self._books_due.set()
-                    else:
-                        self.engine.answer(name, ids)
+                    bells[fields[b"name"].decode(), fields[b"ids"].decode()] = None
+            for name, ids in sorted(bells, key=lambda bell: bell[0] not in URGENT):
+                if name == "engine.books":
+                    self._books_due.set()
+                else:
+                    self.engine.answer(name, json.loads(ids))
 
     def _sweep(self) -> None:
         while not self.stop.wait(SWEEP_EVERY_S):
@@ -344,10 +347,9 @@ class AccountRunner:
             self._say_state(State.PAUSED, f"by {lease.paused_by}")
         elif missing:
             self._say_state(State.PREFLIGHT, f"waiting for the stream of {' and '.join(missing)}")
-        elif not self._caught_up.is_set():
-            self._say_state(State.PREFLIGHT, "fetching the candles before now")
         else:
-            self._say_state(State.RUNNING, "")
+            # The scanner waits for the past by itself (`say_candles_through`); a hand and an exit need none of it.
+            self._say_state(State.RUNNING, "" if self._caught_up.is_set() else "fetching the candles before now")
         if lease.streams != self._stream_state:
             EngineLease.objects.filter(pk=lease.pk).update(streams=self._stream_state)
 
