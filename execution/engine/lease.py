@@ -1,7 +1,10 @@
 """One engine speaks for an account at a time. Its token only grows, so that an engine that lost the lease while it
 slept finds its claims refused by the database."""
 
+import os
+import socket
 from datetime import timedelta
+from pathlib import Path
 
 from django.db.models import F, Q
 from django.utils import timezone
@@ -12,11 +15,36 @@ TTL = timedelta(seconds=6)
 State = EngineLease.State
 
 
+def this_process() -> str:
+    """The holder that this process is: its host and this boot of it, the namespace of its pid, and the pid."""
+    return f"{_here()}:{os.getpid()}"
+
+
+def _here() -> str:
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
+        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+    except OSError:  # no Linux: nothing can be said of a holder, and its lease runs out by itself
+        return f"{socket.gethostname()[:40]}:?"
+    return f"{socket.gethostname()[:40]}:{boot}-{namespace}"
+
+
+def _has_died(holder: str) -> bool:
+    """Certain only of a process of this very machine; of any other, time must tell."""
+    where, _, pid = holder.rpartition(":")
+    return where == _here() and not where.endswith("?") and pid.isdigit() and not Path(f"/proc/{pid}").exists()
+
+
 def acquire(account_id: int, holder: str) -> int | None:
-    """The fencing token of a fresh lease, or None while somebody else holds it."""
-    EngineLease.objects.get_or_create(account_id=account_id)
+    """The fencing token of a fresh lease, or None while somebody else holds it.
+
+    The lease of a process that was killed on this machine is taken at once: open trades need not wait for its end.
+    """
+    lease, _ = EngineLease.objects.get_or_create(account_id=account_id)
     wall = timezone.now()
     free = Q(expires_at=None) | Q(expires_at__lt=wall) | Q(holder=holder)
+    if _has_died(lease.holder):
+        free |= Q(holder=lease.holder)
     taken = EngineLease.objects.filter(free, account_id=account_id).update(
         holder=holder, token=F("token") + 1, expires_at=wall + TTL, beat_at=wall, state=State.PREFLIGHT, cause="",
         streams={},

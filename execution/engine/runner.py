@@ -2,8 +2,6 @@
 
 import json
 import logging
-import os
-import socket
 import sys
 import threading
 import time
