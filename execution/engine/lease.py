@@ -23,7 +23,7 @@ def this_process() -> str:
 def _here() -> str:
     try:
         boot = Path("/proc/sys/kernel/random/boot_id").read_text()[:8]
-        namespace = os.readlink("/proc/self/ns/pid").strip("pid:[]")
+        namespace = Path("/proc/self/ns/pid").readlink().name.strip("pid:[]")
     except OSError:  # no Linux: nothing can be said of a holder, and its lease runs out by itself
         return f"{socket.gethostname()[:40]}:?"
     return f"{socket.gethostname()[:40]}:{boot}-{namespace}"
