@@ -8,11 +8,11 @@ import time
 from django.db import connection
 
 RATES = {
-    # Calls a second, and how many may leave at once. Together at most ten in any one second; a share is kept for
-    # exits and cancels, so that entries can never starve them.
-    "order": (4.5, 2),
-    "exit": (2.5, 1),
-    "read": (3.0, 6),
+    # Calls a second, and how many may leave at once. A broker counts all of them: in any one second there are at most
+    # 4 + 2 + 3 of ten. A share is kept for exits and cancels, so that entries and reads can never starve them.
+    "order": (2.5, 2),
+    "exit": (2.0, 1),
+    "read": (3.0, 1),
 }
 
 TAKE = """
