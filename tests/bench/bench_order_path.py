@@ -53,6 +53,7 @@ from trading.portfolio.models import Portfolio
 SYMBOL = "NSE:SBIN-EQ"
 START = "2026-02-16T10:30"
 WARM_UP = 12
+REST_S = 0.15  # the tidying after a trade is over before the next sample begins
 API_WRITES_A_KEY = 100  # the throttle lets a key write 120 times a minute: several keys take turns
 _number = count()
 
@@ -97,9 +98,9 @@ class Street:
         self.sweep(trader)
         return took
 
-    def arrival(self, trader: Trader) -> int:
+    def arrival(self, trader: Trader, within_s: float = 5.0) -> int:
         try:
-            return self.stamps.next()
+            return self.stamps.next(within_s)
         except queue.Empty:
             asked = Signal.objects.filter(portfolio=trader.portfolio).values_list("state", "refusal").first()
             sent = Order.objects.filter(portfolio=trader.portfolio).values_list("state", "broker_message").first()
@@ -112,6 +113,7 @@ class Street:
         order_cancel(order_id=mine[0].pk, actor="bench", now=venue_now("BENCH"))
         open_groups = Group.objects.filter(portfolio=trader.portfolio).exclude(state=Group.State.CLOSED)
         wait_for(lambda: not open_groups.exists(), 5, "the trade to close")
+        time.sleep(REST_S)
 
 
 @bench
@@ -209,7 +211,6 @@ def celery_peer(trader: Trader, run: Run) -> Iterator[None]:
         log=run.var / "celery.log", BENCH_ACCOUNT=str(trader.account.pk),
     )  # fmt: skip
     with worker:
-        time.sleep(6 if not run.quick else 5)
         yield
 
 
@@ -221,17 +222,18 @@ def celery_sample(trader: Trader, street: Street) -> float:
     with transaction.atomic():
         transaction.on_commit(lambda: committed.append(time.monotonic_ns()))
         row = Signal.objects.create(
-            portfolio=trader.portfolio, deployment=trader.deployment, instrument_id=draft.instrument_id, side=draft.side,
+            portfolio=trader.portfolio, deployment=trader.deployment, instrument=street.instrument, side=draft.side,
             entry=draft.entry, stop=draft.stop, target=draft.target, explanation=draft.explanation, bar_at=draft.bar_at,
             created_at=wall, expires_at=wall + timedelta(seconds=60), dedupe_key=draft.dedupe_key,
         )  # fmt: skip
         transaction.on_commit(
             lambda: celery.send_task("bench.signal", args=[str(row.pk)], queue="bench", retry=False, ignore_result=True)
         )
-    took = (street.arrival(trader) - committed[0]) / 1e6
+    took = (street.arrival(trader, 30) - committed[0]) / 1e6  # the first one waits for the worker to start
     mine = Order.objects.filter(account=trader.account).order_by("-pk")
     wait_for(lambda: mine.filter(state__in=AT_EXCHANGE).exists(), 5, "the worker's order to be acknowledged")
     clear(trader)
+    time.sleep(REST_S)
     return took
 
 

@@ -59,8 +59,10 @@ urlpatterns = [path("order", place)]
 
 def naive_application():
     """A bare Django site with this one view: no middleware, no database."""
+    import django
     from django.conf import settings
     from django.core.asgi import get_asgi_application
 
+    django.setup()
     settings.ROOT_URLCONF, settings.MIDDLEWARE = __name__, []
     return get_asgi_application()
