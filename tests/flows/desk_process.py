@@ -66,6 +66,7 @@ class DeskProcess:
         self._open = threading.Event()
         self._reader: threading.Thread | None = None
         self._rows: psycopg.Connection[Row] | None = None
+        self._token = ""
 
     # -- up and down -------------------------------------------------------------------------------------------------
 
@@ -237,18 +238,22 @@ class DeskProcess:
         reply.raise_for_status()
         return dict(reply.json())
 
-    def broker(self, path: str) -> Row:
-        """A book of the broker, read by nobody of the desk: `orders`, `tradebook`, `positions`."""
-        app = App(app_id=SANDBOX_APP, secret=SANDBOX_SECRET, redirect_uri=f"{self.sandbox}/callback")
-        tokens = sign_in_sandbox(endpoints=Endpoints.of(self.sandbox), app=app)
-        headers = {"Authorization": f"{SANDBOX_APP}:{tokens.access_token}"}
-        for _ in range(40):  # the desk uses up the same hundred calls
-            reply = httpx.get(f"{self.sandbox}/api/v3/{path}", headers=headers, timeout=10)
+    def broker(self, path: str, **query: str) -> Row:
+        """What the broker says to somebody who is nobody of the desk: `/api/v3/orders`, `/data/quotes` …"""
+        if not self._token:
+            app = App(app_id=SANDBOX_APP, secret=SANDBOX_SECRET, redirect_uri=f"{self.sandbox}/callback")
+            self._token = sign_in_sandbox(endpoints=Endpoints.of(self.sandbox), app=app).access_token
+        headers = {"Authorization": f"{SANDBOX_APP}:{self._token}"}
+        for _ in range(40):  # the desk draws on the same allowance of calls
+            reply = httpx.get(f"{self.sandbox}{path}", params=query, headers=headers, timeout=10)
             if reply.status_code != 429:
                 break
             time.sleep(0.5)
         reply.raise_for_status()
         return dict(reply.json())
+
+    def last_price(self, symbol: str) -> float:
+        return float(self.broker("/data/quotes", symbols=symbol)["d"][0]["v"]["lp"])
 
     # -- acting as its people do -------------------------------------------------------------------------------------
 
@@ -266,32 +271,24 @@ class DeskProcess:
         client.headers["X-CSRFToken"] = client.cookies["csrftoken"]
         return client
 
-    def place(self, client: httpx.Client, symbol: str, *, quantity: int, key: str | None = None) -> httpx.Response:
-        """A market order to buy, its stop three per cent below."""
-        last = Decimal(str(self.venue_price(symbol)))
-        stop = (last * Decimal("0.97")).quantize(Decimal(1))
+    def place(self, client: httpx.Client, symbol: str, *, quantity: int, last: float) -> httpx.Response:
+        """A market order to buy, its stop three per cent below `last`."""
+        stop = (Decimal(str(last)) * Decimal("0.97")).quantize(Decimal(1))
         wish = {
             "symbol": symbol, "side": "BUY", "quantity": quantity, "order_type": "MARKET", "product": "INTRADAY",
             "stop_price": str(stop),
         }  # fmt: skip
-        return client.post("/api/v1/orders/", json=wish, headers={"Idempotency-Key": key or uuid.uuid4().hex})
+        return client.post("/api/v1/orders/", json=wish, headers={"Idempotency-Key": uuid.uuid4().hex})
 
-    def venue_price(self, symbol: str) -> float:
-        app = App(app_id=SANDBOX_APP, secret=SANDBOX_SECRET, redirect_uri=f"{self.sandbox}/callback")
-        tokens = sign_in_sandbox(endpoints=Endpoints.of(self.sandbox), app=app)
-        reply = httpx.get(
-            f"{self.sandbox}/data/quotes", params={"symbols": symbol}, timeout=10,
-            headers={"Authorization": f"{SANDBOX_APP}:{tokens.access_token}"},
-        )  # fmt: skip
-        reply.raise_for_status()
-        return float(reply.json()["d"][0]["v"]["lp"])
-
-    def enter(self, client: httpx.Client, symbol: str, *, quantity: int = 10, within_s: float = 90) -> Row:
+    def enter(
+        self, client: httpx.Client, symbol: str, *, quantity: int = 10, last: float | None = None, within_s: float = 90
+    ) -> Row:
         """An entry that risk allows, as the API tells it; asked again while the market or the engine is not ready."""
         answers: list[str] = []
+        price = last or self.last_price(symbol)
 
         def try_it() -> Row | None:
-            reply = self.place(client, symbol, quantity=quantity)
+            reply = self.place(client, symbol, quantity=quantity, last=price)
             answers.append(f"{reply.status_code} {reply.text[:160]}")
             return dict(reply.json()) if reply.status_code == 201 else None
 
@@ -321,9 +318,9 @@ def disagreements(desk: DeskProcess) -> list[str]:
     """
     wrong: list[str] = []
     today = desk.venue("clock")["session_date"]  # the broker forgets yesterday
-    book = {row["id"]: row for row in desk.broker("orders")["orderBook"]}
-    trades = {row["tradeNumber"]: row for row in desk.broker("tradebook")["tradeBook"]}
-    held = {row["symbol"]: row["netQty"] for row in desk.broker("positions")["netPositions"] if row["netQty"]}
+    book = {row["id"]: row for row in desk.broker("/api/v3/orders")["orderBook"]}
+    trades = {row["tradeNumber"]: row for row in desk.broker("/api/v3/tradebook")["tradeBook"]}
+    held = {row["symbol"]: row["netQty"] for row in desk.broker("/api/v3/positions")["netPositions"] if row["netQty"]}
     ours = {
         row["broker_order_id"]: row
         for row in desk.rows(

@@ -112,6 +112,7 @@ def test_web_killed_in_mid_trade_answers_again_and_pages_hear_again(desk, client
 
 def test_worker_killed_in_mid_trade_scans_on_and_no_bar_twice(desk, client):
     group = mid_trade(desk, client, "NSE:WIPRO-EQ")
+    desk.venue("clock", speed=60)  # bars come twice as fast
     assert desk.command(PAUSE.format(act="resume")) == "True"
     try:
         scans = "SELECT count(*) FROM strategies_scanslot WHERE state = 'DONE'"
@@ -121,6 +122,7 @@ def test_worker_killed_in_mid_trade_scans_on_and_no_bar_twice(desk, client):
         desk.started_again("worker", instead_of=gone)
         until(lambda: desk.one(scans) >= before + 2, within_s=40, what="the scan goes on")
     finally:
+        desk.venue("clock", speed=30)
         assert desk.command(PAUSE.format(act="pause")) == "True"
     times = desk.rows("SELECT bar_at, state FROM strategies_scanslot ORDER BY bar_at")
     bars = [row["bar_at"] for row in times]
@@ -150,9 +152,10 @@ def test_engine_killed_in_mid_trade_takes_the_trade_up_again(desk, client):
 def test_engine_killed_while_its_entry_is_on_the_wire_finds_it_and_protects_it(desk, client):
     """The order has left, the reply has not come: the next engine neither sends it again nor leaves it bare."""
     until(lambda: desk.engine_state() == "RUNNING", within_s=60, what="the engine runs")
+    last = desk.last_price("NSE:INFY-EQ")
     desk.venue("faults", kind="delay_ms", ms=1500, count=40)  # whatever asks the broker waits
     try:
-        group = desk.enter(client, "NSE:INFY-EQ")["group"]
+        group = desk.enter(client, "NSE:INFY-EQ", last=last)["group"]
         until(
             lambda: desk.orders_of(group)[0]["state"] == "SENDING", within_s=10, what="the entry leaves", every_s=0.01
         )
@@ -168,9 +171,10 @@ def test_engine_killed_while_its_entry_is_on_the_wire_finds_it_and_protects_it(d
 
 def test_engine_killed_while_the_stop_is_on_the_wire_places_no_second_one(desk, client):
     until(lambda: desk.engine_state() == "RUNNING", within_s=60, what="the engine runs")
+    last = desk.last_price("NSE:HDFCBANK-EQ")
     desk.venue("faults", kind="delay_ms", ms=1500, count=40)
     try:
-        group = desk.enter(client, "NSE:HDFCBANK-EQ")["group"]
+        group = desk.enter(client, "NSE:HDFCBANK-EQ", last=last)["group"]
         until(
             lambda: [o["state"] for o in desk.orders_of(group) if o["reason"] == "STOP"] == ["SENDING"],
             within_s=15, what="the stop leaves", every_s=0.01,

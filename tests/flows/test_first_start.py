@@ -1,0 +1,89 @@
+"""A newcomer's first minutes: one command, prices that move, a trade that opens and closes; then stop and go on."""
+
+import re
+import signal
+import time
+from collections.abc import Iterator
+
+import pytest
+
+from tests.flows.desk_process import DeskProcess, desk_process, until
+
+pytestmark = pytest.mark.slow
+FIRST_TRADE_WITHIN_S = 180
+FILLED = "SELECT count(*) FROM execution_fill"
+CLOSED = "SELECT count(*) FROM portfolio_closedtrade"
+HELD = "SELECT coalesce(sum(abs(net_quantity)), 0) FROM portfolio_position"
+
+
+@pytest.fixture(scope="module")
+def desk() -> Iterator[DeskProcess]:
+    with desk_process() as desk:
+        yield desk
+
+
+@pytest.fixture(scope="module")
+def began(desk: DeskProcess) -> float:
+    """The monotonic second at which somebody pressed Enter."""
+    now = time.monotonic()
+    desk.start()
+    return now
+
+
+def test_the_address_and_a_first_sign_in_come_within_a_minute(desk, began):
+    assert time.monotonic() - began < 60
+    until(lambda: {"operator", "trader"} <= desk.passwords.keys(), within_s=2, what="the first sign-in")
+    with desk.signed_in() as client:
+        page = client.get("/")
+        assert page.status_code == 200
+        assert "10,00,000" in page.text
+
+
+def test_the_first_trade_opens_and_closes_within_three_minutes(desk, began, record_property):
+    def left() -> float:
+        return FIRST_TRADE_WITHIN_S - (time.monotonic() - began)
+
+    for name, question in (
+        ("prices move", "SELECT count(*) FROM execution_enginelease WHERE state = 'RUNNING'"),
+        ("first signal", "SELECT count(*) FROM strategies_signal"),
+        ("first fill", FILLED),
+        ("first trade closed", CLOSED),
+    ):
+        until(lambda question=question: desk.one(question), within_s=left(), what=name)
+        record_property(name, round(time.monotonic() - began, 1))
+        print(f"{name}: {time.monotonic() - began:.1f} s")
+    assert left() > 0
+
+
+def test_stopped_in_mid_trade_it_leaves_no_process_and_the_next_start_goes_on(desk, began):
+    until(lambda: desk.one(HELD), within_s=120, what="a position")
+    fills, closed = desk.one(FILLED), desk.one(CLOSED)
+    assert desk.stop() < 8
+    assert desk.process is not None
+    assert desk.process.returncode == 0
+    assert desk.ours() == {}
+
+    assert desk.start() < 10
+    assert desk.one(FILLED) >= fills
+    until(lambda: desk.engine_state() == "RUNNING", within_s=30, what="the engine runs")
+    until(
+        lambda: desk.one(FILLED) > fills and desk.one(CLOSED) > closed,
+        within_s=120, what="the trades that were open go on",
+    )  # fmt: skip
+    assert desk.one("SELECT coalesce(sum(amount_paise), 0) FROM portfolio_ledgerentry") == 0
+    assert desk.one("SELECT count(*) FROM execution_group WHERE quarantined") == 0
+
+
+def test_nothing_it_wrote_is_an_error(desk, began):
+    """A quarter of an hour's reading for a newcomer who wonders: no traceback, no error, in no log."""
+    trouble = re.compile(r"\b(Traceback|ERROR|CRITICAL)\b")
+    found = [
+        line
+        for name in ("web", "worker", "beat", "engine", "sandbox", "postgres")
+        for line in desk.log(name).splitlines()
+        if trouble.search(line)
+    ]
+    assert found == []
+    assert desk.rows("SELECT code, message FROM monitoring_alert WHERE level = 'SEVERE'") == []
+    assert desk.stop() < 8
+    assert signal.SIGKILL not in {-(desk.process.returncode if desk.process else 0)}
