@@ -3,10 +3,18 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
+from django.db import connection
+
 from risk.gates import ENTRY_GATES, EXIT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
-from risk.models import Verdict
 from trading.domain.orders import OrderIntent
+
+STORE = """
+INSERT INTO risk_verdict (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
+SELECT %(portfolio)s, %(intent)s, said.place - 1, gate, outcome, quantity, value, lim, message, %(policy)s, %(at)s
+FROM unnest(%(gates)s::text[], %(outcomes)s::text[], %(quantities)s::bigint[], %(values)s::text[], %(limits)s::text[],
+            %(messages)s::text[]) WITH ORDINALITY AS said (gate, outcome, quantity, value, lim, message, place)
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,11 +64,13 @@ def assess(
 
 def store_verdicts(*, portfolio_id: int, intent_id: UUID, findings: tuple[Finding, ...], policy: str, now) -> None:
     """Keep what each gate said: "why was this not traded?" has an answer."""
-    Verdict.objects.bulk_create(
-        Verdict(
-            portfolio_id=portfolio_id, intent_id=intent_id, position=position, gate=finding.gate,
-            outcome=finding.outcome, quantity=finding.quantity, value=finding.value[:60], limit=finding.limit[:60],
-            message=finding.message[:240], policy=policy, at=now,
-        )
-        for position, finding in enumerate(findings)
-    )  # fmt: skip
+    rows = [
+        [one.gate, str(one.outcome), one.quantity, one.value[:60], one.limit[:60], one.message[:240]]
+        for one in findings
+    ]
+    gates, outcomes, quantities, values, limits, messages = (list(column) for column in zip(*rows, strict=True))
+    with connection.cursor() as cursor:
+        cursor.execute(STORE, {
+            "portfolio": portfolio_id, "intent": intent_id, "policy": policy, "at": now, "gates": gates,
+            "outcomes": outcomes, "quantities": quantities, "values": values, "limits": limits, "messages": messages,
+        })  # fmt: skip

@@ -70,7 +70,8 @@ def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: 
     A repeat of the same wish returns the first intent. The same key for another wish is a Conflict. `standing` is for
     who has just read it for the same portfolio and instrument.
     """
-    known = _known(portfolio, wish)
+    # A new signal is locked by who decides it, and its intent is stored with its fate: it has none yet.
+    known = _known(portfolio, wish) if wish.signal is None else None
     if known is not None:
         return known
     try:

@@ -51,7 +51,9 @@ WITH claimed AS (
 )
 SELECT c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product, c.limit_price, c.trigger_price,
        c.reason, c.account_id, c.group_id, p.owner_id
-FROM claimed c JOIN marketdata_instrument i ON i.id = c.instrument_id JOIN portfolio_portfolio p ON p.id = c.portfolio_id
+FROM claimed c
+JOIN marketdata_instrument i ON i.id = c.instrument_id
+JOIN portfolio_portfolio p ON p.id = c.portfolio_id
 """
 
 

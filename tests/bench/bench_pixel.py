@@ -103,6 +103,7 @@ def pixel(run: Run) -> Iterator[Figure]:
             page.close()
             other = open_page()
             polled = [seen(other, POLL, ["/desk/part/positions/"], filling) for _ in range(run.rounds(20))]
+            connection.close()  # the one of Playwright's loop
     connection.close()
     yield Figure("fill_to_frame_p50", median(frames), "ms", POLLED, median(polled))
     yield Figure("fill_to_frame_p99", percentile(frames, 0.99), "ms")
