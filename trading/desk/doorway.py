@@ -23,6 +23,9 @@ def servers_for(argv: list[str]) -> Iterator[None]:
     if command.startswith("-") or command in WITHOUT_SERVERS or {"-h", "--help"} & set(argv):
         yield
         return
+    if command == "backtest" and any(word.partition("=")[0] == "--candles" for word in argv):
+        yield  # the candles come from a file
+        return
     if servers_are_given():
         yield
         return

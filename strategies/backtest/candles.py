@@ -1,0 +1,127 @@
+"""A market from the desk's stored candles."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, date, datetime
+
+import numpy as np
+
+from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.market import DAILY, Market, market_of, range_of
+from strategies.contracts.schema import ContractBody
+from strategies.rules.functions import nearest
+from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
+from trading.marketdata.windows import load_window
+from trading.venue.sessions import SessionKind
+
+SESSION_MINUTES = 385  # the longest session there is: derivatives until 15:40
+
+
+def instruments_of(names: Sequence[str]) -> list[Instrument]:
+    """Instruments by symbol (NSE:SBIN-EQ) or ticker (SBIN). BacktestRefused: unknown, or nothing that can be traded."""
+    by_name: dict[str, Instrument] = {}
+    for one in Instrument.objects.filter(active=True):
+        by_name.setdefault(one.ticker, one)
+        by_name[one.symbol] = one
+    found: list[Instrument] = []
+    for name in names:
+        instrument = by_name.get(name.upper())
+        if instrument is None:
+            hint = nearest(name, (known.lower() for known in by_name))
+            raise BacktestRefused(
+                "UNKNOWN_SYMBOL", f"There is no instrument {name}" + (f"; did you mean {hint.upper()}?" if hint else "")
+            )
+        if not instrument.is_tradable:
+            raise BacktestRefused("NOT_TRADABLE", f"{instrument.symbol} cannot be traded")
+        if instrument not in found:
+            found.append(instrument)
+    return found
+
+
+def allowed_instruments(body: ContractBody) -> list[Instrument]:
+    """Every instrument that ever belonged to a universe of the contract."""
+    stays = UniverseMember.objects.filter(universe__name__in=body.universes).values("instrument_id")
+    found = list(Instrument.objects.filter(pk__in=stays, active=True).order_by("symbol"))
+    if not found:
+        known = ", ".join(Universe.objects.order_by("name").values_list("name", flat=True)) or "none"
+        raise BacktestRefused(
+            "EMPTY_UNIVERSE", f"No instrument belongs to {', '.join(body.universes)} (known universes: {known})"
+        )
+    return [one for one in found if one.is_tradable]
+
+
+def check_allowed(body: ContractBody, instruments: Sequence[Instrument], timeframe: str) -> None:
+    """A contract runs where it says it does, in a test as on the desk. BacktestRefused names what is not allowed."""
+    if timeframe != body.timeframe:
+        raise BacktestRefused(
+            "TIMEFRAME_NOT_ALLOWED", f"{body.name} is a contract for {body.timeframe} bars, not for {timeframe}"
+        )
+    allowed = {one.pk for one in allowed_instruments(body)}
+    others = [one.symbol for one in instruments if one.pk not in allowed]
+    if others:
+        raise BacktestRefused(
+            "UNIVERSE_NOT_ALLOWED",
+            f"{body.name} is for {', '.join(body.universes)} without {', '.join(others)}",
+        )
+
+
+def market_of_candles(
+    feed: Feed, instruments: Sequence[Instrument], *, timeframe: int, from_date: date, to_date: date, settling: int
+) -> Market:
+    """Stored candles of exchange days `from_date` to `to_date`, and up to `settling` bars before them as history.
+
+    BacktestRefused: an empty range, or an instrument without a single candle in it.
+    """
+    first_s, end_s = range_of(from_date, to_date)
+    days = (to_date - from_date).days + 1
+    a_day = 1 if timeframe >= DAILY else -(-SESSION_MINUTES // timeframe)
+    until = datetime.fromtimestamp(end_s, UTC)
+    prices = load_window(feed, instruments, timeframe, bars=days * a_day + settling, until=until)
+    first = int(np.searchsorted(prices.starts, first_s))
+    if prices.bars - first < 1:
+        raise BacktestRefused(
+            "NO_CANDLES",
+            f"{feed.name} has no {timeframe}-minute candles of {_names(instruments)} from {from_date} to {to_date}",
+        )
+    without = [one for one, row in zip(instruments, prices.close[:, first:], strict=True) if np.isnan(row).all()]
+    if without:
+        raise BacktestRefused(
+            "NO_CANDLES", f"{feed.name} has no candles of {_names(without)} from {from_date} to {to_date}"
+        )
+    warm_up = min(first, settling)
+    skip = first - warm_up
+    o, h, lo, c, v = (
+        np.ascontiguousarray(getattr(prices, name)[:, skip:]) for name in ("open", "high", "low", "close", "volume")
+    )
+    return market_of(
+        symbols=prices.symbols, starts=prices.starts[skip:].copy(), open_=o, high=h, low=lo, close=c, volume=v,
+        timeframe=timeframe, ticks=[one.tick_size for one in instruments], lots=[one.lot_size for one in instruments],
+        warm_up=warm_up, exchange=instruments[0].exchange, kind=_kind(instruments),
+        notes=_notes(prices.symbols, c[:, warm_up:], v[:, warm_up:], warm_up, settling),
+    )  # fmt: skip
+
+
+def _kind(instruments: Sequence[Instrument]) -> SessionKind:
+    """The hours that all of them keep: the shorter ones where any closes by auction."""
+    if any(one.has_derivatives for one in instruments):
+        return SessionKind.EQUITY_DERIVATIVE_STOCK
+    return SessionKind.EQUITY
+
+
+def _notes(symbols: Sequence[str], close: np.ndarray, volume: np.ndarray, warm_up: int, settling: int) -> list[str]:
+    notes = []
+    if warm_up < settling:
+        notes.append(f"SHORT_HISTORY: {warm_up} of {settling} bars of history: early values of averages depend on it")
+    for symbol, row, traded in zip(symbols, close, volume, strict=True):
+        lacking = int(np.count_nonzero(~np.isfinite(row)))
+        if lacking:
+            notes.append(f"MISSING_BARS: {symbol} lacks {lacking} of {row.size} bars")
+        still = int(np.count_nonzero(np.isfinite(row) & ~(traded > 0)))
+        if still:
+            notes.append(f"ZERO_VOLUME_BARS: {symbol} has {still} bars without volume")
+    return notes
+
+
+def _names(instruments: Sequence[Instrument]) -> str:
+    return ", ".join(one.symbol for one in instruments)

@@ -1,0 +1,146 @@
+"""Plan × market → result: rules to arrays, arrays through the event loop."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.backtest import kernels
+from strategies.backtest.charges import NO_CHARGES, rate_rows
+from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.market import Market
+from strategies.backtest.plan import Plan, SizingMode
+from strategies.backtest.result import Result
+from strategies.contracts.schema import StopKind, TargetKind
+from strategies.rules.evaluate import CompiledRule, Evaluation
+from strategies.rules.nodes import Call, Field, walk
+from trading.indicators.volatility import atr
+from trading.venue.matching import SLIPPAGE_SCALE, UNITS_PER_RUPEE
+
+_STOP_KINDS: Final = {
+    StopKind.PERCENT: kernels.BY_PERCENT, StopKind.ATR: kernels.BY_ATR, StopKind.PRICE: kernels.BY_PRICE,
+}  # fmt: skip
+_TARGET_KINDS: Final = {
+    TargetKind.PERCENT: kernels.BY_PERCENT, TargetKind.ATR: kernels.BY_ATR, TargetKind.R_MULTIPLE: kernels.BY_RISK,
+}  # fmt: skip
+_SIZINGS: Final = {
+    SizingMode.ALL_IN: kernels.ALL_IN, SizingMode.FIXED: kernels.FIXED, SizingMode.PERCENT: kernels.PERCENT_EQUITY,
+    SizingMode.RISK: kernels.RISK_PER_TRADE,
+}  # fmt: skip
+_NO_BOOLS: Final = np.zeros((0, 0), np.bool_)
+_NO_FLOATS: Final = np.zeros((0, 0))
+
+
+def run(plan: Plan, market: Market) -> Result:
+    """Test a plan on a market. Pure: the same two always give the same result.
+
+    BacktestRefused: fewer than two bars to trade (EMPTY_RANGE), too few bars for the rules ever to be known
+    (TOO_SHORT), rules that opened nothing on any bar (NEVER_FIRED).
+    """
+    if market.bars < 2:
+        raise BacktestRefused("EMPTY_RANGE", f"{market.bars} bars are too few to trade", bars=market.bars)
+    evaluation = Evaluation(market.window)
+    long_in, short_in = (_fired(rule, evaluation, market) for rule in (plan.long_entry, plan.short_entry))
+    signals = int(np.count_nonzero(long_in)) + int(np.count_nonzero(short_in))
+    first_known = _first_known(plan, evaluation, market)
+    if not signals:
+        raise _silent(plan, market, first_known)
+    window, (open_, high, low, close) = market.window, market.prices
+    ranges = asked_stop = score = _NO_FLOATS
+    if plan.atr_period is not None:
+        ranges = market.traded(atr(window.high, window.low, window.close, plan.atr_period))
+    if plan.stop_rule is not None:
+        asked_stop = market.traded(plan.stop_rule.evaluate(evaluation))
+    if plan.rank is not None:
+        score = np.nan_to_num(market.traded(plan.rank.evaluate(evaluation)), nan=-np.inf)
+    hours = market.always_open
+    if plan.intraday is not None:
+        hours = market.hours(
+            after_open_min=plan.intraday.after_open_min,
+            before_close_min=plan.intraday.before_close_min,
+            square_off_min=plan.intraday.square_off_min,
+        )
+    rate_of_bar, rates = _rates(plan, market)
+    trades = np.empty((signals + 1, kernels.TRADE_COLUMNS), np.int64)
+    equity = np.empty(market.bars, np.int64)
+    counters = np.zeros(kernels.COUNTERS, np.int64)
+    trailing = plan.trailing
+    count, cash = kernels.simulate(
+        open_, high, low, close, long_in, short_in,
+        _exits(plan.long_exit, evaluation, market), _exits(plan.short_exit, evaluation, market),
+        score, ranges, asked_stop, hours.may_enter, hours.must_leave, hours.day_ends, rate_of_bar, rates,
+        market.ticks_units, market.lot_units, int(plan.account.cash * UNITS_PER_RUPEE),
+        _SIZINGS[plan.sizing.mode], _size(plan), int(plan.account.leverage * 100), plan.account.slots,
+        int(plan.costs.slippage_bps * SLIPPAGE_SCALE / 10_000), plan.reverse,
+        _STOP_KINDS[plan.stop.kind] if plan.stop else kernels.NO_LEVEL, _millionths(plan.stop.value if plan.stop else None),
+        _TARGET_KINDS[plan.target.kind] if plan.target else kernels.NO_LEVEL,
+        _millionths(plan.target.value if plan.target else None),
+        _millionths(trailing.distance_pct if trailing else None),
+        _millionths(trailing.after_pct if trailing else None),
+        plan.max_bars or 0, plan.late_orders, trades, equity, counters,
+    )  # fmt: skip
+    return Result(
+        plan=plan, market=market, trades=trades[:count].copy(), equity=equity, cash=int(cash), counters=counters,
+        first_known=first_known,
+    )  # fmt: skip
+
+
+def _fired(rule: CompiledRule | None, evaluation: Evaluation, market: Market) -> NDArray[np.bool_]:
+    if rule is None:
+        return np.zeros((len(market.symbols), market.bars), np.bool_)
+    return market.traded(evaluation.condition(rule.node)[0])
+
+
+def _exits(rule: CompiledRule | None, evaluation: Evaluation, market: Market) -> NDArray[np.bool_]:
+    return _NO_BOOLS if rule is None else market.traded(evaluation.condition(rule.node)[0])
+
+
+def _rates(plan: Plan, market: Market) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The row of rates of each bar, and the rows."""
+    if plan.costs.charges is None:
+        return np.zeros(market.bars, np.int64), NO_CHARGES
+    days = market.day_ordinals
+    changes = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
+    row_of_day, rates = rate_rows(
+        days[changes], broker=plan.costs.charges, segment=plan.costs.segment, exchange=market.exchange
+    )
+    return np.repeat(row_of_day, np.diff(changes, append=days.size)), rates
+
+
+def _first_known(plan: Plan, evaluation: Evaluation, market: Market) -> int:
+    """The first traded bar at which every indicator of the entry rules is known for some symbol."""
+    first = 0
+    for rule in (plan.long_entry, plan.short_entry):
+        for node in walk(rule.node) if rule else ():
+            if isinstance(node, Call | Field):
+                known = np.isfinite(evaluation.numbers(node)).any(axis=0)
+                first = max(first, int(known.argmax()) if known.any() else known.size)
+    return max(0, first - market.warm_up)
+
+
+def _silent(plan: Plan, market: Market, first_known: int) -> BacktestRefused:
+    """Why nothing was ever opened."""
+    if first_known >= market.bars:
+        warm_up = max(rule.warm_up for rule in plan.rules.values())
+        return BacktestRefused(
+            "TOO_SHORT",
+            f"The rules need {warm_up} bars before they can be known, and there are {market.window.starts.size}",
+            bars=int(market.window.starts.size), needed=warm_up,
+        )  # fmt: skip
+    texts = " | ".join(rule.text for rule in (plan.long_entry, plan.short_entry) if rule)
+    return BacktestRefused(
+        "NEVER_FIRED", f"No entry rule was true on any of {market.bars:,} bars: {texts}", bars=market.bars
+    )
+
+
+def _size(plan: Plan) -> int:
+    if plan.sizing.mode is SizingMode.FIXED:
+        return int(plan.sizing.value)
+    return int(plan.sizing.value * 10_000)  # percent to millionths
+
+
+def _millionths(value: Decimal | None) -> int:
+    return 0 if value is None else int(value * 1_000_000)

@@ -1,0 +1,269 @@
+"""What is tested: when to enter, how to leave, how much, and at which cost."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from decimal import Decimal, InvalidOperation
+from enum import StrEnum
+from typing import Any, Final
+
+from strategies.backtest.errors import BacktestRefused
+from strategies.contracts.schema import ContractBody, Holding, SizingKind, StopSpec, TargetSpec
+from strategies.rules.errors import RuleError
+from strategies.rules.evaluate import CompiledRule, Kind, compile_rule
+from trading.domain.orders import Product, Side
+from trading.venue.charges import ChargeBroker, ChargeSegment
+
+MOST_CASH: Final = Decimal(100_000_000_000)  # rupees: 10,000 crore
+MOST_LEVERAGE: Final = 20
+
+
+class SizingMode(StrEnum):
+    """How much a signal buys; the word before the colon on the command line."""
+
+    ALL_IN = "all_in"  # whole units for all equity, shared evenly between the slots
+    FIXED = "fixed"  # units
+    PERCENT = "percent"  # percent of equity bought
+    RISK = "risk"  # percent of equity lost at the stop
+
+
+@dataclass(frozen=True, slots=True)
+class Sizing:
+    mode: SizingMode
+    value: Decimal = Decimal(0)
+
+    def __str__(self) -> str:
+        return str(self.mode) if self.mode is SizingMode.ALL_IN else f"{self.mode}:{self.value.normalize():f}"
+
+
+@dataclass(frozen=True, slots=True)
+class Trailing:
+    """A stop `distance_pct` of the best price behind it, once the trade has gained `after_pct` of its entry."""
+
+    distance_pct: Decimal
+    after_pct: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class IntradayHours:
+    """Minutes of the session without entries at both ends, and how long before the close everything leaves."""
+
+    after_open_min: int = 5
+    before_close_min: int = 30
+    square_off_min: int = 15
+
+
+@dataclass(frozen=True, slots=True)
+class Costs:
+    """`charges` None: none. `slippage_bps` against every order at the market, stops included."""
+
+    charges: ChargeBroker | None = None
+    segment: ChargeSegment = ChargeSegment.EQUITY_INTRADAY
+    slippage_bps: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """Rupees to begin with, how often they may be spent at once, and how many positions there may be."""
+
+    cash: Decimal = Decimal(1_000_000)
+    leverage: Decimal = Decimal(1)
+    slots: int = 1
+
+
+@dataclass(frozen=True)
+class Plan:
+    """Rules, exits and account of one backtest. `name` and `version` say whose rules these are."""
+
+    name: str
+    version: str
+    long_entry: CompiledRule | None
+    short_entry: CompiledRule | None
+    long_exit: CompiledRule | None = None
+    short_exit: CompiledRule | None = None
+    stop: StopSpec | None = None
+    stop_rule: CompiledRule | None = None
+    target: TargetSpec | None = None
+    trailing: Trailing | None = None
+    max_bars: int | None = None
+    reverse: bool = False
+    rank: CompiledRule | None = None
+    sizing: Sizing = Sizing(SizingMode.ALL_IN)
+    account: Account = Account()
+    costs: Costs = Costs()
+    intraday: IntradayHours | None = None
+    late_orders: bool = False  # end as published results do: see `kernels`
+
+    def __post_init__(self) -> None:
+        if self.long_entry is None and self.short_entry is None:
+            raise BacktestRefused("NO_RULE", "A backtest needs a rule that opens a position")
+        account, costs = self.account, self.costs
+        _within("CASH", "cash", account.cash, Decimal("0.01"), MOST_CASH)
+        _within("LEVERAGE", "leverage", account.leverage, Decimal(1), Decimal(MOST_LEVERAGE))
+        _within("SLOTS", "slots", Decimal(account.slots), Decimal(1), Decimal(10_000))
+        _within("SLIPPAGE", "slippage in basis points", costs.slippage_bps, Decimal(0), Decimal(1_000))
+        if self.max_bars is not None:
+            _within("MAX_BARS", "max bars", Decimal(self.max_bars), Decimal(1), Decimal(1_000_000))
+        if self.trailing is not None:
+            distance, after = self.trailing.distance_pct, self.trailing.after_pct
+            _within("TRAILING", "trailing distance in percent", distance, Decimal("0.0001"), Decimal(90))
+            _within("TRAILING", "trailing activation in percent", after, Decimal(0), Decimal(1_000))
+        if self.sizing.mode is SizingMode.RISK and self.stop is None:
+            raise BacktestRefused("NO_STOP", "Sizing by risk needs a stop to measure the risk with")
+
+    @property
+    def atr_period(self) -> int | None:
+        periods = [spec.period for spec in (self.stop, self.target) if spec is not None and spec.period is not None]
+        return periods[0] if periods else None
+
+    @property
+    def rules(self) -> dict[str, CompiledRule]:
+        """Every rule there is, by its place."""
+        named = {
+            "long_entry": self.long_entry, "short_entry": self.short_entry, "long_exit": self.long_exit,
+            "short_exit": self.short_exit, "stop": self.stop_rule, "rank": self.rank,
+        }  # fmt: skip
+        return {name: rule for name, rule in named.items() if rule is not None}
+
+    @property
+    def settling(self) -> int:
+        """Bars of history that make the rules independent of where the history begins."""
+        from trading.indicators.registry import REGISTRY
+
+        reach = [rule.settling for rule in self.rules.values()]
+        if self.atr_period is not None:
+            reach.append(REGISTRY["atr"].settling([self.atr_period]))
+        return max(reach, default=0) + 1
+
+    def as_mapping(self) -> dict[str, Any]:
+        """The plan as plain values: what a rerun needs, and what the run's hash is made of."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "rules": {name: _written(rule) for name, rule in self.rules.items()},
+            "stop": _level(self.stop),
+            "target": _level(self.target),
+            "trailing": None
+            if self.trailing is None
+            else {"distance_pct": _plain(self.trailing.distance_pct), "after_pct": _plain(self.trailing.after_pct)},
+            "max_bars": self.max_bars,
+            "reverse": self.reverse,
+            "late_orders": self.late_orders,
+            "sizing": str(self.sizing),
+            "cash": _plain(self.account.cash),
+            "leverage": _plain(self.account.leverage),
+            "slots": self.account.slots,
+            "charges": str(self.costs.charges).lower() if self.costs.charges else "none",
+            "segment": str(self.costs.segment) if self.costs.charges else None,
+            "slippage_bps": _plain(self.costs.slippage_bps),
+            "intraday": None
+            if self.intraday is None
+            else {
+                "after_open_min": self.intraday.after_open_min,
+                "before_close_min": self.intraday.before_close_min,
+                "square_off_min": self.intraday.square_off_min,
+            },
+        }
+
+
+def plan_of_contract(
+    body: ContractBody, *, name: str, parameters: Mapping[str, object] | None = None, account: Account, costs: Costs,
+    sizing: Sizing | None = None, rank: str | None = None,
+) -> Plan:  # fmt: skip
+    """The plan a contract makes: its rules, levels, time limit and, unless told otherwise, its sizing.
+
+    An opposite signal does not close a position: live, the desk refuses it as well.
+    """
+    return Plan(
+        name=name,
+        version=body.content_hash,
+        long_entry=body.entry_rule(Side.BUY, parameters),
+        short_entry=body.entry_rule(Side.SELL, parameters),
+        stop=body.stop,
+        stop_rule=body.stop_rule(parameters),
+        target=body.target,
+        max_bars=body.max_bars,
+        rank=rule_of(rank, "--rank", expect="number"),
+        sizing=sizing or sizing_of_contract(body),
+        account=account,
+        costs=costs,
+        intraday=IntradayHours() if body.holding is Holding.INTRADAY else None,
+    )
+
+
+def sizing_of_contract(body: ContractBody) -> Sizing:
+    modes = {
+        SizingKind.FIXED_QUANTITY: SizingMode.FIXED,
+        SizingKind.PERCENT_EQUITY: SizingMode.PERCENT,
+        SizingKind.RISK_PER_TRADE: SizingMode.RISK,
+    }
+    return Sizing(modes[body.sizing.kind], body.sizing.value)
+
+
+def segment_of(product: Product) -> ChargeSegment:
+    """What the product of a share is charged as."""
+    return ChargeSegment.EQUITY_DELIVERY if product is Product.CNC else ChargeSegment.EQUITY_INTRADAY
+
+
+def rule_of(text: str | None, where: str, *, expect: Kind = "condition") -> CompiledRule | None:
+    """A rule from the command line. BacktestRefused points at the character."""
+    if text is None:
+        return None
+    try:
+        return compile_rule(text, expect=expect)
+    except RuleError as error:
+        raise BacktestRefused(f"RULE_{error.code}", f"{where}: {error}") from error
+
+
+def sizing_of(text: str) -> Sizing:
+    """`all_in`, `fixed:10`, `percent:20` or `risk:0.5`."""
+    word, _, given = text.partition(":")
+    if word not in set(SizingMode):
+        raise BacktestRefused("UNKNOWN_SIZING", f"{text} is no sizing: all_in, fixed:UNITS, percent:N or risk:N")
+    mode = SizingMode(word)
+    if mode is SizingMode.ALL_IN:
+        if given:
+            raise BacktestRefused("UNKNOWN_SIZING", "all_in takes no number")
+        return Sizing(mode)
+    value = number_of(given, f"--sizing {word}")
+    most = Decimal(10_000_000) if mode is SizingMode.FIXED else Decimal(100)
+    _within("SIZING", f"sizing {word}", value, Decimal("0.000001"), most)
+    if mode is SizingMode.FIXED and value != int(value):
+        raise BacktestRefused("SIZING", f"A fixed size is a whole number of units, not {value}")
+    return Sizing(mode, value)
+
+
+def number_of(text: str, where: str) -> Decimal:
+    try:
+        number = Decimal(text)
+    except InvalidOperation as error:
+        raise BacktestRefused("NOT_A_NUMBER", f"{where}: {text or 'nothing'} is not a number") from error
+    if not number.is_finite():
+        raise BacktestRefused("NOT_A_NUMBER", f"{where}: {text} is not a number")
+    return number
+
+
+def _within(code: str, what: str, value: Decimal, least: Decimal, most: Decimal) -> None:
+    if not least <= value <= most:
+        raise BacktestRefused(code, f"The {what} must lie between {least:,} and {most:,}, not {value:,}")
+
+
+def _written(rule: CompiledRule) -> str:
+    """The rule with its parameters put in: what was really run."""
+    from strategies.rules.nodes import text_of
+
+    return text_of(rule.node)
+
+
+def _level(spec: StopSpec | TargetSpec | None) -> dict[str, Any] | None:
+    if spec is None:
+        return None
+    level: dict[str, Any] = {"kind": str(spec.kind), "value": None if spec.value is None else _plain(spec.value)}
+    if spec.period is not None:
+        level["period"] = spec.period
+    return level
+
+
+def _plain(number: Decimal) -> str:
+    return f"{number.normalize():f}"

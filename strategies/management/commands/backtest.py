@@ -1,0 +1,313 @@
+"""manage.py backtest: what a contract, or two rules, would have done."""
+
+import sys
+from argparse import ArgumentParser
+from datetime import date
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand
+
+from strategies.backtest.engine import run
+from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.files import PENNY, market_of_file
+from strategies.backtest.market import Market
+from strategies.backtest.plan import (
+    Account,
+    Costs,
+    Plan,
+    Sizing,
+    Trailing,
+    number_of,
+    plan_of_contract,
+    rule_of,
+    segment_of,
+    sizing_of,
+)
+from strategies.backtest.result import Result
+from strategies.contracts.schema import (
+    TIMEFRAME_MINUTES,
+    ContractBody,
+    ContractError,
+    StopKind,
+    StopSpec,
+    TargetKind,
+    TargetSpec,
+)
+from strategies.rules.functions import nearest
+from trading.venue.charges import ChargeBroker, ChargeSegment
+
+SLOTS = 5
+
+
+class Command(BaseCommand):
+    help = (
+        "Test a contract on stored candles, or two rules on a file of candles. Exit 0: tested; 2: refused, with the"
+        " reason on standard error."
+    )
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        parser.add_argument("contract", nargs="?", help="slug of a contract, or slug@version (default: the newest)")
+        where = parser.add_argument_group("on what")
+        where.add_argument("--symbols", nargs="+", metavar="SYMBOL", help="NSE:SBIN-EQ or SBIN (default: the universe)")
+        where.add_argument("--feed", default="NSE", help="whose candles (default NSE)")
+        where.add_argument("--candles", metavar="FILE", help="a .csv or .csv.gz file instead of stored candles")
+        where.add_argument("--symbol", help="what the file's prices are of (default: its name)")
+        where.add_argument("--from", dest="from_date", metavar="DATE", help="first exchange day, 2026-01-31")
+        where.add_argument("--to", dest="to_date", metavar="DATE", help="last exchange day, included")
+        where.add_argument("--timeframe", help=f"{', '.join(TIMEFRAME_MINUTES)} (default: the contract's, or 1d)")
+        where.add_argument("--tick", default=str(PENNY), help="tick of the file's prices, rupees (default 0.01)")
+        rules = parser.add_argument_group("rules, for a test without a contract")
+        rules.add_argument("--long", metavar="RULE", help="buys where it is true")
+        rules.add_argument("--short", metavar="RULE", help="sells short where it is true")
+        rules.add_argument("--exit-long", metavar="RULE", help="closes what was bought")
+        rules.add_argument("--exit-short", metavar="RULE", help="closes what was sold short")
+        rules.add_argument("--reverse", action="store_true", help="an opposite signal closes and turns the position")
+        rules.add_argument("--stop", metavar="PCT", help="stop, percent from the signal's price")
+        rules.add_argument("--target", metavar="PCT", help="target, percent from the signal's price")
+        rules.add_argument(
+            "--trailing", metavar="PCT[:AFTER]", help="stop behind the best price, after a gain of AFTER %%"
+        )
+        rules.add_argument("--max-bars", type=int, metavar="N", help="closes after so many bars")
+        rules.add_argument(
+            "--end", choices=("published", "plain"), default="published",
+            help="what a signal on the last bar becomes: an order at that bar's open, as published results have it,"
+            " or nothing",
+        )  # fmt: skip
+        money = parser.add_argument_group("money")
+        money.add_argument("--cash", default="1000000", help="rupees (default 1000000)")
+        money.add_argument("--sizing", help="all_in, fixed:UNITS, percent:N, risk:N (all_in, or the contract's)")
+        money.add_argument("--charges", choices=("none", "fyers", "zerodha"), help="default: fyers, or none for a file")
+        money.add_argument("--slippage", default="0", metavar="BPS", help="basis points against every market order")
+        money.add_argument("--slots", type=int, help=f"positions at once (default: {SLOTS}, or fewer symbols)")
+        money.add_argument("--leverage", default="1", help="how often the money may be spent at once (default 1)")
+        money.add_argument("--rank", metavar="RULE", help="a number: the highest is bought first when slots are few")
+        parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the contract")
+        parser.add_argument("--json", metavar="FILE", help="write the whole result there; - for standard output alone")
+
+    def handle(self, *_: Any, **given: Any) -> None:
+        try:
+            result = _result(given)
+            text = result.as_json()
+            if given["json"] not in (None, "-"):
+                _write(Path(given["json"]), text)
+        except ContractError as error:
+            self._refuse(f"{error.code}: {error}")
+        except BacktestRefused as error:
+            self._refuse(str(error))
+        for warning in result.warnings:
+            self.stderr.write(f"warning: {warning}")
+        if given["json"] == "-":
+            self.stdout.write(text, ending="")
+        else:
+            self.stdout.write(summary(result))
+
+    def _refuse(self, line: str) -> None:
+        self.stderr.write(f"error: {' '.join(line.split())}")
+        sys.exit(2)
+
+
+def _result(given: dict[str, Any]) -> Result:
+    if (given["contract"] is None) == (given["candles"] is None):
+        raise BacktestRefused(
+            "ARGUMENTS",
+            "Name a contract to test on stored candles, or give --candles FILE with rules of your own",
+        )
+    if given["slots"] is not None and given["slots"] < 1:
+        raise BacktestRefused("SLOTS", f"There must be at least one slot, not {given['slots']}")
+    plan, market = _quick_look(given) if given["candles"] else _contract(given)
+    return run(plan, market)
+
+
+def _quick_look(given: dict[str, Any]) -> tuple[Plan, Market]:
+    _without(given, "a file of candles", "symbols", "set")
+    path = Path(given["candles"])
+    stop, target = given["stop"], given["target"]
+    timeframe = given["timeframe"] or "1d"
+    segment = ChargeSegment.EQUITY_DELIVERY if timeframe == "1d" else ChargeSegment.EQUITY_INTRADAY
+    plan = Plan(
+        name="rules",
+        version="",
+        long_entry=rule_of(given["long"], "--long"),
+        short_entry=rule_of(given["short"], "--short"),
+        long_exit=rule_of(given["exit_long"], "--exit-long"),
+        short_exit=rule_of(given["exit_short"], "--exit-short"),
+        stop=StopSpec(StopKind.PERCENT, _share(stop, "--stop", 50)) if stop else None,
+        target=TargetSpec(TargetKind.PERCENT, _share(target, "--target", 500)) if target else None,
+        trailing=_trailing(given["trailing"]),
+        max_bars=given["max_bars"],
+        reverse=given["reverse"],
+        rank=rule_of(given["rank"], "--rank", expect="number"),
+        sizing=_sizing(given) or sizing_of("all_in"),
+        account=_account(given, symbols=1),
+        costs=_costs(given, segment, usual="none"),
+        late_orders=given["end"] == "published",
+    )
+    market = market_of_file(
+        path, symbol=given["symbol"] or path.name.partition(".")[0], timeframe=_minutes(timeframe),
+        from_date=_day(given["from_date"], "--from"), to_date=_day(given["to_date"], "--to"), tick=_tick(given["tick"]),
+    )  # fmt: skip
+    return plan, market
+
+
+def _contract(given: dict[str, Any]) -> tuple[Plan, Market]:
+    from strategies.backtest.candles import allowed_instruments, check_allowed, instruments_of, market_of_candles
+    from trading.marketdata.models import Feed
+
+    _without(
+        given, "a contract", "symbol", "long", "short", "exit_long", "exit_short", "reverse", "stop", "target",
+        "trailing", "max_bars",
+    )  # fmt: skip
+    name, body = published_contract(given["contract"])
+    timeframe = given["timeframe"] or body.timeframe
+    minutes = _minutes(timeframe)
+    instruments = instruments_of(given["symbols"]) if given["symbols"] else allowed_instruments(body)
+    check_allowed(body, instruments, timeframe)
+    first, last = _day(given["from_date"], "--from"), _day(given["to_date"], "--to")
+    if first is None or last is None:
+        raise BacktestRefused("EMPTY_RANGE", "Say --from and --to: the exchange days to test")
+    feed = Feed.objects.filter(name=given["feed"]).first()
+    if feed is None:
+        known = ", ".join(Feed.objects.order_by("name").values_list("name", flat=True)) or "none yet"
+        raise BacktestRefused("UNKNOWN_FEED", f"There is no feed {given['feed']} (known: {known})")
+    plan = plan_of_contract(
+        body,
+        name=name,
+        parameters=_parameters(given["set"]),
+        account=_account(given, symbols=len(instruments)),
+        costs=_costs(given, segment_of(body.product), usual="fyers"),
+        sizing=_sizing(given),
+        rank=given["rank"],
+    )
+    market = market_of_candles(
+        feed, instruments, timeframe=minutes, from_date=first, to_date=last, settling=plan.settling
+    )
+    return plan, market
+
+
+def published_contract(asked: str) -> tuple[str, ContractBody]:
+    """A contract of the house by slug, its newest version or the one after the @; its name and what it says."""
+    from strategies.models import ContractVersion
+
+    slug, _, number = asked.partition("@")
+    slug = slug.replace("_", "-")
+    versions = ContractVersion.objects.filter(contract__owner=None, contract__slug=slug).order_by("-number")
+    if number:
+        if not number.isdigit():
+            raise BacktestRefused("UNKNOWN_CONTRACT", f"{number} is no version number")
+        versions = versions.filter(number=int(number))
+    version = versions.select_related("contract").first()
+    if version is None:
+        known = sorted(
+            set(ContractVersion.objects.filter(contract__owner=None).values_list("contract__slug", flat=True))
+        )
+        hint = nearest(slug, known)
+        raise BacktestRefused(
+            "UNKNOWN_CONTRACT",
+            f"There is no contract {asked}"
+            + (f"; did you mean {hint}?" if hint else f" (known: {', '.join(known) or 'none yet'})"),
+        )
+    return f"{slug}@{version.number}", version.parsed()
+
+
+def summary(result: Result) -> str:
+    """A few lines for people."""
+    f, plan = result.figures, result.plan
+
+    def shown(name: str, unit: str = "") -> str:
+        value = f[name]
+        return "unknown" if value is None else f"{value:,.2f}{unit}"
+
+    charges = f"{plan.costs.charges.lower()} charges" if plan.costs.charges else "no charges"
+    lines = [
+        f"{plan.name} on {', '.join(result.market.symbols)}: {result.market.bars:,} bars, {plan.sizing}, {charges}, "
+        f"slippage {plan.costs.slippage_bps:f} bps",
+        f"{len(result.trades)} trades, win rate {shown('win_rate_pct', ' %')}, "
+        f"profit factor {shown('profit_factor')}, expectancy {shown('expectancy_pct', ' %')}",
+        f"final equity {shown('final_equity')} from {plan.account.cash:,.2f}: {shown('return_pct', ' %')} "
+        f"(buy and hold {shown('buy_and_hold_pct', ' %')}), charges {shown('charges')}",
+        f"max drawdown {shown('max_drawdown_pct', ' %')}, Sharpe {shown('sharpe')}, Sortino {shown('sortino')}, "
+        f"CAGR {shown('cagr_pct', ' %')}, exposure {shown('exposure_pct', ' %')}",
+    ]
+    return "\n".join(lines)
+
+
+# Words of the command line
+
+
+def _account(given: dict[str, Any], *, symbols: int) -> Account:
+    return Account(
+        cash=number_of(given["cash"], "--cash"),
+        leverage=number_of(given["leverage"], "--leverage"),
+        slots=given["slots"] or min(SLOTS, symbols),
+    )
+
+
+def _costs(given: dict[str, Any], segment: ChargeSegment, *, usual: str) -> Costs:
+    word = given["charges"] or usual
+    broker = None if word == "none" else ChargeBroker(word.upper())
+    return Costs(charges=broker, segment=segment, slippage_bps=number_of(given["slippage"], "--slippage"))
+
+
+def _sizing(given: dict[str, Any]) -> Sizing | None:
+    return sizing_of(given["sizing"]) if given["sizing"] else None
+
+
+def _trailing(text: str | None) -> Trailing | None:
+    if not text:
+        return None
+    distance, _, after = text.partition(":")
+    return Trailing(number_of(distance, "--trailing"), number_of(after or "0", "--trailing"))
+
+
+def _share(text: str, where: str, most: int) -> Decimal:
+    value = number_of(text, where)
+    if not 0 < value <= most:
+        raise BacktestRefused("OUT_OF_RANGE", f"{where} is above 0 and at most {most} percent, not {value}")
+    return value
+
+
+def _tick(text: str) -> Decimal:
+    tick = number_of(text, "--tick")
+    if not Decimal("0.0001") <= tick <= 1_000 or tick % Decimal("0.0001"):
+        raise BacktestRefused("TICK", f"A tick is at least 0.0001 rupees, in whole ten-thousandths, not {tick}")
+    return tick
+
+
+def _minutes(timeframe: str) -> int:
+    if timeframe not in TIMEFRAME_MINUTES:
+        raise BacktestRefused("TIMEFRAME", f"{timeframe} is no timeframe: {', '.join(TIMEFRAME_MINUTES)}")
+    return TIMEFRAME_MINUTES[timeframe]
+
+
+def _day(text: str | None, where: str) -> date | None:
+    if text is None:
+        return None
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise BacktestRefused("NOT_A_DATE", f"{where}: {text} is not a day like 2026-01-31") from error
+
+
+def _parameters(pairs: list[str]) -> dict[str, object]:
+    values: dict[str, object] = {}
+    for pair in pairs:
+        name, sign, value = pair.partition("=")
+        if not sign:
+            raise BacktestRefused("ARGUMENTS", f"--set takes name=value, not {pair}")
+        values[name] = number_of(value, f"--set {name}")
+    return values
+
+
+def _without(given: dict[str, Any], what: str, *names: str) -> None:
+    for name in names:
+        if given[name]:
+            raise BacktestRefused("ARGUMENTS", f"--{name.replace('_', '-')} does not go with {what}")
+
+
+def _write(path: Path, text: str) -> None:
+    try:
+        path.write_text(text, encoding="utf-8")
+    except OSError as error:
+        raise BacktestRefused("NOT_WRITTEN", f"{path} cannot be written: {error.strerror}") from error
