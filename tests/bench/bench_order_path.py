@@ -53,7 +53,7 @@ from trading.portfolio.models import Portfolio
 SYMBOL = "NSE:SBIN-EQ"
 START = "2026-02-16T10:30"
 WARM_UP = 12
-REST_S = 0.15  # the tidying after a trade is over before the next sample begins
+REST_S = 0.1  # the tidying after a trade is over before the next sample begins
 API_WRITES_A_KEY = 100  # the throttle lets a key write 120 times a minute: several keys take turns
 _number = count()
 
@@ -133,7 +133,7 @@ def order_path(run: Run) -> Iterator[Figure]:
 
         ours = measured(samples, lambda: street.sample(mine, lambda: signal(mine, street)))
         with celery_peer(peer, run):
-            theirs = measured(samples, lambda: celery_sample(peer, street))
+            theirs = measured(samples // 2, lambda: celery_sample(peer, street))
         yield from figures("signal_to_wire", ours, "the same services behind a Celery task", theirs)
 
         web = stack.enter_context(small_desk.web(run.var))
