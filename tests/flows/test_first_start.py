@@ -4,6 +4,7 @@ import re
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
@@ -33,7 +34,7 @@ def began(desk: DeskProcess) -> float:
 def test_the_address_and_a_first_sign_in_come_within_a_minute(desk, began):
     assert time.monotonic() - began < 60
     until(lambda: {"operator", "trader"} <= desk.passwords.keys(), within_s=2, what="the first sign-in")
-    with desk.signed_in() as client:
+    with closing(desk.signed_in()) as client:
         page = client.get("/")
         assert page.status_code == 200
         assert "10,00,000" in page.text
