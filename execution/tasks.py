@@ -52,6 +52,8 @@ def watch_tokens(**_from_newer_callers: object) -> None:
         return
     wall = timezone.now()
     for account in BrokerAccount.objects.filter(auth_state=AuthState.AUTHENTICATED, token_expires_at__isnull=False):
+        if account.token_expires_at is None:
+            continue
         left = account.token_expires_at - wall
         if left <= timedelta(0):
             set_auth_state(account, AuthState.EXPIRED, "the sign-in has run out")

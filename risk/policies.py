@@ -1,4 +1,4 @@
-"""Limits are rows: the house has one set, a portfolio may have its own, and a change is a new version in force at once."""
+"""Limits are rows: the house has one set, a portfolio may have its own. A change is a new version, in force at once."""
 
 from collections.abc import Mapping
 from decimal import Decimal

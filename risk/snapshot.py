@@ -3,6 +3,7 @@
 import json
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Any
 
 from django.db import connection
 
@@ -18,7 +19,6 @@ from trading.marketdata.sessions import session_at
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding, opening_equity, worth_of
 from trading.venue.sessions import Phase, entry_window, exchange_date
-
 
 FACTS = """
 SELECT
@@ -65,7 +65,7 @@ class Standing:
 def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime) -> Standing:
     """Read it: one statement for the rows, one call for the prices."""
     day = exchange_date(now)
-    asked = {
+    asked: dict[str, Any] = {
         "portfolio": portfolio.pk, "instrument": instrument.pk, "scope": scope_of(portfolio.pk), "day": day,
         "keys": list(bucket_keys(portfolio.pk, instrument.pk, day).values()), "stop": Reason.STOP.value,
         "feed": portfolio.account.feed,

@@ -135,7 +135,7 @@ def order_story(request: Request, order_id: int) -> dict[str, Any]:
     """One order with its events, fills and the verdicts it was allowed by. Raises Http404 for what is not yours."""
     mine = Order.objects.for_user(request.user).select_related("instrument").prefetch_related("events", "fills")
     order = get_object_or_404(mine, pk=order_id)
-    order.verdicts = reads.verdicts_by_intent(request.user, [order.intent_id]).get(order.intent_id, [])
+    order.verdicts = reads.verdicts_by_intent(request.user, [order.intent_id]).get(order.intent_id, [])  # type: ignore[attr-defined]
     return OrderDetailSerializer(order).data
 
 

@@ -49,9 +49,9 @@ def credentials_of(account: BrokerAccount) -> Credentials:
 def gateway_of(account: BrokerAccount) -> FyersGateway:
     """A gateway with its own warm connection. Calls wait for their turn in the account's shared rate."""
 
-    def before_call(klass: CallClass) -> None:
+    def before_call(klass: str) -> None:
         if klass != CallClass.PACED:  # that one has its turn already
-            wait_for_turn(account.pk, RATE_CLASS[klass])
+            wait_for_turn(account.pk, RATE_CLASS[CallClass(klass)])
 
     return FyersGateway(
         endpoints=endpoints_of(account), credentials=credentials_of(account), before_call=before_call

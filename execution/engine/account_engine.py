@@ -8,6 +8,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable
 from datetime import datetime, timedelta
+from functools import partial
 from uuid import UUID
 
 from django.utils import timezone
@@ -107,7 +108,7 @@ class AccountEngine:
         queued = Order.objects.filter(account=self.account, state=OrderState.QUEUED)
         ids = sorted(queued.values_list("reason", "pk"), key=lambda row: (row[0] == Reason.ENTRY, row[1]))
         for _, order_id in ids:
-            self._send(lambda pk=order_id: self._submit(pk))
+            self._send(partial(self._submit, order_id))
         return len(ids)
 
     def _submit(self, order_id: int) -> None:
@@ -122,7 +123,7 @@ class AccountEngine:
             .values_list("pk", flat=True)
         )
         for order_id in waiting:
-            self._send(lambda pk=order_id: order_change(order_id=pk, gateway=self.gateway))
+            self._send(partial(order_change, order_id=order_id, gateway=self.gateway))
         return len(waiting)
 
     def sweep(self) -> None:

@@ -7,6 +7,8 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -139,7 +141,7 @@ class AccountRunner:
         )
         self.control = None
         if not self.account.is_live:
-            self.control = SandboxControl(control_url=endpoints_of(self.account).control)
+            self.control = SandboxControl(control_url=endpoints_of(self.account).control or "")
             self._set_clock()
         self._be_signed_in()
         gateway = gateway_of(self.account)
@@ -182,11 +184,11 @@ class AccountRunner:
         orders = OrderSocket(
             endpoints=endpoints, credentials=credentials, on_order=self.engine.hear_order,
             on_fill=self.engine.hear_fill, on_position=lambda _: None,
-            on_state=lambda state, cause="": self._stream("orders", state, cause), pace=pace,
+            on_state=partial(self._stream, "orders"), pace=pace,
         )  # fmt: skip
         prices = PriceSocket(
             endpoints=endpoints, credentials=credentials, on_ticks=self.engine.hear_ticks,
-            on_state=lambda state, cause="": self._stream("prices", state, cause),
+            on_state=partial(self._stream, "prices"),
             on_refused=lambda symbols: logger.warning("no prices for %s", ", ".join(symbols)),
             symbols=[one.symbol for one in self.instruments], pace=pace,
         )  # fmt: skip
@@ -277,7 +279,7 @@ class AccountRunner:
         stream, last = nudge_stream(self.account.pk), "$"
         assert self._redis is not None
         while not self.stop.is_set():
-            rung = self._redis.xread({stream: last}, count=50, block=500)
+            rung: Any = self._redis.xread({stream: last}, count=50, block=500)
             bells: dict[tuple[str, str], None] = {}  # what was rung twice is answered once: the row tells all
             for _, entries in rung or ():
                 for entry_id, fields in entries:

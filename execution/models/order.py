@@ -10,7 +10,7 @@ from trading.domain.money import to_rupees
 from trading.domain.orders import OrderType, Product, Reason, Side
 
 
-class OrderQuerySet(OwnedQuerySet):
+class OrderQuerySet(OwnedQuerySet["Order"]):
     def live(self) -> "OrderQuerySet":
         """Orders that may still trade, as far as we know."""
         return self.filter(state__in=LIVE_STATES)
@@ -22,7 +22,8 @@ class OrderQuerySet(OwnedQuerySet):
         """
         group_id = self.values_list("group_id", flat=True).get(pk=order_id)
         Group.objects.select_for_update().values_list("pk", flat=True).get(pk=group_id)
-        return self.select_for_update(of=("self",)).select_related("instrument", "portfolio", "account").get(pk=order_id)
+        locked = self.select_for_update(of=("self",))
+        return locked.select_related("instrument", "portfolio", "account").get(pk=order_id)
 
 
 class Order(Owned):
@@ -73,7 +74,7 @@ class Order(Owned):
     first_fill_at = models.DateTimeField(null=True)
     done_at = models.DateTimeField(null=True)
 
-    objects = OrderQuerySet.as_manager()
+    objects = OrderQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         ordering = ["-id"]

@@ -7,6 +7,7 @@ import subprocess
 import sys
 import threading
 import time
+from functools import partial
 from pathlib import Path
 
 from django.conf import settings
@@ -67,7 +68,7 @@ class LockStep:
 
     def __init__(self, account: BrokerAccount, engine: AccountEngine, symbols: list[str]) -> None:
         self.engine = engine
-        self.control = SandboxControl(control_url=endpoints_of(account).control)
+        self.control = SandboxControl(control_url=endpoints_of(account).control or "")
         self._news: queue.Queue[BookOrder | FillFact] = queue.Queue()
         self._order_events = 0
         self._ready = {"orders": threading.Event(), "prices": threading.Event()}
@@ -76,11 +77,11 @@ class LockStep:
         self._orders = OrderSocket(
             endpoints=endpoints_of(account), credentials=credentials_of(account), on_order=self._hear,
             on_fill=self._hear, on_position=lambda _: self._count(), pace=pace,
-            on_state=lambda state, cause="": self._state("orders", state),
+            on_state=partial(self._state, "orders"),
         )  # fmt: skip
         self._prices = PriceSocket(
             endpoints=endpoints_of(account), credentials=credentials_of(account), on_ticks=engine.hear_ticks,
-            symbols=symbols, pace=pace, on_state=lambda state, cause="": self._state("prices", state),
+            symbols=symbols, pace=pace, on_state=partial(self._state, "prices"),
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=one.run, args=(self._stop,), daemon=True) for one in (self._orders, self._prices)
@@ -135,6 +136,6 @@ class LockStep:
     def _count(self) -> None:
         self._order_events += 1
 
-    def _state(self, name: str, state: object) -> None:
+    def _state(self, name: str, state: object, _cause: object = "") -> None:
         if str(state) == "connected":
             self._ready[name].set()

@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Any
 
 from django.db.models import Prefetch
 
@@ -154,7 +155,7 @@ class Walk:
         self._waiting = not all(_at_rest(group) for group in groups)
 
 
-def _at_rest(group: Group) -> bool:
+def _at_rest(group: Any) -> bool:
     """Held, protected, and nothing asked for: only news, a price or the clock's rules can move it."""
     if group.state != Group.State.OPEN or group.close_reason:
         return False

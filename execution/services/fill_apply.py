@@ -72,7 +72,7 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
     # A change to a larger size that was sent may have taken effect: then more of it can still trade.
     works_at = max(order.quantity, order.pending_quantity or 0) if order.pending_op in UNDER_WAY else order.quantity
     if order.filled_quantity >= works_at:
-        state = OrderState.FILLED
+        state: str = OrderState.FILLED
         order.pending_op, order.pending_quantity = PendingOp.NONE, None
     else:
         state = order.state if order.is_final else OrderState.OPEN

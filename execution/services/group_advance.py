@@ -289,5 +289,5 @@ def _journal(group: Group, orders: list[Order]) -> None:
             "charges_paise": sum(order.charges_paise for order in orders),
             "exit_reason": last.reason if last else "", "explanation": group.signal.explanation if group.signal else "",
             "opened_at": group.opened_at or group.closed_at, "closed_at": group.closed_at,
-        },
+        },  # type: ignore[misc]
     )  # fmt: skip

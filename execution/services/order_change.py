@@ -58,7 +58,7 @@ def _end(order_id: int, operation: PendingOp, quantity: int | None, result: Send
     if changed and order.pending_quantity == quantity:
         # Also where a cancel was asked for meanwhile: this is the size at which it works until it is gone.
         note(order, "order.changed", source="ENGINE", quantity=quantity)
-        order.quantity, order.pending_quantity = quantity, None
+        order.quantity, order.pending_quantity = quantity or order.quantity, None
         if order.pending_op == operation:
             order.pending_op = PendingOp.NONE
         order.save()

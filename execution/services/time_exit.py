@@ -18,8 +18,10 @@ def time_exit(*, account_id: int, now: datetime) -> int:
     )  # fmt: skip
     asked = 0
     for group in groups:
+        if group.signal is None or group.opened_at is None:
+            continue
         body = group.signal.deployment.version.parsed()
-        if body.max_bars is None or group.opened_at is None:
+        if body.max_bars is None:
             continue
         if now >= group.opened_at + timedelta(minutes=body.max_bars * body.timeframe_minutes):
             asked += group_exit(group_id=group.pk, reason=Reason.TIME, actor="the clock")

@@ -9,7 +9,7 @@ class Verdict(Owned):
     OWNER = "portfolio__owner"
 
     class Outcome(models.TextChoices):
-        PASS = "PASS"
+        PASS = "PASS"  # noqa: S105 - a verdict
         SHRINK = "SHRINK"
         REJECT = "REJECT"
 

@@ -13,7 +13,9 @@ CHAIN_LOCK = 0x7A12A2  # one writer at a time, so that the chain has no forks
 GENESIS = "0" * 64
 
 
-def seal(*, previous_hash: str, at: datetime, action: str, actor: str, owner_id: int | None, subject: str, detail: dict) -> str:
+def seal(
+    *, previous_hash: str, at: datetime, action: str, actor: str, owner_id: int | None, subject: str, detail: dict
+) -> str:
     """SHA-256 over the previous seal and the canonical JSON of the entry."""
     body = json.dumps(
         [previous_hash, at.isoformat(timespec="microseconds"), action, actor, owner_id, subject, detail],

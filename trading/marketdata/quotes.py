@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
+from typing import Any
 
 import redis
 from django.conf import settings
@@ -70,7 +71,7 @@ def store_quotes(feed_name: str, quotes: Iterable[Quote]) -> None:
     if not rows:
         return
     try:
-        _connection().hset(_key(feed_name), mapping=rows)
+        _connection().hset(_key(feed_name), mapping=rows)  # type: ignore[arg-type]
     except redis.RedisError as error:
         logger.warning("quotes of %s were not stored: %s", feed_name, type(error).__name__)
 
@@ -93,7 +94,8 @@ def last_quotes(feed_name: str, symbols: Iterable[str] | None = None) -> Mapping
     """The newest known quotes by symbol. Empty where nothing is known or Valkey cannot be reached."""
     try:
         if symbols is None:
-            rows = {key.decode(): raw for key, raw in _connection().hgetall(_key(feed_name)).items()}
+            stored: Any = _connection().hgetall(_key(feed_name))
+            rows: dict[str, Any] = {key.decode(): raw for key, raw in stored.items()}
         else:
             wanted = list(dict.fromkeys(symbols))
             rows = dict(zip(wanted, _connection().hmget(_key(feed_name), wanted), strict=True)) if wanted else {}

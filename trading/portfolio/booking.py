@@ -73,7 +73,7 @@ def book_fill(
     if posted is None:
         return None
     if charges.total:
-        lines = {CHARGE_ACCOUNTS[name]: paise for name, paise in charges.lines().items() if paise}
+        lines: dict[str, int] = {CHARGE_ACCOUNTS[name]: paise for name, paise in charges.lines().items() if paise}
         post(
             portfolio_id=portfolio_id,
             key=f"charges:{execution_key}",
