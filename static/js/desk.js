@@ -111,7 +111,7 @@
 
   // --- parts that an event makes old: fetched again, not more often than every 150 ms ------------------------------
   const due = new Set();
-  let rest = null;
+  let rest = null, fetchedAt = -Infinity;
   function refetchFor(kind, data) {
     for (const part of document.querySelectorAll("[data-on]")) {
       if (!part.dataset.on.split(" ").includes(kind)) continue;
@@ -127,12 +127,14 @@
   }
   function schedule() {
     if (rest !== null || due.size === 0) return;
+    // At once after a quiet moment; the little wait lets what one commit said arrive together.
     rest = setTimeout(() => {
       rest = null;
+      fetchedAt = performance.now();
       const ids = [...due];
       due.clear();
       for (const id of ids) { const part = document.getElementById(id); if (part) htmx.trigger(part, "refetch"); }
-    }, 150);
+    }, Math.max(15, 150 - (performance.now() - fetchedAt)));
   }
 
   // --- the websocket -------------------------------------------------------------------------------------------------
@@ -182,17 +184,23 @@
   }
   function connect() {
     const scheme = location.protocol === "https:" ? "wss:" : "ws:";
-    socket = new WebSocket(`${scheme}//${location.host}${body.dataset.socket}`);
+    try { socket = new WebSocket(`${scheme}//${location.host}${body.dataset.socket}`); } catch { lost(); return; } // refused before it began
     socket.onopen = () => { connected = true; delay = 500; heardAt = performance.now(); if (!missing) say(""); beat(); };
     socket.onmessage = (event) => hear(JSON.parse(event.data));
+    socket.onerror = () => { if (socket.readyState === WebSocket.CLOSED) lost(); };
     socket.onclose = (event) => {
       connected = false;
       beat();
       if (event.code === 4401) { say("You are signed out"); location.assign(body.dataset.signIn); return; }
-      trouble("Connection lost: trying again…");
-      setTimeout(connect, delay * (0.75 + Math.random() / 2));
-      delay = Math.min(delay * 2, 15000);
+      lost();
     };
+  }
+  let retry = null;
+  function lost() { // by whatever name the browser tells it: an exception, an error, a close
+    if (retry !== null) return;
+    trouble("Connection lost: trying again…");
+    retry = setTimeout(() => { retry = null; connect(); }, delay * (0.75 + Math.random() / 2));
+    delay = Math.min(delay * 2, 15000);
   }
   setInterval(() => { if (connected && performance.now() - heardAt > 12000) socket.close(); }, 2000); // silent is dead
 

@@ -78,7 +78,8 @@ def test_a_lost_event_is_noticed_and_fetched(page, web, desk, sign_in, valkey):
 def test_a_lost_line_is_said_and_comes_back(page, web, desk, sign_in):
     page.add_init_script(
         """const Real = WebSocket;
-        window.WebSocket = function (to) { return (window.line = new Real(window.cut ? "ws://127.0.0.1:1/" : to)); };"""
+        window.WebSocket = function (to) { return (window.line = new Real(window.cut ? "ws://127.0.0.1:1/" : to)); };
+        window.WebSocket.CLOSED = Real.CLOSED;"""
     )
     sign_in(page, desk.user)
     expect(page.locator("#heartbeat")).to_have_attribute("data-is", "live")
