@@ -130,7 +130,7 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
     """Units a signal asks for, in whole lots, before money is counted.
 
     `value`: units, or millionths of the share of equity; `leverage` in hundredths. `all_in` spends an even share of
-    equity (all of it with one slot) at the price of the fill; the others are sized at the signal's price, when the
+    equity (all of it with one slot, but for the last ten-thousandth of a rupee) at the price of the fill; the others are sized at the signal's price, when the
     order was written.
     """
     if equity <= 0:
@@ -138,7 +138,7 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
     quantity = np.int64(0)
     if kind == ALL_IN:
         power = (equity // 100 * leverage + equity % 100 * leverage // 100) // slots
-        quantity = power // fill
+        quantity = (power - 1) // fill
     elif kind == FIXED:
         quantity = value
     elif kind == PERCENT_EQUITY:

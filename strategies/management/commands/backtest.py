@@ -221,14 +221,12 @@ def summary(result: Result) -> str:
 
     charges = f"{plan.costs.charges.lower()} charges" if plan.costs.charges else "no charges"
     lines = [
-        f"{plan.name} on {', '.join(result.market.symbols)}: {result.market.bars:,} bars, {plan.sizing}, {charges}, "
-        f"slippage {plan.costs.slippage_bps:f} bps",
-        f"{len(result.trades)} trades, win rate {shown('win_rate_pct', ' %')}, "
-        f"profit factor {shown('profit_factor')}, expectancy {shown('expectancy_pct', ' %')}",
-        f"final equity {shown('final_equity')} from {plan.account.cash:,.2f}: {shown('return_pct', ' %')} "
-        f"(buy and hold {shown('buy_and_hold_pct', ' %')}), charges {shown('charges')}",
-        f"max drawdown {shown('max_drawdown_pct', ' %')}, Sharpe {shown('sharpe')}, Sortino {shown('sortino')}, "
-        f"CAGR {shown('cagr_pct', ' %')}, exposure {shown('exposure_pct', ' %')}",
+        f"{plan.name} on {', '.join(result.market.symbols)}: {result.market.bars:,} bars, {plan.sizing}, {charges}",
+        f"{len(result.trades)} trades, win rate {shown('win_rate_pct', ' %')}, best {shown('best_trade_pct', ' %')}",
+        f"final equity {shown('final_equity')} from {plan.account.cash:,.2f}, charges {shown('charges')}",
+        f"return {shown('return_pct', ' %')}, buy and hold {shown('buy_and_hold_pct', ' %')}",
+        f"max drawdown {shown('max_drawdown_pct', ' %')}, exposure {shown('exposure_pct', ' %')}",
+        f"Sharpe {shown('sharpe')}, Sortino {shown('sortino')}, CAGR {shown('cagr_pct', ' %')}",
     ]
     return "\n".join(lines)
 
