@@ -65,11 +65,12 @@ class Child:
         self.restarts = 0
         self.started_at = 0.0
         self.start_again_at: float | None = None
+        self.asked_at: float | None = None
         self._reader: threading.Thread | None = None
 
     def start(self) -> None:
         self.started_at = time.monotonic()
-        self.start_again_at = None
+        self.start_again_at = self.asked_at = None
         self.process = subprocess.Popen(
             self.command,
             cwd=CHECKOUT,
@@ -107,14 +108,20 @@ class Child:
             self.start()
             self.tell(f"{self.name} started again, pid {self.process.pid if self.process else '-'}")
 
+    def ask_to_stop(self) -> None:
+        """Once: to some programs a second SIGTERM means something else."""
+        if self.asked_at is None and self.process is not None and self.running:
+            self.asked_at = time.monotonic()
+            self.process.terminate()
+
     def stop(self) -> None:
         """Ask, wait, insist."""
         if self.process is None:
             return
-        if self.running:
-            self.process.terminate()
+        self.ask_to_stop()
+        if self.asked_at is not None:
             try:
-                self.process.wait(timeout=self.stop_s)
+                self.process.wait(timeout=max(0.1, self.asked_at + self.stop_s - time.monotonic()))
             except subprocess.TimeoutExpired:
                 self.tell(f"{self.name} did not stop within {self.stop_s:g} s and was killed")
                 self.kill()

@@ -25,6 +25,7 @@ from trading.desk.servers import CHECKOUT, Servers
 
 LOOK_S = 0.2
 WEB_ANSWERS_WITHIN_S = 60
+STOP_WITHIN_S = 4.5
 
 
 class Supervisor:
@@ -149,7 +150,7 @@ class Supervisor:
             "sandbox",
             [sys.executable, "-m", "execution.sandbox", "--host", "127.0.0.1", "--port", str(port),
              "--state-dir", str(self.folders.sandbox), "--speed", str(self.speed)],
-            stop_s=1.5,
+            stop_s=STOP_WITHIN_S,
         )  # fmt: skip
         end = time.monotonic() + 30
         while _is_free(port):
@@ -181,14 +182,14 @@ class Supervisor:
         return found
 
     def _start_processes(self) -> None:
-        for name, arguments, stop_s in (
-            ("engine", [], 2.0),
-            ("worker", [], 2.5),
-            ("beat", [], 1.0),
-            ("web", ["--host", self.host, "--port", str(self.port)], 2.5),
+        for name, arguments in (
+            ("engine", []),
+            ("worker", []),
+            ("beat", []),
+            ("web", ["--host", self.host, "--port", str(self.port)]),
         ):
             self._still_wanted()
-            self._child(name, [sys.executable, "manage.py", name, *arguments], stop_s=stop_s)
+            self._child(name, [sys.executable, "manage.py", name, *arguments], stop_s=STOP_WITHIN_S)
 
     def _wait_for_web(self) -> None:
         end = time.monotonic() + WEB_ANSWERS_WITHIN_S
@@ -229,8 +230,9 @@ class Supervisor:
     def _stop(self) -> None:
         self.stopping = True
         began = time.monotonic()
-        order = ["web", "sandbox", "engine", "beat", "worker"]
-        for child in sorted(self.children, key=lambda child: order.index(child.name)):
+        for child in self.children:  # all at once: rows wait for whoever comes next, in whatever order these end
+            child.ask_to_stop()
+        for child in self.children:
             child.stop()
         if self.servers is not None:
             self.servers.release()
