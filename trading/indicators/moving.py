@@ -1,77 +1,86 @@
 """Moving averages. float64[symbols, bars] and a period in bars → float64 of the same shape, in the unit of the input.
 
-Missing bars: see `rows`. Running sums are formed anew every `n` bars, so that rounding errors do not pile up.
+Missing bars: see `rows`. Sources: TA-Lib's conventions, unless said otherwise.
 """
 
-import numpy as np
+from trading.indicators.passes import decay, divide, drift, slide, weigh
+from trading.indicators.rows import kernel
 
-from trading.indicators.rows import kernel, present
 
-
-@kernel
-def sma(x, n):
+@kernel(memory=lambda n: n, state=3)
+def sma(first, last, state, work, x, out, n):
     """Simple mean of the last n bars. First value at bar n - 1."""
-    out = np.full(x.shape, np.nan)
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        total = 0.0
-        for k in range(at.size):
-            if (k + 1) % n == 0:
-                total = 0.0
-                for j in range(k - n + 1, k + 1):
-                    total += row[at[j]]
-            else:
-                total += row[at[k]]
-                if k >= n:
-                    total -= row[at[k - n]]
-            if k >= n - 1:
-                out[s, at[k]] = total / n
-    return out
+        slide(x[s], out[0, s], first[s], last[s], 0, n, state[s], 0)
+        divide(out[0, s], first[s], last[s], n)
 
 
-@kernel
-def ema(x, n):
-    """Exponential mean, weight 2 / (n + 1), seeded with the simple mean of the first n bars (TA-Lib's convention)."""
-    out = np.full(x.shape, np.nan)
-    weight = 2.0 / (n + 1)
+@kernel(memory=lambda n: n, state=3)
+def ema(first, last, state, work, x, out, n):
+    """Exponential mean, weight 2 / (n + 1), seeded with the simple mean of the first n bars. First value at bar n - 1.
+
+    Other programs seed with the first price; the two agree once the seed has faded (see `settling` in the registry).
+    """
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        if at.size < n:
-            continue
-        mean = 0.0
-        for k in range(n):
-            mean += row[at[k]]
-        mean /= n
-        out[s, at[n - 1]] = mean
-        for k in range(n, at.size):
-            mean += weight * (row[at[k]] - mean)
-            out[s, at[k]] = mean
-    return out
+        decay(x[s], out[0, s], first[s], last[s], 0, n, 2.0 / (n + 1), state[s], 0)
 
 
-@kernel
-def wma(x, n):
+@kernel(memory=lambda n: n, state=5)
+def wma(first, last, state, work, x, out, n):
     """Linearly weighted mean of the last n bars: n for the newest, 1 for the oldest. First value at bar n - 1."""
-    out = np.full(x.shape, np.nan)
     norm = n * (n + 1) / 2.0
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        plain = 0.0
-        weighted = 0.0
-        for k in range(n - 1, at.size):
-            if (k + 1) % n == 0:
-                plain = 0.0
-                weighted = 0.0
-                for j in range(n):
-                    value = row[at[k - n + 1 + j]]
-                    plain += value
-                    weighted += (j + 1) * value
-            else:
-                newest = row[at[k]]
-                weighted += n * newest - plain
-                plain += newest - row[at[k - n]]
-            out[s, at[k]] = weighted / norm
-    return out
+        weigh(x[s], out[0, s], first[s], last[s], n, state[s], 0)
+        divide(out[0, s], first[s], last[s], norm)
+
+
+@kernel(memory=lambda n: 2 * n - 1, state=6, work=2)
+def dema(first, last, state, work, x, out, n):
+    """2 · EMA - EMA of EMA. First value at bar 2 (n - 1). Mulloy 1994."""
+    for s in range(x.shape[0]):
+        once, twice, value = work[0, s], work[1, s], out[0, s]
+        decay(x[s], once, first[s], last[s], 0, n, 2.0 / (n + 1), state[s], 0)
+        decay(once, twice, first[s], last[s], n - 1, n, 2.0 / (n + 1), state[s], 3)
+        for i in range(first[s], last[s]):
+            value[i] = 2.0 * once[i] - twice[i]
+
+
+@kernel(memory=lambda n: 3 * n - 2, state=9, work=3)
+def tema(first, last, state, work, x, out, n):
+    """3 · EMA - 3 · EMA of EMA + EMA of EMA of EMA. First value at bar 3 (n - 1). Mulloy 1994."""
+    for s in range(x.shape[0]):
+        once, twice, thrice, value = work[0, s], work[1, s], work[2, s], out[0, s]
+        decay(x[s], once, first[s], last[s], 0, n, 2.0 / (n + 1), state[s], 0)
+        decay(once, twice, first[s], last[s], n - 1, n, 2.0 / (n + 1), state[s], 3)
+        decay(twice, thrice, first[s], last[s], 2 * n - 2, n, 2.0 / (n + 1), state[s], 6)
+        for i in range(first[s], last[s]):
+            value[i] = 3.0 * (once[i] - twice[i]) + thrice[i]
+
+
+@kernel(memory=lambda n, fast, slow: n + 1, state=7, work=3)
+def kama(first, last, state, work, x, out, n, fast, slow):
+    """Kaufman's adaptive average: as fast as EMA `fast` in a straight move, as slow as EMA `slow` in noise.
+
+    First value at bar n, from the price of bar n - 1 (TA-Lib's seed; other programs begin with the price of bar n).
+    No way made in n bars: as slow as can be (TA-Lib takes a window without movement for a straight one). Kaufman 1995.
+    """
+    quick = 2.0 / (fast + 1)
+    idle = 2.0 / (slow + 1)
+    for s in range(x.shape[0]):
+        row, moved, path, bring = x[s], work[0, s], work[1, s], work[2, s]
+        a, b = first[s], last[s]
+        if a == 0 and b > 0:
+            moved[0] = 0.0
+        for i in range(max(a, 1), b):
+            moved[i] = abs(row[i] - row[i - 1])
+        slide(moved, path, a, b, 1, n, state[s], 0)
+        begin = max(a, n)
+        now, then, way, keep = row[begin:b], row[begin - n : b], path[begin:b], path[begin:b]
+        for k in range(now.size):
+            change = abs(now[k] - then[k])
+            ratio = change / max(way[k], change) if change > 0.0 else 0.0
+            speed = ratio * (quick - idle) + idle
+            weight = speed * speed
+            bring[begin + k] = weight * now[k]
+            keep[k] = 1.0 - weight
+        drift(path, bring, out[0, s], a, b, n, row[n - 1] if b > n else 0.0, state[s], 3)

@@ -1,67 +1,174 @@
-"""Momentum. float64[symbols, bars] → float64 of the same shape. Missing bars: see `rows`."""
+"""Momentum. float64[symbols, bars] → float64 of the same shape. Missing bars: see `rows`.
+
+A window in which nothing moved is neither strong nor weak: such a ratio stands in the middle of its scale.
+"""
 
 import numpy as np
 
-from trading.indicators.moving import ema
-from trading.indicators.rows import kernel, present
+from trading.indicators.extremes import extreme_of
+from trading.indicators.passes import decay, divide, slide, spread_around
+from trading.indicators.rows import kernel
 
 
-@kernel
-def rsi(x, n):
+@kernel(memory=lambda n: n + 1, state=6, work=2)
+def rsi(first, last, state, work, x, out, n):
     """Relative strength index, 0 to 100, Wilder 1978. First value at bar n, from the simple mean of n changes.
 
     Only gains: 100. No movement at all: 50, neither strong nor weak (TA-Lib says 0, which reads as oversold).
     """
-    out = np.full(x.shape, np.nan)
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        gain = 0.0
-        loss = 0.0
-        for k in range(1, at.size):
-            change = row[at[k]] - row[at[k - 1]]
-            up = change if change > 0.0 else 0.0
-            down = -change if change < 0.0 else 0.0
-            if k <= n:
-                gain += up / n
-                loss += down / n
-            else:
-                gain += (up - gain) / n
-                loss += (down - loss) / n
-            if k >= n:
-                both = gain + loss
-                out[s, at[k]] = 100.0 * (gain / both) if both > 0.0 else 50.0
-    return out
+        row, gain, loss, value = x[s], work[0, s], work[1, s], out[0, s]
+        a, b = first[s], last[s]
+        for i in range(max(a, 1), b):
+            change = row[i] - row[i - 1]
+            gain[i] = max(change, 0.0)
+            loss[i] = max(-change, 0.0)
+        decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
+        decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
+        for i in range(a, b):
+            both = gain[i] + loss[i]
+            value[i] = 100.0 * (gain[i] / both) if both != 0.0 else 50.0
 
 
-@kernel
-def roc(x, n):
+@kernel(memory=lambda n: n + 1)
+def roc(first, last, state, work, x, out, n):
     """Rate of change over n bars, percent. First value at bar n; NaN where the old value is 0."""
-    out = np.full(x.shape, np.nan)
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        for k in range(n, at.size):
-            old = row[at[k - n]]
-            if old != 0.0:
-                out[s, at[k]] = 100.0 * (row[at[k]] / old - 1.0)
-    return out
+        row, value = x[s], out[0, s]
+        begin = max(first[s], n)
+        for i in range(first[s], min(n, last[s])):
+            value[i] = np.nan
+        now, then, change = row[begin : last[s]], row[begin - n : last[s]], value[begin : last[s]]
+        for k in range(now.size):
+            change[k] = 100.0 * (now[k] / then[k] - 1.0) if then[k] != 0.0 else np.nan
 
 
-@kernel
-def macd(x, fast, slow):
-    """Fast EMA minus slow EMA, each with its own seed. First value at bar max(fast, slow) - 1. Appel 1979."""
-    return ema(x, fast) - ema(x, slow)
+@kernel(memory=lambda fast, slow, signal: max(fast, slow) + signal, state=9, work=2, outputs=3)
+def macd_lines(first, last, state, work, x, out, fast, slow, signal):
+    """MACD, its signal and the difference: fast EMA minus slow EMA, each with its own seed, and the EMA of that.
+
+    First values at bar max(fast, slow) - 1, then signal - 1 bars later. (TA-Lib delays the fast seed to the slow one's
+    bar and shows no line before its signal; the lines meet as the seeds fade.) Appel 1979.
+    """
+    for s in range(x.shape[0]):
+        a, b = first[s], last[s]
+        quick, idle, line, mean, rest = work[0, s], work[1, s], out[0, s], out[1, s], out[2, s]
+        decay(x[s], quick, a, b, 0, fast, 2.0 / (fast + 1), state[s], 0)
+        decay(x[s], idle, a, b, 0, slow, 2.0 / (slow + 1), state[s], 3)
+        for i in range(a, b):
+            line[i] = quick[i] - idle[i]
+        decay(line, mean, a, b, max(fast, slow) - 1, signal, 2.0 / (signal + 1), state[s], 6)
+        for i in range(a, b):
+            rest[i] = line[i] - mean[i]
 
 
-@kernel
-def macd_signal(x, fast, slow, signal):
-    """EMA of the MACD line, seeded with its first `signal` values. First value at bar max(fast, slow) + signal - 2."""
-    return ema(macd(x, fast, slow), signal)
+macd = macd_lines.output(0, 1)
+macd_signal = macd_lines.output(1)
+macd_histogram = macd_lines.output(2)
 
 
-@kernel
-def macd_histogram(x, fast, slow, signal):
-    """MACD line minus its signal line."""
-    line = macd(x, fast, slow)
-    return line - ema(line, signal)
+@kernel(memory=lambda n, smooth, mean: n + smooth + mean, state=10, work=7, outputs=2)
+def stochastic(first, last, state, work, high, low, close, out, n, smooth, mean):
+    """Where the close stands between the extremes of n bars, 0 to 100: slow %K (mean of `smooth`), and %D (of `mean`).
+
+    First %K at bar n + smooth - 2, first %D mean - 1 bars later. No range: 50. smooth = 1 is the fast %K. Lane 1984.
+    """
+    for s in range(close.shape[0]):
+        a, b = first[s], last[s]
+        top, bottom, raw, row = work[0, s], work[1, s], work[2, s], close[s]
+        extreme_of(high[s], work[4, s], work[6, s], top, a, b, 0, n, 1.0, state[s], 0)
+        extreme_of(low[s], work[5, s], work[6, s], bottom, a, b, 0, n, -1.0, state[s], 2)
+        for i in range(a, b):
+            reach = top[i] - bottom[i]
+            raw[i] = 100.0 * ((row[i] - bottom[i]) / reach) if reach != 0.0 else 50.0
+        slow = work[3, s]
+        slide(raw, slow, a, b, n - 1, smooth, state[s], 4)
+        divide(slow, a, b, smooth)
+        for i in range(a, b):
+            out[0, s, i] = slow[i]
+        slide(slow, out[1, s], a, b, n + smooth - 2, mean, state[s], 7)
+        divide(out[1, s], a, b, mean)
+
+
+stochastic_k = stochastic.output(0, 1)
+stochastic_d = stochastic.output(1)
+
+
+@kernel(memory=lambda n, window: n + window + 1, state=10, work=7)
+def stoch_rsi(first, last, state, work, x, out, n, window):
+    """Where the RSI of n stands between its extremes of `window` bars, 0 to 100. First value at bar n + window - 1.
+
+    Not smoothed: write sma(stoch_rsi(close, 14, 14), 3) for %K. RSI at rest: 50. Chande and Kroll 1994, who count to 1.
+    """
+    for s in range(x.shape[0]):
+        row, gain, loss, strength, value = x[s], work[0, s], work[1, s], work[2, s], out[0, s]
+        top, bottom = work[3, s], value
+        a, b = first[s], last[s]
+        for i in range(max(a, 1), b):
+            change = row[i] - row[i - 1]
+            gain[i] = max(change, 0.0)
+            loss[i] = max(-change, 0.0)
+        decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
+        decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
+        for i in range(a, b):
+            both = gain[i] + loss[i]
+            strength[i] = 100.0 * (gain[i] / both) if both != 0.0 else 50.0
+        extreme_of(strength, work[4, s], work[6, s], top, a, b, n, window, 1.0, state[s], 6)
+        extreme_of(strength, work[5, s], work[6, s], bottom, a, b, n, window, -1.0, state[s], 8)
+        for i in range(a, b):
+            reach = top[i] - bottom[i]
+            value[i] = 100.0 * ((strength[i] - bottom[i]) / reach) if reach != 0.0 else 50.0
+
+
+@kernel(memory=lambda n: n, state=4, work=5)
+def williams_r(first, last, state, work, high, low, close, out, n):
+    """Williams %R, -100 (at the low of n bars) to 0 (at the high). First value at bar n - 1. No range: -50. 1973."""
+    for s in range(close.shape[0]):
+        row, top, bottom, value = close[s], work[0, s], work[1, s], out[0, s]
+        a, b = first[s], last[s]
+        extreme_of(high[s], work[2, s], work[4, s], top, a, b, 0, n, 1.0, state[s], 0)
+        extreme_of(low[s], work[3, s], work[4, s], bottom, a, b, 0, n, -1.0, state[s], 2)
+        for i in range(a, b):
+            reach = top[i] - bottom[i]
+            value[i] = -100.0 * ((top[i] - row[i]) / reach) if reach != 0.0 else -50.0
+
+
+@kernel(memory=lambda n: n, state=3, work=2)
+def cci(first, last, state, work, high, low, close, out, n):
+    """Commodity channel index: (typical price - its mean) / (0.015 · mean absolute deviation). From bar n - 1.
+
+    The deviation is taken around today's mean, so a new bar costs n steps, not one. No deviation: 0. Lambert 1980.
+    """
+    for s in range(close.shape[0]):
+        typical, mean, value = work[0, s], work[1, s], out[0, s]
+        a, b = first[s], last[s]
+        for i in range(a, b):
+            typical[i] = (high[s, i] + low[s, i] + close[s, i]) / 3.0
+        slide(typical, mean, a, b, 0, n, state[s], 0)
+        divide(mean, a, b, n)
+        for i in range(a, b):
+            if i < n - 1:
+                value[i] = np.nan
+                continue
+            off = spread_around(typical[i - n + 1 : i + 1], mean[i]) / n
+            value[i] = (typical[i] - mean[i]) / (0.015 * off) if off > 1e-12 * abs(mean[i]) else 0.0
+
+
+@kernel(memory=lambda n: n + 1, state=3, work=2)
+def efficiency_ratio(first, last, state, work, x, out, n):
+    """Kaufman's efficiency ratio, 0 to 1: the way made over n bars against the way gone. First value at bar n.
+
+    No movement: 0. Kaufman 1995.
+    """
+    for s in range(x.shape[0]):
+        row, moved, path, value = x[s], work[0, s], work[1, s], out[0, s]
+        a, b = first[s], last[s]
+        for i in range(max(a, 1), b):
+            moved[i] = abs(row[i] - row[i - 1])
+        slide(moved, path, a, b, 1, n, state[s], 0)
+        for i in range(a, b):
+            if i < n:
+                value[i] = np.nan
+                continue
+            change = abs(row[i] - row[i - n])
+            value[i] = change / max(path[i], change) if change > 0.0 else 0.0

@@ -1,43 +1,224 @@
-"""What all kernels share: how they are compiled, and what they do about a missing bar.
+"""What all kernels share: how they are compiled, what they do about a missing bar, and how they go on bar by bar.
 
 **The rule for missing bars.** A bar whose inputs are not all finite is left out: its output is NaN (False for a cross)
 and the indicator goes on over the bars that exist, as if the missing one had never been. So leading NaN only delays
 the warm-up, one lost minute does not silence an average for twenty, and no value ever depends on a later bar.
 
+**One recursion, two uses.** A kernel is written once, over dense rows (`first` to `last` of each row are new, all
+before is known), with everything it must remember in `state` and `work`. Called with arrays of bars it fills them
+whole; `stream` keeps the memory and feeds it one bar of every symbol at a time. Both run the same machine code, with
+fused multiplications asked for by name (`passes.fma`) and none left to the compiler's mood: the same bits come out.
+
 Compiled machine code is kept by numba beside the source, or in NUMBA_CACHE_DIR. The cache does not see a change of
-this file through the kernels that use it: delete it after editing here.
+this file or of `passes` through the kernels that use it: delete it after editing them.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
-kernel: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
+Floats = NDArray[np.float64]
+
+BLOCK: Final = 1 << 16  # bars handled together: what one core's cache holds beside its outputs
+
+compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
 
 
-@kernel
-def present(x):
-    """Positions of the finite values of one row: int64[k]."""
+@dataclass(frozen=True, eq=False)
+class Kernel:
+    """An indicator over float64[symbols, bars]: `kernel(*series, *parameters)` → float64 of the same shape.
+
+    With several `outputs` the result is float64[outputs, symbols, bars], unless one of them was picked. `memory`: bars
+    it must look back upon before it runs steadily; `state`: numbers it remembers; `work`: rows of bars it sets aside.
+    """
+
+    advance: Callable[..., None]
+    series: int
+    memory: Callable[..., int]
+    state: int | Callable[..., int]
+    work: int
+    outputs: int
+    picked: int | None = None
+    fixed: tuple[float, ...] = ()
+
+    def __call__(self, *arguments: Any) -> Floats:
+        given = [np.require(each, np.float64, ["C", "W"]) for each in arguments[: self.series]]
+        parameters = (*arguments[self.series :], *self.fixed)
+        symbols, bars = given[0].shape
+        if any(each.shape != (symbols, bars) for each in given):
+            raise ValueError(f"series of unlike shape: {[each.shape for each in given]}")
+        out = np.empty((self.outputs, symbols, bars))
+        together = max(1, BLOCK // max(bars, 1))
+        for top in range(0, symbols, together):
+            block = [each[top : top + together] for each in given]
+            room = out[:, top : top + together]
+            filled = np.ascontiguousarray(room)  # a copy only where several outputs meet several blocks
+            self._fill(block, filled, parameters)
+            if filled is not room and not np.shares_memory(filled, room):
+                room[...] = filled
+        return out[self.picked or 0] if self.outputs == 1 or self.picked is not None else out
+
+    def output(self, place: int, *fixed: float) -> Kernel:
+        """One of several outputs; the last parameters may be fixed at the same time."""
+        return replace(self, picked=place, fixed=fixed)
+
+    def stream(self, symbols: int, *parameters: float) -> Stream:
+        """The same, one bar of `symbols` symbols at a time."""
+        return Stream(self, symbols, (*parameters, *self.fixed))
+
+    def numbers(self, parameters: tuple[Any, ...]) -> int:
+        """How many numbers a symbol's state holds."""
+        return self.state if isinstance(self.state, int) else int(self.state(*parameters))
+
+    def _fill(self, block: list[Floats], out: Floats, parameters: tuple[Any, ...]) -> None:
+        symbols, bars = block[0].shape
+        first = np.zeros(symbols, dtype=np.int64)
+        state, work = np.zeros((symbols, self.numbers(parameters))), np.empty((self.work, symbols, bars))
+        if all(all_finite(each) for each in block):
+            self.advance(first, np.full(symbols, bars), state, work, *block, out, *parameters)
+            return
+        present = np.isfinite(block[0])
+        for each in block[1:]:
+            present &= np.isfinite(each)
+        dense = [np.empty((symbols, bars)) for _ in block]
+        for each, packed in zip(block, dense, strict=True):
+            pack(present, each, packed)
+        packed_out = np.empty((self.outputs, symbols, bars))
+        self.advance(first, present.sum(axis=1), state, work, *dense, packed_out, *parameters)
+        for place in range(self.outputs):
+            unpack(present, packed_out[place], out[place])
+
+
+class Stream:
+    """A kernel that remembers: `update(*series)`, each float64[symbols], gives the newest value of every symbol.
+
+    float64[symbols], or float64[outputs, symbols]; NaN while warming up and for a symbol whose bar is missing, which
+    changes nothing for it. Constant time a bar; the memory is twice what the kernel looks back upon.
+    """
+
+    def __init__(self, kernel: Kernel, symbols: int, parameters: tuple[Any, ...]) -> None:
+        self._kernel, self._parameters = kernel, parameters
+        self._keep = int(kernel.memory(*parameters)) + 1
+        bars = 2 * self._keep
+        self._bars = np.zeros((kernel.series + kernel.work, symbols, bars))
+        self._inputs = tuple(self._bars[: kernel.series])
+        self._work = self._bars[kernel.series :]
+        self._state = np.zeros((symbols, kernel.numbers(parameters)))
+        self._out = np.full((kernel.outputs, symbols, bars), np.nan)
+        self._first, self._last = np.zeros(symbols, dtype=np.int64), np.zeros(symbols, dtype=np.int64)
+        self._new = np.empty((kernel.series, symbols))
+        self._value = np.empty((kernel.outputs, symbols))
+
+    def update(self, *series: Any) -> Floats:
+        if len(series) != self._kernel.series:
+            raise ValueError(f"{len(series)} series given, {self._kernel.series} needed")
+        for place, each in enumerate(series):
+            self._new[place] = each
+        append(self._bars, self._new, self._first, self._last, self._keep)
+        self._kernel.advance(
+            self._first, self._last, self._state, self._work, *self._inputs, self._out, *self._parameters
+        )
+        collect(self._out, self._first, self._last, self._value)
+        kernel = self._kernel
+        picked = kernel.picked or 0
+        return (self._value[picked] if kernel.outputs == 1 or kernel.picked is not None else self._value).copy()
+
+
+def kernel(
+    *, memory: Callable[..., int], state: int | Callable[..., int] = 0, work: int = 0, outputs: int = 1
+) -> Callable[[Callable[..., None]], Kernel]:
+    """Compile a recursion `f(first, last, state, work, *series, out, *parameters)` into a Kernel.
+
+    first, last: int64[symbols]; state: float64[symbols, state]; work: float64[work, symbols, bars]; each of the series:
+    float64[symbols, bars], finite up to `last`; out: float64[outputs, symbols, bars], to be filled from first to last.
+    """
+
+    def made(function: Callable[..., None]) -> Kernel:
+        names = function.__code__.co_varnames
+        built = Kernel(compiled(function), names.index("out") - 4, memory, state, work, outputs)
+        object.__setattr__(built, "__doc__", function.__doc__)
+        return built
+
+    return made
+
+
+@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+def all_finite(x):
+    """Whether every value is finite: times zero, anything else becomes NaN and stays it."""
+    for s in range(x.shape[0]):
+        row = x[s]
+        total = 0.0
+        for i in range(row.size):
+            total += row[i] * 0.0
+        if total != 0.0:
+            return False
+    return True
+
+
+@compiled
+def pack(present, x, dense):
+    for s in range(x.shape[0]):
+        k = 0
+        for i in range(x.shape[1]):
+            if present[s, i]:
+                dense[s, k] = x[s, i]
+                k += 1
+
+
+@compiled
+def unpack(present, dense, out):
+    for s in range(out.shape[0]):
+        k = 0
+        for i in range(out.shape[1]):
+            if present[s, i]:
+                out[s, i] = dense[s, k]
+                k += 1
+            else:
+                out[s, i] = np.nan
+
+
+@compiled
+def append(bars, new, first, last, keep):
+    """Put one bar behind each row, and make room when a row is full; a bar that is not whole is left out."""
+    for s in range(new.shape[1]):
+        at = last[s]
+        first[s] = at
+        whole = True
+        for k in range(new.shape[0]):
+            whole &= np.isfinite(new[k, s])
+        if not whole:
+            continue
+        if at == bars.shape[2]:
+            for k in range(bars.shape[0]):
+                for i in range(keep):
+                    bars[k, s, i] = bars[k, s, at - keep + i]
+            at = keep
+            first[s] = at
+        for k in range(new.shape[0]):
+            bars[k, s, at] = new[k, s]
+        last[s] = at + 1
+
+
+@compiled
+def collect(out, first, last, value):
+    for k in range(out.shape[0]):
+        for s in range(out.shape[1]):
+            value[k, s] = out[k, s, first[s]] if last[s] > first[s] else np.nan
+
+
+@compiled
+def present_in_both(x, y):
+    """Positions where two rows are finite together: int64[k]."""
     at = np.empty(x.size, dtype=np.int64)
     k = 0
     for i in range(x.size):
-        if np.isfinite(x[i]):
+        if np.isfinite(x[i]) and np.isfinite(y[i]):
             at[k] = i
             k += 1
     return at[:k]
-
-
-@kernel
-def present_in_both(x, y):
-    """Positions where two rows are finite together: int64[k]."""
-    return present(x + y)
-
-
-@kernel
-def present_in_all(x, y, z):
-    """Positions where three rows are finite together: int64[k]."""
-    return present(x + y + z)

@@ -1,112 +1,29 @@
-"""The same numbers one bar at a time, in constant time and memory. `update(...)` gives the newest value.
+"""The newest value of an indicator for many symbols, one bar at a time, by name.
 
-Each class follows its kernel step by step, so its values equal the batch's. A missing (not finite) bar returns NaN and
-changes nothing, as in `rows`.
+    strength = stream("rsi", 500, 14)
+    newest = strength.update(close)  # float64[500] → float64[500]
+
+The values are those of the batch kernel, bit for bit, because it is the same machine code with the same memory: see
+`rows`. `update` takes the series of the rule first, then the bars it needs, in the order of `registry`: `inputs`.
 """
 
-from math import isfinite, nan
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from trading.indicators.registry import REGISTRY
+
+if TYPE_CHECKING:
+    from trading.indicators.rows import Stream
 
 
-class StreamingSma:
-    """`moving.sma`, one value at a time."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._window = [0.0] * n
-        self._seen = 0
-        self._total = 0.0
-
-    def update(self, x: float) -> float:
-        if not isfinite(x):
-            return nan
-        slot = self._seen % self.n
-        old = self._window[slot]
-        self._window[slot] = x
-        self._seen += 1
-        if self._seen % self.n == 0:
-            self._total = 0.0
-            for value in self._window:
-                self._total += value
-        else:
-            self._total += x
-            if self._seen > self.n:
-                self._total -= old
-        return self._total / self.n if self._seen >= self.n else nan
-
-
-class StreamingEma:
-    """`moving.ema`, one value at a time."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._weight = 2.0 / (n + 1)
-        self._seen = 0
-        self._mean = 0.0
-
-    def update(self, x: float) -> float:
-        if not isfinite(x):
-            return nan
-        self._seen += 1
-        if self._seen > self.n:
-            self._mean += self._weight * (x - self._mean)
-            return self._mean
-        self._mean += x
-        if self._seen < self.n:
-            return nan
-        self._mean /= self.n
-        return self._mean
-
-
-class StreamingRsi:
-    """`oscillators.rsi`, one value at a time."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._changes = 0
-        self._previous = nan
-        self._gain = 0.0
-        self._loss = 0.0
-
-    def update(self, x: float) -> float:
-        if not isfinite(x):
-            return nan
-        change, self._previous = x - self._previous, x
-        if change != change:  # the first bar has nothing to change from
-            return nan
-        self._changes += 1
-        up = change if change > 0.0 else 0.0
-        down = -change if change < 0.0 else 0.0
-        if self._changes <= self.n:
-            self._gain += up / self.n
-            self._loss += down / self.n
-        else:
-            self._gain += (up - self._gain) / self.n
-            self._loss += (down - self._loss) / self.n
-        if self._changes < self.n:
-            return nan
-        both = self._gain + self._loss
-        return 100.0 * (self._gain / both) if both > 0.0 else 50.0
-
-
-class StreamingAtr:
-    """`volatility.atr`, one bar at a time."""
-
-    def __init__(self, n: int) -> None:
-        self.n = n
-        self._ranges = 0
-        self._previous = nan
-        self._mean = 0.0
-
-    def update(self, high: float, low: float, close: float) -> float:
-        if not (isfinite(high) and isfinite(low) and isfinite(close)):
-            return nan
-        previous, self._previous = self._previous, close
-        if previous != previous:
-            return nan
-        true_range = max(high, previous) - min(low, previous)
-        self._ranges += 1
-        if self._ranges <= self.n:
-            self._mean += true_range / self.n
-        else:
-            self._mean += (true_range - self._mean) / self.n
-        return self._mean if self._ranges >= self.n else nan
+def stream(name: str, symbols: int, *constants: float) -> Stream:
+    """A fresh stream of a registered indicator. Constants left out take their defaults. KeyError: no such indicator."""
+    indicator = REGISTRY[name]
+    rest = indicator.parameters[len(constants) :]
+    if len(constants) > len(indicator.parameters) or any(parameter.default is None for parameter in rest):
+        raise ValueError(f"{indicator.signature}: {len(constants)} constants given")
+    for parameter, value in zip(indicator.parameters, constants, strict=False):
+        if not parameter.accepts(value):
+            raise ValueError(f"{indicator.signature}: {parameter.name} cannot be {value}")
+    return indicator.stream(symbols, (*constants, *(p.default for p in rest if p.default is not None)))

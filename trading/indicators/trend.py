@@ -1,39 +1,255 @@
-"""Extremes and crossings. float64[symbols, bars] → same shape. Missing bars: see `rows`."""
+"""Direction, extremes and crossings. float64[symbols, bars] each → same shape. Missing bars: see `rows`."""
 
 import numpy as np
 
-from trading.indicators.rows import kernel, present, present_in_both
+from trading.indicators.extremes import extreme_of
+from trading.indicators.passes import decay
+from trading.indicators.rows import compiled, kernel, present_in_both
+from trading.indicators.volatility import range_of
 
 
-@kernel
-def highest(x, n):
+@kernel(memory=lambda n: n, state=2, work=2)
+def highest(first, last, state, work, x, out, n):
     """Highest of the last n bars, this one included. First value at bar n - 1."""
-    out = np.full(x.shape, np.nan)
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        queue = np.empty(at.size, dtype=np.int64)  # candidates, best first: each bar enters and leaves once
-        head = 0
-        tail = 0
-        for k in range(at.size):
-            while tail > head and row[at[queue[tail - 1]]] <= row[at[k]]:
-                tail -= 1
-            queue[tail] = k
-            tail += 1
-            if queue[head] <= k - n:
-                head += 1
-            if k >= n - 1:
-                out[s, at[k]] = row[at[queue[head]]]
-    return out
+        extreme_of(x[s], work[0, s], work[1, s], out[0, s], first[s], last[s], 0, n, 1.0, state[s], 0)
 
 
-@kernel
-def lowest(x, n):
+@kernel(memory=lambda n: n, state=2, work=2)
+def lowest(first, last, state, work, x, out, n):
     """Lowest of the last n bars, this one included. First value at bar n - 1."""
-    return -highest(-x, n)
+    for s in range(x.shape[0]):
+        extreme_of(x[s], work[0, s], work[1, s], out[0, s], first[s], last[s], 0, n, -1.0, state[s], 0)
 
 
-@kernel
+@kernel(memory=lambda n: n, state=4, work=3, outputs=3)
+def donchian(first, last, state, work, high, low, out, n):
+    """Upper, middle, lower channel: extremes of the last n bars, this one included. First value at bar n - 1.
+
+    This bar included, as charts draw it: a break of the channel is a close beyond yesterday's, donchian_upper(20)[1].
+    """
+    for s in range(high.shape[0]):
+        a, b = first[s], last[s]
+        upper, middle, lower = out[0, s], out[1, s], out[2, s]
+        extreme_of(high[s], work[0, s], work[2, s], upper, a, b, 0, n, 1.0, state[s], 0)
+        extreme_of(low[s], work[1, s], work[2, s], lower, a, b, 0, n, -1.0, state[s], 2)
+        for i in range(a, b):
+            middle[i] = (upper[i] + lower[i]) * 0.5
+
+
+donchian_upper = donchian.output(0)
+donchian_middle = donchian.output(1)
+donchian_lower = donchian.output(2)
+
+
+@kernel(memory=lambda n: 2 * n + 1, state=12, work=4, outputs=3)
+def directional(first, last, state, work, high, low, close, out, n):
+    """ADX, +DI and -DI, 0 to 100. First DI at bar n, first ADX at bar 2 n - 1, the mean of n DX. Wilder 1978.
+
+    Seeded as in Wilder's book, with n moves; TA-Lib begins with n - 1 and agrees once the seed has faded. No movement
+    in either direction: 0. -DM counts only where it exceeds +DM, and the other way round.
+    """
+    for s in range(close.shape[0]):
+        a, b = first[s], last[s]
+        top, bottom = high[s], low[s]
+        rise, fall, reach, apart = work[0, s], work[1, s], work[2, s], work[3, s]
+        for i in range(max(a, 1), b):
+            up = top[i] - top[i - 1]
+            down = bottom[i - 1] - bottom[i]
+            rise[i] = up if up > down and up > 0.0 else 0.0
+            fall[i] = down if down > up and down > 0.0 else 0.0
+        range_of(top, bottom, close[s], reach, a, b)
+        decay(rise, rise, a, b, 1, n, 1.0 / n, state[s], 0)
+        decay(fall, fall, a, b, 1, n, 1.0 / n, state[s], 3)
+        decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 6)
+        mean, plus, minus = out[0, s], out[1, s], out[2, s]
+        for i in range(a, b):
+            both = rise[i] + fall[i]
+            apart[i] = 100.0 * (abs(rise[i] - fall[i]) / both) if both != 0.0 else 0.0
+            plus[i] = 100.0 * (rise[i] / reach[i]) if reach[i] != 0.0 else 0.0
+            minus[i] = 100.0 * (fall[i] / reach[i]) if reach[i] != 0.0 else 0.0
+        decay(apart, mean, a, b, n, n, 1.0 / n, state[s], 9)
+
+
+adx = directional.output(0)
+plus_di = directional.output(1)
+minus_di = directional.output(2)
+
+
+@kernel(memory=lambda n: n + 1, state=lambda n: 2 * (n + 4), outputs=3)
+def aroon(first, last, state, work, high, low, out, n):
+    """Aroon up, down and up - down: 100 · (n - bars since the highest high of n + 1 bars) / n. First value at bar n.
+
+    Of equal extremes the latest counts, as in TA-Lib. Chande 1995.
+    """
+    for s in range(high.shape[0]):
+        up, down, rest = out[0, s], out[1, s], out[2, s]
+        for i in range(first[s], last[s]):
+            since_high = _bars_since(high[s], i, n, 1.0, state[s], 0)
+            since_low = _bars_since(low[s], i, n, -1.0, state[s], n + 4)
+            warm = i >= n
+            up[i] = 100.0 * (n - since_high) / n if warm else np.nan
+            down[i] = 100.0 * (n - since_low) / n if warm else np.nan
+            rest[i] = up[i] - down[i]
+
+
+@compiled
+def _bars_since(x, i, n, sign, state, at):
+    """Bars since the extreme of the last n + 1. The queue holds bars that may still become it, best first."""
+    size = n + 1
+    count, head, held = state[at], int(state[at + 1]), int(state[at + 2])
+    value = sign * x[i]
+    while held > 0:
+        bar = state[at + 3 + (head + held - 1) % size]
+        if sign * x[i - int(count - bar)] > value:
+            break
+        held -= 1
+    if held > 0 and count - state[at + 3 + head] > n:
+        head = (head + 1) % size
+        held -= 1
+    state[at + 3 + (head + held) % size] = count
+    since = count - state[at + 3 + head]
+    state[at] = count + 1.0
+    state[at + 1] = head
+    state[at + 2] = held + 1
+    return since
+
+
+aroon_up = aroon.output(0)
+aroon_down = aroon.output(1)
+aroon_oscillator = aroon.output(2)
+
+
+@kernel(memory=lambda n, width: n + 1, state=6, work=1, outputs=2)
+def supertrend_lines(first, last, state, work, high, low, close, out, n, width):
+    """Supertrend line, rupees, and its direction, 1 or -1. First value at bar n, where the ATR begins, rising.
+
+    Bands: (high + low) / 2 ± width · ATR of n; a band moves only towards the price until the close goes through it.
+    Seban's rule as charting programs draw it.
+    """
+    for s in range(close.shape[0]):
+        a, b = first[s], last[s]
+        reach, row = work[0, s], close[s]
+        range_of(high[s], low[s], row, reach, a, b)
+        decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 0)
+        above, below, way = state[s, 3], state[s, 4], state[s, 5]
+        for i in range(a, b):
+            if i < n:
+                out[0, s, i] = np.nan
+                out[1, s, i] = np.nan
+                continue
+            middle = (high[s, i] + low[s, i]) * 0.5
+            over = middle + width * reach[i]
+            under = middle - width * reach[i]
+            if i == n:
+                above, below, way = over, under, 1.0
+            else:
+                above = over if over < above or row[i - 1] > above else above
+                below = under if under > below or row[i - 1] < below else below
+                if way > 0.0:
+                    way = 1.0 if row[i] >= below else -1.0
+                else:
+                    way = 1.0 if row[i] > above else -1.0
+            out[0, s, i] = below if way > 0.0 else above
+            out[1, s, i] = way
+        state[s, 3] = above
+        state[s, 4] = below
+        state[s, 5] = way
+
+
+supertrend = supertrend_lines.output(0)
+supertrend_direction = supertrend_lines.output(1)
+
+
+@kernel(memory=lambda step, limit: 1, state=4)
+def psar(first, last, state, work, high, low, out, step, limit):
+    """Parabolic stop and reverse, rupees: the stop that holds during the bar. First value at bar 1. Wilder 1978.
+
+    The acceleration begins at `step`, grows by it with each new extreme, up to `limit`. The first direction is that of
+    the first two bars (falling when the low fell by more than the high rose), as in TA-Lib.
+    """
+    for s in range(high.shape[0]):
+        stop, extreme, pace, rising = state[s, 0], state[s, 1], state[s, 2], state[s, 3] > 0.0
+        for i in range(first[s], last[s]):
+            if i == 0:
+                out[0, s, i] = np.nan
+                continue
+            top, bottom, before_top, before_bottom = high[s, i], low[s, i], high[s, i - 1], low[s, i - 1]
+            if i == 1:
+                down = before_bottom - bottom
+                rising = not (down > 0.0 and down > top - before_top)
+                stop = before_bottom if rising else before_top
+                extreme = top if rising else bottom
+                pace = min(step, limit)
+                before_top, before_bottom = top, bottom
+            if rising and bottom <= stop:
+                rising = False
+                stop = max(extreme, before_top, top)
+                out[0, s, i] = stop
+                pace = min(step, limit)
+                extreme = bottom
+                stop = max(stop + pace * (extreme - stop), before_top, top)
+            elif not rising and top >= stop:
+                rising = True
+                stop = min(extreme, before_bottom, bottom)
+                out[0, s, i] = stop
+                pace = min(step, limit)
+                extreme = top
+                stop = min(stop + pace * (extreme - stop), before_bottom, bottom)
+            else:
+                out[0, s, i] = stop
+                if rising and top > extreme:
+                    extreme = top
+                    pace = min(pace + step, limit)
+                elif not rising and bottom < extreme:
+                    extreme = bottom
+                    pace = min(pace + step, limit)
+                stop = stop + pace * (extreme - stop)
+                stop = min(stop, before_bottom, bottom) if rising else max(stop, before_top, top)
+        state[s, 0] = stop
+        state[s, 1] = extreme
+        state[s, 2] = pace
+        state[s, 3] = 1.0 if rising else -1.0
+
+
+@kernel(memory=lambda conversion, base, span: max(conversion, base, span) + base, state=12, work=14, outputs=4)
+def ichimoku(first, last, state, work, high, low, out, conversion, base, span):
+    """Conversion line, base line, leading spans A and B, rupees: middles of the extremes of 9, 26 and 52 bars.
+
+    The spans are those under the present bar, reckoned `base` bars ago; nothing looks ahead. The lagging span is the
+    close itself: compare close with close[26]. First values at bars conversion - 1, base - 1,
+    max(conversion, base) - 1 + base, span - 1 + base. Hosoda 1969.
+    """
+    for s in range(high.shape[0]):
+        a, b = first[s], last[s]
+        spare = work[13, s]
+        _middle(high[s], low[s], work[0, s], work[1, s], work[2, s], work[3, s], spare, a, b, conversion, state[s], 0)
+        _middle(high[s], low[s], work[4, s], work[5, s], work[6, s], work[7, s], spare, a, b, base, state[s], 4)
+        _middle(high[s], low[s], work[8, s], work[9, s], work[10, s], work[11, s], spare, a, b, span, state[s], 8)
+        for i in range(a, b):
+            short, long = work[0, s, i], work[4, s, i]
+            work[12, s, i] = (short + long) * 0.5
+            out[0, s, i] = short
+            out[1, s, i] = long
+            out[2, s, i] = work[12, s, i - base] if i >= base else np.nan
+            out[3, s, i] = work[8, s, i - base] if i >= base else np.nan
+
+
+@compiled
+def _middle(high, low, middle, other, best, worst, spare, first, last, n, state, at):
+    extreme_of(high, best, spare, middle, first, last, 0, n, 1.0, state, at)
+    extreme_of(low, worst, spare, other, first, last, 0, n, -1.0, state, at + 2)
+    for i in range(first, last):
+        middle[i] = (middle[i] + other[i]) * 0.5
+
+
+ichimoku_conversion = ichimoku.output(0)
+ichimoku_base = ichimoku.output(1)
+ichimoku_span_a = ichimoku.output(2)
+ichimoku_span_b = ichimoku.output(3)
+
+
+@compiled
 def crosses_above(x, y):
     """bool[symbols, bars]: x is above y now and was not at the previous bar where both exist."""
     out = np.zeros(x.shape, dtype=np.bool_)
@@ -44,7 +260,7 @@ def crosses_above(x, y):
     return out
 
 
-@kernel
+@compiled
 def crosses_below(x, y):
     """bool[symbols, bars]: x is below y now and was not at the previous bar where both exist."""
     return crosses_above(-x, -y)

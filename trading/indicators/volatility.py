@@ -2,80 +2,149 @@
 
 import numpy as np
 
-from trading.indicators.moving import sma
-from trading.indicators.rows import kernel, present, present_in_all
+from trading.indicators.moments import deviation_of
+from trading.indicators.passes import decay, divide, slide
+from trading.indicators.rows import compiled, kernel
 
 
-@kernel
-def true_range(high, low, close):
+@compiled
+def range_of(high, low, close, out, first, last):
+    """True ranges of a dense row; NaN at bar 0."""
+    if first == 0 and last > 0:
+        out[0] = np.nan
+    begin = max(first, 1)
+    top, bottom, before, into = high[begin:last], low[begin:last], close[begin - 1 : last], out[begin:last]
+    for k in range(into.size):
+        into[k] = max(top[k], before[k]) - min(bottom[k], before[k])
+
+
+@kernel(memory=lambda: 1)
+def true_range(first, last, state, work, high, low, close, out):
     """True range, rupees. The first bar has no previous close: NaN. Wilder 1978."""
-    out = np.full(close.shape, np.nan)
     for s in range(close.shape[0]):
-        at = present_in_all(high[s], low[s], close[s])
-        for k in range(1, at.size):
-            previous = close[s, at[k - 1]]
-            out[s, at[k]] = max(high[s, at[k]], previous) - min(low[s, at[k]], previous)
-    return out
+        range_of(high[s], low[s], close[s], out[0, s], first[s], last[s])
 
 
-@kernel
-def atr(high, low, close, n):
+@kernel(memory=lambda n: n + 1, state=3)
+def atr(first, last, state, work, high, low, close, out, n):
     """Average true range, rupees. First value at bar n, the simple mean of bars 1 to n. Wilder 1978."""
-    out = np.full(close.shape, np.nan)
-    ranges = true_range(high, low, close)
     for s in range(close.shape[0]):
-        at = present(ranges[s])
-        mean = 0.0
-        for k in range(at.size):
-            if k < n:
-                mean += ranges[s, at[k]] / n
-            else:
-                mean += (ranges[s, at[k]] - mean) / n
-            if k >= n - 1:
-                out[s, at[k]] = mean
-    return out
+        row = out[0, s]
+        range_of(high[s], low[s], close[s], row, first[s], last[s])
+        decay(row, row, first[s], last[s], 1, n, 1.0 / n, state[s], 0)
 
 
-@kernel
-def stdev(x, n):
+@kernel(memory=lambda n: n, state=4)
+def stdev(first, last, state, work, x, out, n):
     """Population standard deviation of the last n bars (divided by n, as Bollinger does). First value at bar n - 1."""
-    out = np.full(x.shape, np.nan)
     for s in range(x.shape[0]):
-        row = x[s]
-        at = present(row)
-        anchor = 0.0  # sums are kept around a recent mean: squares of prices would eat the digits
-        total = 0.0
-        squares = 0.0
-        for k in range(n - 1, at.size):
-            if (k + 1) % n == 0:
-                anchor = 0.0
-                for j in range(k - n + 1, k + 1):
-                    anchor += row[at[j]]
-                anchor /= n
-                total = 0.0
-                squares = 0.0
-                for j in range(k - n + 1, k + 1):
-                    off = row[at[j]] - anchor
-                    total += off
-                    squares += off * off
-            else:
-                off = row[at[k]] - anchor
-                old = row[at[k - n]] - anchor
-                total += off - old
-                squares += off * off - old * old
-            mean = total / n
-            variance = squares / n - mean * mean
-            out[s, at[k]] = np.sqrt(variance) if variance > 0.0 else 0.0
-    return out
+        deviation_of(x[s], out[0, s], first[s], last[s], 0, n, state[s], 0)
 
 
-@kernel
-def bollinger_upper(x, n, width):
-    """Simple mean of n bars plus `width` standard deviations. First value at bar n - 1. Bollinger 2001."""
-    return sma(x, n) + width * stdev(x, n)
+@kernel(memory=lambda n, width: n, state=7, work=2, outputs=3)
+def bollinger(first, last, state, work, x, out, n, width):
+    """Upper band, middle, lower band: simple mean of n bars ± `width` population deviations. From bar n - 1. 2001."""
+    for s in range(x.shape[0]):
+        a, b = first[s], last[s]
+        spread, mean = work[0, s], work[1, s]
+        deviation_of(x[s], spread, a, b, 0, n, state[s], 0)
+        slide(x[s], mean, a, b, 0, n, state[s], 4)
+        divide(mean, a, b, n)
+        upper, middle, lower = out[0, s], out[1, s], out[2, s]
+        for i in range(a, b):
+            upper[i] = mean[i] + width * spread[i]
+            middle[i] = mean[i]
+            lower[i] = mean[i] - width * spread[i]
 
 
-@kernel
-def bollinger_lower(x, n, width):
-    """Simple mean of n bars minus `width` standard deviations."""
-    return sma(x, n) - width * stdev(x, n)
+bollinger_upper = bollinger.output(0)
+bollinger_middle = bollinger.output(1)
+bollinger_lower = bollinger.output(2)
+
+
+@kernel(memory=lambda n, range_n, width: max(n, range_n + 1), state=6, work=2, outputs=3)
+def keltner(first, last, state, work, high, low, close, out, n, range_n, width):
+    """Upper, middle, lower channel: EMA of n closes ± `width` times the ATR of `range_n`, rupees.
+
+    Linda Raschke's form (Keltner 1960 used typical prices and plain ranges). From bar max(n - 1, range_n).
+    """
+    for s in range(close.shape[0]):
+        a, b = first[s], last[s]
+        mean, reach = work[0, s], work[1, s]
+        decay(close[s], mean, a, b, 0, n, 2.0 / (n + 1), state[s], 0)
+        range_of(high[s], low[s], close[s], reach, a, b)
+        decay(reach, reach, a, b, 1, range_n, 1.0 / range_n, state[s], 3)
+        upper, middle, lower = out[0, s], out[1, s], out[2, s]
+        for i in range(a, b):
+            upper[i] = mean[i] + width * reach[i]
+            lower[i] = mean[i] - width * reach[i]
+            middle[i] = (upper[i] + lower[i]) * 0.5
+
+
+keltner_upper = keltner.output(0)
+keltner_middle = keltner.output(1)
+keltner_lower = keltner.output(2)
+
+
+@kernel(memory=lambda n, bars_per_year: n + 1, state=4, work=1)
+def realised_volatility(first, last, state, work, close, out, n, bars_per_year):
+    """Sample standard deviation (n - 1) of the last n log returns, annualised, percent. First value at bar n.
+
+    `bars_per_year`: 252 for days; one-minute bars of a 375-minute session make 94,500. n = 1 has no deviation: NaN.
+    A sample, because the mean return is estimated from the same few bars. NaN where a price is not positive.
+    """
+    for s in range(close.shape[0]):
+        row, moved, value = close[s], work[0, s], out[0, s]
+        a, b = first[s], last[s]
+        for i in range(max(a, 1), b):
+            moved[i] = np.log(row[i] / row[i - 1])
+        deviation_of(moved, value, a, b, 1, n, state[s], 0)
+        scale = 100.0 * np.sqrt(bars_per_year * n / (n - 1)) if n > 1 else np.nan
+        for i in range(a, b):
+            value[i] *= scale
+
+
+@kernel(memory=lambda n, bars_per_year: n, state=3, work=1)
+def garman_klass(first, last, state, work, opens, high, low, close, out, n, bars_per_year):
+    """Volatility from open, high, low and close of the last n bars, annualised, percent. First value at bar n - 1.
+
+    √ of the mean of ½ ln(high/low)² - (2 ln 2 - 1) ln(close/open)². It sees no overnight gap. Garman and Klass 1980.
+    """
+    share = 2.0 * np.log(2.0) - 1.0
+    for s in range(close.shape[0]):
+        variance, value = work[0, s], out[0, s]
+        a, b = first[s], last[s]
+        for i in range(a, b):
+            reach = np.log(high[s, i] / low[s, i])
+            body = np.log(close[s, i] / opens[s, i])
+            variance[i] = 0.5 * reach * reach - share * body * body
+        slide(variance, value, a, b, 0, n, state[s], 0)
+        for i in range(a, b):
+            value[i] = 100.0 * np.sqrt(max(value[i], 0.0) / n * bars_per_year) if i >= n - 1 else np.nan
+
+
+@kernel(memory=lambda omega, alpha, beta: 1, state=1)
+def garch(first, last, state, work, close, out, omega, alpha, beta):
+    """GARCH(1,1) forecast of the next bar's volatility, percent of price: √(omega + alpha · r² + beta · variance).
+
+    r: log return, percent. omega in percent²; it begins with the long-run variance omega / (1 - alpha - beta), or with
+    the first squared return where alpha + beta ≥ 1. First value at bar 1. The parameters come from `estimation`.
+    Bollerslev 1986.
+    """
+    rest = 1.0 - alpha - beta
+    for s in range(close.shape[0]):
+        variance = state[s, 0]
+        for i in range(first[s], last[s]):
+            if i == 0:
+                out[0, s, i] = np.nan
+                continue
+            ratio = close[s, i] / close[s, i - 1]
+            if not ratio > 0.0:  # no price: nothing learned from it
+                out[0, s, i] = np.nan
+                continue
+            change = 100.0 * np.log(ratio)
+            if variance == 0.0:
+                variance = omega / rest if rest > 0.0 else change * change
+            variance = omega + alpha * change * change + beta * variance
+            out[0, s, i] = np.sqrt(variance)
+        state[s, 0] = variance

@@ -1,0 +1,314 @@
+"""The inner loops of many kernels: running means and sums over dense rows of float64[bars].
+
+A recursion waits for its own last result. These take four bars at a stride instead: what the four bring along is
+reckoned beside the wait, and only one step in four depends on the one before. A bar's place in its stride is part of
+the memory (`state`), so the same bars give the same bits, whether they come one by one or all at once.
+"""
+
+import numpy as np
+from numba import types
+from numba.extending import intrinsic
+
+from trading.indicators.rows import compiled
+
+REFRESH = 64  # bars after which a running sum is formed anew, so that rounding errors do not pile up
+
+
+@intrinsic
+def fma(typing_context, a, b, c):
+    """a · b + c, rounded once, on every machine."""
+
+    def generate(context, builder, signature, arguments):
+        return builder.fma(*arguments)
+
+    return types.float64(types.float64, types.float64, types.float64), generate
+
+
+@compiled
+def decay(x, out, first, last, begin, n, weight, state, at):
+    """out[i] = (1 - weight) · out[i - 1] + weight · x[i], seeded at bar begin + n - 1 with the mean of n; NaN before.
+
+    `x` counts from bar `begin`. `x` and `out` may be the same row. Uses state[at : at + 3].
+    """
+    keep = 1.0 - weight
+    keep2 = keep * keep
+    keep3 = keep2 * keep
+    keep4 = keep2 * keep2
+    base = state[at]
+    part = state[at + 1]
+    stride = int(state[at + 2])
+    i = first
+    seed = begin + n - 1
+    while i < last and i <= seed:
+        if i >= begin:
+            base += x[i]
+        if i == seed:
+            base /= n
+            out[i] = base
+        else:
+            out[i] = np.nan
+        i += 1
+    while i < last:
+        if stride == 0 and i + 4 <= last:
+            p = x[i:last]
+            o = out[i:last]
+            whole = (last - i) // 4
+            for k in range(whole):
+                j = 4 * k
+                c1 = weight * p[j]
+                c2 = fma(keep, c1, weight * p[j + 1])
+                c3 = fma(keep, c2, weight * p[j + 2])
+                c4 = fma(keep, c3, weight * p[j + 3])
+                o[j] = fma(keep, base, c1)
+                o[j + 1] = fma(keep2, base, c2)
+                o[j + 2] = fma(keep3, base, c3)
+                base = fma(keep4, base, c4)
+                o[j + 3] = base
+            i += 4 * whole
+            continue
+        part = fma(keep, part, weight * x[i])
+        stride += 1
+        if stride == 1:
+            out[i] = fma(keep, base, part)
+        elif stride == 2:
+            out[i] = fma(keep2, base, part)
+        elif stride == 3:
+            out[i] = fma(keep3, base, part)
+        else:
+            base = fma(keep4, base, part)
+            out[i] = base
+            part = 0.0
+            stride = 0
+        i += 1
+    state[at] = base
+    state[at + 1] = part
+    state[at + 2] = stride
+
+
+@compiled
+def add_up(x):
+    """Sum of a row, in four parts."""
+    a = 0.0
+    b = 0.0
+    c = 0.0
+    d = 0.0
+    whole = x.size // 4
+    for k in range(whole):
+        j = 4 * k
+        a += x[j]
+        b += x[j + 1]
+        c += x[j + 2]
+        d += x[j + 3]
+    for j in range(4 * whole, x.size):
+        a += x[j]
+    return (a + b) + (c + d)
+
+
+@compiled
+def slide(x, out, first, last, begin, n, state, at):
+    """out[i] = sum of the last n of x; NaN before bar begin + n - 1. `x` counts from bar `begin`.
+
+    `x` and `out` are different rows. Uses state[at : at + 3].
+    """
+    base = state[at]
+    part = state[at + 1]
+    age = int(state[at + 2])
+    renew = max(REFRESH, (n + 3) // 4 * 4)
+    i = first
+    seed = begin + n - 1
+    while i < last and i < seed:
+        out[i] = np.nan
+        i += 1
+    while i < last:
+        if i == seed or age == renew:
+            base = add_up(x[i - n + 1 : i + 1])
+            out[i] = base
+            part = 0.0
+            age = 0
+            i += 1
+            continue
+        run = min(last - i, renew - age)
+        if age % 4 == 0 and run >= 4:
+            whole = run // 4
+            new = x[i : i + run]
+            old = x[i - n : i - n + run]
+            o = out[i : i + run]
+            for k in range(whole):
+                j = 4 * k
+                c1 = new[j] - old[j]
+                c2 = c1 + (new[j + 1] - old[j + 1])
+                c3 = c2 + (new[j + 2] - old[j + 2])
+                c4 = c3 + (new[j + 3] - old[j + 3])
+                o[j] = base + c1
+                o[j + 1] = base + c2
+                o[j + 2] = base + c3
+                base += c4
+                o[j + 3] = base
+            i += 4 * whole
+            age += 4 * whole
+            continue
+        part += x[i] - x[i - n]
+        age += 1
+        out[i] = base + part
+        if age % 4 == 0:
+            base += part
+            part = 0.0
+        i += 1
+    state[at] = base
+    state[at + 1] = part
+    state[at + 2] = age
+
+
+@compiled
+def divide(x, first, last, n):
+    """x[i] / n in place, correctly rounded without dividing (Markstein 1990)."""
+    inverse = 1.0 / n
+    size = float(n)
+    row = x[first:last]
+    for i in range(row.size):
+        guess = row[i] * inverse
+        row[i] = fma(fma(-size, guess, row[i]), inverse, guess)
+
+
+@compiled
+def weigh(x, out, first, last, n, state, at):
+    """out[i] = n · x[i] + (n - 1) · x[i - 1] + … + x[i - n + 1]; NaN before bar n - 1. Uses state[at : at + 5]."""
+    plain = state[at]
+    plain_part = state[at + 1]
+    base = state[at + 2]
+    part = state[at + 3]
+    age = int(state[at + 4])
+    renew = max(REFRESH, (n + 3) // 4 * 4)
+    size = float(n)
+    i = first
+    while i < last and i < n - 1:
+        out[i] = np.nan
+        i += 1
+    while i < last:
+        if i == n - 1 or age == renew:
+            window = x[i - n + 1 : i + 1]
+            plain = add_up(window)
+            base = 0.0
+            for k in range(window.size):
+                base = fma(k + 1.0, window[k], base)
+            out[i] = base
+            plain_part = 0.0
+            part = 0.0
+            age = 0
+            i += 1
+            continue
+        run = min(last - i, renew - age)
+        if age % 4 == 0 and run >= 4:
+            whole = run // 4
+            new = x[i : i + run]
+            old = x[i - n : i - n + run]
+            o = out[i : i + run]
+            for k in range(whole):
+                j = 4 * k
+                c1 = new[j] - old[j]
+                c2 = c1 + (new[j + 1] - old[j + 1])
+                c3 = c2 + (new[j + 2] - old[j + 2])
+                c4 = c3 + (new[j + 3] - old[j + 3])
+                f1 = size * new[j]
+                f2 = fma(size, new[j + 1], f1 - c1)
+                f3 = fma(size, new[j + 2], f2 - c2)
+                f4 = fma(size, new[j + 3], f3 - c3)
+                o[j] = fma(-1.0, plain, base + f1)
+                o[j + 1] = fma(-2.0, plain, base + f2)
+                o[j + 2] = fma(-3.0, plain, base + f3)
+                base = fma(-4.0, plain, base + f4)
+                o[j + 3] = base
+                plain += c4
+            i += 4 * whole
+            age += 4 * whole
+            continue
+        part = fma(size, x[i], part - plain_part)
+        plain_part += x[i] - x[i - n]
+        age += 1
+        step = age % 4
+        if step == 0:
+            base = fma(-4.0, plain, base + part)
+            plain += plain_part
+            out[i] = base
+            part = 0.0
+            plain_part = 0.0
+        else:
+            out[i] = fma(-float(step), plain, base + part)
+        i += 1
+    state[at] = plain
+    state[at + 1] = plain_part
+    state[at + 2] = base
+    state[at + 3] = part
+    state[at + 4] = age
+
+
+@compiled
+def drift(keep, bring, out, first, last, begin, seed, state, at):
+    """out[i] = keep[i] · out[i - 1] + bring[i], beginning at bar `begin` after the value `seed`; NaN before.
+
+    Uses state[at : at + 4].
+    """
+    base = state[at]
+    kept = state[at + 1]
+    part = state[at + 2]
+    stride = int(state[at + 3])
+    i = first
+    while i < last and i < begin:
+        out[i] = np.nan
+        i += 1
+    if i == begin and i < last:
+        base = seed
+    while i < last:
+        if stride == 0 and i + 4 <= last:
+            q = keep[i:last]
+            b = bring[i:last]
+            o = out[i:last]
+            whole = (last - i) // 4
+            for k in range(whole):
+                j = 4 * k
+                q1 = q[j]
+                q2 = q1 * q[j + 1]
+                q3 = q2 * q[j + 2]
+                q4 = q3 * q[j + 3]
+                c1 = b[j]
+                c2 = fma(q[j + 1], c1, b[j + 1])
+                c3 = fma(q[j + 2], c2, b[j + 2])
+                c4 = fma(q[j + 3], c3, b[j + 3])
+                o[j] = fma(q1, base, c1)
+                o[j + 1] = fma(q2, base, c2)
+                o[j + 2] = fma(q3, base, c3)
+                base = fma(q4, base, c4)
+                o[j + 3] = base
+            i += 4 * whole
+            continue
+        kept = keep[i] if stride == 0 else kept * keep[i]
+        part = bring[i] if stride == 0 else fma(keep[i], part, bring[i])
+        out[i] = fma(kept, base, part)
+        stride += 1
+        if stride == 4:
+            base = out[i]
+            stride = 0
+        i += 1
+    state[at] = base
+    state[at + 1] = kept
+    state[at + 2] = part
+    state[at + 3] = stride
+
+
+@compiled
+def spread_around(x, centre):
+    """Sum of the distances of a row's values from `centre`, in four parts."""
+    a = 0.0
+    b = 0.0
+    c = 0.0
+    d = 0.0
+    whole = x.size // 4
+    for k in range(whole):
+        j = 4 * k
+        a += abs(x[j] - centre)
+        b += abs(x[j + 1] - centre)
+        c += abs(x[j + 2] - centre)
+        d += abs(x[j + 3] - centre)
+    for j in range(4 * whole, x.size):
+        a += abs(x[j] - centre)
+    return (a + b) + (c + d)
