@@ -1,5 +1,7 @@
 """Is this one order sound, and how much may it lose?"""
 
+from dataclasses import replace
+
 from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected, up_to
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent, Side
@@ -66,4 +68,6 @@ def reduces_only(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fin
     held = snapshot.symbol_net_quantity
     if held * intent.side.sign >= 0:
         return rejected("REDUCE_ONLY", value=held, message="There is nothing to reduce on this side.")
-    return up_to("REDUCE_ONLY", abs(held), intent, limit=abs(held), what="what is held")
+    # In units, not in lots: a part of a lot that is held must be able to leave.
+    whole = replace(intent, lot_size=1)
+    return up_to("REDUCE_ONLY", abs(held), whole, limit=abs(held), what="what is held")
