@@ -75,11 +75,14 @@ def rate_rows(
     previous = None
     for place, ordinal in enumerate(days.tolist()):
         rates = _rates_on(ordinal, broker, segment, exchange)
-        if rates is not previous and not (previous is not None and np.array_equal(rates, previous)):
+        if rates is not previous:
             rows.append(rates)
         previous = rates
         row_of_day[place] = len(rows) - 1
     return row_of_day, np.stack(rows) if rows else NO_CHARGES
+
+
+_known_rows: dict[bytes, NDArray[np.int64]] = {}
 
 
 @lru_cache(maxsize=65_536)
@@ -101,4 +104,4 @@ def _rates_on(ordinal: int, broker: ChargeBroker, segment: ChargeSegment, exchan
         rates[place, CAP] = cap
         rates[place, PERCENT] = FLAT if smallest == cap * SCALE else smallest
     rates.setflags(write=False)
-    return rates
+    return _known_rows.setdefault(rates.tobytes(), rates)  # equal rates are one object

@@ -16,7 +16,7 @@ from strategies.backtest.plan import Plan, SizingMode
 from strategies.backtest.result import Result
 from strategies.contracts.schema import StopKind, TargetKind
 from strategies.rules.evaluate import CompiledRule, Evaluation
-from strategies.rules.nodes import Call, Field, walk
+from strategies.rules.nodes import Call, walk
 from trading.indicators.volatility import atr
 from trading.venue.matching import SLIPPAGE_SCALE, UNITS_PER_RUPEE
 
@@ -116,7 +116,7 @@ def _first_known(plan: Plan, evaluation: Evaluation, market: Market) -> int:
     first = 0
     for rule in (plan.long_entry, plan.short_entry):
         for node in walk(rule.node) if rule else ():
-            if isinstance(node, Call | Field):
+            if isinstance(node, Call):
                 known = np.isfinite(evaluation.numbers(node)).any(axis=0)
                 first = max(first, int(known.argmax()) if known.any() else known.size)
     return max(0, first - market.warm_up)

@@ -60,9 +60,9 @@ _HELD: Final = 19
 
 @kernel
 def _floor_of(x):
-    """The whole number at or below; what is within a billionth of a whole number is that number."""
+    """The whole number at or below; what misses one by no more than the rounding of a float is that number."""
     near = np.floor(x + 0.5)
-    return np.int64(near) if abs(x - near) < 1e-9 * max(1.0, abs(x)) else np.int64(np.floor(x))
+    return np.int64(near) if abs(x - near) < 1e-14 * max(1.0, abs(x)) else np.int64(np.floor(x))
 
 
 @kernel
@@ -130,8 +130,8 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
     """Units a signal asks for, in whole lots, before money is counted.
 
     `value`: units, or millionths of the share of equity; `leverage` in hundredths. `all_in` spends an even share of
-    equity (all of it with one slot, but for the last ten-thousandth of a rupee) at the price of the fill; the others are sized at the signal's price, when the
-    order was written.
+    equity (with one slot all of it but the last ten-thousandth of a rupee) at the price of the fill; the others are
+    sized at the signal's price, when the order was written.
     """
     if equity <= 0:
         return np.int64(0)
@@ -162,12 +162,12 @@ def affordable(quantity, fill, free, rates, lot):
 
 
 @kernel
-def _close(symbol, bar, price, reason, held, rates, trades, count):
+def _close(symbol, bar, price, reason, held, rates, in_force, trades, count):
     """Write the trade down; what the exit pays into the account."""
     quantity = held[symbol, H_QUANTITY]
     side = 1 if quantity > 0 else -1
     value = quantity * price
-    charges = order_charges((abs(value) + 50) // 100, rates[1 if side > 0 else 0])
+    charges = order_charges((abs(value) + 50) // 100, rates[in_force, 1 if side > 0 else 0])
     row = trades[count]
     row[T_SYMBOL] = symbol
     row[T_SIDE] = side
@@ -215,8 +215,7 @@ def simulate(
     waiting = 0
     scored = score.size > 0
     for bar in range(bars):
-        buying = rates[rate_of_bar[bar], 0]
-        rates_now = rates[rate_of_bar[bar]]
+        in_force = rate_of_bar[bar]
         last = bar == bars - 1
 
         if positions > 0:
@@ -234,7 +233,7 @@ def simulate(
                     reason = TRAILING if held[s, H_TRAILED] else STOP
                 if reason != 0:
                     price = market_fill(at, sign, slippage, tick[s])
-                    cash += _close(s, bar, price, reason, held, rates_now, trades, count)
+                    cash += _close(s, bar, price, reason, held, rates, in_force, trades, count)
                     count += 1
                     positions -= 1
 
@@ -266,7 +265,7 @@ def simulate(
                     counters[C_NO_SLOT] += 1
                     continue
                 fill = market_fill(units(open_[s, bar]), side, slippage, tick[s])
-                fees = buying if side > 0 else rates_now[1]
+                fees = rates[in_force, 0 if side > 0 else 1]
                 free = worth // 100 * leverage + worth % 100 * leverage // 100 - gross
                 quantity = wanted_quantity(
                     sizing, size, worth, slots, leverage, fill, held[s, W_PRICE], held[s, W_STOP], lot[s]
@@ -329,7 +328,7 @@ def simulate(
                 if reason != 0:
                     if reason == END:
                         held[s, H_ENDED] = -sign
-                    cash += _close(s, bar, price, reason, held, rates_now, trades, count)
+                    cash += _close(s, bar, price, reason, held, rates, in_force, trades, count)
                     count += 1
                     positions -= 1
                     continue
@@ -351,7 +350,7 @@ def simulate(
                     if held[s, H_QUANTITY] != 0:
                         sign = -1 if held[s, H_QUANTITY] > 0 else 1
                         price = market_fill(held[s, H_MARK], sign, slippage, tick[s])
-                        cash += _close(s, bar, price, END if last else SQUARE_OFF, held, rates_now, trades, count)
+                        cash += _close(s, bar, price, END if last else SQUARE_OFF, held, rates, in_force, trades, count)
                         count += 1
                         positions -= 1
 
@@ -409,7 +408,7 @@ def simulate(
                 if not sound or price <= 0:
                     continue
                 fill = market_fill(units(open_[s, bar]), side, slippage, tick[s])
-                fees = buying if side > 0 else rates_now[1]
+                fees = rates[in_force, 0 if side > 0 else 1]
                 gross = np.int64(0)
                 for one in range(symbols):
                     gross += abs(held[one, H_QUANTITY]) * held[one, H_ENTRY]
@@ -434,7 +433,7 @@ def simulate(
             for s in range(symbols):
                 held[s, W_SIDE] = 0
                 if held[s, H_QUANTITY] != 0:
-                    cash += _close(s, bar, held[s, H_MARK], RUIN, held, rates_now, trades, count)
+                    cash += _close(s, bar, held[s, H_MARK], RUIN, held, rates, in_force, trades, count)
                     count += 1
             counters[C_RUIN] = 1
             equity[bar:] = cash

@@ -73,6 +73,11 @@ class Market:
         return exchange_days(self.starts) + _EPOCH_ORDINAL
 
     @cached_property
+    def day_ends(self) -> NDArray[np.int64]:
+        """The last traded bar of each exchange day, int64[days]."""
+        return np.append(np.flatnonzero(np.diff(self.day_ordinals)), self.bars - 1)
+
+    @cached_property
     def prices(self) -> tuple[Floats, Floats, Floats, Floats]:
         """Open, high, low and close of the traded bars, float64[symbols, bars], contiguous."""
         open_, high, low, close = (self.traded(getattr(self.window, name)) for name in _FIELDS[:4])

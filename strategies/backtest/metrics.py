@@ -20,41 +20,44 @@ What cannot be known (no trade, one day, no loss to divide by) is None, never 0.
 
 from __future__ import annotations
 
-from math import exp, isfinite, sqrt
+from math import exp, isfinite, log, sqrt
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from strategies.backtest import kernels as k
-from trading.venue.matching import UNITS_PER_RUPEE
+from trading.venue.matching import UNITS_PER_RUPEE, kernel
 
 TRADING_DAYS: Final = 252
 _YEAR_S: Final = 365.25 * 86_400
+_MOST_GROWTH: Final = 100.0  # e-folds a year; more is no figure but a few bars multiplied
 Figures = dict[str, float | int | None]
 
 
 def figures(
-    *, trades: NDArray[np.int64], equity: NDArray[np.int64], starts: NDArray[np.int64], days: NDArray[np.int64],
+    *, trades: NDArray[np.int64], equity: NDArray[np.int64], starts: NDArray[np.int64], day_ends: NDArray[np.int64],
     close: NDArray[np.float64], first_known: int, cash: int,
 ) -> Figures:  # fmt: skip
-    """All figures. `trades` and `equity` as the event loop writes them; `days` int64[bars]; `cash` at the beginning."""
-    curve = equity / UNITS_PER_RUPEE
-    start = cash / UNITS_PER_RUPEE
-    worst, *drawdown = _drawdown(curve, starts)
+    """All figures. `trades` and `equity` as the event loop writes them; `day_ends`: the last bar of each exchange day;
+    `cash` at the beginning, ten-thousandths of a rupee."""
+    top, bottom, recovered, long_from, long_to, highest, mean = _walk(equity)
+    final, start, below = int(equity[-1]), cash, int(equity[bottom]) - int(equity[top])
     found: Figures = {
-        "final_equity": float(curve[-1]),
-        "return_pct": 100 * (float(curve[-1]) - start) / start,
+        "final_equity": final / UNITS_PER_RUPEE,
+        "return_pct": 100 * (final - start) / start,
         "buy_and_hold_pct": _buy_and_hold(close, first_known),
-        "peak_equity": float(curve.max()),
-        "max_drawdown_pct": worst,
+        "peak_equity": int(highest) / UNITS_PER_RUPEE,
+        "max_drawdown_pct": 100 * below / int(equity[top]) if below else 0.0,
+        "max_drawdown_days": _days_between(starts, top, bottom),
+        "drawdown_recovery_days": _days_between(starts, bottom, recovered) if recovered >= 0 else None,
+        "longest_drawdown_days": _days_between(starts, long_from, long_to),
     }
-    found |= dict(zip(("max_drawdown_days", "drawdown_recovery_days", "longest_drawdown_days"), drawdown, strict=True))
-    found |= _annual(curve, starts, days, found)
+    found |= _annual(equity[day_ends] / UNITS_PER_RUPEE, float(starts[-1] - starts[0]), final / int(equity[0]), found)
     found |= _of_trades(trades)
-    found["exposure_pct"] = 100 * _bars_held(trades, curve.size) / curve.size
-    traded = (trades[:, k.T_QUANTITY] * (trades[:, k.T_ENTRY] + trades[:, k.T_EXIT])).sum() / UNITS_PER_RUPEE
-    found["turnover"] = float(traded) / float(curve.mean()) if curve.mean() > 0 else None
+    found["exposure_pct"] = 100 * _bars_held(trades, equity.size) / equity.size
+    traded = int((trades[:, k.T_QUANTITY] * (trades[:, k.T_ENTRY] + trades[:, k.T_EXIT])).sum())
+    found["turnover"] = traded / mean if mean > 0 else None
     return {name: _tidy(value) for name, value in found.items()}
 
 
@@ -64,32 +67,48 @@ def _tidy(value: float | int | None) -> float | int | None:
     return round(float(value), 10) if isfinite(value) else None
 
 
-def _drawdown(curve: NDArray[np.float64], starts: NDArray[np.int64]) -> tuple[float, float | None, float | None, float]:
-    """Worst drawdown in percent; days from its peak to its bottom and from there to recovery (None: not recovered);
-    days of the longest time below a peak."""
-    peaks = np.maximum.accumulate(curve)
-    with np.errstate(all="ignore"):
-        below = np.where(peaks > 0, curve / peaks - 1, 0.0)
-    bottom = int(below.argmin())
-    if below[bottom] >= 0:
-        return 0.0, 0.0, 0.0, 0.0
-    at_peak = np.flatnonzero(below >= 0)
-    peak = int(at_peak[at_peak <= bottom][-1]) if (at_peak <= bottom).any() else 0
-    after = at_peak[at_peak > bottom]
-    recovery = float(starts[after[0]] - starts[bottom]) / 86_400 if after.size else None
-    edges = np.concatenate((at_peak, [curve.size - 1]))
-    longest = float(np.diff(starts[edges]).max()) / 86_400
-    return 100 * float(below[bottom]), float(starts[bottom] - starts[peak]) / 86_400, recovery, longest
+@kernel
+def _walk(equity):
+    """One pass over int64[bars]: bars of the peak before, of the bottom of, and of the recovery from the worst drawdown
+    (-1: none yet), the longest stretch between two peaks as its two bars, the highest and the mean equity.
+    """
+    peak = equity[0]
+    peak_at = 0
+    top = bottom = 0
+    recovered = -1
+    long_from = long_to = 0
+    worst = worst_peak = 1.0  # the worst share of a peak that was left, as a fraction: worst / worst_peak
+    total = 0.0
+    for bar in range(equity.size):
+        now = equity[bar]
+        total += now
+        if now >= peak:
+            if bottom > top and recovered < 0:
+                recovered = bar
+            if bar - peak_at > long_to - long_from:
+                long_from, long_to = peak_at, bar
+            peak = now
+            peak_at = bar
+        elif peak > 0 and now * worst_peak < worst * peak:
+            worst, worst_peak = float(now), float(peak)
+            top, bottom, recovered = peak_at, bar, -1
+    if equity.size - 1 - peak_at > long_to - long_from:
+        long_from, long_to = peak_at, equity.size - 1
+    return top, bottom, recovered, long_from, long_to, peak, total / equity.size
 
 
-def _annual(curve: NDArray[np.float64], starts: NDArray[np.int64], days: NDArray[np.int64], known: Figures) -> Figures:
+def _days_between(starts: NDArray[np.int64], first: int, last: int) -> float:
+    return float(starts[last] - starts[first]) / 86_400
+
+
+def _annual(ends: NDArray[np.float64], seconds: float, growth: float, known: Figures) -> Figures:
+    """`ends`: equity at the end of each day; `growth` and `seconds` from the first bar to the last."""
     names = ("cagr_pct", "annual_return_pct", "annual_volatility_pct", "sharpe", "sortino", "calmar", "var_95_pct",
              "cvar_95_pct")  # fmt: skip
     out: Figures = dict.fromkeys(names)
-    years = float(starts[-1] - starts[0]) / _YEAR_S
-    if years > 0 and curve[0] > 0 and curve[-1] > 0:
-        out["cagr_pct"] = 100 * ((float(curve[-1]) / float(curve[0])) ** (1 / years) - 1)
-    ends = curve[np.append(np.flatnonzero(np.diff(days)), curve.size - 1)]
+    years = seconds / _YEAR_S
+    if years > 0 and growth > 0 and log(growth) / years < _MOST_GROWTH:
+        out["cagr_pct"] = 100 * (growth ** (1 / years) - 1)
     if ends.size < 3 or not (ends[:-1] > 0).all():
         return out
     returns = ends[1:] / ends[:-1] - 1

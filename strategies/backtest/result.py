@@ -49,7 +49,7 @@ class Result:
     def figures(self) -> Figures:
         market = self.market
         return figures(
-            trades=self.trades, equity=self.equity, starts=market.starts, days=market.day_ordinals,
+            trades=self.trades, equity=self.equity, starts=market.starts, day_ends=market.day_ends,
             close=market.prices[3], first_known=self.first_known, cash=int(self.plan.account.cash * UNITS_PER_RUPEE),
         )  # fmt: skip
 

@@ -263,7 +263,7 @@ def test_buy_and_hold_is_the_arithmetic_of_the_index(seed, bars):
     market = together(rows, timeframe=1440)
     found = figures(
         trades=np.zeros((0, k.TRADE_COLUMNS), np.int64), equity=np.full(bars, 10_000, np.int64), starts=market.starts,
-        days=market.day_ordinals, close=market.prices[3], first_known=1, cash=10_000,
+        day_ends=market.day_ends, close=market.prices[3], first_known=1, cash=10_000,
     )  # fmt: skip
     assert (
         found["buy_and_hold_pct"] == round(100 * (rows[-1, 3] / rows[1, 3] - 1), 10)

@@ -63,3 +63,18 @@ def plan(long: str | None = None, short: str | None = None, *, cash: str = "1000
         short_entry=rule_of(short, "short"),
         **more,  # type: ignore[arg-type]
     )
+
+
+def intraday(bars: int, *, symbols: int = 1, seed: int = 7) -> Market:
+    """Five-minute bars over whole sessions, as many as asked for, without a weekend between."""
+    a_day = 75
+    days = np.busday_offset(np.datetime64(date(2022, 1, 3)), np.arange(-(-bars // a_day))).astype(np.int64)
+    starts = (days[:, None] * DAY_S + day_open_s(date(1970, 1, 1)) + np.arange(a_day) * 300).ravel()[:bars]
+    o, h, lo, c = (
+        np.ascontiguousarray(column)
+        for column in np.moveaxis(np.stack([wandering(seed + at, bars, spread=0.0015) for at in range(symbols)]), 2, 0)
+    )
+    return market_of(
+        symbols=[f"NSE:S{at}-EQ" for at in range(symbols)], starts=starts, open_=o, high=h, low=lo, close=c,
+        volume=np.full(c.shape, 1_000.0), timeframe=5, ticks=[NICKEL] * symbols, lots=[1] * symbols,
+    )  # fmt: skip
