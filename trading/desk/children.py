@@ -114,19 +114,21 @@ class Child:
             self.asked_at = time.monotonic()
             self.process.terminate()
 
-    def stop(self) -> None:
-        """Ask, wait, insist."""
+    def stop(self) -> bool:
+        """Ask, wait, insist. False when it had to be killed."""
         if self.process is None:
-            return
+            return True
+        obeyed = True
         self.ask_to_stop()
         if self.asked_at is not None:
             try:
                 self.process.wait(timeout=max(0.1, self.asked_at + self.stop_s - time.monotonic()))
             except subprocess.TimeoutExpired:
-                self.tell(f"{self.name} did not stop within {self.stop_s:g} s and was killed")
+                obeyed = False
                 self.kill()
         if self._reader is not None:
             self._reader.join(timeout=1)
+        return obeyed
 
     def kill(self) -> None:
         if self.process is not None and self.running:

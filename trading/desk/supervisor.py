@@ -233,7 +233,8 @@ class Supervisor:
         for child in self.children:  # all at once: rows wait for whoever comes next, in whatever order these end
             child.ask_to_stop()
         for child in self.children:
-            child.stop()
+            if not child.stop():
+                say(child.name, f"did not stop within {child.stop_s:g} s and was killed")
         if self.servers is not None:
             self.servers.release()
             self._wait_for_servers_to_stop()
