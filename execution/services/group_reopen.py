@@ -36,7 +36,7 @@ def group_reopen(order: Order) -> None:
         group.save(update_fields=["state", "closed_at", "close_reason", "close_asked_by"])
         retake(intent_id=order.intent_id)
     raise_alert(
-        "LATE_NEWS", f"{order.instrument.ticker}: there is news of an order whose trade was over.", level=Level.SEVERE,
+        "LATE_NEWS", f"{order.instrument.ticker}: news of an order whose trade was over.", level=Level.SEVERE,
         owner_id=order.portfolio.owner_id, about=str(order.pk), next_step="It is being closed. Compare with the broker.",
     )  # fmt: skip
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))

@@ -136,7 +136,9 @@ class BookedFills(TestCase):
         self.assertEqual(order.charges_paise, sheet.total, "charges are those of the order, however many its fills")
 
     @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
-    @given(st.lists(st.tuples(st.sampled_from(Side), partials), min_size=1, max_size=3), st.randoms(use_true_random=False))
+    @given(
+        st.lists(st.tuples(st.sampled_from(Side), partials), min_size=1, max_size=3), st.randoms(use_true_random=False)
+    )
     def test_rows_keep_the_laws_under_shuffled_and_repeated_news(self, orders, random):
         portfolio = PortfolioFactory()
         instrument = IntentFactory().instrument
@@ -166,7 +168,7 @@ class TestTheDatabaseItself:
             lambda: LedgerEntry.objects.filter(transaction__portfolio=portfolio).delete(),
             lambda: LedgerTransaction.objects.filter(portfolio=portfolio).update(memo="other"),
         ):
-            with pytest.raises(Exception, match="(?i)append|change|stay"):
+            with pytest.raises(Exception, match=r"(?i)append|change|stay"):
                 wrong()
         assert balance(portfolio.pk, "CASH") == OPENING
 
