@@ -52,6 +52,7 @@ SENDERS = 3
 URGENT = ("engine.signal", "engine.order")  # what may end at the wire is answered before what tidies up
 SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
+STOP_WITHIN_S = 2.0
 
 
 class AccountRunner:
@@ -207,8 +208,10 @@ class AccountRunner:
         while not self.stop.is_set():
             if self._told.wait(0.25):
                 self.stop.set()
+        self._books_due.set()  # whoever waits for it need not wait for its time
+        end = time.monotonic() + STOP_WITHIN_S
         for thread in threads:
-            thread.join(timeout=4)
+            thread.join(timeout=max(0.0, end - time.monotonic()))
         self._senders.shutdown(wait=True, cancel_futures=True)
         self.engine.gateway.close()
 
