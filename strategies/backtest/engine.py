@@ -30,6 +30,7 @@ _SIZINGS: Final = {
     SizingMode.ALL_IN: kernels.ALL_IN, SizingMode.FIXED: kernels.FIXED, SizingMode.PERCENT: kernels.PERCENT_EQUITY,
     SizingMode.RISK: kernels.RISK_PER_TRADE,
 }  # fmt: skip
+_LOOK_FIRST: Final = 1_024  # bars: most indicators are known by then
 _NO_BOOLS: Final = np.zeros((0, 0), np.bool_)
 _NO_FLOATS: Final = np.zeros((0, 0))
 
@@ -117,7 +118,10 @@ def _first_known(plan: Plan, evaluation: Evaluation, market: Market) -> int:
     for rule in (plan.long_entry, plan.short_entry):
         for node in walk(rule.node) if rule else ():
             if isinstance(node, Call):
-                known = np.isfinite(evaluation.numbers(node)).any(axis=0)
+                values = evaluation.numbers(node)
+                known = np.isfinite(values[:, :_LOOK_FIRST]).any(axis=0)
+                if not known.any():
+                    known = np.isfinite(values).any(axis=0)
                 first = max(first, int(known.argmax()) if known.any() else known.size)
     return max(0, first - market.warm_up)
 

@@ -57,6 +57,8 @@ COUNTERS: Final = 9
  H_TRAILED, H_MARK, W_SIDE, W_BAR, W_PRICE, W_STOP, W_TARGET, H_ENDED) = range(19)  # fmt: skip
 _HELD: Final = 19
 
+LARGEST_ORDER: Final = 10**16  # a lakh crore rupees: beyond any market, and far from the end of 64 bits
+
 
 @kernel
 def _floor_of(x):
@@ -150,8 +152,8 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
 
 @kernel
 def affordable(quantity, fill, free, rates, lot):
-    """The most of `quantity` that `free` money pays for, charges included, in whole lots."""
-    quantity = min(quantity, max(free, np.int64(0)) // fill) // lot * lot
+    """The most of `quantity` that `free` money pays for, charges included, in whole lots; none above LARGEST_ORDER."""
+    quantity = min(quantity, min(max(free, np.int64(0)), LARGEST_ORDER) // fill) // lot * lot
     while quantity > 0:
         cost = quantity * fill
         over = cost + order_charges((cost + 50) // 100, rates) * 100 - free

@@ -108,7 +108,7 @@ class Plan:
         if self.trailing is not None:
             distance, after = self.trailing.distance_pct, self.trailing.after_pct
             _within("TRAILING", "trailing distance in percent", distance, Decimal("0.0001"), Decimal(90))
-            _within("TRAILING", "trailing activation in percent", after, Decimal(0), Decimal(1_000))
+            _within("TRAILING", "trailing activation in percent", after, Decimal(0), Decimal(500))
         if self.sizing.mode is SizingMode.RISK and self.stop is None:
             raise BacktestRefused("NO_STOP", "Sizing by risk needs a stop to measure the risk with")
 

@@ -46,12 +46,15 @@ def up_to(price, tick):
 
 @kernel
 def market_fill(price, sign, slippage, tick):
-    """What an order at the market pays or gets around `price`. Without slippage the price itself."""
+    """What an order at the market pays or gets around `price`. Without slippage the price itself.
+
+    A sale gets at least a tick: nothing is sold for nothing.
+    """
     if slippage == 0:
         return price
     if sign > 0:
         return up_to(price + -(-price * slippage // 1_000_000), tick)
-    return max(np.int64(0), down_to(price - -(-price * slippage // 1_000_000), tick))
+    return max(min(price, tick), down_to(price - -(-price * slippage // 1_000_000), tick))
 
 
 @kernel

@@ -5,6 +5,7 @@ its time. Prices are on the tick, so both engines see the same numbers; what dif
 """
 
 import warnings
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -12,8 +13,9 @@ import pytest
 
 from strategies.backtest.engine import run
 from strategies.backtest.errors import BacktestRefused
-from strategies.backtest.market import Market, shown
-from strategies.backtest.plan import Account, Plan, Sizing, SizingMode
+from strategies.backtest.files import PENNY
+from strategies.backtest.market import DAY_S, OPEN_S, Market, shown
+from strategies.backtest.plan import Account, Plan, Sizing, SizingMode, rule_of
 from strategies.backtest.result import Result
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec
 from strategies.rules.evaluate import Evaluation
@@ -50,9 +52,8 @@ def drawn(seed: int) -> tuple[str, Plan, Market]:
         more["stop"] = StopSpec(StopKind.PERCENT, Decimal(int(draw.integers(5, 60))) / 10)
         more["target"] = TargetSpec(TargetKind.PERCENT, Decimal(int(draw.integers(5, 90))) / 10)
     elif way == "rules":
-        more["long_exit"], more["short_exit"] = plan(
-            f"close < sma(close, {a})", f"close > sma(close, {a})"
-        ).rules.values()
+        exits = (rule_of(f"close {sign} sma(close, {a})", "exit") for sign in "<>")
+        more["long_exit"], more["short_exit"] = exits
     else:
         more["max_bars"] = int(draw.integers(1, 15))
     if draw.random() < 0.3:
@@ -165,3 +166,27 @@ def test_two_hundred_pairs_trade_for_trade():
     assert not differ, f"{len(differ)} of {compared} differ:\n" + "\n".join(differ[:20])
     assert compared == PAIRS
     assert min(ways.values()) >= 30 and trades > 2_000, (ways, trades)
+
+
+def test_the_published_result_of_its_manual():
+    """SMA 10/30, close and reverse, on the sample that comes with the engine: what its own tests assert."""
+    from backtesting.test import GOOG
+
+    rows = GOOG[["Open", "High", "Low", "Close"]].to_numpy()
+    market = together(rows, timeframe=1440)
+    days = GOOG.index.to_numpy().astype("datetime64[D]").astype(np.int64)
+    market = replace(
+        market, window=replace(market.window, starts=days * DAY_S + OPEN_S, session_index=days), ticks=(PENNY,)
+    )
+    crossing = ("crosses_above(sma(close, 10), sma(close, 30))", "crosses_below(sma(close, 10), sma(close, 30))")
+    result = run(plan(*crossing, cash="10000", reverse=True), market)
+    assert len(result.trades) == 66
+    assert result.figures["final_equity"] == 51_422.99
+    published = {
+        "return_pct": 414.2298999999996, "buy_and_hold_pct": 522.0601851851852, "max_drawdown_pct": -47.98012705007589,
+        "win_rate_pct": 46.96969696969697, "best_trade_pct": 53.59595229490424, "worst_trade_pct": -18.39887353835481,
+        "profit_factor": 2.167945974262033, "sqn": 1.0766187356697705, "exposure_pct": 96.74115456238361,
+        "sharpe": 0.5806232244, "sortino": 1.0853434352, "calmar": 0.441664092, "cagr_pct": 21.160245706,
+    }  # fmt: skip
+    for name, figure in published.items():
+        assert result.figures[name] == pytest.approx(figure, abs=1e-6), name

@@ -5,6 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from strategies.backtest import kernels as k
 from strategies.backtest.engine import run
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.plan import (
@@ -221,6 +222,24 @@ def test_risk_is_measured_to_the_stop_and_percent_of_equity():
     assert only(run(risky, market))["quantity"] == 327  # 1,000 rupees over 3.05
     share = plan(RISES, sizing=Sizing(SizingMode.PERCENT, Decimal(25)), cash="100000")
     assert only(run(share, market))["quantity"] == 247  # 25,000 at the signal's 101
+
+
+def test_an_account_cannot_grow_beyond_the_numbers():
+    doubling = (
+        [QUIET]
+        + [(100, 200, 100, 200)]
+        + [(2**power, 2 ** (power + 1), 2**power, 2 ** (power + 1)) for power in range(7, 19)]
+    )
+    bars = doubling * 12
+    result = run(plan(RISES, max_bars=1, cash="90000000000"), by_hand(*bars, timeframe=1440))
+    assert int(result.equity.min()) > 0 and int(np.abs(np.diff(result.equity)).max()) < 10**18
+    assert result.cash == 90_000_000_000 * 10_000 + int(result.trades[:, k.T_PNL].sum())
+
+
+def test_nothing_is_sold_for_nothing():
+    market = by_hand((0.05, 0.05, 0.05, 0.05), (0.05, 0.1, 0.05, 0.1), *[(0.05, 0.05, 0.05, 0.05)] * 2)
+    trade = only(run(plan(RISES, sizing=UNIT, costs=Costs(slippage_bps=Decimal(7))), market))
+    assert (trade["entry_price"], trade["exit_price"]) == (0.10, 0.05)
 
 
 def test_an_account_that_loses_everything_stops():
