@@ -18,7 +18,9 @@ def extreme_of(x, spare, other, out, first, last, begin, n, sign, state, at):
     """
     for i in range(first, min(last, begin + n - 1)):
         out[i] = np.nan
-    if last - first == 1:
+    if last - first > 1:
+        state[at + 1] = -1.0  # no marks: what follows is reckoned without them too
+    if state[at + 1] >= 0.0:
         if first >= begin:
             _step(x, spare, out, first, begin, n, sign, state, at)
         return

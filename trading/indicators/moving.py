@@ -3,16 +3,20 @@
 Missing bars: see `rows`. Sources: TA-Lib's conventions, unless said otherwise.
 """
 
-from trading.indicators.passes import decay, divide, drift, slide, weigh
-from trading.indicators.rows import kernel
+from trading.indicators.passes import decay, divide, drift, slide, steps, weigh
+from trading.indicators.rows import TILE, WHOLE, kernel
+
+TINY = 1e-300  # in place of a path of no length
 
 
 @kernel(memory=lambda n: n, state=3)
 def sma(first, last, state, work, x, out, n):
     """Simple mean of the last n bars. First value at bar n - 1."""
     for s in range(x.shape[0]):
-        slide(x[s], out[0, s], first[s], last[s], 0, n, state[s], 0)
-        divide(out[0, s], first[s], last[s], n)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            slide(x[s], out[0, s], a, b, 0, n, state[s], 0)
+            divide(out[0, s], a, b, n)
 
 
 @kernel(memory=lambda n: n, state=3)
@@ -30,8 +34,10 @@ def wma(first, last, state, work, x, out, n):
     """Linearly weighted mean of the last n bars: n for the newest, 1 for the oldest. First value at bar n - 1."""
     norm = n * (n + 1) / 2.0
     for s in range(x.shape[0]):
-        weigh(x[s], out[0, s], first[s], last[s], n, state[s], 0)
-        divide(out[0, s], first[s], last[s], norm)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            weigh(x[s], out[0, s], a, b, n, state[s], 0)
+            divide(out[0, s], a, b, norm)
 
 
 @kernel(memory=lambda n: 2 * n - 1, state=6, work=2)
@@ -39,10 +45,13 @@ def dema(first, last, state, work, x, out, n):
     """2 · EMA - EMA of EMA. First value at bar 2 (n - 1). Mulloy 1994."""
     for s in range(x.shape[0]):
         once, twice, value = work[0, s], work[1, s], out[0, s]
-        decay(x[s], once, first[s], last[s], 0, n, 2.0 / (n + 1), state[s], 0)
-        decay(once, twice, first[s], last[s], n - 1, n, 2.0 / (n + 1), state[s], 3)
-        for i in range(first[s], last[s]):
-            value[i] = 2.0 * once[i] - twice[i]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            decay(x[s], once, a, b, 0, n, 2.0 / (n + 1), state[s], 0)
+            decay(once, twice, a, b, n - 1, n, 2.0 / (n + 1), state[s], 3)
+            one, two, into = once[a:b], twice[a:b], value[a:b]
+            for k in range(into.size):
+                into[k] = 2.0 * one[k] - two[k]
 
 
 @kernel(memory=lambda n: 3 * n - 2, state=9, work=3)
@@ -50,11 +59,14 @@ def tema(first, last, state, work, x, out, n):
     """3 · EMA - 3 · EMA of EMA + EMA of EMA of EMA. First value at bar 3 (n - 1). Mulloy 1994."""
     for s in range(x.shape[0]):
         once, twice, thrice, value = work[0, s], work[1, s], work[2, s], out[0, s]
-        decay(x[s], once, first[s], last[s], 0, n, 2.0 / (n + 1), state[s], 0)
-        decay(once, twice, first[s], last[s], n - 1, n, 2.0 / (n + 1), state[s], 3)
-        decay(twice, thrice, first[s], last[s], 2 * n - 2, n, 2.0 / (n + 1), state[s], 6)
-        for i in range(first[s], last[s]):
-            value[i] = 3.0 * (once[i] - twice[i]) + thrice[i]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            decay(x[s], once, a, b, 0, n, 2.0 / (n + 1), state[s], 0)
+            decay(once, twice, a, b, n - 1, n, 2.0 / (n + 1), state[s], 3)
+            decay(twice, thrice, a, b, 2 * n - 2, n, 2.0 / (n + 1), state[s], 6)
+            one, two, three, into = once[a:b], twice[a:b], thrice[a:b], value[a:b]
+            for k in range(into.size):
+                into[k] = 3.0 * (one[k] - two[k]) + three[k]
 
 
 @kernel(memory=lambda n, fast, slow: n + 1, state=7, work=3)
@@ -68,19 +80,19 @@ def kama(first, last, state, work, x, out, n, fast, slow):
     idle = 2.0 / (slow + 1)
     for s in range(x.shape[0]):
         row, moved, path, bring = x[s], work[0, s], work[1, s], work[2, s]
-        a, b = first[s], last[s]
-        if a == 0 and b > 0:
-            moved[0] = 0.0
-        for i in range(max(a, 1), b):
-            moved[i] = abs(row[i] - row[i - 1])
-        slide(moved, path, a, b, 1, n, state[s], 0)
-        begin = max(a, n)
-        now, then, way, keep = row[begin:b], row[begin - n : b], path[begin:b], path[begin:b]
-        for k in range(now.size):
-            change = abs(now[k] - then[k])
-            ratio = change / max(way[k], change) if change > 0.0 else 0.0
-            speed = ratio * (quick - idle) + idle
-            weight = speed * speed
-            bring[begin + k] = weight * now[k]
-            keep[k] = 1.0 - weight
-        drift(path, bring, out[0, s], a, b, n, row[n - 1] if b > n else 0.0, state[s], 3)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            if a == 0 and b > 0:
+                moved[0] = 0.0
+            steps(row, moved, a, b)
+            slide(moved, path, a, b, 1, n, state[s], 0)
+            begin = max(a, n)
+            now, then, keep, brings = row[begin:b], row[begin - n : b], path[begin:b], bring[begin:b]
+            for k in range(now.size):
+                change = abs(now[k] - then[k])
+                ratio = change / max(keep[k], change, TINY)
+                speed = ratio * (quick - idle) + idle
+                weight = speed * speed
+                brings[k] = weight * now[k]
+                keep[k] = 1.0 - weight
+            drift(path, bring, out[0, s], a, b, n, row[n - 1] if b > n else 0.0, state[s], 3)

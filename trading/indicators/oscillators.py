@@ -6,8 +6,8 @@ A window in which nothing moved is neither strong nor weak: such a ratio stands 
 import numpy as np
 
 from trading.indicators.extremes import extreme_of
-from trading.indicators.passes import decay, divide, slide, spread_around
-from trading.indicators.rows import kernel
+from trading.indicators.passes import decay, divide, part_moves, share, slide, spread_around, steps, typical_of, within
+from trading.indicators.rows import TILE, WHOLE, kernel
 
 
 @kernel(memory=lambda n: n + 1, state=6, work=2)
@@ -18,16 +18,12 @@ def rsi(first, last, state, work, x, out, n):
     """
     for s in range(x.shape[0]):
         row, gain, loss, value = x[s], work[0, s], work[1, s], out[0, s]
-        a, b = first[s], last[s]
-        for i in range(max(a, 1), b):
-            change = row[i] - row[i - 1]
-            gain[i] = max(change, 0.0)
-            loss[i] = max(-change, 0.0)
-        decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
-        decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
-        for i in range(a, b):
-            both = gain[i] + loss[i]
-            value[i] = 100.0 * (gain[i] / both) if both != 0.0 else 50.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            part_moves(row, gain, loss, a, b)
+            decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
+            decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
+            share(gain, loss, value, a, b)
 
 
 @kernel(memory=lambda n: n + 1)
@@ -51,15 +47,18 @@ def macd_lines(first, last, state, work, x, out, fast, slow, signal):
     bar and shows no line before its signal; the lines meet as the seeds fade.) Appel 1979.
     """
     for s in range(x.shape[0]):
-        a, b = first[s], last[s]
-        quick, idle, line, mean, rest = work[0, s], work[1, s], out[0, s], out[1, s], out[2, s]
-        decay(x[s], quick, a, b, 0, fast, 2.0 / (fast + 1), state[s], 0)
-        decay(x[s], idle, a, b, 0, slow, 2.0 / (slow + 1), state[s], 3)
-        for i in range(a, b):
-            line[i] = quick[i] - idle[i]
-        decay(line, mean, a, b, max(fast, slow) - 1, signal, 2.0 / (signal + 1), state[s], 6)
-        for i in range(a, b):
-            rest[i] = line[i] - mean[i]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            quick, idle, line, mean, rest = work[0, s], work[1, s], out[0, s], out[1, s], out[2, s]
+            decay(x[s], quick, a, b, 0, fast, 2.0 / (fast + 1), state[s], 0)
+            decay(x[s], idle, a, b, 0, slow, 2.0 / (slow + 1), state[s], 3)
+            one, two, into = quick[a:b], idle[a:b], line[a:b]
+            for k in range(into.size):
+                into[k] = one[k] - two[k]
+            decay(line, mean, a, b, max(fast, slow) - 1, signal, 2.0 / (signal + 1), state[s], 6)
+            two, left = mean[a:b], rest[a:b]
+            for k in range(into.size):
+                left[k] = into[k] - two[k]
 
 
 macd = macd_lines.output(0, 1)
@@ -74,20 +73,18 @@ def stochastic(first, last, state, work, high, low, close, out, n, smooth, mean)
     First %K at bar n + smooth - 2, first %D mean - 1 bars later. No range: 50. smooth = 1 is the fast %K. Lane 1984.
     """
     for s in range(close.shape[0]):
-        a, b = first[s], last[s]
-        top, bottom, raw, row = work[0, s], work[1, s], work[2, s], close[s]
-        extreme_of(high[s], work[4, s], work[6, s], top, a, b, 0, n, 1.0, state[s], 0)
-        extreme_of(low[s], work[5, s], work[6, s], bottom, a, b, 0, n, -1.0, state[s], 2)
-        for i in range(a, b):
-            reach = top[i] - bottom[i]
-            raw[i] = 100.0 * ((row[i] - bottom[i]) / reach) if reach != 0.0 else 50.0
-        slow = work[3, s]
-        slide(raw, slow, a, b, n - 1, smooth, state[s], 4)
-        divide(slow, a, b, smooth)
-        for i in range(a, b):
-            out[0, s, i] = slow[i]
-        slide(slow, out[1, s], a, b, n + smooth - 2, mean, state[s], 7)
-        divide(out[1, s], a, b, mean)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            top, bottom, raw, row = work[0, s], work[1, s], work[2, s], close[s]
+            extreme_of(high[s], work[4, s], work[6, s], top, a, b, 0, n, 1.0, state[s], 0)
+            extreme_of(low[s], work[5, s], work[6, s], bottom, a, b, 0, n, -1.0, state[s], 2)
+            within(row, top, bottom, raw, a, b, 100.0, 50.0)
+            slow = work[3, s]
+            slide(raw, slow, a, b, n - 1, smooth, state[s], 4)
+            divide(slow, a, b, smooth)
+            out[0, s, a:b] = slow[a:b]
+            slide(slow, out[1, s], a, b, n + smooth - 2, mean, state[s], 7)
+            divide(out[1, s], a, b, mean)
 
 
 stochastic_k = stochastic.output(0, 1)
@@ -103,21 +100,15 @@ def stoch_rsi(first, last, state, work, x, out, n, window):
     for s in range(x.shape[0]):
         row, gain, loss, strength, value = x[s], work[0, s], work[1, s], work[2, s], out[0, s]
         top, bottom = work[3, s], value
-        a, b = first[s], last[s]
-        for i in range(max(a, 1), b):
-            change = row[i] - row[i - 1]
-            gain[i] = max(change, 0.0)
-            loss[i] = max(-change, 0.0)
-        decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
-        decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
-        for i in range(a, b):
-            both = gain[i] + loss[i]
-            strength[i] = 100.0 * (gain[i] / both) if both != 0.0 else 50.0
-        extreme_of(strength, work[4, s], work[6, s], top, a, b, n, window, 1.0, state[s], 6)
-        extreme_of(strength, work[5, s], work[6, s], bottom, a, b, n, window, -1.0, state[s], 8)
-        for i in range(a, b):
-            reach = top[i] - bottom[i]
-            value[i] = 100.0 * ((strength[i] - bottom[i]) / reach) if reach != 0.0 else 50.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            part_moves(row, gain, loss, a, b)
+            decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
+            decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
+            share(gain, loss, strength, a, b)
+            extreme_of(strength, work[4, s], work[6, s], top, a, b, n, window, 1.0, state[s], 6)
+            extreme_of(strength, work[5, s], work[6, s], bottom, a, b, n, window, -1.0, state[s], 8)
+            within(strength, top, bottom, value, a, b, 100.0, 50.0)
 
 
 @kernel(memory=lambda n: n, state=4, work=5)
@@ -125,12 +116,11 @@ def williams_r(first, last, state, work, high, low, close, out, n):
     """Williams %R, -100 (at the low of n bars) to 0 (at the high). First value at bar n - 1. No range: -50. 1973."""
     for s in range(close.shape[0]):
         row, top, bottom, value = close[s], work[0, s], work[1, s], out[0, s]
-        a, b = first[s], last[s]
-        extreme_of(high[s], work[2, s], work[4, s], top, a, b, 0, n, 1.0, state[s], 0)
-        extreme_of(low[s], work[3, s], work[4, s], bottom, a, b, 0, n, -1.0, state[s], 2)
-        for i in range(a, b):
-            reach = top[i] - bottom[i]
-            value[i] = -100.0 * ((top[i] - row[i]) / reach) if reach != 0.0 else -50.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            extreme_of(high[s], work[2, s], work[4, s], top, a, b, 0, n, 1.0, state[s], 0)
+            extreme_of(low[s], work[3, s], work[4, s], bottom, a, b, 0, n, -1.0, state[s], 2)
+            within(row, bottom, top, value, a, b, -100.0, -50.0)
 
 
 @kernel(memory=lambda n: n, state=3, work=2)
@@ -141,17 +131,17 @@ def cci(first, last, state, work, high, low, close, out, n):
     """
     for s in range(close.shape[0]):
         typical, mean, value = work[0, s], work[1, s], out[0, s]
-        a, b = first[s], last[s]
-        for i in range(a, b):
-            typical[i] = (high[s, i] + low[s, i] + close[s, i]) / 3.0
-        slide(typical, mean, a, b, 0, n, state[s], 0)
-        divide(mean, a, b, n)
-        for i in range(a, b):
-            if i < n - 1:
-                value[i] = np.nan
-                continue
-            off = spread_around(typical[i - n + 1 : i + 1], mean[i]) / n
-            value[i] = (typical[i] - mean[i]) / (0.015 * off) if off > 1e-12 * abs(mean[i]) else 0.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            typical_of(high[s], low[s], close[s], typical, a, b)
+            slide(typical, mean, a, b, 0, n, state[s], 0)
+            divide(mean, a, b, n)
+            for i in range(a, b):
+                if i < n - 1:
+                    value[i] = np.nan
+                    continue
+                off = spread_around(typical[i - n + 1 : i + 1], mean[i]) / n
+                value[i] = (typical[i] - mean[i]) / (0.015 * off) if off > 1e-12 * abs(mean[i]) else 0.0
 
 
 @kernel(memory=lambda n: n + 1, state=3, work=2)
@@ -162,13 +152,13 @@ def efficiency_ratio(first, last, state, work, x, out, n):
     """
     for s in range(x.shape[0]):
         row, moved, path, value = x[s], work[0, s], work[1, s], out[0, s]
-        a, b = first[s], last[s]
-        for i in range(max(a, 1), b):
-            moved[i] = abs(row[i] - row[i - 1])
-        slide(moved, path, a, b, 1, n, state[s], 0)
-        for i in range(a, b):
-            if i < n:
-                value[i] = np.nan
-                continue
-            change = abs(row[i] - row[i - n])
-            value[i] = change / max(path[i], change) if change > 0.0 else 0.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            steps(row, moved, a, b)
+            slide(moved, path, a, b, 1, n, state[s], 0)
+            for i in range(a, b):
+                if i < n:
+                    value[i] = np.nan
+                    continue
+                change = abs(row[i] - row[i - n])
+                value[i] = change / max(path[i], change) if change > 0.0 else 0.0

@@ -86,6 +86,54 @@ def decay(x, out, first, last, begin, n, weight, state, at):
 
 
 @compiled
+def part_moves(x, up, down, first, last):
+    """The rise and the fall of each bar, one of them 0; nothing at bar 0."""
+    begin = max(first, 1)
+    now, then, rise, fall = x[begin:last], x[begin - 1 : last], up[begin:last], down[begin:last]
+    for k in range(now.size):
+        change = now[k] - then[k]
+        rise[k] = max(change, 0.0)
+        fall[k] = max(-change, 0.0)
+
+
+@compiled
+def share(part, rest, out, first, last):
+    """out = 100 · part / (part + rest); 50 where both are 0."""
+    p, r, o = part[first:last], rest[first:last], out[first:last]
+    for k in range(o.size):
+        both = p[k] + r[k]
+        quotient = 100.0 * (p[k] / both)
+        o[k] = quotient if both != 0.0 else 50.0
+
+
+@compiled
+def steps(x, moved, first, last):
+    """How far each bar is from the one before, without sign; nothing at bar 0."""
+    begin = max(first, 1)
+    now, then, into = x[begin:last], x[begin - 1 : last], moved[begin:last]
+    for k in range(into.size):
+        into[k] = abs(now[k] - then[k])
+
+
+@compiled
+def within(x, top, bottom, out, first, last, scale, at_rest):
+    """out = scale · (x - bottom) / (top - bottom); `at_rest` where there is no room between them."""
+    v, t, b, o = x[first:last], top[first:last], bottom[first:last], out[first:last]
+    for k in range(o.size):
+        reach = t[k] - b[k]
+        quotient = scale * ((v[k] - b[k]) / reach)
+        o[k] = quotient if reach != 0.0 else at_rest
+
+
+@compiled
+def typical_of(high, low, close, out, first, last):
+    """(high + low + close) / 3."""
+    top, bottom, end, into = high[first:last], low[first:last], close[first:last], out[first:last]
+    for k in range(into.size):
+        into[k] = (top[k] + bottom[k] + end[k]) / 3.0
+
+
+@compiled
 def add_up(x):
     """Sum of a row, in four parts."""
     a = 0.0

@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from threading import local
 from typing import Any, Final
 
 import numpy as np
@@ -25,7 +26,9 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 
-BLOCK: Final = 1 << 16  # bars handled together: what one core's cache holds beside its outputs
+BLOCK: Final = 1 << 15  # bars handed over together: with all their steps they stay in a core's own cache
+TILE: Final = 1024  # bars of a row taken through all steps together: they stay in a core's nearest cache
+WHOLE: Final = (1 << 62) - 1  # `first & WHOLE` tells the compiler that a position is never negative
 
 compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
 
@@ -57,11 +60,7 @@ class Kernel:
         together = max(1, BLOCK // max(bars, 1))
         for top in range(0, symbols, together):
             block = [each[top : top + together] for each in given]
-            room = out[:, top : top + together]
-            filled = np.ascontiguousarray(room)  # a copy only where several outputs meet several blocks
-            self._fill(block, filled, parameters)
-            if filled is not room and not np.shares_memory(filled, room):
-                room[...] = filled
+            self._fill(block, out[:, top : top + together], parameters)
         return out[self.picked or 0] if self.outputs == 1 or self.picked is not None else out
 
     def output(self, place: int, *fixed: float) -> Kernel:
@@ -78,11 +77,31 @@ class Kernel:
 
     def _fill(self, block: list[Floats], out: Floats, parameters: tuple[Any, ...]) -> None:
         symbols, bars = block[0].shape
-        first = np.zeros(symbols, dtype=np.int64)
-        state, work = np.zeros((symbols, self.numbers(parameters))), np.empty((self.work, symbols, bars))
-        if all(all_finite(each) for each in block):
-            self.advance(first, np.full(symbols, bars), state, work, *block, out, *parameters)
+        first, last = np.zeros(symbols, dtype=np.int64), np.zeros(symbols, dtype=np.int64)
+        state = np.zeros((symbols, self.numbers(parameters)))
+        keep = int(self.memory(*parameters)) + 1
+        # A long row goes piece by piece, each with as much of the past as the kernel looks back upon.
+        stride = max(4 * BLOCK // (self.series + self.work + self.outputs), 2 * keep) if symbols == 1 else max(bars, 1)
+        work = _work(self.work, symbols, min(bars, stride + keep))
+        for begin in range(0, bars, stride):
+            base, end = max(0, begin - keep), min(begin + stride, bars)
+            if not all(all_finite(each[:, begin:end]) for each in block):
+                break
+            if begin:
+                before = max(0, begin - stride - keep)
+                work[:, :, :keep] = work[:, :, base - before : begin - before].copy()
+            first[:], last[:] = begin - base, end - base
+            piece = [each[:, base:end] for each in block]
+            if self.outputs == 1:
+                self.advance(first, last, state, work, *piece, out[:, :, base:end], *parameters)
+            else:
+                filled = np.empty((self.outputs, symbols, end - base))
+                self.advance(first, last, state, work, *piece, filled, *parameters)
+                out[:, :, begin:end] = filled[:, :, begin - base :]
+        else:
             return
+        first[:], state[:] = 0, 0.0
+        work = _work(self.work, symbols, bars)
         present = np.isfinite(block[0])
         for each in block[1:]:
             present &= np.isfinite(each)
@@ -93,6 +112,20 @@ class Kernel:
         self.advance(first, present.sum(axis=1), state, work, *dense, packed_out, *parameters)
         for place in range(self.outputs):
             unpack(present, packed_out[place], out[place])
+
+
+_kept = local()
+
+
+def _work(rows: int, symbols: int, bars: int) -> Floats:
+    """Room for work, kept from call to call: asking the system for fresh pages costs more than many a kernel."""
+    size = rows * symbols * bars
+    if size > 64 * BLOCK:
+        return np.empty((rows, symbols, bars))
+    room: Floats | None = getattr(_kept, "room", None)
+    if room is None or room.size < size:
+        room = _kept.room = np.empty(size)
+    return room[:size].reshape(rows, symbols, bars)
 
 
 class Stream:

@@ -4,7 +4,7 @@ import numpy as np
 
 from trading.indicators.moments import deviation_of
 from trading.indicators.passes import REFRESH, add_up, divide, fma, slide
-from trading.indicators.rows import compiled, kernel
+from trading.indicators.rows import TILE, WHOLE, compiled, kernel
 
 AT_REST = 1e-9  # a deviation below this share of the value is rounding, not movement
 
@@ -60,16 +60,17 @@ def zscore(first, last, state, work, x, out, n):
     Population, as the bands of Bollinger: |z| > 2 is a price outside them. At rest: 0.
     """
     for s in range(x.shape[0]):
-        a, b = first[s], last[s]
-        spread, mean, row, value = work[0, s], work[1, s], x[s], out[0, s]
-        deviation_of(row, spread, a, b, 0, n, state[s], 0)
-        slide(row, mean, a, b, 0, n, state[s], 4)
-        divide(mean, a, b, n)
-        for i in range(a, b):
-            if i < n - 1:
-                value[i] = np.nan
-            else:
-                value[i] = (row[i] - mean[i]) / spread[i] if spread[i] > AT_REST * abs(mean[i]) else 0.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            spread, mean, row, value = work[0, s], work[1, s], x[s], out[0, s]
+            deviation_of(row, spread, a, b, 0, n, state[s], 0)
+            slide(row, mean, a, b, 0, n, state[s], 4)
+            divide(mean, a, b, n)
+            for i in range(a, b):
+                if i < n - 1:
+                    value[i] = np.nan
+                else:
+                    value[i] = (row[i] - mean[i]) / spread[i] if spread[i] > AT_REST * abs(mean[i]) else 0.0
 
 
 @kernel(memory=lambda n: n, state=8, outputs=2)
@@ -202,19 +203,20 @@ def hurst(first, last, state, work, x, out, n):
     """
     for s in range(x.shape[0]):
         row, value = x[s], out[0, s]
-        a, b = first[s], last[s]
-        for place in range(4):
-            lag = 1 << place
-            moved = work[place, s]
-            for i in range(max(a, lag), b):
-                change = row[i] - row[i - lag]
-                moved[i] = change * change
-            slide(moved, work[4 + place, s], a, b, lag, n, state[s], 3 * place)
-        for i in range(a, b):
-            quiet = AT_REST * row[i]
-            least = n * quiet * quiet
-            m1, m2, m4, m8 = work[4, s, i], work[5, s, i], work[6, s, i], work[7, s, i]
-            if i < n + 7 or not (m1 > least and m2 > least and m4 > least and m8 > least):
-                value[i] = np.nan
-            else:
-                value[i] = (1.5 * np.log(m8 / m1) + 0.5 * np.log(m4 / m2)) / (10.0 * np.log(2.0))
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            for place in range(4):
+                lag = 1 << place
+                moved = work[place, s]
+                for i in range(max(a, lag), b):
+                    change = row[i] - row[i - lag]
+                    moved[i] = change * change
+                slide(moved, work[4 + place, s], a, b, lag, n, state[s], 3 * place)
+            for i in range(a, b):
+                quiet = AT_REST * row[i]
+                least = n * quiet * quiet
+                m1, m2, m4, m8 = work[4, s, i], work[5, s, i], work[6, s, i], work[7, s, i]
+                if i < n + 7 or not (m1 > least and m2 > least and m4 > least and m8 > least):
+                    value[i] = np.nan
+                else:
+                    value[i] = (1.5 * np.log(m8 / m1) + 0.5 * np.log(m4 / m2)) / (10.0 * np.log(2.0))

@@ -4,7 +4,7 @@ import numpy as np
 
 from trading.indicators.extremes import extreme_of
 from trading.indicators.passes import decay
-from trading.indicators.rows import compiled, kernel, present_in_both
+from trading.indicators.rows import TILE, WHOLE, compiled, kernel, present_in_both
 from trading.indicators.volatility import range_of
 
 
@@ -29,12 +29,13 @@ def donchian(first, last, state, work, high, low, out, n):
     This bar included, as charts draw it: a break of the channel is a close beyond yesterday's, donchian_upper(20)[1].
     """
     for s in range(high.shape[0]):
-        a, b = first[s], last[s]
-        upper, middle, lower = out[0, s], out[1, s], out[2, s]
-        extreme_of(high[s], work[0, s], work[2, s], upper, a, b, 0, n, 1.0, state[s], 0)
-        extreme_of(low[s], work[1, s], work[2, s], lower, a, b, 0, n, -1.0, state[s], 2)
-        for i in range(a, b):
-            middle[i] = (upper[i] + lower[i]) * 0.5
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            upper, middle, lower = out[0, s], out[1, s], out[2, s]
+            extreme_of(high[s], work[0, s], work[2, s], upper, a, b, 0, n, 1.0, state[s], 0)
+            extreme_of(low[s], work[1, s], work[2, s], lower, a, b, 0, n, -1.0, state[s], 2)
+            for i in range(a, b):
+                middle[i] = (upper[i] + lower[i]) * 0.5
 
 
 donchian_upper = donchian.output(0)
@@ -50,25 +51,33 @@ def directional(first, last, state, work, high, low, close, out, n):
     in either direction: 0. -DM counts only where it exceeds +DM, and the other way round.
     """
     for s in range(close.shape[0]):
-        a, b = first[s], last[s]
-        top, bottom = high[s], low[s]
-        rise, fall, reach, apart = work[0, s], work[1, s], work[2, s], work[3, s]
-        for i in range(max(a, 1), b):
-            up = top[i] - top[i - 1]
-            down = bottom[i - 1] - bottom[i]
-            rise[i] = up if up > down and up > 0.0 else 0.0
-            fall[i] = down if down > up and down > 0.0 else 0.0
-        range_of(top, bottom, close[s], reach, a, b)
-        decay(rise, rise, a, b, 1, n, 1.0 / n, state[s], 0)
-        decay(fall, fall, a, b, 1, n, 1.0 / n, state[s], 3)
-        decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 6)
-        mean, plus, minus = out[0, s], out[1, s], out[2, s]
-        for i in range(a, b):
-            both = rise[i] + fall[i]
-            apart[i] = 100.0 * (abs(rise[i] - fall[i]) / both) if both != 0.0 else 0.0
-            plus[i] = 100.0 * (rise[i] / reach[i]) if reach[i] != 0.0 else 0.0
-            minus[i] = 100.0 * (fall[i] / reach[i]) if reach[i] != 0.0 else 0.0
-        decay(apart, mean, a, b, n, n, 1.0 / n, state[s], 9)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            top, bottom = high[s], low[s]
+            rise, fall, reach, apart = work[0, s], work[1, s], work[2, s], work[3, s]
+            begin = max(a, 1)
+            now, then, under, before = top[begin:b], top[begin - 1 : b], bottom[begin:b], bottom[begin - 1 : b]
+            into_rise, into_fall = rise[begin:b], fall[begin:b]
+            for k in range(now.size):
+                up = max(now[k] - then[k], 0.0)
+                down = max(before[k] - under[k], 0.0)
+                into_rise[k] = up if up > down else 0.0
+                into_fall[k] = down if down > up else 0.0
+            range_of(top, bottom, close[s], reach, a, b)
+            decay(rise, rise, a, b, 1, n, 1.0 / n, state[s], 0)
+            decay(fall, fall, a, b, 1, n, 1.0 / n, state[s], 3)
+            decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 6)
+            mean, plus, minus = out[0, s], out[1, s], out[2, s]
+            ups, downs, ranges, into = rise[a:b], fall[a:b], reach[a:b], apart[a:b]
+            into_plus, into_minus = plus[a:b], minus[a:b]
+            for k in range(into.size):
+                both = ups[k] + downs[k]
+                quotient = 100.0 * (abs(ups[k] - downs[k]) / both)
+                into[k] = quotient if both != 0.0 else 0.0
+                unit = 100.0 / ranges[k]
+                into_plus[k] = ups[k] * unit if ranges[k] != 0.0 else 0.0
+                into_minus[k] = downs[k] * unit if ranges[k] != 0.0 else 0.0
+            decay(apart, mean, a, b, n, n, 1.0 / n, state[s], 9)
 
 
 adx = directional.output(0)
@@ -76,42 +85,47 @@ plus_di = directional.output(1)
 minus_di = directional.output(2)
 
 
-@kernel(memory=lambda n: n + 1, state=lambda n: 2 * (n + 4), outputs=3)
+@kernel(memory=lambda n: n + 1, state=2, outputs=3)
 def aroon(first, last, state, work, high, low, out, n):
     """Aroon up, down and up - down: 100 · (n - bars since the highest high of n + 1 bars) / n. First value at bar n.
 
-    Of equal extremes the latest counts, as in TA-Lib. Chande 1995.
+    Of equal extremes the latest counts, as in TA-Lib. When an extreme leaves the window, its successor is looked for
+    among n bars; else a bar costs one step. Chande 1995.
     """
+    scale = 100.0 / n
     for s in range(high.shape[0]):
+        top, bottom = high[s], low[s]
+        since_high, since_low = int(state[s, 0]), int(state[s, 1])
         up, down, rest = out[0, s], out[1, s], out[2, s]
-        for i in range(first[s], last[s]):
-            since_high = _bars_since(high[s], i, n, 1.0, state[s], 0)
-            since_low = _bars_since(low[s], i, n, -1.0, state[s], n + 4)
-            warm = i >= n
-            up[i] = 100.0 * (n - since_high) / n if warm else np.nan
-            down[i] = 100.0 * (n - since_low) / n if warm else np.nan
-            rest[i] = up[i] - down[i]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            for i in range(a, b):
+                since_high = _bars_since(top, i, n, 1.0, since_high)
+                since_low = _bars_since(bottom, i, n, -1.0, since_low)
+                warm = i >= n
+                up[i] = (n - since_high) * scale if warm else np.nan
+                down[i] = (n - since_low) * scale if warm else np.nan
+                rest[i] = up[i] - down[i]
+        state[s, 0] = since_high
+        state[s, 1] = since_low
 
 
 @compiled
-def _bars_since(x, i, n, sign, state, at):
-    """Bars since the extreme of the last n + 1. The queue holds bars that may still become it, best first."""
-    size = n + 1
-    count, head, held = state[at], int(state[at + 1]), int(state[at + 2])
+def _bars_since(x, i, n, sign, since):
+    """Bars since the extreme of the last n + 1, given what it was a bar ago."""
+    if i == 0:
+        return 0
     value = sign * x[i]
-    while held > 0:
-        bar = state[at + 3 + (head + held - 1) % size]
-        if sign * x[i - int(count - bar)] > value:
-            break
-        held -= 1
-    if held > 0 and count - state[at + 3 + head] > n:
-        head = (head + 1) % size
-        held -= 1
-    state[at + 3 + (head + held) % size] = count
-    since = count - state[at + 3 + head]
-    state[at] = count + 1.0
-    state[at + 1] = head
-    state[at + 2] = held + 1
+    if value >= sign * x[i - 1 - since]:
+        return 0
+    if since < n:
+        return since + 1
+    best = value
+    since = 0
+    for back in range(1, n + 1):
+        if sign * x[i - back] > best:
+            best = sign * x[i - back]
+            since = back
     return since
 
 
@@ -128,33 +142,34 @@ def supertrend_lines(first, last, state, work, high, low, close, out, n, width):
     Seban's rule as charting programs draw it.
     """
     for s in range(close.shape[0]):
-        a, b = first[s], last[s]
-        reach, row = work[0, s], close[s]
-        range_of(high[s], low[s], row, reach, a, b)
-        decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 0)
-        above, below, way = state[s, 3], state[s, 4], state[s, 5]
-        for i in range(a, b):
-            if i < n:
-                out[0, s, i] = np.nan
-                out[1, s, i] = np.nan
-                continue
-            middle = (high[s, i] + low[s, i]) * 0.5
-            over = middle + width * reach[i]
-            under = middle - width * reach[i]
-            if i == n:
-                above, below, way = over, under, 1.0
-            else:
-                above = over if over < above or row[i - 1] > above else above
-                below = under if under > below or row[i - 1] < below else below
-                if way > 0.0:
-                    way = 1.0 if row[i] >= below else -1.0
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            reach, row = work[0, s], close[s]
+            range_of(high[s], low[s], row, reach, a, b)
+            decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 0)
+            above, below, way = state[s, 3], state[s, 4], state[s, 5]
+            for i in range(a, b):
+                if i < n:
+                    out[0, s, i] = np.nan
+                    out[1, s, i] = np.nan
+                    continue
+                middle = (high[s, i] + low[s, i]) * 0.5
+                over = middle + width * reach[i]
+                under = middle - width * reach[i]
+                if i == n:
+                    above, below, way = over, under, 1.0
                 else:
-                    way = 1.0 if row[i] > above else -1.0
-            out[0, s, i] = below if way > 0.0 else above
-            out[1, s, i] = way
-        state[s, 3] = above
-        state[s, 4] = below
-        state[s, 5] = way
+                    above = over if over < above or row[i - 1] > above else above
+                    below = under if under > below or row[i - 1] < below else below
+                    if way > 0.0:
+                        way = 1.0 if row[i] >= below else -1.0
+                    else:
+                        way = 1.0 if row[i] > above else -1.0
+                out[0, s, i] = below if way > 0.0 else above
+                out[1, s, i] = way
+            state[s, 3] = above
+            state[s, 4] = below
+            state[s, 5] = way
 
 
 supertrend = supertrend_lines.output(0)
@@ -221,18 +236,19 @@ def ichimoku(first, last, state, work, high, low, out, conversion, base, span):
     max(conversion, base) - 1 + base, span - 1 + base. Hosoda 1969.
     """
     for s in range(high.shape[0]):
-        a, b = first[s], last[s]
-        spare = work[13, s]
-        _middle(high[s], low[s], work[0, s], work[1, s], work[2, s], work[3, s], spare, a, b, conversion, state[s], 0)
-        _middle(high[s], low[s], work[4, s], work[5, s], work[6, s], work[7, s], spare, a, b, base, state[s], 4)
-        _middle(high[s], low[s], work[8, s], work[9, s], work[10, s], work[11, s], spare, a, b, span, state[s], 8)
-        for i in range(a, b):
-            short, long = work[0, s, i], work[4, s, i]
-            work[12, s, i] = (short + long) * 0.5
-            out[0, s, i] = short
-            out[1, s, i] = long
-            out[2, s, i] = work[12, s, i - base] if i >= base else np.nan
-            out[3, s, i] = work[8, s, i - base] if i >= base else np.nan
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            top, bottom, spare = high[s], low[s], work[13, s]
+            _middle(top, bottom, work[0, s], work[1, s], work[2, s], work[3, s], spare, a, b, conversion, state[s], 0)
+            _middle(top, bottom, work[4, s], work[5, s], work[6, s], work[7, s], spare, a, b, base, state[s], 4)
+            _middle(top, bottom, work[8, s], work[9, s], work[10, s], work[11, s], spare, a, b, span, state[s], 8)
+            for i in range(a, b):
+                short, long = work[0, s, i], work[4, s, i]
+                work[12, s, i] = (short + long) * 0.5
+                out[0, s, i] = short
+                out[1, s, i] = long
+                out[2, s, i] = work[12, s, i - base] if i >= base else np.nan
+                out[3, s, i] = work[8, s, i - base] if i >= base else np.nan
 
 
 @compiled

@@ -4,7 +4,7 @@ import numpy as np
 
 from trading.indicators.moments import deviation_of
 from trading.indicators.passes import decay, divide, slide
-from trading.indicators.rows import compiled, kernel
+from trading.indicators.rows import TILE, WHOLE, compiled, kernel
 
 
 @compiled
@@ -30,31 +30,36 @@ def atr(first, last, state, work, high, low, close, out, n):
     """Average true range, rupees. First value at bar n, the simple mean of bars 1 to n. Wilder 1978."""
     for s in range(close.shape[0]):
         row = out[0, s]
-        range_of(high[s], low[s], close[s], row, first[s], last[s])
-        decay(row, row, first[s], last[s], 1, n, 1.0 / n, state[s], 0)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            range_of(high[s], low[s], close[s], row, a, b)
+            decay(row, row, a, b, 1, n, 1.0 / n, state[s], 0)
 
 
 @kernel(memory=lambda n: n, state=4)
 def stdev(first, last, state, work, x, out, n):
     """Population standard deviation of the last n bars (divided by n, as Bollinger does). First value at bar n - 1."""
     for s in range(x.shape[0]):
-        deviation_of(x[s], out[0, s], first[s], last[s], 0, n, state[s], 0)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            deviation_of(x[s], out[0, s], a, b, 0, n, state[s], 0)
 
 
 @kernel(memory=lambda n, width: n, state=7, work=2, outputs=3)
 def bollinger(first, last, state, work, x, out, n, width):
     """Upper band, middle, lower band: simple mean of n bars ± `width` population deviations. From bar n - 1. 2001."""
     for s in range(x.shape[0]):
-        a, b = first[s], last[s]
-        spread, mean = work[0, s], work[1, s]
-        deviation_of(x[s], spread, a, b, 0, n, state[s], 0)
-        slide(x[s], mean, a, b, 0, n, state[s], 4)
-        divide(mean, a, b, n)
-        upper, middle, lower = out[0, s], out[1, s], out[2, s]
-        for i in range(a, b):
-            upper[i] = mean[i] + width * spread[i]
-            middle[i] = mean[i]
-            lower[i] = mean[i] - width * spread[i]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            spread, mean = work[0, s], work[1, s]
+            deviation_of(x[s], spread, a, b, 0, n, state[s], 0)
+            slide(x[s], mean, a, b, 0, n, state[s], 4)
+            divide(mean, a, b, n)
+            upper, middle, lower = out[0, s], out[1, s], out[2, s]
+            for i in range(a, b):
+                upper[i] = mean[i] + width * spread[i]
+                middle[i] = mean[i]
+                lower[i] = mean[i] - width * spread[i]
 
 
 bollinger_upper = bollinger.output(0)
@@ -69,16 +74,17 @@ def keltner(first, last, state, work, high, low, close, out, n, range_n, width):
     Linda Raschke's form (Keltner 1960 used typical prices and plain ranges). From bar max(n - 1, range_n).
     """
     for s in range(close.shape[0]):
-        a, b = first[s], last[s]
-        mean, reach = work[0, s], work[1, s]
-        decay(close[s], mean, a, b, 0, n, 2.0 / (n + 1), state[s], 0)
-        range_of(high[s], low[s], close[s], reach, a, b)
-        decay(reach, reach, a, b, 1, range_n, 1.0 / range_n, state[s], 3)
-        upper, middle, lower = out[0, s], out[1, s], out[2, s]
-        for i in range(a, b):
-            upper[i] = mean[i] + width * reach[i]
-            lower[i] = mean[i] - width * reach[i]
-            middle[i] = (upper[i] + lower[i]) * 0.5
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            mean, reach = work[0, s], work[1, s]
+            decay(close[s], mean, a, b, 0, n, 2.0 / (n + 1), state[s], 0)
+            range_of(high[s], low[s], close[s], reach, a, b)
+            decay(reach, reach, a, b, 1, range_n, 1.0 / range_n, state[s], 3)
+            upper, middle, lower = out[0, s], out[1, s], out[2, s]
+            for i in range(a, b):
+                upper[i] = mean[i] + width * reach[i]
+                lower[i] = mean[i] - width * reach[i]
+                middle[i] = (upper[i] + lower[i]) * 0.5
 
 
 keltner_upper = keltner.output(0)
@@ -95,13 +101,14 @@ def realised_volatility(first, last, state, work, close, out, n, bars_per_year):
     """
     for s in range(close.shape[0]):
         row, moved, value = close[s], work[0, s], out[0, s]
-        a, b = first[s], last[s]
-        for i in range(max(a, 1), b):
-            moved[i] = np.log(row[i] / row[i - 1])
-        deviation_of(moved, value, a, b, 1, n, state[s], 0)
-        scale = 100.0 * np.sqrt(bars_per_year * n / (n - 1)) if n > 1 else np.nan
-        for i in range(a, b):
-            value[i] *= scale
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            for i in range(max(a, 1), b):
+                moved[i] = np.log(row[i] / row[i - 1])
+            deviation_of(moved, value, a, b, 1, n, state[s], 0)
+            scale = 100.0 * np.sqrt(bars_per_year * n / (n - 1)) if n > 1 else np.nan
+            for i in range(a, b):
+                value[i] *= scale
 
 
 @kernel(memory=lambda n, bars_per_year: n, state=3, work=1)
@@ -113,14 +120,15 @@ def garman_klass(first, last, state, work, opens, high, low, close, out, n, bars
     share = 2.0 * np.log(2.0) - 1.0
     for s in range(close.shape[0]):
         variance, value = work[0, s], out[0, s]
-        a, b = first[s], last[s]
-        for i in range(a, b):
-            reach = np.log(high[s, i] / low[s, i])
-            body = np.log(close[s, i] / opens[s, i])
-            variance[i] = 0.5 * reach * reach - share * body * body
-        slide(variance, value, a, b, 0, n, state[s], 0)
-        for i in range(a, b):
-            value[i] = 100.0 * np.sqrt(max(value[i], 0.0) / n * bars_per_year) if i >= n - 1 else np.nan
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            for i in range(a, b):
+                reach = np.log(high[s, i] / low[s, i])
+                body = np.log(close[s, i] / opens[s, i])
+                variance[i] = 0.5 * reach * reach - share * body * body
+            slide(variance, value, a, b, 0, n, state[s], 0)
+            for i in range(a, b):
+                value[i] = 100.0 * np.sqrt(max(value[i], 0.0) / n * bars_per_year) if i >= n - 1 else np.nan
 
 
 @kernel(memory=lambda omega, alpha, beta: 1, state=1)

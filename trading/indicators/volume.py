@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 
 from trading.indicators.passes import slide
-from trading.indicators.rows import Floats, kernel
+from trading.indicators.rows import TILE, WHOLE, Floats, kernel
 
 
 @kernel(memory=lambda: 1, state=1)
@@ -32,28 +32,36 @@ def mfi(first, last, state, work, high, low, close, volume, out, n):
     Nothing traded in n bars, or the price at rest: 50. Quong and Soudack 1989.
     """
     for s in range(close.shape[0]):
-        a, b = first[s], last[s]
-        typical, rise, both, moves, moved, value = work[0, s], work[1, s], work[2, s], work[3, s], work[4, s], out[0, s]
-        rises = work[5, s]
-        for i in range(a, b):
-            typical[i] = (high[s, i] + low[s, i] + close[s, i]) / 3.0
-            if i == 0:
-                continue
-            change = typical[i] - typical[i - 1]
-            flow = typical[i] * volume[s, i]
-            rise[i] = flow if change > 0.0 else 0.0
-            both[i] = flow if change != 0.0 else 0.0
-            moves[i] = 1.0 if both[i] != 0.0 else 0.0
-        slide(rise, rises, a, b, 1, n, state[s], 0)
-        slide(both, value, a, b, 1, n, state[s], 3)
-        slide(moves, moved, a, b, 1, n, state[s], 6)
-        for i in range(a, b):
-            if i < n:
-                value[i] = np.nan
-            elif moved[i] == 0.0:
-                value[i] = 50.0
-            else:
-                value[i] = min(max(100.0 * (rises[i] / value[i]), 0.0), 100.0)
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            typical, rise, both, moves, moved, value = (
+                work[0, s],
+                work[1, s],
+                work[2, s],
+                work[3, s],
+                work[4, s],
+                out[0, s],
+            )
+            rises = work[5, s]
+            for i in range(a, b):
+                typical[i] = (high[s, i] + low[s, i] + close[s, i]) / 3.0
+                if i == 0:
+                    continue
+                change = typical[i] - typical[i - 1]
+                flow = typical[i] * volume[s, i]
+                rise[i] = flow if change > 0.0 else 0.0
+                both[i] = flow if change != 0.0 else 0.0
+                moves[i] = 1.0 if both[i] != 0.0 else 0.0
+            slide(rise, rises, a, b, 1, n, state[s], 0)
+            slide(both, value, a, b, 1, n, state[s], 3)
+            slide(moves, moved, a, b, 1, n, state[s], 6)
+            for i in range(a, b):
+                if i < n:
+                    value[i] = np.nan
+                elif moved[i] == 0.0:
+                    value[i] = 50.0
+                else:
+                    value[i] = min(max(100.0 * (rises[i] / value[i]), 0.0), 100.0)
 
 
 @kernel(memory=lambda: 1, state=2)
