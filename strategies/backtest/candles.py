@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime
 
 import numpy as np
@@ -67,11 +68,13 @@ def check_allowed(body: ContractBody, instruments: Sequence[Instrument], timefra
 
 
 def market_of_candles(
-    feed: Feed, instruments: Sequence[Instrument], *, timeframe: int, from_date: date, to_date: date, settling: int
-) -> Market:
+    feed: Feed, instruments: Sequence[Instrument], *, timeframe: int, from_date: date, to_date: date, settling: int,
+    named: bool = True,
+) -> Market:  # fmt: skip
     """Stored candles of exchange days `from_date` to `to_date`, and up to `settling` bars before them as history.
 
-    BacktestRefused: an empty range, or an instrument without a single candle in it.
+    BacktestRefused: an empty range, or an instrument without a single candle in it; one that nobody `named` (it belongs
+    to a universe) is left out and noted instead.
     """
     first_s, end_s = range_of(from_date, to_date)
     days = (to_date - from_date).days + 1
@@ -85,6 +88,13 @@ def market_of_candles(
             f"{feed.name} has no {timeframe}-minute candles of {_names(instruments)} from {from_date} to {to_date}",
         )
     without = [one for one, row in zip(instruments, prices.close[:, first:], strict=True) if np.isnan(row).all()]
+    if without and not named and len(without) < len(instruments):
+        others = [one for one in instruments if one not in without]
+        market = market_of_candles(
+            feed, others, timeframe=timeframe, from_date=from_date, to_date=to_date, settling=settling
+        )
+        note = f"LEFT_OUT: there are no candles of {_names(without)}"
+        return replace(market, notes=(note, *market.notes))
     if without:
         raise BacktestRefused(
             "NO_CANDLES", f"{feed.name} has no candles of {_names(without)} from {from_date} to {to_date}"
@@ -124,4 +134,5 @@ def _notes(symbols: Sequence[str], close: np.ndarray, volume: np.ndarray, warm_u
 
 
 def _names(instruments: Sequence[Instrument]) -> str:
-    return ", ".join(one.symbol for one in instruments)
+    shown = ", ".join(one.symbol for one in instruments[:5])
+    return shown if len(instruments) <= 5 else f"{shown} and {len(instruments) - 5} more"

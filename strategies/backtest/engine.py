@@ -76,6 +76,7 @@ def run(plan: Plan, market: Market) -> Result:
         market.ticks_units, market.lot_units, int(plan.account.cash * UNITS_PER_RUPEE),
         _SIZINGS[plan.sizing.mode], _size(plan), int(plan.account.leverage * 100), plan.account.slots,
         int(plan.costs.slippage_bps * SLIPPAGE_SCALE / 10_000), plan.reverse,
+        _part_of_equity(plan.account.position_cap_pct), _part_of_equity(plan.account.exposure_cap_pct), _order_cap(plan),
         _STOP_KINDS[plan.stop.kind] if plan.stop else kernels.NO_LEVEL,
         _millionths(plan.stop.value if plan.stop else None),
         _TARGET_KINDS[plan.target.kind] if plan.target else kernels.NO_LEVEL,
@@ -145,6 +146,15 @@ def _size(plan: Plan) -> int:
     if plan.sizing.mode is SizingMode.FIXED:
         return int(plan.sizing.value)
     return int(plan.sizing.value * 10_000)  # percent to millionths
+
+
+def _order_cap(plan: Plan) -> int:
+    asked = plan.account.order_cap
+    return kernels.LARGEST_ORDER if asked is None else min(int(asked * UNITS_PER_RUPEE), kernels.LARGEST_ORDER)
+
+
+def _part_of_equity(percent: Decimal | None) -> int:
+    return 0 if percent is None else int(percent * 10_000)
 
 
 def _millionths(value: Decimal | None) -> int:

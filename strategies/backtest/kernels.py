@@ -152,8 +152,8 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
 
 @kernel
 def affordable(quantity, fill, free, rates, lot):
-    """The most of `quantity` that `free` money pays for, charges included, in whole lots; none above LARGEST_ORDER."""
-    quantity = min(quantity, min(max(free, np.int64(0)), LARGEST_ORDER) // fill) // lot * lot
+    """The most of `quantity` that `free` money pays for, charges included, in whole lots."""
+    quantity = min(quantity, max(free, np.int64(0)) // fill) // lot * lot
     while quantity > 0:
         cost = quantity * fill
         over = cost + order_charges((cost + 50) // 100, rates) * 100 - free
@@ -203,6 +203,7 @@ def simulate(
     tick, lot,  # int64[symbols]: ten-thousandths of a rupee, units
     cash,  # ten-thousandths of a rupee
     sizing, size, leverage, slots, slippage, reverse,
+    position_cap, exposure_cap, order_cap,  # millionths of equity in one symbol and in all (0: none), most of one order
     stop_kind, stop_value, target_kind, target_value,
     trail, trail_after,  # millionths of a percent of the best price and of the entry; 0: no trailing
     max_bars,  # 0: no limit
@@ -272,6 +273,12 @@ def simulate(
                 quantity = wanted_quantity(
                     sizing, size, worth, slots, leverage, fill, held[s, W_PRICE], held[s, W_STOP], lot[s]
                 )
+                quantity = min(quantity, order_cap // fill)
+                if position_cap > 0:
+                    quantity = min(quantity, _share(max(worth, np.int64(0)), position_cap) // fill)
+                if exposure_cap > 0:
+                    room = _share(max(worth, np.int64(0)), exposure_cap) - gross
+                    quantity = min(quantity, max(room, np.int64(0)) // fill)
                 quantity = affordable(quantity, fill, free, fees, lot[s])
                 if quantity < 1:
                     counters[C_NO_MONEY] += 1
@@ -416,7 +423,7 @@ def simulate(
                     gross += abs(held[one, H_QUANTITY]) * held[one, H_ENTRY]
                 free = worth // 100 * leverage + worth % 100 * leverage // 100 - gross
                 quantity = wanted_quantity(sizing, size, worth, slots, leverage, fill, price, stop, lot[s])
-                quantity = affordable(quantity, fill, free, fees, lot[s])
+                quantity = affordable(min(quantity, order_cap // fill), fill, free, fees, lot[s])
                 if quantity < 1:
                     continue
                 cash -= side * quantity * fill + order_charges((quantity * fill + 50) // 100, fees) * 100

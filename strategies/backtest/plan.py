@@ -65,11 +65,17 @@ class Costs:
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """Rupees to begin with, how often they may be spent at once, and how many positions there may be."""
+    """Rupees to begin with, how often they may be spent at once, and how many positions there may be.
+
+    Caps shrink an order as the desk's gates do: percent of equity in one instrument and in all, rupees of one order.
+    """
 
     cash: Decimal = Decimal(1_000_000)
     leverage: Decimal = Decimal(1)
     slots: int = 1
+    position_cap_pct: Decimal | None = None
+    exposure_cap_pct: Decimal | None = None
+    order_cap: Decimal | None = None
 
 
 @dataclass(frozen=True)
@@ -154,6 +160,9 @@ class Plan:
             "cash": _plain(self.account.cash),
             "leverage": _plain(self.account.leverage),
             "slots": self.account.slots,
+            "position_cap_pct": _plain_or_none(self.account.position_cap_pct),
+            "exposure_cap_pct": _plain_or_none(self.account.exposure_cap_pct),
+            "order_cap": _plain_or_none(self.account.order_cap),
             "charges": str(self.costs.charges).lower() if self.costs.charges else "none",
             "segment": str(self.costs.segment) if self.costs.charges else None,
             "slippage_bps": _plain(self.costs.slippage_bps),
@@ -169,7 +178,7 @@ class Plan:
 
 def plan_of_contract(
     body: ContractBody, *, name: str, parameters: Mapping[str, object] | None = None, account: Account, costs: Costs,
-    sizing: Sizing | None = None, rank: str | None = None,
+    sizing: Sizing | None = None, rank: str | None = None, hours: IntradayHours | None = None,
 ) -> Plan:  # fmt: skip
     """The plan a contract makes: its rules, levels, time limit and, unless told otherwise, its sizing.
 
@@ -188,7 +197,7 @@ def plan_of_contract(
         sizing=sizing or sizing_of_contract(body),
         account=account,
         costs=costs,
-        intraday=IntradayHours() if body.holding is Holding.INTRADAY else None,
+        intraday=(hours or IntradayHours()) if body.holding is Holding.INTRADAY else None,
     )
 
 
@@ -263,6 +272,10 @@ def _level(spec: StopSpec | TargetSpec | None) -> dict[str, Any] | None:
     if spec.period is not None:
         level["period"] = spec.period
     return level
+
+
+def _plain_or_none(number: Decimal | None) -> str | None:
+    return None if number is None else _plain(number)
 
 
 def _plain(number: Decimal) -> str:

@@ -246,6 +246,7 @@ def test_a_contract_on_stored_candles(stored):
     assert report["symbols"] == ["NSE:SBIN-EQ"] and report["bars"] == 225
     assert report["plan"]["name"] == "ema-alignment@1" and report["plan"]["charges"] == "fyers"
     assert report["plan"]["intraday"]["square_off_min"] == 15
+    assert (report["plan"]["position_cap_pct"], report["plan"]["exposure_cap_pct"]) == ("20", "80")
     assert report["trades"] > 0
     for trade in report["trade_list"]:
         assert trade["entry_at"][:10] == trade["exit_at"][:10]  # nothing stays overnight
@@ -268,6 +269,24 @@ def test_the_contracts_universe_is_the_default_and_its_parameters_can_be_set(sto
         and "ema(close, 5)" in tuned["plan"]["rules"]["long_entry"]
     )
     assert any(line.startswith("SHORT_HISTORY") for line in usual["warnings"])
+
+
+def test_a_share_of_the_universe_without_candles_is_left_out_aloud(stored):
+    lacking = Instrument.objects.create(symbol="NSE:TCS-EQ", name="TCS", tick_size=Decimal("0.05"))
+    universe = Universe.objects.get(name="nifty50")
+    UniverseMember.objects.create(universe=universe, instrument=lacking, from_date=date(2020, 1, 1))
+    days = ("--from", "2026-02-17", "--to", "2026-02-19")
+    told = backtest("ema-alignment", *days, "--json", "-")
+    assert told.report["symbols"] == ["NSE:SBIN-EQ"]
+    assert told.report["warnings"][0] == "LEFT_OUT: there are no candles of NSE:TCS-EQ"
+    refused(backtest("ema-alignment", "--symbols", "SBIN", "TCS", *days), "NO_CANDLES")
+
+
+def test_sizing_of_ones_own_is_not_capped(stored):
+    report = backtest(*CONTRACT, "--sizing", "all_in", "--charges", "none", "--json", "-").report
+    assert report["plan"]["position_cap_pct"] is None and report["charges"] == 0
+    first = report["trade_list"][0]
+    assert 0.99 < first["quantity"] * first["entry_price"] / 1_000_000 <= 1
 
 
 @pytest.mark.parametrize(

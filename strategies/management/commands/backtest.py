@@ -2,6 +2,7 @@
 
 import sys
 from argparse import ArgumentParser
+from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -16,14 +17,17 @@ from strategies.backtest.market import Market
 from strategies.backtest.plan import (
     Account,
     Costs,
+    IntradayHours,
     Plan,
     Sizing,
+    SizingMode,
     Trailing,
     number_of,
     plan_of_contract,
     rule_of,
     segment_of,
     sizing_of,
+    sizing_of_contract,
 )
 from strategies.backtest.result import Result
 from strategies.contracts.schema import (
@@ -152,6 +156,7 @@ def _quick_look(given: dict[str, Any]) -> tuple[Plan, Market]:
 
 
 def _contract(given: dict[str, Any]) -> tuple[Plan, Market]:
+    from risk.policies import active_policy
     from strategies.backtest.candles import allowed_instruments, check_allowed, instruments_of, market_of_candles
     from trading.marketdata.models import Feed
 
@@ -171,18 +176,36 @@ def _contract(given: dict[str, Any]) -> tuple[Plan, Market]:
     if feed is None:
         known = ", ".join(Feed.objects.order_by("name").values_list("name", flat=True)) or "none yet"
         raise BacktestRefused("UNKNOWN_FEED", f"There is no feed {given['feed']} (known: {known})")
+    policy = active_policy(None)
+    sizing, account = _sizing(given), _account(given, symbols=len(instruments))
+    if sizing is None:  # the contract's own, within the limits of the house
+        sizing = sizing_of_contract(body)
+        if sizing.mode is SizingMode.RISK:
+            sizing = Sizing(sizing.mode, min(sizing.value, policy.risk_per_trade_pct))
+        account = replace(
+            account,
+            slots=given["slots"] or min(policy.max_open_positions, len(instruments)),
+            position_cap_pct=policy.position_size_pct,
+            exposure_cap_pct=policy.total_exposure_pct,
+            order_cap=Decimal(policy.max_order_value_rupees),
+        )
+    hours = IntradayHours(
+        policy.entry_after_open_min, policy.entry_before_close_min, policy.square_off_before_close_min
+    )
     plan = plan_of_contract(
         body,
         name=name,
         parameters=_parameters(given["set"]),
-        account=_account(given, symbols=len(instruments)),
+        account=account,
         costs=_costs(given, segment_of(body.product), usual="fyers"),
-        sizing=_sizing(given),
+        sizing=sizing,
         rank=given["rank"],
+        hours=hours,
     )
     market = market_of_candles(
-        feed, instruments, timeframe=minutes, from_date=first, to_date=last, settling=plan.settling
-    )
+        feed, instruments, timeframe=minutes, from_date=first, to_date=last, settling=plan.settling,
+        named=bool(given["symbols"]),
+    )  # fmt: skip
     return plan, market
 
 

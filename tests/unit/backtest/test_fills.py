@@ -282,3 +282,13 @@ def test_a_contract_of_the_library_runs_with_its_own_exits():
     assert len(result.trades)
     assert {trade["reason"] for trade in result.trade_list()} <= {"STOP", "TARGET", "TIME", "SQUARE_OFF", "END"}
     assert all(trade["charges"] > 0 and trade["stop"] for trade in result.trade_list())
+
+
+def test_caps_of_the_house_shrink_an_order():
+    market = together(*(rows(QUIET, FIRES, QUIET, QUIET) for _ in range(3)))
+    sizing = Sizing(SizingMode.FIXED, Decimal(10_000))
+    capped = Account(cash=Decimal(100_000), slots=3, position_cap_pct=Decimal(20), exposure_cap_pct=Decimal(50))
+    result = run(plan(RISES, sizing=sizing, account=capped), market)
+    assert [trade["quantity"] for trade in result.trade_list()] == [200, 200, 100]
+    small = Account(cash=Decimal(100_000), slots=3, order_cap=Decimal(1_050))
+    assert [t["quantity"] for t in run(plan(RISES, sizing=sizing, account=small), market).trade_list()] == [10] * 3
