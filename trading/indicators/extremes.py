@@ -16,6 +16,8 @@ def extreme_of(x, spare, other, out, first, last, begin, n, sign, state, at):
     that mark, in constant time on average (van Herk 1992). An extreme is not rounded: the two ways agree.
     Uses state[at : at + 2].
     """
+    if first == last:
+        return
     for i in range(first, min(last, begin + n - 1)):
         out[i] = np.nan
     if last - first > 1:

@@ -10,13 +10,11 @@ from trading.indicators.rows import compiled
 def deviation_of(x, out, first, last, begin, n, state, at):
     """out[i] = population standard deviation of the last n of x; NaN before bar begin + n - 1.
 
-    `x` counts from bar `begin`. Uses state[at : at + 4].
+    `x` counts from bar `begin`. Four bars at a stride, as in `passes`. Uses state[at : at + 6].
     """
-    anchor = state[at]
-    total = state[at + 1]
-    squares = state[at + 2]
-    age = int(state[at + 3])
-    renew = max(REFRESH, n)
+    anchor, total, squares = state[at], state[at + 1], state[at + 2]
+    more, more_squares, age = state[at + 3], state[at + 4], int(state[at + 5])
+    renew = max(REFRESH, (n + 3) // 4 * 4)
     seed = begin + n - 1
     inverse = 1.0 / n
     for i in range(first, min(last, seed)):
@@ -26,34 +24,54 @@ def deviation_of(x, out, first, last, begin, n, state, at):
         if i == seed or age == renew:
             window = x[i - n + 1 : i + 1]
             anchor = add_up(window) * inverse
-            total = 0.0
-            squares = 0.0
+            total, squares, more, more_squares, age = 0.0, 0.0, 0.0, 0.0, 0
             for k in range(window.size):
                 off = window[k] - anchor
                 total += off
                 squares = fma(off, off, squares)
-            age = 0
             out[i] = _variance(total, squares, inverse)
             i += 1
             continue
         run = min(last - i, renew - age)
-        new = x[i : i + run]
-        old = x[i - n : i - n + run]
-        value = out[i : i + run]
-        for k in range(run):
-            change = new[k] - old[k]
-            total += change
-            squares = fma(change, (new[k] - anchor) + (old[k] - anchor), squares)
-            value[k] = _variance(total, squares, inverse)
-        i += run
-        age += run
+        new, old, value = x[i : i + run], x[i - n : i - n + run], out[i : i + run]
+        if age % 4 == 0 and run >= 4:
+            whole = run // 4
+            twice = anchor + anchor
+            for k in range(whole):
+                j = 4 * k
+                d1, d2 = new[j] - old[j], new[j + 1] - old[j + 1]
+                d3, d4 = new[j + 2] - old[j + 2], new[j + 3] - old[j + 3]
+                c2 = d1 + d2
+                c3 = c2 + d3
+                c4 = c3 + d4
+                e1 = d1 * (new[j] + old[j] - twice)
+                e2 = fma(d2, new[j + 1] + old[j + 1] - twice, e1)
+                e3 = fma(d3, new[j + 2] + old[j + 2] - twice, e2)
+                e4 = fma(d4, new[j + 3] + old[j + 3] - twice, e3)
+                value[j] = _variance(total + d1, squares + e1, inverse)
+                value[j + 1] = _variance(total + c2, squares + e2, inverse)
+                value[j + 2] = _variance(total + c3, squares + e3, inverse)
+                total += c4
+                squares += e4
+                value[j + 3] = _variance(total, squares, inverse)
+            i += 4 * whole
+            age += 4 * whole
+            continue
+        change = new[0] - old[0]
+        more += change
+        more_squares = fma(change, new[0] + old[0] - (anchor + anchor), more_squares)
+        value[0] = _variance(total + more, squares + more_squares, inverse)
+        age += 1
+        i += 1
+        if age % 4 == 0:
+            total += more
+            squares += more_squares
+            more, more_squares = 0.0, 0.0
     row = out[max(first, seed) : last]
     for k in range(row.size):
         row[k] = np.sqrt(row[k])
-    state[at] = anchor
-    state[at + 1] = total
-    state[at + 2] = squares
-    state[at + 3] = age
+    state[at], state[at + 1], state[at + 2] = anchor, total, squares
+    state[at + 3], state[at + 4], state[at + 5] = more, more_squares, age
 
 
 @compiled

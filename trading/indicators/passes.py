@@ -5,6 +5,8 @@ reckoned beside the wait, and only one step in four depends on the one before. A
 the memory (`state`), so the same bars give the same bits, whether they come one by one or all at once.
 """
 
+from typing import Any
+
 import numpy as np
 from numba import types
 from numba.extending import intrinsic
@@ -14,14 +16,16 @@ from trading.indicators.rows import compiled
 REFRESH = 64  # bars after which a running sum is formed anew, so that rounding errors do not pile up
 
 
-@intrinsic
-def fma(typing_context, a, b, c):
+def _fma(typing_context, a, b, c):
     """a · b + c, rounded once, on every machine."""
 
     def generate(context, builder, signature, arguments):
         return builder.fma(*arguments)
 
     return types.float64(types.float64, types.float64, types.float64), generate
+
+
+fma: Any = intrinsic(_fma)
 
 
 @compiled
@@ -130,7 +134,9 @@ def typical_of(high, low, close, out, first, last):
     """(high + low + close) / 3."""
     top, bottom, end, into = high[first:last], low[first:last], close[first:last], out[first:last]
     for k in range(into.size):
-        into[k] = (top[k] + bottom[k] + end[k]) / 3.0
+        total = top[k] + bottom[k] + end[k]
+        guess = total * (1.0 / 3.0)
+        into[k] = fma(fma(-3.0, guess, total), 1.0 / 3.0, guess)  # total / 3, as in `divide`
 
 
 @compiled

@@ -56,12 +56,13 @@ class Kernel:
         symbols, bars = given[0].shape
         if any(each.shape != (symbols, bars) for each in given):
             raise ValueError(f"series of unlike shape: {[each.shape for each in given]}")
-        out = np.empty((self.outputs, symbols, bars))
+        wanted = range(self.outputs) if self.picked is None else range(self.picked, self.picked + 1)
+        out = np.empty((len(wanted), symbols, bars))
         together = max(1, BLOCK // max(bars, 1))
         for top in range(0, symbols, together):
             block = [each[top : top + together] for each in given]
-            self._fill(block, out[:, top : top + together], parameters)
-        return out[self.picked or 0] if self.outputs == 1 or self.picked is not None else out
+            self._fill(block, out[:, top : top + together], wanted, parameters)
+        return out[0] if len(wanted) == 1 else out
 
     def output(self, place: int, *fixed: float) -> Kernel:
         """One of several outputs; the last parameters may be fixed at the same time."""
@@ -75,14 +76,15 @@ class Kernel:
         """How many numbers a symbol's state holds."""
         return self.state if isinstance(self.state, int) else int(self.state(*parameters))
 
-    def _fill(self, block: list[Floats], out: Floats, parameters: tuple[Any, ...]) -> None:
+    def _fill(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
         symbols, bars = block[0].shape
         first, last = np.zeros(symbols, dtype=np.int64), np.zeros(symbols, dtype=np.int64)
         state = np.zeros((symbols, self.numbers(parameters)))
         keep = int(self.memory(*parameters)) + 1
         # A long row goes piece by piece, each with as much of the past as the kernel looks back upon.
-        stride = max(4 * BLOCK // (self.series + self.work + self.outputs), 2 * keep) if symbols == 1 else max(bars, 1)
-        work = _work(self.work, symbols, min(bars, stride + keep))
+        rows = self.series + self.work + self.outputs
+        stride = max(8 * BLOCK // rows, 2 * keep) if symbols == 1 else max(bars, 1)
+        work, filled = self._room(symbols, min(bars, stride + keep))
         for begin in range(0, bars, stride):
             base, end = max(0, begin - keep), min(begin + stride, bars)
             if not all(all_finite(each[:, begin:end]) for each in block):
@@ -95,37 +97,43 @@ class Kernel:
             if self.outputs == 1:
                 self.advance(first, last, state, work, *piece, out[:, :, base:end], *parameters)
             else:
-                filled = np.empty((self.outputs, symbols, end - base))
                 self.advance(first, last, state, work, *piece, filled, *parameters)
-                out[:, :, begin:end] = filled[:, :, begin - base :]
+                out[:, :, begin:end] = filled[wanted.start : wanted.stop, :, begin - base : end - base]
         else:
             return
-        first[:], state[:] = 0, 0.0
-        work = _work(self.work, symbols, bars)
+        self._fill_around_holes(block, out, wanted, parameters)
+
+    def _fill_around_holes(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
+        symbols, bars = block[0].shape
         present = np.isfinite(block[0])
         for each in block[1:]:
             present &= np.isfinite(each)
         dense = [np.empty((symbols, bars)) for _ in block]
         for each, packed in zip(block, dense, strict=True):
             pack(present, each, packed)
-        packed_out = np.empty((self.outputs, symbols, bars))
-        self.advance(first, present.sum(axis=1), state, work, *dense, packed_out, *parameters)
-        for place in range(self.outputs):
-            unpack(present, packed_out[place], out[place])
+        state = np.zeros((symbols, self.numbers(parameters)))
+        work, filled = self._room(symbols, bars)
+        if self.outputs == 1:
+            filled = np.empty((1, symbols, bars))
+        first, last = np.zeros(symbols, dtype=np.int64), present.sum(axis=1)
+        self.advance(first, last, state, work, *dense, filled, *parameters)
+        for place, into in zip(wanted, out, strict=True):
+            unpack(present, filled[place], into)
+
+    def _room(self, symbols: int, bars: int) -> tuple[Floats, Floats]:
+        """Work, and outputs where there are several: kept from call to call, for fresh pages cost more than kernels."""
+        rows = self.work + (self.outputs if self.outputs > 1 else 0)
+        size = rows * symbols * bars
+        room: Floats | None = getattr(_kept, "room", None)
+        if room is None or room.size < size:
+            room = np.empty(size)
+            if size <= 32 * BLOCK:
+                _kept.room = room
+        whole = room[:size].reshape(rows, symbols, bars)
+        return whole[: self.work], whole[self.work :]
 
 
 _kept = local()
-
-
-def _work(rows: int, symbols: int, bars: int) -> Floats:
-    """Room for work, kept from call to call: asking the system for fresh pages costs more than many a kernel."""
-    size = rows * symbols * bars
-    if size > 64 * BLOCK:
-        return np.empty((rows, symbols, bars))
-    room: Floats | None = getattr(_kept, "room", None)
-    if room is None or room.size < size:
-        room = _kept.room = np.empty(size)
-    return room[:size].reshape(rows, symbols, bars)
 
 
 class Stream:

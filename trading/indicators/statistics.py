@@ -3,7 +3,7 @@
 import numpy as np
 
 from trading.indicators.moments import deviation_of
-from trading.indicators.passes import REFRESH, add_up, divide, fma, slide
+from trading.indicators.passes import REFRESH, add_up, divide, fma, slide, weigh
 from trading.indicators.rows import TILE, WHOLE, compiled, kernel
 
 AT_REST = 1e-9  # a deviation below this share of the value is rounding, not movement
@@ -49,11 +49,29 @@ def regression(first, last, state, work, x, out, n):
         state[s, 0], state[s, 1], state[s, 2], state[s, 3], state[s, 4] = anchor, plain, weighted, squares, age
 
 
-slope = regression.output(0)
+@kernel(memory=lambda n: n, state=8, work=1)
+def slope(first, last, state, work, x, out, n):
+    """Slope of the least-squares line through the last n bars, in units of x a bar. First value at bar n - 1.
+
+    The first of `regression`, without its fit and in half the time. One bar has no slope: NaN for n = 1.
+    """
+    middle = (n + 1) * 0.5
+    per_step = 12.0 / (n * (float(n) * n - 1.0)) if n > 1 else np.nan
+    for s in range(x.shape[0]):
+        plain, value = work[0, s], out[0, s]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            weigh(x[s], value, a, b, n, state[s], 0)
+            slide(x[s], plain, a, b, 0, n, state[s], 5)
+            into, total = value[a:b], plain[a:b]
+            for k in range(into.size):
+                into[k] = fma(-middle, total[k], into[k]) * per_step
+
+
 r_squared = regression.output(1)
 
 
-@kernel(memory=lambda n: n, state=7, work=2)
+@kernel(memory=lambda n: n, state=9, work=2)
 def zscore(first, last, state, work, x, out, n):
     """Distance of x from its mean of n bars, in population deviations of the same bars. First value at bar n - 1.
 
@@ -64,7 +82,7 @@ def zscore(first, last, state, work, x, out, n):
             a, b = start & WHOLE, min(start + TILE, last[s])
             spread, mean, row, value = work[0, s], work[1, s], x[s], out[0, s]
             deviation_of(row, spread, a, b, 0, n, state[s], 0)
-            slide(row, mean, a, b, 0, n, state[s], 4)
+            slide(row, mean, a, b, 0, n, state[s], 6)
             divide(mean, a, b, n)
             for i in range(a, b):
                 if i < n - 1:

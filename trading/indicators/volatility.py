@@ -36,7 +36,7 @@ def atr(first, last, state, work, high, low, close, out, n):
             decay(row, row, a, b, 1, n, 1.0 / n, state[s], 0)
 
 
-@kernel(memory=lambda n: n, state=4)
+@kernel(memory=lambda n: n, state=6)
 def stdev(first, last, state, work, x, out, n):
     """Population standard deviation of the last n bars (divided by n, as Bollinger does). First value at bar n - 1."""
     for s in range(x.shape[0]):
@@ -45,7 +45,7 @@ def stdev(first, last, state, work, x, out, n):
             deviation_of(x[s], out[0, s], a, b, 0, n, state[s], 0)
 
 
-@kernel(memory=lambda n, width: n, state=7, work=2, outputs=3)
+@kernel(memory=lambda n, width: n, state=9, work=2, outputs=3)
 def bollinger(first, last, state, work, x, out, n, width):
     """Upper band, middle, lower band: simple mean of n bars ± `width` population deviations. From bar n - 1. 2001."""
     for s in range(x.shape[0]):
@@ -53,13 +53,14 @@ def bollinger(first, last, state, work, x, out, n, width):
             a, b = start & WHOLE, min(start + TILE, last[s])
             spread, mean = work[0, s], work[1, s]
             deviation_of(x[s], spread, a, b, 0, n, state[s], 0)
-            slide(x[s], mean, a, b, 0, n, state[s], 4)
+            slide(x[s], mean, a, b, 0, n, state[s], 6)
             divide(mean, a, b, n)
             upper, middle, lower = out[0, s], out[1, s], out[2, s]
-            for i in range(a, b):
-                upper[i] = mean[i] + width * spread[i]
-                middle[i] = mean[i]
-                lower[i] = mean[i] - width * spread[i]
+            centre, wide, over, at, under = mean[a:b], spread[a:b], upper[a:b], middle[a:b], lower[a:b]
+            for k in range(centre.size):
+                over[k] = centre[k] + width * wide[k]
+                at[k] = centre[k]
+                under[k] = centre[k] - width * wide[k]
 
 
 bollinger_upper = bollinger.output(0)
@@ -92,7 +93,7 @@ keltner_middle = keltner.output(1)
 keltner_lower = keltner.output(2)
 
 
-@kernel(memory=lambda n, bars_per_year: n + 1, state=4, work=1)
+@kernel(memory=lambda n, bars_per_year: n + 1, state=6, work=1)
 def realised_volatility(first, last, state, work, close, out, n, bars_per_year):
     """Sample standard deviation (n - 1) of the last n log returns, annualised, percent. First value at bar n.
 

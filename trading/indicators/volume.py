@@ -19,8 +19,9 @@ def obv(first, last, state, work, close, volume, out):
         total = state[s, 0]
         for i in range(first[s], last[s]):
             if i > 0:
-                change = close[s, i] - close[s, i - 1]
-                total += volume[s, i] if change > 0.0 else (-volume[s, i] if change < 0.0 else 0.0)
+                rose = 1.0 if close[s, i] > close[s, i - 1] else 0.0
+                fell = 1.0 if close[s, i] < close[s, i - 1] else 0.0
+                total += (rose - fell) * volume[s, i]  # no branch: the market's next direction cannot be guessed
             out[0, s, i] = total
         state[s, 0] = total
 
