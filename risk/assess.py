@@ -10,7 +10,8 @@ from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from trading.domain.orders import OrderIntent
 
 STORE = """
-INSERT INTO risk_verdict (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
+INSERT INTO risk_verdict
+  (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
 SELECT %(portfolio)s, %(intent)s, said.place - 1, gate, outcome, quantity, value, lim, message, %(policy)s, %(at)s
 FROM unnest(%(gates)s::text[], %(outcomes)s::text[], %(quantities)s::bigint[], %(values)s::text[], %(limits)s::text[],
             %(messages)s::text[]) WITH ORDINALITY AS said (gate, outcome, quantity, value, lim, message, place)

@@ -103,9 +103,7 @@ def take_snapshot(
     session = session_at(Feed(name=portfolio.account.feed, kind=standing.feed_kind), instrument, now)
     entries_from = entries_until = None
     if session is not None:
-        entries_from, entries_until = entry_window(
-            session, policy.entry_after_open_min, policy.entry_before_close_min
-        )
+        entries_from, entries_until = entry_window(session, policy.entry_after_open_min, policy.entry_before_close_min)
     quote = standing.quotes.get(instrument.symbol)
     return Snapshot(
         now=now,

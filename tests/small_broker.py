@@ -117,9 +117,7 @@ class SmallBroker:
         order = self.book[order_id]
         filled = order.filled_quantity + quantity
         status = BrokerStatus.FILLED if filled >= order.quantity else order.status
-        self._put(
-            order, filled_quantity=filled, remaining_quantity=max(0, order.quantity - filled), status=status
-        )
+        self._put(order, filled_quantity=filled, remaining_quantity=max(0, order.quantity - filled), status=status)
         fact = FillFact(
             order_id, f"{order_id}-{len(self.facts) + 1}", order.symbol, order.side, quantity, Decimal(price), self.at,
             order.client_order_id,

@@ -4,14 +4,17 @@ from django.db import migrations
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('accounts', '0001_people_and_accounts'),
+        ("accounts", "0001_people_and_accounts"),
     ]
 
     operations = [
         migrations.AlterModelOptions(
-            name='user',
-            options={'permissions': [('operate', 'Can operate the desk: approve, cancel, close, pause, kill')], 'verbose_name': 'user', 'verbose_name_plural': 'users'},
+            name="user",
+            options={
+                "permissions": [("operate", "Can operate the desk: approve, cancel, close, pause, kill")],
+                "verbose_name": "user",
+                "verbose_name_plural": "users",
+            },
         ),
     ]

@@ -53,9 +53,7 @@ def gateway_of(account: BrokerAccount) -> FyersGateway:
         if klass != CallClass.PACED:  # that one has its turn already
             wait_for_turn(account.pk, RATE_CLASS[CallClass(klass)])
 
-    return FyersGateway(
-        endpoints=endpoints_of(account), credentials=credentials_of(account), before_call=before_call
-    )
+    return FyersGateway(endpoints=endpoints_of(account), credentials=credentials_of(account), before_call=before_call)
 
 
 def sign_in(account: BrokerAccount) -> BrokerAccount:
@@ -75,9 +73,7 @@ def accept_tokens(account: BrokerAccount, tokens: Tokens) -> BrokerAccount:
     account.token_expires_at = tokens.expires_at
     account.broker_user_id = profile.user_id
     account.validated_at = timezone.now()
-    account.save(
-        update_fields=["access_token_sealed", "token_expires_at", "broker_user_id", "validated_at"]
-    )
+    account.save(update_fields=["access_token_sealed", "token_expires_at", "broker_user_id", "validated_at"])
     set_auth_state(account, AuthState.AUTHENTICATED, "")
     return account
 

@@ -185,9 +185,7 @@ class AccountEngine:
         failed: dict[str, str] = {}
         for instrument in instruments:
             now = self.now()
-            fetched = ensure_candles(
-                self.feed, [instrument], 1, start, now, BrokerHistory(self.gateway), now=now
-            )
+            fetched = ensure_candles(self.feed, [instrument], 1, start, now, BrokerHistory(self.gateway), now=now)
             failed |= fetched.failed
         if failed:
             raise HistoryUnavailable("HISTORY_INCOMPLETE", f"no history of {len(failed)} instruments", **failed)

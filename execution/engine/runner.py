@@ -230,7 +230,9 @@ class AccountRunner:
             except AuthError as error:
                 self._lost_sign_in(error)
             except (DatabaseError, redis.RedisError, TradingError) as error:
-                logger.warning("%s: %s %s", name, type(error).__name__, error if isinstance(error, TradingError) else "")
+                logger.warning(
+                    "%s: %s %s", name, type(error).__name__, error if isinstance(error, TradingError) else ""
+                )
             except Exception:
                 logger.exception("%s stopped", name)
                 self._tell_of_crash(name)

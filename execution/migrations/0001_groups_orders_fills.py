@@ -10,234 +10,563 @@ import trading.domain.orders
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_people_and_accounts'),
-        ('marketdata', '0001_feeds_instruments_candles'),
-        ('portfolio', '0001_positions_and_ledger'),
-        ('strategies', '0001_contracts_and_signals'),
+        ("accounts", "0001_people_and_accounts"),
+        ("marketdata", "0001_feeds_instruments_candles"),
+        ("portfolio", "0001_positions_and_ledger"),
+        ("strategies", "0001_contracts_and_signals"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='EngineLease',
+            name="EngineLease",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('holder', models.CharField(blank=True, max_length=80)),
-                ('token', models.PositiveBigIntegerField(default=0)),
-                ('expires_at', models.DateTimeField(help_text='wall time', null=True)),
-                ('state', models.CharField(choices=[('STOPPED', 'Stopped'), ('PREFLIGHT', 'Preflight'), ('RUNNING', 'Running'), ('PAUSED', 'Paused'), ('HALTED', 'Halted')], default='STOPPED', max_length=10)),
-                ('cause', models.CharField(blank=True, max_length=200)),
-                ('paused_by', models.CharField(blank=True, help_text='a person asked for the pause', max_length=150)),
-                ('streams', models.JSONField(default=dict, help_text='state of the order and price sockets')),
-                ('beat_at', models.DateTimeField(null=True)),
-                ('account', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, related_name='engine', to='accounts.brokeraccount')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("holder", models.CharField(blank=True, max_length=80)),
+                ("token", models.PositiveBigIntegerField(default=0)),
+                ("expires_at", models.DateTimeField(help_text="wall time", null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("STOPPED", "Stopped"),
+                            ("PREFLIGHT", "Preflight"),
+                            ("RUNNING", "Running"),
+                            ("PAUSED", "Paused"),
+                            ("HALTED", "Halted"),
+                        ],
+                        default="STOPPED",
+                        max_length=10,
+                    ),
+                ),
+                ("cause", models.CharField(blank=True, max_length=200)),
+                ("paused_by", models.CharField(blank=True, help_text="a person asked for the pause", max_length=150)),
+                ("streams", models.JSONField(default=dict, help_text="state of the order and price sockets")),
+                ("beat_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="engine", to="accounts.brokeraccount"
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Group',
+            name="Group",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('product', models.CharField(choices=[(trading.domain.orders.Product['INTRADAY'], trading.domain.orders.Product['INTRADAY']), (trading.domain.orders.Product['CNC'], trading.domain.orders.Product['CNC']), (trading.domain.orders.Product['MARGIN'], trading.domain.orders.Product['MARGIN'])], max_length=8)),
-                ('side', models.CharField(choices=[(trading.domain.orders.Side['BUY'], trading.domain.orders.Side['BUY']), (trading.domain.orders.Side['SELL'], trading.domain.orders.Side['SELL'])], max_length=4)),
-                ('stop_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('target_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('state', models.CharField(choices=[('OPENING', 'Opening'), ('OPEN', 'Open'), ('CLOSING', 'Closing'), ('CLOSED', 'Closed')], default='OPENING', max_length=8)),
-                ('close_reason', models.CharField(blank=True, choices=[(trading.domain.orders.Reason['ENTRY'], trading.domain.orders.Reason['ENTRY']), (trading.domain.orders.Reason['STOP'], trading.domain.orders.Reason['STOP']), (trading.domain.orders.Reason['TARGET'], trading.domain.orders.Reason['TARGET']), (trading.domain.orders.Reason['SQUARE_OFF'], trading.domain.orders.Reason['SQUARE_OFF']), (trading.domain.orders.Reason['MANUAL'], trading.domain.orders.Reason['MANUAL']), (trading.domain.orders.Reason['KILL'], trading.domain.orders.Reason['KILL'])], max_length=12)),
-                ('close_asked_by', models.CharField(blank=True, max_length=150)),
-                ('quarantined', models.BooleanField(default=False, help_text='something was booked that should not have been possible')),
-                ('created_at', models.DateTimeField(help_text='wall time')),
-                ('opened_at', models.DateTimeField(help_text='venue time of the first fill', null=True)),
-                ('closed_at', models.DateTimeField(help_text='venue time', null=True)),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='groups', to='portfolio.portfolio')),
-                ('signal', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='groups', to='strategies.signal')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "product",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Product["INTRADAY"], trading.domain.orders.Product["INTRADAY"]),
+                            (trading.domain.orders.Product["CNC"], trading.domain.orders.Product["CNC"]),
+                            (trading.domain.orders.Product["MARGIN"], trading.domain.orders.Product["MARGIN"]),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "side",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Side["BUY"], trading.domain.orders.Side["BUY"]),
+                            (trading.domain.orders.Side["SELL"], trading.domain.orders.Side["SELL"]),
+                        ],
+                        max_length=4,
+                    ),
+                ),
+                ("stop_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("target_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("OPENING", "Opening"),
+                            ("OPEN", "Open"),
+                            ("CLOSING", "Closing"),
+                            ("CLOSED", "Closed"),
+                        ],
+                        default="OPENING",
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "close_reason",
+                    models.CharField(
+                        blank=True,
+                        choices=[
+                            (trading.domain.orders.Reason["ENTRY"], trading.domain.orders.Reason["ENTRY"]),
+                            (trading.domain.orders.Reason["STOP"], trading.domain.orders.Reason["STOP"]),
+                            (trading.domain.orders.Reason["TARGET"], trading.domain.orders.Reason["TARGET"]),
+                            (trading.domain.orders.Reason["SQUARE_OFF"], trading.domain.orders.Reason["SQUARE_OFF"]),
+                            (trading.domain.orders.Reason["MANUAL"], trading.domain.orders.Reason["MANUAL"]),
+                            (trading.domain.orders.Reason["KILL"], trading.domain.orders.Reason["KILL"]),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("close_asked_by", models.CharField(blank=True, max_length=150)),
+                (
+                    "quarantined",
+                    models.BooleanField(
+                        default=False, help_text="something was booked that should not have been possible"
+                    ),
+                ),
+                ("created_at", models.DateTimeField(help_text="wall time")),
+                ("opened_at", models.DateTimeField(help_text="venue time of the first fill", null=True)),
+                ("closed_at", models.DateTimeField(help_text="venue time", null=True)),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="groups", to="portfolio.portfolio"
+                    ),
+                ),
+                (
+                    "signal",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="groups",
+                        to="strategies.signal",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Intent',
+            name="Intent",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('source', models.CharField(choices=[('SIGNAL', 'Signal'), ('API', 'Api'), ('PAGE', 'Page'), ('SYSTEM', 'System')], max_length=8)),
-                ('reason', models.CharField(choices=[(trading.domain.orders.Reason['ENTRY'], trading.domain.orders.Reason['ENTRY']), (trading.domain.orders.Reason['STOP'], trading.domain.orders.Reason['STOP']), (trading.domain.orders.Reason['TARGET'], trading.domain.orders.Reason['TARGET']), (trading.domain.orders.Reason['SQUARE_OFF'], trading.domain.orders.Reason['SQUARE_OFF']), (trading.domain.orders.Reason['MANUAL'], trading.domain.orders.Reason['MANUAL']), (trading.domain.orders.Reason['KILL'], trading.domain.orders.Reason['KILL'])], max_length=12)),
-                ('dedupe_key', models.CharField(help_text='what makes a repeat the same wish', max_length=160)),
-                ('product', models.CharField(choices=[(trading.domain.orders.Product['INTRADAY'], trading.domain.orders.Product['INTRADAY']), (trading.domain.orders.Product['CNC'], trading.domain.orders.Product['CNC']), (trading.domain.orders.Product['MARGIN'], trading.domain.orders.Product['MARGIN'])], max_length=8)),
-                ('side', models.CharField(choices=[(trading.domain.orders.Side['BUY'], trading.domain.orders.Side['BUY']), (trading.domain.orders.Side['SELL'], trading.domain.orders.Side['SELL'])], max_length=4)),
-                ('order_type', models.CharField(choices=[(trading.domain.orders.OrderType['LIMIT'], trading.domain.orders.OrderType['LIMIT']), (trading.domain.orders.OrderType['MARKET'], trading.domain.orders.OrderType['MARKET']), (trading.domain.orders.OrderType['STOP'], trading.domain.orders.OrderType['STOP']), (trading.domain.orders.OrderType['STOP_LIMIT'], trading.domain.orders.OrderType['STOP_LIMIT'])], max_length=10)),
-                ('limit_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('trigger_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('stop_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('target_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('wanted_quantity', models.PositiveBigIntegerField()),
-                ('allowed_quantity', models.PositiveBigIntegerField()),
-                ('state', models.CharField(choices=[('APPROVED', 'Approved'), ('REFUSED', 'Refused'), ('WAITING', 'Waiting')], max_length=8)),
-                ('refusal_code', models.CharField(blank=True, max_length=40)),
-                ('refusal', models.CharField(blank=True, max_length=240)),
-                ('actor', models.CharField(max_length=150)),
-                ('created_at', models.DateTimeField(help_text='wall time')),
-                ('decide_by', models.DateTimeField(help_text='wall time until which a person may approve it', null=True)),
-                ('venue_at', models.DateTimeField(help_text='venue time of the decision')),
-                ('group', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='intents', to='execution.group')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='intents', to='portfolio.portfolio')),
-                ('signal', models.ForeignKey(null=True, on_delete=django.db.models.deletion.PROTECT, related_name='intents', to='strategies.signal')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "source",
+                    models.CharField(
+                        choices=[("SIGNAL", "Signal"), ("API", "Api"), ("PAGE", "Page"), ("SYSTEM", "System")],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Reason["ENTRY"], trading.domain.orders.Reason["ENTRY"]),
+                            (trading.domain.orders.Reason["STOP"], trading.domain.orders.Reason["STOP"]),
+                            (trading.domain.orders.Reason["TARGET"], trading.domain.orders.Reason["TARGET"]),
+                            (trading.domain.orders.Reason["SQUARE_OFF"], trading.domain.orders.Reason["SQUARE_OFF"]),
+                            (trading.domain.orders.Reason["MANUAL"], trading.domain.orders.Reason["MANUAL"]),
+                            (trading.domain.orders.Reason["KILL"], trading.domain.orders.Reason["KILL"]),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("dedupe_key", models.CharField(help_text="what makes a repeat the same wish", max_length=160)),
+                (
+                    "product",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Product["INTRADAY"], trading.domain.orders.Product["INTRADAY"]),
+                            (trading.domain.orders.Product["CNC"], trading.domain.orders.Product["CNC"]),
+                            (trading.domain.orders.Product["MARGIN"], trading.domain.orders.Product["MARGIN"]),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "side",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Side["BUY"], trading.domain.orders.Side["BUY"]),
+                            (trading.domain.orders.Side["SELL"], trading.domain.orders.Side["SELL"]),
+                        ],
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "order_type",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.OrderType["LIMIT"], trading.domain.orders.OrderType["LIMIT"]),
+                            (trading.domain.orders.OrderType["MARKET"], trading.domain.orders.OrderType["MARKET"]),
+                            (trading.domain.orders.OrderType["STOP"], trading.domain.orders.OrderType["STOP"]),
+                            (
+                                trading.domain.orders.OrderType["STOP_LIMIT"],
+                                trading.domain.orders.OrderType["STOP_LIMIT"],
+                            ),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("limit_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("trigger_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("stop_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("target_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("wanted_quantity", models.PositiveBigIntegerField()),
+                ("allowed_quantity", models.PositiveBigIntegerField()),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("APPROVED", "Approved"), ("REFUSED", "Refused"), ("WAITING", "Waiting")], max_length=8
+                    ),
+                ),
+                ("refusal_code", models.CharField(blank=True, max_length=40)),
+                ("refusal", models.CharField(blank=True, max_length=240)),
+                ("actor", models.CharField(max_length=150)),
+                ("created_at", models.DateTimeField(help_text="wall time")),
+                (
+                    "decide_by",
+                    models.DateTimeField(help_text="wall time until which a person may approve it", null=True),
+                ),
+                ("venue_at", models.DateTimeField(help_text="venue time of the decision")),
+                (
+                    "group",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="intents",
+                        to="execution.group",
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="intents", to="portfolio.portfolio"
+                    ),
+                ),
+                (
+                    "signal",
+                    models.ForeignKey(
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="intents",
+                        to="strategies.signal",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='Order',
+            name="Order",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('client_order_id', models.CharField(help_text='sent to the broker as its tag', max_length=20, unique=True)),
-                ('side', models.CharField(choices=[(trading.domain.orders.Side['BUY'], trading.domain.orders.Side['BUY']), (trading.domain.orders.Side['SELL'], trading.domain.orders.Side['SELL'])], max_length=4)),
-                ('product', models.CharField(choices=[(trading.domain.orders.Product['INTRADAY'], trading.domain.orders.Product['INTRADAY']), (trading.domain.orders.Product['CNC'], trading.domain.orders.Product['CNC']), (trading.domain.orders.Product['MARGIN'], trading.domain.orders.Product['MARGIN'])], max_length=8)),
-                ('order_type', models.CharField(choices=[(trading.domain.orders.OrderType['LIMIT'], trading.domain.orders.OrderType['LIMIT']), (trading.domain.orders.OrderType['MARKET'], trading.domain.orders.OrderType['MARKET']), (trading.domain.orders.OrderType['STOP'], trading.domain.orders.OrderType['STOP']), (trading.domain.orders.OrderType['STOP_LIMIT'], trading.domain.orders.OrderType['STOP_LIMIT'])], max_length=10)),
-                ('reason', models.CharField(choices=[(trading.domain.orders.Reason['ENTRY'], trading.domain.orders.Reason['ENTRY']), (trading.domain.orders.Reason['STOP'], trading.domain.orders.Reason['STOP']), (trading.domain.orders.Reason['TARGET'], trading.domain.orders.Reason['TARGET']), (trading.domain.orders.Reason['SQUARE_OFF'], trading.domain.orders.Reason['SQUARE_OFF']), (trading.domain.orders.Reason['MANUAL'], trading.domain.orders.Reason['MANUAL']), (trading.domain.orders.Reason['KILL'], trading.domain.orders.Reason['KILL'])], max_length=12)),
-                ('quantity', models.PositiveBigIntegerField()),
-                ('limit_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('trigger_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('state', models.CharField(choices=[(execution.states.OrderState['QUEUED'], execution.states.OrderState['QUEUED']), (execution.states.OrderState['WITHDRAWN'], execution.states.OrderState['WITHDRAWN']), (execution.states.OrderState['SENDING'], execution.states.OrderState['SENDING']), (execution.states.OrderState['UNKNOWN'], execution.states.OrderState['UNKNOWN']), (execution.states.OrderState['ACKED'], execution.states.OrderState['ACKED']), (execution.states.OrderState['OPEN'], execution.states.OrderState['OPEN']), (execution.states.OrderState['FILLED'], execution.states.OrderState['FILLED']), (execution.states.OrderState['CANCELLED'], execution.states.OrderState['CANCELLED']), (execution.states.OrderState['EXPIRED'], execution.states.OrderState['EXPIRED']), (execution.states.OrderState['REJECTED'], execution.states.OrderState['REJECTED']), (execution.states.OrderState['NOT_PLACED'], execution.states.OrderState['NOT_PLACED'])], default=execution.states.OrderState['QUEUED'], max_length=12)),
-                ('pending_op', models.CharField(choices=[(execution.states.PendingOp['NONE'], execution.states.PendingOp['NONE']), (execution.states.PendingOp['CANCEL_ASKED'], execution.states.PendingOp['CANCEL_ASKED']), (execution.states.PendingOp['CANCEL_SENT'], execution.states.PendingOp['CANCEL_SENT']), (execution.states.PendingOp['MODIFY_ASKED'], execution.states.PendingOp['MODIFY_ASKED']), (execution.states.PendingOp['MODIFY_SENT'], execution.states.PendingOp['MODIFY_SENT'])], default=execution.states.PendingOp['NONE'], max_length=16)),
-                ('pending_quantity', models.PositiveBigIntegerField(help_text='asked for by a modification under way', null=True)),
-                ('filled_quantity', models.PositiveBigIntegerField(default=0)),
-                ('fill_value_paise', models.BigIntegerField(default=0)),
-                ('charges_paise', models.BigIntegerField(default=0)),
-                ('broker_order_id', models.CharField(max_length=40, null=True)),
-                ('broker_message', models.CharField(blank=True, max_length=240)),
-                ('broker_updated_at', models.DateTimeField(null=True)),
-                ('valid_until', models.DateTimeField(help_text='wall time after which it must not be sent any more')),
-                ('kill_epoch', models.PositiveBigIntegerField(help_text='sum of the epochs it was approved under')),
-                ('claim_token', models.UUIDField(null=True)),
-                ('lease_expires_at', models.DateTimeField(null=True)),
-                ('unknown_since', models.DateTimeField(null=True)),
-                ('absent_books', models.PositiveIntegerField(default=0, help_text='complete books that did not show it')),
-                ('next_probe_at', models.DateTimeField(null=True)),
-                ('cancel_asked_at', models.DateTimeField(null=True)),
-                ('decision_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('arrival_price', models.DecimalField(decimal_places=4, max_digits=14, null=True)),
-                ('placed_at', models.DateTimeField(help_text='venue time of the decision')),
-                ('created_at', models.DateTimeField(help_text='wall time, like the next four')),
-                ('sent_at', models.DateTimeField(null=True)),
-                ('acked_at', models.DateTimeField(null=True)),
-                ('first_fill_at', models.DateTimeField(null=True)),
-                ('done_at', models.DateTimeField(null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='accounts.brokeraccount')),
-                ('group', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='execution.group')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
-                ('intent', models.OneToOneField(on_delete=django.db.models.deletion.PROTECT, related_name='order', to='execution.intent')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='orders', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "client_order_id",
+                    models.CharField(help_text="sent to the broker as its tag", max_length=20, unique=True),
+                ),
+                (
+                    "side",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Side["BUY"], trading.domain.orders.Side["BUY"]),
+                            (trading.domain.orders.Side["SELL"], trading.domain.orders.Side["SELL"]),
+                        ],
+                        max_length=4,
+                    ),
+                ),
+                (
+                    "product",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Product["INTRADAY"], trading.domain.orders.Product["INTRADAY"]),
+                            (trading.domain.orders.Product["CNC"], trading.domain.orders.Product["CNC"]),
+                            (trading.domain.orders.Product["MARGIN"], trading.domain.orders.Product["MARGIN"]),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                (
+                    "order_type",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.OrderType["LIMIT"], trading.domain.orders.OrderType["LIMIT"]),
+                            (trading.domain.orders.OrderType["MARKET"], trading.domain.orders.OrderType["MARKET"]),
+                            (trading.domain.orders.OrderType["STOP"], trading.domain.orders.OrderType["STOP"]),
+                            (
+                                trading.domain.orders.OrderType["STOP_LIMIT"],
+                                trading.domain.orders.OrderType["STOP_LIMIT"],
+                            ),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                (
+                    "reason",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Reason["ENTRY"], trading.domain.orders.Reason["ENTRY"]),
+                            (trading.domain.orders.Reason["STOP"], trading.domain.orders.Reason["STOP"]),
+                            (trading.domain.orders.Reason["TARGET"], trading.domain.orders.Reason["TARGET"]),
+                            (trading.domain.orders.Reason["SQUARE_OFF"], trading.domain.orders.Reason["SQUARE_OFF"]),
+                            (trading.domain.orders.Reason["MANUAL"], trading.domain.orders.Reason["MANUAL"]),
+                            (trading.domain.orders.Reason["KILL"], trading.domain.orders.Reason["KILL"]),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("quantity", models.PositiveBigIntegerField()),
+                ("limit_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("trigger_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            (execution.states.OrderState["QUEUED"], execution.states.OrderState["QUEUED"]),
+                            (execution.states.OrderState["WITHDRAWN"], execution.states.OrderState["WITHDRAWN"]),
+                            (execution.states.OrderState["SENDING"], execution.states.OrderState["SENDING"]),
+                            (execution.states.OrderState["UNKNOWN"], execution.states.OrderState["UNKNOWN"]),
+                            (execution.states.OrderState["ACKED"], execution.states.OrderState["ACKED"]),
+                            (execution.states.OrderState["OPEN"], execution.states.OrderState["OPEN"]),
+                            (execution.states.OrderState["FILLED"], execution.states.OrderState["FILLED"]),
+                            (execution.states.OrderState["CANCELLED"], execution.states.OrderState["CANCELLED"]),
+                            (execution.states.OrderState["EXPIRED"], execution.states.OrderState["EXPIRED"]),
+                            (execution.states.OrderState["REJECTED"], execution.states.OrderState["REJECTED"]),
+                            (execution.states.OrderState["NOT_PLACED"], execution.states.OrderState["NOT_PLACED"]),
+                        ],
+                        default=execution.states.OrderState["QUEUED"],
+                        max_length=12,
+                    ),
+                ),
+                (
+                    "pending_op",
+                    models.CharField(
+                        choices=[
+                            (execution.states.PendingOp["NONE"], execution.states.PendingOp["NONE"]),
+                            (execution.states.PendingOp["CANCEL_ASKED"], execution.states.PendingOp["CANCEL_ASKED"]),
+                            (execution.states.PendingOp["CANCEL_SENT"], execution.states.PendingOp["CANCEL_SENT"]),
+                            (execution.states.PendingOp["MODIFY_ASKED"], execution.states.PendingOp["MODIFY_ASKED"]),
+                            (execution.states.PendingOp["MODIFY_SENT"], execution.states.PendingOp["MODIFY_SENT"]),
+                        ],
+                        default=execution.states.PendingOp["NONE"],
+                        max_length=16,
+                    ),
+                ),
+                (
+                    "pending_quantity",
+                    models.PositiveBigIntegerField(help_text="asked for by a modification under way", null=True),
+                ),
+                ("filled_quantity", models.PositiveBigIntegerField(default=0)),
+                ("fill_value_paise", models.BigIntegerField(default=0)),
+                ("charges_paise", models.BigIntegerField(default=0)),
+                ("broker_order_id", models.CharField(max_length=40, null=True)),
+                ("broker_message", models.CharField(blank=True, max_length=240)),
+                ("broker_updated_at", models.DateTimeField(null=True)),
+                ("valid_until", models.DateTimeField(help_text="wall time after which it must not be sent any more")),
+                ("kill_epoch", models.PositiveBigIntegerField(help_text="sum of the epochs it was approved under")),
+                ("claim_token", models.UUIDField(null=True)),
+                ("lease_expires_at", models.DateTimeField(null=True)),
+                ("unknown_since", models.DateTimeField(null=True)),
+                (
+                    "absent_books",
+                    models.PositiveIntegerField(default=0, help_text="complete books that did not show it"),
+                ),
+                ("next_probe_at", models.DateTimeField(null=True)),
+                ("cancel_asked_at", models.DateTimeField(null=True)),
+                ("decision_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("arrival_price", models.DecimalField(decimal_places=4, max_digits=14, null=True)),
+                ("placed_at", models.DateTimeField(help_text="venue time of the decision")),
+                ("created_at", models.DateTimeField(help_text="wall time, like the next four")),
+                ("sent_at", models.DateTimeField(null=True)),
+                ("acked_at", models.DateTimeField(null=True)),
+                ("first_fill_at", models.DateTimeField(null=True)),
+                ("done_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="accounts.brokeraccount"
+                    ),
+                ),
+                (
+                    "group",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="execution.group"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
+                (
+                    "intent",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="order", to="execution.intent"
+                    ),
+                ),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="orders", to="portfolio.portfolio"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='Fill',
+            name="Fill",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('execution_key', models.CharField(help_text='account, trading day, broker order and trade number', max_length=120, unique=True)),
-                ('broker_trade_id', models.CharField(max_length=64)),
-                ('quantity', models.PositiveBigIntegerField(help_text='units, never lots')),
-                ('price', models.DecimalField(decimal_places=4, help_text='rupees a unit', max_digits=14)),
-                ('value_paise', models.BigIntegerField()),
-                ('filled_at', models.DateTimeField(help_text='exchange time, UTC')),
-                ('received_at', models.DateTimeField(help_text='wall time')),
-                ('source', models.CharField(max_length=16)),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='fills', to='execution.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "execution_key",
+                    models.CharField(
+                        help_text="account, trading day, broker order and trade number", max_length=120, unique=True
+                    ),
+                ),
+                ("broker_trade_id", models.CharField(max_length=64)),
+                ("quantity", models.PositiveBigIntegerField(help_text="units, never lots")),
+                ("price", models.DecimalField(decimal_places=4, help_text="rupees a unit", max_digits=14)),
+                ("value_paise", models.BigIntegerField()),
+                ("filled_at", models.DateTimeField(help_text="exchange time, UTC")),
+                ("received_at", models.DateTimeField(help_text="wall time")),
+                ("source", models.CharField(max_length=16)),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="fills", to="execution.order"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['id'],
+                "ordering": ["id"],
             },
         ),
         migrations.CreateModel(
-            name='OrderEvent',
+            name="OrderEvent",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('seq', models.PositiveIntegerField()),
-                ('kind', models.CharField(max_length=32)),
-                ('source', models.CharField(help_text='ENGINE, SOCKET, BOOK, USER, RISK', max_length=16)),
-                ('from_state', models.CharField(max_length=12)),
-                ('to_state', models.CharField(max_length=12)),
-                ('applied', models.BooleanField(default=True)),
-                ('detail', models.JSONField(default=dict)),
-                ('at', models.DateTimeField(help_text='wall time')),
-                ('order', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='events', to='execution.order')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("seq", models.PositiveIntegerField()),
+                ("kind", models.CharField(max_length=32)),
+                ("source", models.CharField(help_text="ENGINE, SOCKET, BOOK, USER, RISK", max_length=16)),
+                ("from_state", models.CharField(max_length=12)),
+                ("to_state", models.CharField(max_length=12)),
+                ("applied", models.BooleanField(default=True)),
+                ("detail", models.JSONField(default=dict)),
+                ("at", models.DateTimeField(help_text="wall time")),
+                (
+                    "order",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="events", to="execution.order"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['order', 'seq'],
+                "ordering": ["order", "seq"],
             },
         ),
         migrations.CreateModel(
-            name='ParkedFill',
+            name="ParkedFill",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('execution_key', models.CharField(max_length=120, unique=True)),
-                ('broker_order_id', models.CharField(db_index=True, max_length=40)),
-                ('fact', models.JSONField()),
-                ('received_at', models.DateTimeField()),
-                ('drained_at', models.DateTimeField(null=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='accounts.brokeraccount')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("execution_key", models.CharField(max_length=120, unique=True)),
+                ("broker_order_id", models.CharField(db_index=True, max_length=40)),
+                ("fact", models.JSONField()),
+                ("received_at", models.DateTimeField()),
+                ("drained_at", models.DateTimeField(null=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="accounts.brokeraccount"
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.AddConstraint(
-            model_name='group',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'CLOSED'), _negated=True), fields=('portfolio', 'instrument', 'product'), name='group_open_once'),
+            model_name="group",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "CLOSED"), _negated=True),
+                fields=("portfolio", "instrument", "product"),
+                name="group_open_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='intent',
-            constraint=models.UniqueConstraint(fields=('portfolio', 'dedupe_key'), name='intent_once'),
+            model_name="intent",
+            constraint=models.UniqueConstraint(fields=("portfolio", "dedupe_key"), name="intent_once"),
         ),
         migrations.AddConstraint(
-            model_name='intent',
-            constraint=models.CheckConstraint(condition=models.Q(('allowed_quantity__lte', models.F('wanted_quantity'))), name='intent_never_grows'),
+            model_name="intent",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("allowed_quantity__lte", models.F("wanted_quantity"))), name="intent_never_grows"
+            ),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(condition=models.Q(('state', 'QUEUED')), fields=['account', 'id'], name='order_outbox'),
+            model_name="order",
+            index=models.Index(condition=models.Q(("state", "QUEUED")), fields=["account", "id"], name="order_outbox"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['group', 'state'], name='order_by_group'),
+            model_name="order",
+            index=models.Index(fields=["group", "state"], name="order_by_group"),
         ),
         migrations.AddIndex(
-            model_name='order',
-            index=models.Index(fields=['portfolio', '-id'], name='order_newest'),
+            model_name="order",
+            index=models.Index(fields=["portfolio", "-id"], name="order_newest"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.UniqueConstraint(condition=models.Q(('broker_order_id__isnull', False)), fields=('account', 'broker_order_id'), name='broker_order_bound_once'),
+            model_name="order",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("broker_order_id__isnull", False)),
+                fields=("account", "broker_order_id"),
+                name="broker_order_bound_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity__gt', 0)), name='order_quantity_positive'),
+            model_name="order",
+            constraint=models.CheckConstraint(condition=models.Q(("quantity__gt", 0)), name="order_quantity_positive"),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('order_type__in', ['LIMIT', 'STOP_LIMIT']), _negated=True), ('limit_price__gt', 0), _connector='OR'), name='order_has_its_limit'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("order_type__in", ["LIMIT", "STOP_LIMIT"]), _negated=True),
+                    ("limit_price__gt", 0),
+                    _connector="OR",
+                ),
+                name="order_has_its_limit",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='order',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('order_type__in', ['STOP', 'STOP_LIMIT']), _negated=True), ('trigger_price__gt', 0), _connector='OR'), name='order_has_its_trigger'),
+            model_name="order",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("order_type__in", ["STOP", "STOP_LIMIT"]), _negated=True),
+                    ("trigger_price__gt", 0),
+                    _connector="OR",
+                ),
+                name="order_has_its_trigger",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='fill',
-            constraint=models.CheckConstraint(condition=models.Q(('quantity__gt', 0), ('price__gt', 0)), name='fill_is_positive'),
+            model_name="fill",
+            constraint=models.CheckConstraint(
+                condition=models.Q(("quantity__gt", 0), ("price__gt", 0)), name="fill_is_positive"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='orderevent',
-            constraint=models.UniqueConstraint(fields=('order', 'seq'), name='order_event_once'),
+            model_name="orderevent",
+            constraint=models.UniqueConstraint(fields=("order", "seq"), name="order_event_once"),
         ),
     ]

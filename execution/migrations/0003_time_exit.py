@@ -6,25 +6,58 @@ import trading.domain.orders
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('execution', '0002_facts_stay'),
+        ("execution", "0002_facts_stay"),
     ]
 
     operations = [
         migrations.AlterField(
-            model_name='group',
-            name='close_reason',
-            field=models.CharField(blank=True, choices=[(trading.domain.orders.Reason['ENTRY'], trading.domain.orders.Reason['ENTRY']), (trading.domain.orders.Reason['STOP'], trading.domain.orders.Reason['STOP']), (trading.domain.orders.Reason['TARGET'], trading.domain.orders.Reason['TARGET']), (trading.domain.orders.Reason['TIME'], trading.domain.orders.Reason['TIME']), (trading.domain.orders.Reason['SQUARE_OFF'], trading.domain.orders.Reason['SQUARE_OFF']), (trading.domain.orders.Reason['MANUAL'], trading.domain.orders.Reason['MANUAL']), (trading.domain.orders.Reason['KILL'], trading.domain.orders.Reason['KILL'])], max_length=12),
+            model_name="group",
+            name="close_reason",
+            field=models.CharField(
+                blank=True,
+                choices=[
+                    (trading.domain.orders.Reason["ENTRY"], trading.domain.orders.Reason["ENTRY"]),
+                    (trading.domain.orders.Reason["STOP"], trading.domain.orders.Reason["STOP"]),
+                    (trading.domain.orders.Reason["TARGET"], trading.domain.orders.Reason["TARGET"]),
+                    (trading.domain.orders.Reason["TIME"], trading.domain.orders.Reason["TIME"]),
+                    (trading.domain.orders.Reason["SQUARE_OFF"], trading.domain.orders.Reason["SQUARE_OFF"]),
+                    (trading.domain.orders.Reason["MANUAL"], trading.domain.orders.Reason["MANUAL"]),
+                    (trading.domain.orders.Reason["KILL"], trading.domain.orders.Reason["KILL"]),
+                ],
+                max_length=12,
+            ),
         ),
         migrations.AlterField(
-            model_name='intent',
-            name='reason',
-            field=models.CharField(choices=[(trading.domain.orders.Reason['ENTRY'], trading.domain.orders.Reason['ENTRY']), (trading.domain.orders.Reason['STOP'], trading.domain.orders.Reason['STOP']), (trading.domain.orders.Reason['TARGET'], trading.domain.orders.Reason['TARGET']), (trading.domain.orders.Reason['TIME'], trading.domain.orders.Reason['TIME']), (trading.domain.orders.Reason['SQUARE_OFF'], trading.domain.orders.Reason['SQUARE_OFF']), (trading.domain.orders.Reason['MANUAL'], trading.domain.orders.Reason['MANUAL']), (trading.domain.orders.Reason['KILL'], trading.domain.orders.Reason['KILL'])], max_length=12),
+            model_name="intent",
+            name="reason",
+            field=models.CharField(
+                choices=[
+                    (trading.domain.orders.Reason["ENTRY"], trading.domain.orders.Reason["ENTRY"]),
+                    (trading.domain.orders.Reason["STOP"], trading.domain.orders.Reason["STOP"]),
+                    (trading.domain.orders.Reason["TARGET"], trading.domain.orders.Reason["TARGET"]),
+                    (trading.domain.orders.Reason["TIME"], trading.domain.orders.Reason["TIME"]),
+                    (trading.domain.orders.Reason["SQUARE_OFF"], trading.domain.orders.Reason["SQUARE_OFF"]),
+                    (trading.domain.orders.Reason["MANUAL"], trading.domain.orders.Reason["MANUAL"]),
+                    (trading.domain.orders.Reason["KILL"], trading.domain.orders.Reason["KILL"]),
+                ],
+                max_length=12,
+            ),
         ),
         migrations.AlterField(
-            model_name='order',
-            name='reason',
-            field=models.CharField(choices=[(trading.domain.orders.Reason['ENTRY'], trading.domain.orders.Reason['ENTRY']), (trading.domain.orders.Reason['STOP'], trading.domain.orders.Reason['STOP']), (trading.domain.orders.Reason['TARGET'], trading.domain.orders.Reason['TARGET']), (trading.domain.orders.Reason['TIME'], trading.domain.orders.Reason['TIME']), (trading.domain.orders.Reason['SQUARE_OFF'], trading.domain.orders.Reason['SQUARE_OFF']), (trading.domain.orders.Reason['MANUAL'], trading.domain.orders.Reason['MANUAL']), (trading.domain.orders.Reason['KILL'], trading.domain.orders.Reason['KILL'])], max_length=12),
+            model_name="order",
+            name="reason",
+            field=models.CharField(
+                choices=[
+                    (trading.domain.orders.Reason["ENTRY"], trading.domain.orders.Reason["ENTRY"]),
+                    (trading.domain.orders.Reason["STOP"], trading.domain.orders.Reason["STOP"]),
+                    (trading.domain.orders.Reason["TARGET"], trading.domain.orders.Reason["TARGET"]),
+                    (trading.domain.orders.Reason["TIME"], trading.domain.orders.Reason["TIME"]),
+                    (trading.domain.orders.Reason["SQUARE_OFF"], trading.domain.orders.Reason["SQUARE_OFF"]),
+                    (trading.domain.orders.Reason["MANUAL"], trading.domain.orders.Reason["MANUAL"]),
+                    (trading.domain.orders.Reason["KILL"], trading.domain.orders.Reason["KILL"]),
+                ],
+                max_length=12,
+            ),
         ),
     ]

@@ -29,7 +29,9 @@ class Group(Owned):
     state = models.CharField(max_length=8, choices=State, default=State.OPENING)
     close_reason = models.CharField(max_length=12, blank=True, choices=[(r, r) for r in Reason])
     close_asked_by = models.CharField(max_length=150, blank=True)
-    quarantined = models.BooleanField(default=False, help_text="something was booked that should not have been possible")
+    quarantined = models.BooleanField(
+        default=False, help_text="something was booked that should not have been possible"
+    )
     created_at = models.DateTimeField(help_text="wall time")
     opened_at = models.DateTimeField(null=True, help_text="venue time of the first fill")
     closed_at = models.DateTimeField(null=True, help_text="venue time")

@@ -65,7 +65,9 @@ def _orders(portfolio: Portfolio):
 
 
 def _fills(portfolio: Portfolio):
-    return Fill.objects.filter(order__portfolio=portfolio).select_related("order__instrument").order_by("filled_at", "pk")
+    return (
+        Fill.objects.filter(order__portfolio=portfolio).select_related("order__instrument").order_by("filled_at", "pk")
+    )
 
 
 def _signal(signal: Signal) -> dict[str, object]:

@@ -64,9 +64,7 @@ def _drive(result: Replayed, *, speed: float | None, on_progress: Callable[[Prog
     fence = acquire(account.pk, f"replay:{os.getpid()}")
     assert fence is not None  # the account is a moment old and ours alone
     clock = {"now": result.session.session.opens_at}
-    engine = AccountEngine(
-        account=account, feed=result.feed, gateway=gateway, fence=fence, now=lambda: clock["now"]
-    )
+    engine = AccountEngine(account=account, feed=result.feed, gateway=gateway, fence=fence, now=lambda: clock["now"])
     symbols = [one.symbol for one in result.instruments]
     try:
         set_state(account.pk, fence, State.RUNNING)

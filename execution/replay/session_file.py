@@ -41,7 +41,8 @@ def write_session_file(
         bars = candles_of(feed, instrument, 1, start=session.opens_at, end=session.closes_at)
         if not bars:
             raise NotFound(
-                "CANDLES_MISSING", f"There are no one-minute candles of {instrument.symbol} on {day}: import them first."
+                "CANDLES_MISSING",
+                f"There are no one-minute candles of {instrument.symbol} on {day}: import them first.",
             )
         before = candles_of(
             feed, instrument, 1, start=begin - timedelta(days=history_days), end=session.opens_at - timedelta(minutes=1)

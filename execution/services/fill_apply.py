@@ -109,7 +109,9 @@ def _find(account_id: int, fact: FillFact) -> Order | None:
     found = orders.filter(broker_order_id=fact.broker_order_id).values_list("pk", flat=True).first()
     if found is None and fact.client_order_id:
         found = (
-            orders.filter(client_order_id=fact.client_order_id, broker_order_id=None).values_list("pk", flat=True).first()
+            orders.filter(client_order_id=fact.client_order_id, broker_order_id=None)
+            .values_list("pk", flat=True)
+            .first()
         )
     return Order.objects.lock(found) if found is not None else None
 

@@ -37,6 +37,7 @@ def group_reopen(order: Order) -> None:
         retake(intent_id=order.intent_id)
     raise_alert(
         "LATE_NEWS", f"{order.instrument.ticker}: news of an order whose trade was over.", level=Level.SEVERE,
-        owner_id=order.portfolio.owner_id, about=str(order.pk), next_step="It is being closed. Compare with the broker.",
+        owner_id=order.portfolio.owner_id, about=str(order.pk),
+        next_step="It is being closed. Compare with the broker.",
     )  # fmt: skip
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))

@@ -217,7 +217,9 @@ def _reserve(
     try:
         reserve(portfolio_id=portfolio.pk, intent_id=approved.intent_id, claims=claims)
     except NotAllowed as full:
-        lost = Finding(full.code, Outcome.REJECT, 0, str(full.numbers["wanted"]), str(full.numbers["cap"]), full.message)
+        lost = Finding(
+            full.code, Outcome.REJECT, 0, str(full.numbers["wanted"]), str(full.numbers["cap"]), full.message
+        )
         return RefusedIntent(approved.intent_id, full.code, full.message, (*approved.findings, lost))
     return approved
 

@@ -1,8 +1,8 @@
 """An order that was not ours takes its place in a trade.
 
-The broker squares off an intraday position, or its owner sells by hand in the broker's app: the order reduces a position
-that a trade of ours holds, so it belongs to that trade, with its fills. What opens something new, or traded before the
-trade of ours began, is not ours to manage: the owner is told, and its fills stay parked.
+The broker squares off an intraday position, or its owner sells by hand in the broker's app: the order reduces a
+position that a trade of ours holds, so it belongs to that trade, with its fills. What opens something new, or traded
+before the trade of ours began, is not ours to manage: the owner is told, and its fills stay parked.
 """
 
 from datetime import datetime

@@ -92,9 +92,7 @@ def _claim(order_id: int, token: UUID, fence: int, *, paced: bool) -> Claimed | 
         tag, symbol, side, quantity, order_type, product, limit, trigger, reason, account_id, group_id, owner_id = row
         klass = CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
         wait_s = take_turn(account_id, klass) if paced else 0.0
-        publish(
-            owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed"
-        )
+        publish(owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed")
     request = OrderRequest(
         client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
         product=Product(product), limit_price=limit, trigger_price=trigger,
@@ -191,7 +189,9 @@ def bind(order: Order, broker_order_id: str) -> None:
     if order.broker_order_id is None:
         order.broker_order_id = broker_order_id
     elif order.broker_order_id != broker_order_id:
-        note(order, "broker.id_conflict", source="BOOK", applied=False, known=order.broker_order_id, new=broker_order_id)
+        note(
+            order, "broker.id_conflict", source="BOOK", applied=False, known=order.broker_order_id, new=broker_order_id
+        )
         Group.objects.filter(pk=order.group_id).update(quarantined=True)
         raise_alert(
             "BROKER_ID_CONFLICT", f"Two broker orders carry the tag {order.client_order_id}.", level=Level.SEVERE,

@@ -17,7 +17,9 @@ def daily_loss(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Findi
     if snapshot.soft_locked or pct >= limits.daily_loss_soft_pct:
         message = "The soft daily loss limit is reached: no new positions until the next session."
         return rejected("DAILY_LOSS", value=shown, limit=limit, message=message)
-    return passed("DAILY_LOSS", intent.quantity, value=shown, limit=limit, message="The day's loss is within its limit.")
+    return passed(
+        "DAILY_LOSS", intent.quantity, value=shown, limit=limit, message="The day's loss is within its limit."
+    )
 
 
 def cooldown(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:

@@ -42,7 +42,9 @@ def risk_per_trade(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> F
     distance = to_paise(abs(intent.price - intent.stop_price))
     room = int(budget / distance) if distance and budget > 0 else 0
     shown = f"₹{budget / 100:.0f}"
-    return up_to("RISK_PER_TRADE", room, intent, limit=shown, what=f"{plain(limits.risk_per_trade_pct)} % of equity at risk")
+    return up_to(
+        "RISK_PER_TRADE", room, intent, limit=shown, what=f"{plain(limits.risk_per_trade_pct)} % of equity at risk"
+    )
 
 
 def trades_per_day(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:

@@ -6,149 +6,299 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('portfolio', '0001_positions_and_ledger'),
+        ("portfolio", "0001_positions_and_ledger"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='OrderRate',
+            name="OrderRate",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('account_id', models.BigIntegerField()),
-                ('call_class', models.CharField(max_length=8)),
-                ('next_free_at', models.DateTimeField(help_text='theoretical arrival time, wall, UTC')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("account_id", models.BigIntegerField()),
+                ("call_class", models.CharField(max_length=8)),
+                ("next_free_at", models.DateTimeField(help_text="theoretical arrival time, wall, UTC")),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('account_id', 'call_class'), name='order_rate_once')],
+                "constraints": [models.UniqueConstraint(fields=("account_id", "call_class"), name="order_rate_once")],
             },
         ),
         migrations.CreateModel(
-            name='RiskBucket',
+            name="RiskBucket",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=96, unique=True)),
-                ('kind', models.CharField(choices=[('SLOTS', 'open positions'), ('EXPOSURE', 'gross notional, paise'), ('SYMBOL', 'notional of one instrument, paise'), ('TRADES', 'entries of one day')], max_length=10)),
-                ('reserved', models.BigIntegerField(default=0)),
-                ('version', models.PositiveBigIntegerField(default=0)),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='buckets', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=96, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("SLOTS", "open positions"),
+                            ("EXPOSURE", "gross notional, paise"),
+                            ("SYMBOL", "notional of one instrument, paise"),
+                            ("TRADES", "entries of one day"),
+                        ],
+                        max_length=10,
+                    ),
+                ),
+                ("reserved", models.BigIntegerField(default=0)),
+                ("version", models.PositiveBigIntegerField(default=0)),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="buckets", to="portfolio.portfolio"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='Reservation',
+            name="Reservation",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('intent_id', models.UUIDField()),
-                ('amount', models.BigIntegerField()),
-                ('released_at', models.DateTimeField(null=True)),
-                ('bucket', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='reservations', to='risk.riskbucket')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("intent_id", models.UUIDField()),
+                ("amount", models.BigIntegerField()),
+                ("released_at", models.DateTimeField(null=True)),
+                (
+                    "bucket",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="reservations", to="risk.riskbucket"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='RiskPolicy',
+            name="RiskPolicy",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('version', models.PositiveIntegerField()),
-                ('active', models.BooleanField(default=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('created_by', models.CharField(max_length=150)),
-                ('stop_required', models.BooleanField(default=True)),
-                ('risk_per_trade_pct', models.DecimalField(decimal_places=3, default='1', help_text='distance to the stop times quantity, share of equity', max_digits=6, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)])),
-                ('position_size_pct', models.DecimalField(decimal_places=3, default='20', help_text='notional of one instrument, share of equity', max_digits=6, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)])),
-                ('total_exposure_pct', models.DecimalField(decimal_places=3, default='80', help_text='gross notional of all positions, share of equity', max_digits=6, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)])),
-                ('max_open_positions', models.PositiveIntegerField(default=5)),
-                ('max_trades_per_day', models.PositiveIntegerField(default=20)),
-                ('daily_loss_soft_pct', models.DecimalField(decimal_places=3, default='5', help_text='no new positions until the next session', max_digits=6, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)])),
-                ('daily_loss_hard_pct', models.DecimalField(decimal_places=3, default='10', help_text='reject everything that opens, flatten', max_digits=6, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)])),
-                ('price_collar_pct', models.DecimalField(decimal_places=3, default='3', help_text='distance of a price from the last traded price', max_digits=6, validators=[django.core.validators.MinValueValidator(0), django.core.validators.MaxValueValidator(100)])),
-                ('max_quote_age_s', models.FloatField(default=5, help_text='wall seconds')),
-                ('max_signal_age_s', models.FloatField(default=120, help_text='wall seconds')),
-                ('cooldown_min', models.PositiveIntegerField(default=30, help_text='venue minutes without entries after a stop-out')),
-                ('max_order_value_rupees', models.DecimalField(decimal_places=2, default='1000000', max_digits=14)),
-                ('entry_after_open_min', models.PositiveIntegerField(default=5)),
-                ('entry_before_close_min', models.PositiveIntegerField(default=30)),
-                ('square_off_before_close_min', models.PositiveIntegerField(default=15)),
-                ('portfolio', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='risk_policies', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("version", models.PositiveIntegerField()),
+                ("active", models.BooleanField(default=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                ("created_by", models.CharField(max_length=150)),
+                ("stop_required", models.BooleanField(default=True)),
+                (
+                    "risk_per_trade_pct",
+                    models.DecimalField(
+                        decimal_places=3,
+                        default="1",
+                        help_text="distance to the stop times quantity, share of equity",
+                        max_digits=6,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                (
+                    "position_size_pct",
+                    models.DecimalField(
+                        decimal_places=3,
+                        default="20",
+                        help_text="notional of one instrument, share of equity",
+                        max_digits=6,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                (
+                    "total_exposure_pct",
+                    models.DecimalField(
+                        decimal_places=3,
+                        default="80",
+                        help_text="gross notional of all positions, share of equity",
+                        max_digits=6,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                ("max_open_positions", models.PositiveIntegerField(default=5)),
+                ("max_trades_per_day", models.PositiveIntegerField(default=20)),
+                (
+                    "daily_loss_soft_pct",
+                    models.DecimalField(
+                        decimal_places=3,
+                        default="5",
+                        help_text="no new positions until the next session",
+                        max_digits=6,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                (
+                    "daily_loss_hard_pct",
+                    models.DecimalField(
+                        decimal_places=3,
+                        default="10",
+                        help_text="reject everything that opens, flatten",
+                        max_digits=6,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                (
+                    "price_collar_pct",
+                    models.DecimalField(
+                        decimal_places=3,
+                        default="3",
+                        help_text="distance of a price from the last traded price",
+                        max_digits=6,
+                        validators=[
+                            django.core.validators.MinValueValidator(0),
+                            django.core.validators.MaxValueValidator(100),
+                        ],
+                    ),
+                ),
+                ("max_quote_age_s", models.FloatField(default=5, help_text="wall seconds")),
+                ("max_signal_age_s", models.FloatField(default=120, help_text="wall seconds")),
+                (
+                    "cooldown_min",
+                    models.PositiveIntegerField(default=30, help_text="venue minutes without entries after a stop-out"),
+                ),
+                ("max_order_value_rupees", models.DecimalField(decimal_places=2, default="1000000", max_digits=14)),
+                ("entry_after_open_min", models.PositiveIntegerField(default=5)),
+                ("entry_before_close_min", models.PositiveIntegerField(default=30)),
+                ("square_off_before_close_min", models.PositiveIntegerField(default=15)),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="risk_policies",
+                        to="portfolio.portfolio",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'risk policies',
+                "verbose_name_plural": "risk policies",
             },
         ),
         migrations.CreateModel(
-            name='TradingState',
+            name="TradingState",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('scope', models.CharField(help_text='GLOBAL, or PORTFOLIO:<id>', max_length=40, unique=True)),
-                ('level', models.PositiveSmallIntegerField(choices=[(0, 'Active'), (1, 'No Entries'), (2, 'Cancel Entries'), (3, 'Cancel All'), (4, 'Flatten'), (5, 'Lockdown')], default=0)),
-                ('epoch', models.PositiveBigIntegerField(default=0)),
-                ('reason', models.CharField(blank=True, max_length=200)),
-                ('set_by', models.CharField(blank=True, max_length=150)),
-                ('set_at', models.DateTimeField(null=True)),
-                ('portfolio', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.CASCADE, related_name='trading_states', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("scope", models.CharField(help_text="GLOBAL, or PORTFOLIO:<id>", max_length=40, unique=True)),
+                (
+                    "level",
+                    models.PositiveSmallIntegerField(
+                        choices=[
+                            (0, "Active"),
+                            (1, "No Entries"),
+                            (2, "Cancel Entries"),
+                            (3, "Cancel All"),
+                            (4, "Flatten"),
+                            (5, "Lockdown"),
+                        ],
+                        default=0,
+                    ),
+                ),
+                ("epoch", models.PositiveBigIntegerField(default=0)),
+                ("reason", models.CharField(blank=True, max_length=200)),
+                ("set_by", models.CharField(blank=True, max_length=150)),
+                ("set_at", models.DateTimeField(null=True)),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="trading_states",
+                        to="portfolio.portfolio",
+                    ),
+                ),
             ],
             options={
-                'abstract': False,
+                "abstract": False,
             },
         ),
         migrations.CreateModel(
-            name='Verdict',
+            name="Verdict",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('intent_id', models.UUIDField(db_index=True)),
-                ('position', models.PositiveSmallIntegerField(help_text='place in the order of the gates')),
-                ('gate', models.CharField(max_length=32)),
-                ('outcome', models.CharField(choices=[('PASS', 'Pass'), ('SHRINK', 'Shrink'), ('REJECT', 'Reject')], max_length=8)),
-                ('quantity', models.PositiveBigIntegerField(help_text='units allowed after this gate')),
-                ('value', models.CharField(blank=True, help_text='what the gate measured', max_length=60)),
-                ('limit', models.CharField(blank=True, help_text='what it may be', max_length=60)),
-                ('message', models.CharField(max_length=240)),
-                ('policy', models.CharField(help_text='policy and version that set the limit', max_length=80)),
-                ('at', models.DateTimeField(help_text='venue time')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='verdicts', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("intent_id", models.UUIDField(db_index=True)),
+                ("position", models.PositiveSmallIntegerField(help_text="place in the order of the gates")),
+                ("gate", models.CharField(max_length=32)),
+                (
+                    "outcome",
+                    models.CharField(
+                        choices=[("PASS", "Pass"), ("SHRINK", "Shrink"), ("REJECT", "Reject")], max_length=8
+                    ),
+                ),
+                ("quantity", models.PositiveBigIntegerField(help_text="units allowed after this gate")),
+                ("value", models.CharField(blank=True, help_text="what the gate measured", max_length=60)),
+                ("limit", models.CharField(blank=True, help_text="what it may be", max_length=60)),
+                ("message", models.CharField(max_length=240)),
+                ("policy", models.CharField(help_text="policy and version that set the limit", max_length=80)),
+                ("at", models.DateTimeField(help_text="venue time")),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="verdicts", to="portfolio.portfolio"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['intent_id', 'position'],
+                "ordering": ["intent_id", "position"],
             },
         ),
         migrations.CreateModel(
-            name='LossLock',
+            name="LossLock",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('session_date', models.DateField()),
-                ('kind', models.CharField(choices=[('SOFT', 'Soft'), ('HARD', 'Hard')], max_length=4)),
-                ('day_pnl_paise', models.BigIntegerField()),
-                ('locked_at', models.DateTimeField(help_text='venue time')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='loss_locks', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("session_date", models.DateField()),
+                ("kind", models.CharField(choices=[("SOFT", "Soft"), ("HARD", "Hard")], max_length=4)),
+                ("day_pnl_paise", models.BigIntegerField()),
+                ("locked_at", models.DateTimeField(help_text="venue time")),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="loss_locks", to="portfolio.portfolio"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('portfolio', 'session_date', 'kind'), name='loss_locked_once')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("portfolio", "session_date", "kind"), name="loss_locked_once")
+                ],
             },
         ),
         migrations.AddConstraint(
-            model_name='riskbucket',
-            constraint=models.CheckConstraint(condition=models.Q(('reserved__gte', 0)), name='bucket_not_negative'),
+            model_name="riskbucket",
+            constraint=models.CheckConstraint(condition=models.Q(("reserved__gte", 0)), name="bucket_not_negative"),
         ),
         migrations.AddConstraint(
-            model_name='reservation',
-            constraint=models.UniqueConstraint(fields=('bucket', 'intent_id'), name='reserved_once'),
+            model_name="reservation",
+            constraint=models.UniqueConstraint(fields=("bucket", "intent_id"), name="reserved_once"),
         ),
         migrations.AddConstraint(
-            model_name='reservation',
-            constraint=models.CheckConstraint(condition=models.Q(('amount__gt', 0)), name='reservation_positive'),
+            model_name="reservation",
+            constraint=models.CheckConstraint(condition=models.Q(("amount__gt", 0)), name="reservation_positive"),
         ),
         migrations.AddConstraint(
-            model_name='riskpolicy',
-            constraint=models.UniqueConstraint(fields=('portfolio', 'version'), name='policy_version_once', nulls_distinct=False),
+            model_name="riskpolicy",
+            constraint=models.UniqueConstraint(
+                fields=("portfolio", "version"), name="policy_version_once", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='riskpolicy',
-            constraint=models.UniqueConstraint(condition=models.Q(('active', True)), fields=('portfolio',), name='policy_active_once', nulls_distinct=False),
+            model_name="riskpolicy",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("active", True)),
+                fields=("portfolio",),
+                name="policy_active_once",
+                nulls_distinct=False,
+            ),
         ),
         migrations.AddConstraint(
-            model_name='verdict',
-            constraint=models.UniqueConstraint(fields=('intent_id', 'position'), name='verdict_once'),
+            model_name="verdict",
+            constraint=models.UniqueConstraint(fields=("intent_id", "position"), name="verdict_once"),
         ),
     ]

@@ -46,9 +46,7 @@ class LossLock(Owned):
     locked_at = models.DateTimeField(help_text="venue time")
 
     class Meta:
-        constraints = [
-            models.UniqueConstraint(fields=["portfolio", "session_date", "kind"], name="loss_locked_once")
-        ]
+        constraints = [models.UniqueConstraint(fields=["portfolio", "session_date", "kind"], name="loss_locked_once")]
 
     def __str__(self) -> str:
         return f"{self.portfolio} {self.session_date} {self.kind}"

@@ -10,126 +10,216 @@ import trading.domain.orders
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('marketdata', '0001_feeds_instruments_candles'),
-        ('portfolio', '0001_positions_and_ledger'),
+        ("marketdata", "0001_feeds_instruments_candles"),
+        ("portfolio", "0001_positions_and_ledger"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='ContractVersion',
+            name="ContractVersion",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('number', models.PositiveIntegerField()),
-                ('body', models.JSONField()),
-                ('content_hash', models.CharField(max_length=64)),
-                ('published_at', models.DateTimeField()),
-                ('published_by', models.CharField(max_length=150)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("number", models.PositiveIntegerField()),
+                ("body", models.JSONField()),
+                ("content_hash", models.CharField(max_length=64)),
+                ("published_at", models.DateTimeField()),
+                ("published_by", models.CharField(max_length=150)),
             ],
             options={
-                'ordering': ['contract', '-number'],
+                "ordering": ["contract", "-number"],
             },
         ),
         migrations.CreateModel(
-            name='Deployment',
+            name="Deployment",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('parameters', models.JSONField(blank=True, default=dict)),
-                ('state', models.CharField(choices=[('ACTIVE', 'Active'), ('PAUSED', 'Paused'), ('RETIRED', 'Retired')], default='ACTIVE', max_length=8)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='portfolio.portfolio')),
-                ('universe', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.universe')),
-                ('version', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='deployments', to='strategies.contractversion')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("parameters", models.JSONField(blank=True, default=dict)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("ACTIVE", "Active"), ("PAUSED", "Paused"), ("RETIRED", "Retired")],
+                        default="ACTIVE",
+                        max_length=8,
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployments",
+                        to="portfolio.portfolio",
+                    ),
+                ),
+                (
+                    "universe",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.universe"
+                    ),
+                ),
+                (
+                    "version",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="deployments",
+                        to="strategies.contractversion",
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='ScanSlot',
+            name="ScanSlot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('bar_at', models.DateTimeField(help_text='close of the bar, venue time')),
-                ('state', models.CharField(choices=[('CLAIMED', 'Claimed'), ('DONE', 'Done'), ('MISSED', 'Missed')], default='CLAIMED', max_length=8)),
-                ('claimed_at', models.DateTimeField(help_text='wall time; a claim that grew old may be taken over')),
-                ('duration_ms', models.FloatField(null=True)),
-                ('instruments', models.PositiveIntegerField(default=0)),
-                ('signals', models.PositiveIntegerField(default=0)),
-                ('note', models.CharField(blank=True, max_length=200)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='scans', to='strategies.deployment')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("bar_at", models.DateTimeField(help_text="close of the bar, venue time")),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[("CLAIMED", "Claimed"), ("DONE", "Done"), ("MISSED", "Missed")],
+                        default="CLAIMED",
+                        max_length=8,
+                    ),
+                ),
+                ("claimed_at", models.DateTimeField(help_text="wall time; a claim that grew old may be taken over")),
+                ("duration_ms", models.FloatField(null=True)),
+                ("instruments", models.PositiveIntegerField(default=0)),
+                ("signals", models.PositiveIntegerField(default=0)),
+                ("note", models.CharField(blank=True, max_length=200)),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="scans", to="strategies.deployment"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-bar_at'],
+                "ordering": ["-bar_at"],
             },
         ),
         migrations.CreateModel(
-            name='Signal',
+            name="Signal",
             fields=[
-                ('id', models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
-                ('side', models.CharField(choices=[(trading.domain.orders.Side['BUY'], trading.domain.orders.Side['BUY']), (trading.domain.orders.Side['SELL'], trading.domain.orders.Side['SELL'])], max_length=4)),
-                ('entry', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('stop', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('target', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('score', models.FloatField(default=0)),
-                ('features', models.JSONField(default=dict)),
-                ('explanation', models.TextField()),
-                ('bar_at', models.DateTimeField(help_text='close of the deciding bar, venue time')),
-                ('created_at', models.DateTimeField(help_text='wall time')),
-                ('expires_at', models.DateTimeField(help_text='wall time')),
-                ('dedupe_key', models.CharField(max_length=120, unique=True)),
-                ('state', models.CharField(choices=[('NEW', 'New'), ('ACCEPTED', 'Accepted'), ('REFUSED', 'Refused'), ('EXPIRED', 'Expired')], default='NEW', max_length=8)),
-                ('refusal_code', models.CharField(blank=True, max_length=40)),
-                ('refusal', models.CharField(blank=True, max_length=240)),
-                ('deployment', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='signals', to='strategies.deployment')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='signals', to='portfolio.portfolio')),
+                ("id", models.UUIDField(default=uuid.uuid4, editable=False, primary_key=True, serialize=False)),
+                (
+                    "side",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Side["BUY"], trading.domain.orders.Side["BUY"]),
+                            (trading.domain.orders.Side["SELL"], trading.domain.orders.Side["SELL"]),
+                        ],
+                        max_length=4,
+                    ),
+                ),
+                ("entry", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("stop", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("target", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("score", models.FloatField(default=0)),
+                ("features", models.JSONField(default=dict)),
+                ("explanation", models.TextField()),
+                ("bar_at", models.DateTimeField(help_text="close of the deciding bar, venue time")),
+                ("created_at", models.DateTimeField(help_text="wall time")),
+                ("expires_at", models.DateTimeField(help_text="wall time")),
+                ("dedupe_key", models.CharField(max_length=120, unique=True)),
+                (
+                    "state",
+                    models.CharField(
+                        choices=[
+                            ("NEW", "New"),
+                            ("ACCEPTED", "Accepted"),
+                            ("REFUSED", "Refused"),
+                            ("EXPIRED", "Expired"),
+                        ],
+                        default="NEW",
+                        max_length=8,
+                    ),
+                ),
+                ("refusal_code", models.CharField(blank=True, max_length=40)),
+                ("refusal", models.CharField(blank=True, max_length=240)),
+                (
+                    "deployment",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="signals", to="strategies.deployment"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="signals", to="portfolio.portfolio"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-created_at'],
+                "ordering": ["-created_at"],
             },
         ),
         migrations.CreateModel(
-            name='StrategyContract',
+            name="StrategyContract",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('slug', models.SlugField(max_length=60)),
-                ('name', models.CharField(max_length=100)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('owner', models.ForeignKey(blank=True, null=True, on_delete=django.db.models.deletion.PROTECT, related_name='contracts', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("slug", models.SlugField(max_length=60)),
+                ("name", models.CharField(max_length=100)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        blank=True,
+                        null=True,
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="contracts",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.AddField(
-            model_name='contractversion',
-            name='contract',
-            field=models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='versions', to='strategies.strategycontract'),
+            model_name="contractversion",
+            name="contract",
+            field=models.ForeignKey(
+                on_delete=django.db.models.deletion.PROTECT, related_name="versions", to="strategies.strategycontract"
+            ),
         ),
         migrations.AddConstraint(
-            model_name='deployment',
-            constraint=models.UniqueConstraint(condition=models.Q(('state', 'RETIRED'), _negated=True), fields=('portfolio', 'version', 'universe'), name='deployed_once'),
+            model_name="deployment",
+            constraint=models.UniqueConstraint(
+                condition=models.Q(("state", "RETIRED"), _negated=True),
+                fields=("portfolio", "version", "universe"),
+                name="deployed_once",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='scanslot',
-            constraint=models.UniqueConstraint(fields=('deployment', 'bar_at'), name='bar_scanned_once'),
+            model_name="scanslot",
+            constraint=models.UniqueConstraint(fields=("deployment", "bar_at"), name="bar_scanned_once"),
         ),
         migrations.AddIndex(
-            model_name='signal',
-            index=models.Index(fields=['portfolio', '-created_at'], name='signal_newest'),
+            model_name="signal",
+            index=models.Index(fields=["portfolio", "-created_at"], name="signal_newest"),
         ),
         migrations.AddIndex(
-            model_name='signal',
-            index=models.Index(condition=models.Q(('state', 'NEW')), fields=['state'], name='signal_waiting'),
+            model_name="signal",
+            index=models.Index(condition=models.Q(("state", "NEW")), fields=["state"], name="signal_waiting"),
         ),
         migrations.AddConstraint(
-            model_name='strategycontract',
-            constraint=models.UniqueConstraint(fields=('owner', 'slug'), name='contract_slug_once', nulls_distinct=False),
+            model_name="strategycontract",
+            constraint=models.UniqueConstraint(
+                fields=("owner", "slug"), name="contract_slug_once", nulls_distinct=False
+            ),
         ),
         migrations.AddConstraint(
-            model_name='contractversion',
-            constraint=models.UniqueConstraint(fields=('contract', 'number'), name='contract_version_once'),
+            model_name="contractversion",
+            constraint=models.UniqueConstraint(fields=("contract", "number"), name="contract_version_once"),
         ),
         migrations.AddConstraint(
-            model_name='contractversion',
-            constraint=models.UniqueConstraint(fields=('contract', 'content_hash'), name='contract_content_once'),
+            model_name="contractversion",
+            constraint=models.UniqueConstraint(fields=("contract", "content_hash"), name="contract_content_once"),
         ),
     ]

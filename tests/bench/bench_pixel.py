@@ -69,7 +69,8 @@ class Filling:
         committed: list[int] = []
         fact = FillFactFactory(
             broker_order_id=self.order.broker_order_id, broker_trade_id=f"P{next(self._trades)}", quantity=1,
-            symbol=self.group.instrument.symbol, price=Decimal("818.90"), filled_at=venue_now(self.desk.world.feed.name),
+            symbol=self.group.instrument.symbol, price=Decimal("818.90"),
+            filled_at=venue_now(self.desk.world.feed.name),
         )  # fmt: skip
         with transaction.atomic():
             transaction.on_commit(lambda: committed.append(time.time_ns()))  # before anybody is told

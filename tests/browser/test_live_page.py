@@ -5,6 +5,7 @@ import time
 from decimal import Decimal
 
 import pytest
+from django.conf import settings
 from playwright.sync_api import Page, expect
 
 from execution.cells import position_cells, quote_cells
@@ -68,7 +69,7 @@ def test_a_lost_event_is_noticed_and_fetched(page, web, desk, sign_in, valkey):
     sign_in(page, desk.user)
     expect(page.locator("#heartbeat")).to_have_attribute("data-is", "live")
     quote(desk.world.feed, desk.groups[1].instrument, "1431.30")
-    valkey.incr(f"seq:user.{desk.user.pk}", 3)  # three events that never arrive
+    valkey.incr(f"{settings.REDIS_PREFIX}:seq:user.{desk.user.pk}", 3)  # three events that never arrive
     publish_now(desk.user.pk, "engine", {"account": 1})
     expect(cell(page, desk, 1, "ltp")).to_have_text("1,431.30")
     expect(cell(page, desk, 1, "pnl")).to_have_text("+600.00")

@@ -12,6 +12,7 @@ from accounts.models import BrokerAccount
 from accounts.secrets import seal
 from execution.brokers.registry import SECRET
 from execution.sandbox.universe import INDICES, NIFTY50
+from risk.policies import publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.deploy import deploy
 from trading.audit.record import record
@@ -19,7 +20,7 @@ from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
 from trading.portfolio.ledger import open_portfolio
 
 SANDBOX_FEED = "SANDBOX"
-SANDBOX_APP, SANDBOX_SECRET = "SANDBOX001-100", "sandbox-secret"  # noqa: S105 - the sandbox's own, known to all
+SANDBOX_APP, SANDBOX_SECRET = "SANDBOX001-100", "sandbox-secret"
 OPENING_CASH_PAISE = 10_00_000 * 100
 
 
@@ -68,6 +69,8 @@ def seed_demo() -> dict[str, object]:
     portfolio = open_portfolio(
         owner=trader, name="Paper", account=account, opening_cash_paise=OPENING_CASH_PAISE, now=timezone.now()
     )
+    # A session at 60× is over in six minutes: the house's twenty entries a day would leave it standing still.
+    publish_policy(portfolio=portfolio, values={"max_trades_per_day": 100}, actor="the desk")
     version = next(one for one in publish_library(actor="the desk") if one.contract.slug == "ema-alignment")
     deploy(portfolio=portfolio, version=version, universe=universe, parameters={}, actor="the desk")
     record("demo.seeded", actor="the desk", owner_id=trader.pk)

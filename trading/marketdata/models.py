@@ -124,9 +124,7 @@ class Candle(models.Model):
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(
-                fields=["feed", "instrument", "timeframe", "started_at"], name="candle_once"
-            ),
+            models.UniqueConstraint(fields=["feed", "instrument", "timeframe", "started_at"], name="candle_once"),
             models.CheckConstraint(
                 condition=models.Q(low__gt=0)
                 & models.Q(high__gte=models.F("open"))

@@ -50,7 +50,7 @@ def _connection() -> redis.Redis:
 
 
 def _key(feed_name: str) -> str:
-    return f"quotes:{feed_name}"
+    return f"{settings.REDIS_PREFIX}:quotes:{feed_name}"
 
 
 def _plain(price: Decimal | None) -> str | None:

@@ -26,9 +26,7 @@ class Alert(models.Model):
     class Meta:
         ordering = ["-last_at"]
         constraints = [
-            models.UniqueConstraint(
-                fields=["dedupe_key"], condition=Q(acknowledged_at=None), name="alert_open_once"
-            )
+            models.UniqueConstraint(fields=["dedupe_key"], condition=Q(acknowledged_at=None), name="alert_open_once")
         ]
 
     def __str__(self) -> str:

@@ -37,7 +37,7 @@ def publish_now(user_id: int, kind: str, data: dict) -> None:
     layer = get_channel_layer()
     try:
         connection = _connection()
-        seq = int(connection.incr(f"seq:{group_name(user_id)}"))
+        seq = int(connection.incr(f"{settings.REDIS_PREFIX}:seq:{group_name(user_id)}"))
         event = {"type": "desk.event", "seq": seq, "kind": kind, "at": timezone.now().timestamp(), "data": data}
         connection.publish(f"{settings.REDIS_PREFIX}__group__{group_name(user_id)}", layer.serialize(event))
     except redis.RedisError as error:
@@ -53,7 +53,7 @@ def publish(user_id: int, kind: str, **data: object) -> None:
 def last_sequence(user_id: int) -> int:
     """The number of the newest event of this user, so that a page knows where it stands after a fetch."""
     try:
-        return int(_connection().get(f"seq:{group_name(user_id)}") or 0)
+        return int(_connection().get(f"{settings.REDIS_PREFIX}:seq:{group_name(user_id)}") or 0)
     except redis.RedisError:
         logger.warning("sequence of user %s is not readable", user_id)
         return 0

@@ -54,7 +54,8 @@ class Command(BaseCommand):
         feed = Feed.objects.filter(name=name).first()
         if feed is None:
             raise CommandError(
-                f"CANDLES_MISSING: there is no feed {name}; import candles first (manage.py import_candles).", returncode=2
+                f"CANDLES_MISSING: there is no feed {name}; import candles first (manage.py import_candles).",
+                returncode=2,
             )
         return feed
 
@@ -107,7 +108,8 @@ class Command(BaseCommand):
             sys.stderr.write("\r")
         for trade in said["trades"]:
             self.stdout.write(
-                f"{trade['opened_at'][11:16]}–{trade['closed_at'][11:16]} UTC  {trade['side']:<4} {trade['quantity']:>6} "
+                f"{trade['opened_at'][11:16]}–{trade['closed_at'][11:16]} UTC  {trade['side']:<4} "
+                f"{trade['quantity']:>6} "
                 f"{trade['symbol']:<20} {trade['entry_price']:>10} → {trade['exit_price']:>10}  "
                 f"{trade['exit_reason']:<10} net {trade['net']:>10}"
             )

@@ -262,6 +262,7 @@ def test_a_hard_loss_closes_everything_and_locks_the_day(desk):
 
 # -- signals -----------------------------------------------------------------------------------------------------
 
+
 @pytest.fixture
 def signal(desk):
     from strategies.contracts.publish import publish_library
@@ -302,7 +303,8 @@ def test_a_crash_between_intent_and_signal_leaves_neither(desk, signal, monkeypa
 def test_a_signal_that_cannot_be_read_holds_up_nobody(desk):
     broken = SignalFactory(
         portfolio=desk.portfolio,
-        deployment=DeploymentFactory(portfolio=desk.portfolio, version=ContractVersionFactory()), instrument=desk.instrument, entry="812.35", stop="804.00", target="829.00",
+        deployment=DeploymentFactory(portfolio=desk.portfolio, version=ContractVersionFactory()),
+        instrument=desk.instrument, entry="812.35", stop="804.00", target="829.00",
     )  # fmt: skip
     group = desk.enter()
     assert desk.working() == 10 == desk.held(), group

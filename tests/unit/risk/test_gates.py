@@ -130,7 +130,8 @@ def test_no_limit_keeps_an_exit_in():
         {
             "symbol_net_quantity": 137, "kill_level": 4, "auth_state": "EXPIRED", "engine_ready": False,
             "hard_locked": True, "soft_locked": True, "day_pnl_paise": -9 * LAKH, "quote_age_s": None,
-            "last_price": None, "slots_taken": 99, "trades_today": 999, "exposure_paise": 99 * LAKH, "equity_paise": -LAKH,
+            "last_price": None, "slots_taken": 99, "trades_today": 999, "exposure_paise": 99 * LAKH,
+            "equity_paise": -LAKH,
             "entries_from": None, "entries_until": None, "last_stop_out_at": NOW,
         },
     )  # fmt: skip

@@ -6,7 +6,6 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
@@ -15,20 +14,25 @@ class Migration(migrations.Migration):
 
     operations = [
         migrations.CreateModel(
-            name='IdempotencyRecord',
+            name="IdempotencyRecord",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=64)),
-                ('request_hash', models.CharField(help_text='SHA-256 of method, path and body', max_length=64)),
-                ('claimed_at', models.DateTimeField(help_text='wall time; empty: nobody is at work on it', null=True)),
-                ('status', models.PositiveSmallIntegerField(help_text='empty until it was answered', null=True)),
-                ('body', models.JSONField(null=True)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=64)),
+                ("request_hash", models.CharField(help_text="SHA-256 of method, path and body", max_length=64)),
+                ("claimed_at", models.DateTimeField(help_text="wall time; empty: nobody is at work on it", null=True)),
+                ("status", models.PositiveSmallIntegerField(help_text="empty until it was answered", null=True)),
+                ("body", models.JSONField(null=True)),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to=settings.AUTH_USER_MODEL
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
-                'constraints': [models.UniqueConstraint(fields=('owner', 'key'), name='idempotency_key_once')],
+                "ordering": ["-id"],
+                "constraints": [models.UniqueConstraint(fields=("owner", "key"), name="idempotency_key_once")],
             },
         ),
     ]

@@ -4,30 +4,31 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='AuditEntry',
+            name="AuditEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(help_text='wall time, UTC')),
-                ('action', models.CharField(help_text='past tense, dotted: position.close_requested', max_length=64)),
-                ('actor', models.CharField(help_text='user name, or the part of the desk that acted', max_length=150)),
-                ('owner_id', models.BigIntegerField(help_text='user whose money it concerns; empty for the house', null=True)),
-                ('subject', models.CharField(blank=True, max_length=120)),
-                ('detail', models.JSONField(default=dict)),
-                ('previous_hash', models.CharField(max_length=64)),
-                ('entry_hash', models.CharField(max_length=64, unique=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="wall time, UTC")),
+                ("action", models.CharField(help_text="past tense, dotted: position.close_requested", max_length=64)),
+                ("actor", models.CharField(help_text="user name, or the part of the desk that acted", max_length=150)),
+                (
+                    "owner_id",
+                    models.BigIntegerField(help_text="user whose money it concerns; empty for the house", null=True),
+                ),
+                ("subject", models.CharField(blank=True, max_length=120)),
+                ("detail", models.JSONField(default=dict)),
+                ("previous_hash", models.CharField(max_length=64)),
+                ("entry_hash", models.CharField(max_length=64, unique=True)),
             ],
             options={
-                'verbose_name_plural': 'audit trail',
-                'ordering': ['-id'],
-                'indexes': [models.Index(fields=['owner_id', '-id'], name='audit_by_owner')],
+                "verbose_name_plural": "audit trail",
+                "ordering": ["-id"],
+                "indexes": [models.Index(fields=["owner_id", "-id"], name="audit_by_owner")],
             },
         ),
     ]

@@ -5,88 +5,133 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Feed',
+            name="Feed",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=32, unique=True)),
-                ('kind', models.CharField(choices=[('EXCHANGE', 'Exchange'), ('SANDBOX', 'Sandbox'), ('REPLAY', 'Replay')], max_length=8)),
-                ('anchored_at', models.DateTimeField(help_text='wall time of the last clock reading; empty: real time', null=True)),
-                ('venue_at', models.DateTimeField(help_text='venue time of that reading', null=True)),
-                ('speed', models.FloatField(default=1.0)),
-                ('phase', models.CharField(blank=True, max_length=20)),
-                ('session_date', models.DateField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=32, unique=True)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[("EXCHANGE", "Exchange"), ("SANDBOX", "Sandbox"), ("REPLAY", "Replay")], max_length=8
+                    ),
+                ),
+                (
+                    "anchored_at",
+                    models.DateTimeField(help_text="wall time of the last clock reading; empty: real time", null=True),
+                ),
+                ("venue_at", models.DateTimeField(help_text="venue time of that reading", null=True)),
+                ("speed", models.FloatField(default=1.0)),
+                ("phase", models.CharField(blank=True, max_length=20)),
+                ("session_date", models.DateField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Instrument',
+            name="Instrument",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('symbol', models.CharField(help_text='NSE:SBIN-EQ', max_length=60, unique=True)),
-                ('name', models.CharField(max_length=120)),
-                ('exchange', models.CharField(default='NSE', max_length=8)),
-                ('segment', models.CharField(default='CM', max_length=8)),
-                ('instrument_type', models.CharField(default='EQ', help_text='EQ, ETF, INDEX', max_length=8)),
-                ('fy_token', models.CharField(blank=True, max_length=24)),
-                ('isin', models.CharField(blank=True, max_length=12)),
-                ('sector', models.CharField(blank=True, max_length=60)),
-                ('tick_size', models.DecimalField(decimal_places=4, max_digits=8)),
-                ('lot_size', models.PositiveIntegerField(default=1)),
-                ('freeze_quantity', models.PositiveIntegerField(null=True)),
-                ('has_derivatives', models.BooleanField(default=False)),
-                ('active', models.BooleanField(default=True)),
-                ('master_date', models.DateField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("symbol", models.CharField(help_text="NSE:SBIN-EQ", max_length=60, unique=True)),
+                ("name", models.CharField(max_length=120)),
+                ("exchange", models.CharField(default="NSE", max_length=8)),
+                ("segment", models.CharField(default="CM", max_length=8)),
+                ("instrument_type", models.CharField(default="EQ", help_text="EQ, ETF, INDEX", max_length=8)),
+                ("fy_token", models.CharField(blank=True, max_length=24)),
+                ("isin", models.CharField(blank=True, max_length=12)),
+                ("sector", models.CharField(blank=True, max_length=60)),
+                ("tick_size", models.DecimalField(decimal_places=4, max_digits=8)),
+                ("lot_size", models.PositiveIntegerField(default=1)),
+                ("freeze_quantity", models.PositiveIntegerField(null=True)),
+                ("has_derivatives", models.BooleanField(default=False)),
+                ("active", models.BooleanField(default=True)),
+                ("master_date", models.DateField(null=True)),
             ],
             options={
-                'ordering': ['symbol'],
+                "ordering": ["symbol"],
             },
         ),
         migrations.CreateModel(
-            name='Universe',
+            name="Universe",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60, unique=True)),
-                ('description', models.CharField(blank=True, max_length=200)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60, unique=True)),
+                ("description", models.CharField(blank=True, max_length=200)),
             ],
         ),
         migrations.CreateModel(
-            name='Candle',
+            name="Candle",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('timeframe', models.PositiveSmallIntegerField(help_text='minutes; 1440 is a day')),
-                ('started_at', models.DateTimeField()),
-                ('open', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('high', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('low', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('close', models.DecimalField(decimal_places=4, max_digits=14)),
-                ('volume', models.BigIntegerField()),
-                ('source', models.CharField(help_text='STREAM, HISTORY, IMPORT', max_length=16)),
-                ('feed', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.feed')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("timeframe", models.PositiveSmallIntegerField(help_text="minutes; 1440 is a day")),
+                ("started_at", models.DateTimeField()),
+                ("open", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("high", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("low", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("close", models.DecimalField(decimal_places=4, max_digits=14)),
+                ("volume", models.BigIntegerField()),
+                ("source", models.CharField(help_text="STREAM, HISTORY, IMPORT", max_length=16)),
+                (
+                    "feed",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.feed"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
             ],
             options={
-                'indexes': [models.Index(fields=['feed', 'timeframe', 'started_at'], name='candle_by_time')],
-                'constraints': [models.UniqueConstraint(fields=('feed', 'instrument', 'timeframe', 'started_at'), name='candle_once'), models.CheckConstraint(condition=models.Q(('low__gt', 0), ('high__gte', models.F('open')), ('high__gte', models.F('close')), ('low__lte', models.F('open')), ('low__lte', models.F('close')), ('volume__gte', 0)), name='candle_makes_sense')],
+                "indexes": [models.Index(fields=["feed", "timeframe", "started_at"], name="candle_by_time")],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("feed", "instrument", "timeframe", "started_at"), name="candle_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(
+                            ("low__gt", 0),
+                            ("high__gte", models.F("open")),
+                            ("high__gte", models.F("close")),
+                            ("low__lte", models.F("open")),
+                            ("low__lte", models.F("close")),
+                            ("volume__gte", 0),
+                        ),
+                        name="candle_makes_sense",
+                    ),
+                ],
             },
         ),
         migrations.CreateModel(
-            name='UniverseMember',
+            name="UniverseMember",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('from_date', models.DateField()),
-                ('to_date', models.DateField(null=True)),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='memberships', to='marketdata.instrument')),
-                ('universe', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='members', to='marketdata.universe')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("from_date", models.DateField()),
+                ("to_date", models.DateField(null=True)),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="memberships",
+                        to="marketdata.instrument",
+                    ),
+                ),
+                (
+                    "universe",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="members", to="marketdata.universe"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('universe', 'instrument', 'from_date'), name='member_joined_once')],
+                "constraints": [
+                    models.UniqueConstraint(fields=("universe", "instrument", "from_date"), name="member_joined_once")
+                ],
             },
         ),
     ]

@@ -5,31 +5,56 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('marketdata', '0001_feeds_instruments_candles'),
+        ("marketdata", "0001_feeds_instruments_candles"),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='CandleRevision',
+            name="CandleRevision",
             fields=[
-                ('feed', models.OneToOneField(on_delete=django.db.models.deletion.CASCADE, primary_key=True, related_name='+', serialize=False, to='marketdata.feed')),
-                ('number', models.BigIntegerField(default=0)),
+                (
+                    "feed",
+                    models.OneToOneField(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        primary_key=True,
+                        related_name="+",
+                        serialize=False,
+                        to="marketdata.feed",
+                    ),
+                ),
+                ("number", models.BigIntegerField(default=0)),
             ],
         ),
         migrations.CreateModel(
-            name='CandleCoverage',
+            name="CandleCoverage",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('timeframe', models.PositiveSmallIntegerField(help_text='minutes')),
-                ('from_at', models.DateTimeField()),
-                ('to_at', models.DateTimeField(help_text='not included')),
-                ('feed', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='marketdata.feed')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='+', to='marketdata.instrument')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("timeframe", models.PositiveSmallIntegerField(help_text="minutes")),
+                ("from_at", models.DateTimeField()),
+                ("to_at", models.DateTimeField(help_text="not included")),
+                (
+                    "feed",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="marketdata.feed"
+                    ),
+                ),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
             ],
             options={
-                'constraints': [models.UniqueConstraint(fields=('feed', 'instrument', 'timeframe', 'from_at'), name='coverage_once'), models.CheckConstraint(condition=models.Q(('from_at__lt', models.F('to_at'))), name='coverage_goes_forward')],
+                "constraints": [
+                    models.UniqueConstraint(
+                        fields=("feed", "instrument", "timeframe", "from_at"), name="coverage_once"
+                    ),
+                    models.CheckConstraint(
+                        condition=models.Q(("from_at__lt", models.F("to_at"))), name="coverage_goes_forward"
+                    ),
+                ],
             },
         ),
     ]

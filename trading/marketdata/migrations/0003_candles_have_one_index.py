@@ -5,24 +5,30 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('marketdata', '0002_known_and_corrected_history'),
+        ("marketdata", "0002_known_and_corrected_history"),
     ]
 
     operations = [
         migrations.RemoveIndex(
-            model_name='candle',
-            name='candle_by_time',
+            model_name="candle",
+            name="candle_by_time",
         ),
         migrations.AlterField(
-            model_name='candle',
-            name='feed',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.feed'),
+            model_name="candle",
+            name="feed",
+            field=models.ForeignKey(
+                db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.feed"
+            ),
         ),
         migrations.AlterField(
-            model_name='candle',
-            name='instrument',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument'),
+            model_name="candle",
+            name="instrument",
+            field=models.ForeignKey(
+                db_index=False,
+                on_delete=django.db.models.deletion.PROTECT,
+                related_name="+",
+                to="marketdata.instrument",
+            ),
         ),
     ]

@@ -4,49 +4,56 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
-    dependencies = [
-    ]
+    dependencies = []
 
     operations = [
         migrations.CreateModel(
-            name='Heartbeat',
+            name="Heartbeat",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True)),
-                ('at', models.DateTimeField(help_text='wall time, UTC')),
-                ('detail', models.JSONField(default=dict)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=80, unique=True)),
+                ("at", models.DateTimeField(help_text="wall time, UTC")),
+                ("detail", models.JSONField(default=dict)),
             ],
         ),
         migrations.CreateModel(
-            name='JobSlot',
+            name="JobSlot",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=80, unique=True)),
-                ('last_slot', models.BigIntegerField(default=0, help_text='ordinal of the period, from the epoch')),
-                ('taken_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=80, unique=True)),
+                ("last_slot", models.BigIntegerField(default=0, help_text="ordinal of the period, from the epoch")),
+                ("taken_at", models.DateTimeField(null=True)),
             ],
         ),
         migrations.CreateModel(
-            name='Alert',
+            name="Alert",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('owner_id', models.BigIntegerField(help_text='whom it concerns; empty: the operator', null=True)),
-                ('level', models.CharField(choices=[('INFO', 'Info'), ('WARNING', 'Warning'), ('SEVERE', 'Severe')], max_length=8)),
-                ('code', models.CharField(max_length=48)),
-                ('message', models.CharField(max_length=300)),
-                ('next_step', models.CharField(blank=True, max_length=200)),
-                ('dedupe_key', models.CharField(max_length=120)),
-                ('count', models.PositiveIntegerField(default=1)),
-                ('first_at', models.DateTimeField()),
-                ('last_at', models.DateTimeField()),
-                ('acknowledged_at', models.DateTimeField(null=True)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("owner_id", models.BigIntegerField(help_text="whom it concerns; empty: the operator", null=True)),
+                (
+                    "level",
+                    models.CharField(
+                        choices=[("INFO", "Info"), ("WARNING", "Warning"), ("SEVERE", "Severe")], max_length=8
+                    ),
+                ),
+                ("code", models.CharField(max_length=48)),
+                ("message", models.CharField(max_length=300)),
+                ("next_step", models.CharField(blank=True, max_length=200)),
+                ("dedupe_key", models.CharField(max_length=120)),
+                ("count", models.PositiveIntegerField(default=1)),
+                ("first_at", models.DateTimeField()),
+                ("last_at", models.DateTimeField()),
+                ("acknowledged_at", models.DateTimeField(null=True)),
             ],
             options={
-                'ordering': ['-last_at'],
-                'constraints': [models.UniqueConstraint(condition=models.Q(('acknowledged_at', None)), fields=('dedupe_key',), name='alert_open_once')],
+                "ordering": ["-last_at"],
+                "constraints": [
+                    models.UniqueConstraint(
+                        condition=models.Q(("acknowledged_at", None)), fields=("dedupe_key",), name="alert_open_once"
+                    )
+                ],
             },
         ),
     ]

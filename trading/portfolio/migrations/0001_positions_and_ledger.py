@@ -10,144 +10,261 @@ import trading.domain.orders
 
 
 class Migration(migrations.Migration):
-
     initial = True
 
     dependencies = [
-        ('accounts', '0001_people_and_accounts'),
-        ('marketdata', '0001_feeds_instruments_candles'),
+        ("accounts", "0001_people_and_accounts"),
+        ("marketdata", "0001_feeds_instruments_candles"),
         migrations.swappable_dependency(settings.AUTH_USER_MODEL),
     ]
 
     operations = [
         migrations.CreateModel(
-            name='Portfolio',
+            name="Portfolio",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('name', models.CharField(max_length=60)),
-                ('opening_cash_paise', models.BigIntegerField()),
-                ('approval_mode', models.CharField(choices=[('AUTOMATIC', 'Automatic'), ('MANUAL', 'Manual')], default='AUTOMATIC', max_length=10)),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('account', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='portfolios', to='accounts.brokeraccount')),
-                ('owner', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='portfolios', to=settings.AUTH_USER_MODEL)),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("name", models.CharField(max_length=60)),
+                ("opening_cash_paise", models.BigIntegerField()),
+                (
+                    "approval_mode",
+                    models.CharField(
+                        choices=[("AUTOMATIC", "Automatic"), ("MANUAL", "Manual")], default="AUTOMATIC", max_length=10
+                    ),
+                ),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "account",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="portfolios",
+                        to="accounts.brokeraccount",
+                    ),
+                ),
+                (
+                    "owner",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="portfolios",
+                        to=settings.AUTH_USER_MODEL,
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='LedgerTransaction',
+            name="LedgerTransaction",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('key', models.CharField(max_length=120)),
-                ('kind', models.CharField(choices=[('OPENING', 'Opening'), ('FILL', 'Fill'), ('CHARGES', 'Charges'), ('ADJUSTMENT', 'Adjustment')], max_length=12)),
-                ('memo', models.CharField(max_length=200)),
-                ('occurred_at', models.DateTimeField(help_text='venue time')),
-                ('created_at', models.DateTimeField(auto_now_add=True)),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='ledger', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("key", models.CharField(max_length=120)),
+                (
+                    "kind",
+                    models.CharField(
+                        choices=[
+                            ("OPENING", "Opening"),
+                            ("FILL", "Fill"),
+                            ("CHARGES", "Charges"),
+                            ("ADJUSTMENT", "Adjustment"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("memo", models.CharField(max_length=200)),
+                ("occurred_at", models.DateTimeField(help_text="venue time")),
+                ("created_at", models.DateTimeField(auto_now_add=True)),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="ledger", to="portfolio.portfolio"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-id'],
+                "ordering": ["-id"],
             },
         ),
         migrations.CreateModel(
-            name='EquityPoint',
+            name="EquityPoint",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('at', models.DateTimeField(help_text='venue time')),
-                ('session_date', models.DateField()),
-                ('equity_paise', models.BigIntegerField()),
-                ('day_pnl_paise', models.BigIntegerField()),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='equity_points', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("at", models.DateTimeField(help_text="venue time")),
+                ("session_date", models.DateField()),
+                ("equity_paise", models.BigIntegerField()),
+                ("day_pnl_paise", models.BigIntegerField()),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE,
+                        related_name="equity_points",
+                        to="portfolio.portfolio",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['at'],
+                "ordering": ["at"],
             },
         ),
         migrations.CreateModel(
-            name='ClosedTrade',
+            name="ClosedTrade",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('group_ref', models.UUIDField(default=uuid.uuid4, unique=True)),
-                ('contract_ref', models.CharField(blank=True, help_text='contract name and version that had the idea', max_length=80)),
-                ('side', models.CharField(max_length=4)),
-                ('quantity', models.PositiveBigIntegerField()),
-                ('entry_value_paise', models.BigIntegerField()),
-                ('exit_value_paise', models.BigIntegerField()),
-                ('gross_paise', models.BigIntegerField()),
-                ('charges_paise', models.BigIntegerField()),
-                ('exit_reason', models.CharField(max_length=12)),
-                ('explanation', models.TextField(blank=True)),
-                ('notes', models.TextField(blank=True)),
-                ('opened_at', models.DateTimeField(help_text='venue time')),
-                ('closed_at', models.DateTimeField(help_text='venue time')),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='closed_trades', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("group_ref", models.UUIDField(default=uuid.uuid4, unique=True)),
+                (
+                    "contract_ref",
+                    models.CharField(
+                        blank=True, help_text="contract name and version that had the idea", max_length=80
+                    ),
+                ),
+                ("side", models.CharField(max_length=4)),
+                ("quantity", models.PositiveBigIntegerField()),
+                ("entry_value_paise", models.BigIntegerField()),
+                ("exit_value_paise", models.BigIntegerField()),
+                ("gross_paise", models.BigIntegerField()),
+                ("charges_paise", models.BigIntegerField()),
+                ("exit_reason", models.CharField(max_length=12)),
+                ("explanation", models.TextField(blank=True)),
+                ("notes", models.TextField(blank=True)),
+                ("opened_at", models.DateTimeField(help_text="venue time")),
+                ("closed_at", models.DateTimeField(help_text="venue time")),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="closed_trades",
+                        to="portfolio.portfolio",
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-closed_at', '-id'],
+                "ordering": ["-closed_at", "-id"],
             },
         ),
         migrations.CreateModel(
-            name='Position',
+            name="Position",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('product', models.CharField(choices=[(trading.domain.orders.Product['INTRADAY'], trading.domain.orders.Product['INTRADAY']), (trading.domain.orders.Product['CNC'], trading.domain.orders.Product['CNC']), (trading.domain.orders.Product['MARGIN'], trading.domain.orders.Product['MARGIN'])], max_length=8)),
-                ('net_quantity', models.BigIntegerField(default=0, help_text='units, signed')),
-                ('cost_paise', models.BigIntegerField(default=0, help_text='signed like the quantity')),
-                ('realised_paise', models.BigIntegerField(default=0, help_text='before charges')),
-                ('charges_paise', models.BigIntegerField(default=0)),
-                ('opened_at', models.DateTimeField(help_text='venue time of the fill that opened it', null=True)),
-                ('updated_at', models.DateTimeField(null=True)),
-                ('instrument', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='+', to='marketdata.instrument')),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='positions', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "product",
+                    models.CharField(
+                        choices=[
+                            (trading.domain.orders.Product["INTRADAY"], trading.domain.orders.Product["INTRADAY"]),
+                            (trading.domain.orders.Product["CNC"], trading.domain.orders.Product["CNC"]),
+                            (trading.domain.orders.Product["MARGIN"], trading.domain.orders.Product["MARGIN"]),
+                        ],
+                        max_length=8,
+                    ),
+                ),
+                ("net_quantity", models.BigIntegerField(default=0, help_text="units, signed")),
+                ("cost_paise", models.BigIntegerField(default=0, help_text="signed like the quantity")),
+                ("realised_paise", models.BigIntegerField(default=0, help_text="before charges")),
+                ("charges_paise", models.BigIntegerField(default=0)),
+                ("opened_at", models.DateTimeField(help_text="venue time of the fill that opened it", null=True)),
+                ("updated_at", models.DateTimeField(null=True)),
+                (
+                    "instrument",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="+", to="marketdata.instrument"
+                    ),
+                ),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT, related_name="positions", to="portfolio.portfolio"
+                    ),
+                ),
             ],
         ),
         migrations.CreateModel(
-            name='TradingDay',
+            name="TradingDay",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('session_date', models.DateField()),
-                ('opening_equity_paise', models.BigIntegerField()),
-                ('portfolio', models.ForeignKey(on_delete=django.db.models.deletion.CASCADE, related_name='days', to='portfolio.portfolio')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                ("session_date", models.DateField()),
+                ("opening_equity_paise", models.BigIntegerField()),
+                (
+                    "portfolio",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.CASCADE, related_name="days", to="portfolio.portfolio"
+                    ),
+                ),
             ],
             options={
-                'ordering': ['-session_date'],
+                "ordering": ["-session_date"],
             },
         ),
         migrations.CreateModel(
-            name='LedgerEntry',
+            name="LedgerEntry",
             fields=[
-                ('id', models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name='ID')),
-                ('account', models.CharField(choices=[('CASH', 'Cash'), ('CAPITAL', 'Capital'), ('POSITIONS', 'Positions at cost'), ('REALISED', 'Realised profit and loss'), ('BROKERAGE', 'Brokerage'), ('STT', 'Securities transaction tax'), ('EXCHANGE', 'Exchange transaction charge'), ('SEBI', 'SEBI fee'), ('STAMP', 'Stamp duty'), ('GST', 'Gst'), ('IPFT', 'Ipft'), ('DP', 'Depository charge')], max_length=12)),
-                ('amount_paise', models.BigIntegerField()),
-                ('transaction', models.ForeignKey(on_delete=django.db.models.deletion.PROTECT, related_name='entries', to='portfolio.ledgertransaction')),
+                ("id", models.BigAutoField(auto_created=True, primary_key=True, serialize=False, verbose_name="ID")),
+                (
+                    "account",
+                    models.CharField(
+                        choices=[
+                            ("CASH", "Cash"),
+                            ("CAPITAL", "Capital"),
+                            ("POSITIONS", "Positions at cost"),
+                            ("REALISED", "Realised profit and loss"),
+                            ("BROKERAGE", "Brokerage"),
+                            ("STT", "Securities transaction tax"),
+                            ("EXCHANGE", "Exchange transaction charge"),
+                            ("SEBI", "SEBI fee"),
+                            ("STAMP", "Stamp duty"),
+                            ("GST", "Gst"),
+                            ("IPFT", "Ipft"),
+                            ("DP", "Depository charge"),
+                        ],
+                        max_length=12,
+                    ),
+                ),
+                ("amount_paise", models.BigIntegerField()),
+                (
+                    "transaction",
+                    models.ForeignKey(
+                        on_delete=django.db.models.deletion.PROTECT,
+                        related_name="entries",
+                        to="portfolio.ledgertransaction",
+                    ),
+                ),
             ],
             options={
-                'verbose_name_plural': 'ledger entries',
-                'ordering': ['id'],
-                'indexes': [models.Index(fields=['account'], name='ledger_by_account')],
+                "verbose_name_plural": "ledger entries",
+                "ordering": ["id"],
+                "indexes": [models.Index(fields=["account"], name="ledger_by_account")],
             },
         ),
         migrations.AddConstraint(
-            model_name='portfolio',
-            constraint=models.UniqueConstraint(fields=('owner', 'name'), name='portfolio_name_once_per_owner'),
+            model_name="portfolio",
+            constraint=models.UniqueConstraint(fields=("owner", "name"), name="portfolio_name_once_per_owner"),
         ),
         migrations.AddConstraint(
-            model_name='ledgertransaction',
-            constraint=models.UniqueConstraint(fields=('portfolio', 'key'), name='ledger_event_once'),
+            model_name="ledgertransaction",
+            constraint=models.UniqueConstraint(fields=("portfolio", "key"), name="ledger_event_once"),
         ),
         migrations.AddConstraint(
-            model_name='equitypoint',
-            constraint=models.UniqueConstraint(fields=('portfolio', 'at'), name='equity_point_once'),
+            model_name="equitypoint",
+            constraint=models.UniqueConstraint(fields=("portfolio", "at"), name="equity_point_once"),
         ),
         migrations.AddConstraint(
-            model_name='position',
-            constraint=models.UniqueConstraint(fields=('portfolio', 'instrument', 'product'), name='position_once'),
+            model_name="position",
+            constraint=models.UniqueConstraint(fields=("portfolio", "instrument", "product"), name="position_once"),
         ),
         migrations.AddConstraint(
-            model_name='position',
-            constraint=models.CheckConstraint(condition=models.Q(models.Q(('cost_paise', 0), ('net_quantity', 0)), models.Q(('cost_paise__gt', 0), ('net_quantity__gt', 0)), models.Q(('cost_paise__lt', 0), ('net_quantity__lt', 0)), _connector='OR'), name='position_cost_follows_quantity'),
+            model_name="position",
+            constraint=models.CheckConstraint(
+                condition=models.Q(
+                    models.Q(("cost_paise", 0), ("net_quantity", 0)),
+                    models.Q(("cost_paise__gt", 0), ("net_quantity__gt", 0)),
+                    models.Q(("cost_paise__lt", 0), ("net_quantity__lt", 0)),
+                    _connector="OR",
+                ),
+                name="position_cost_follows_quantity",
+            ),
         ),
         migrations.AddConstraint(
-            model_name='tradingday',
-            constraint=models.UniqueConstraint(fields=('portfolio', 'session_date'), name='trading_day_once'),
+            model_name="tradingday",
+            constraint=models.UniqueConstraint(fields=("portfolio", "session_date"), name="trading_day_once"),
         ),
     ]

@@ -4,14 +4,13 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('portfolio', '0002_ledger_balances'),
+        ("portfolio", "0002_ledger_balances"),
     ]
 
     operations = [
         migrations.AddIndex(
-            model_name='ledgertransaction',
-            index=models.Index(fields=['portfolio', 'occurred_at'], name='ledger_by_day'),
+            model_name="ledgertransaction",
+            index=models.Index(fields=["portfolio", "occurred_at"], name="ledger_by_day"),
         ),
     ]
