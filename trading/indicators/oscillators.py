@@ -82,7 +82,9 @@ def stochastic(first, last, state, work, high, low, close, out, n, smooth, mean)
             slow = work[3, s]
             slide(raw, slow, a, b, n - 1, smooth, state[s], 4)
             divide(slow, a, b, smooth)
-            out[0, s, a:b] = slow[a:b]
+            source, into = slow[a:b], out[0, s, a:b]
+            for k in range(into.size):
+                into[k] = source[k]
             slide(slow, out[1, s], a, b, n + smooth - 2, mean, state[s], 7)
             divide(out[1, s], a, b, mean)
 

@@ -30,7 +30,9 @@ BLOCK: Final = 1 << 15  # bars handed over together: with all their steps they s
 TILE: Final = 1024  # bars of a row taken through all steps together: they stay in a core's nearest cache
 WHOLE: Final = (1 << 62) - 1  # `first & WHOLE` tells the compiler that a position is never negative
 
-compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
+# Without numba's counting of references: kernels make no arrays, only views, and counting those costs more than a bar.
+compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+compiled_making_arrays: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
 
 
 @dataclass(frozen=True, eq=False)
@@ -253,7 +255,7 @@ def collect(out, first, last, value):
             value[k, s] = out[k, s, first[s]] if last[s] > first[s] else np.nan
 
 
-@compiled
+@compiled_making_arrays
 def present_in_both(x, y):
     """Positions where two rows are finite together: int64[k]."""
     at = np.empty(x.size, dtype=np.int64)

@@ -4,7 +4,7 @@ import numpy as np
 
 from trading.indicators.extremes import extreme_of
 from trading.indicators.passes import decay
-from trading.indicators.rows import TILE, WHOLE, compiled, kernel, present_in_both
+from trading.indicators.rows import TILE, WHOLE, compiled, compiled_making_arrays, kernel, present_in_both
 from trading.indicators.volatility import range_of
 
 
@@ -265,7 +265,7 @@ ichimoku_span_a = ichimoku.output(2)
 ichimoku_span_b = ichimoku.output(3)
 
 
-@compiled
+@compiled_making_arrays
 def crosses_above(x, y):
     """bool[symbols, bars]: x is above y now and was not at the previous bar where both exist."""
     out = np.zeros(x.shape, dtype=np.bool_)
@@ -276,7 +276,7 @@ def crosses_above(x, y):
     return out
 
 
-@compiled
+@compiled_making_arrays
 def crosses_below(x, y):
     """bool[symbols, bars]: x is below y now and was not at the previous bar where both exist."""
     return crosses_above(-x, -y)
