@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.backtest import kernels
-from strategies.backtest.charges import NO_CHARGES, rate_rows
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import Market
 from strategies.backtest.plan import Plan, SizingMode
@@ -64,7 +63,7 @@ def run(plan: Plan, market: Market) -> Result:
             before_close_min=plan.intraday.before_close_min,
             square_off_min=plan.intraday.square_off_min,
         )
-    rate_of_bar, rates = _rates(plan, market)
+    rate_of_bar, rates = market.rates(plan.costs.charges, plan.costs.segment)
     trades = np.empty((signals + 1, kernels.TRADE_COLUMNS), np.int64)
     equity = np.empty(market.bars, np.int64)
     counters = np.zeros(kernels.COUNTERS, np.int64)
@@ -76,7 +75,8 @@ def run(plan: Plan, market: Market) -> Result:
         market.ticks_units, market.lot_units, int(plan.account.cash * UNITS_PER_RUPEE),
         _SIZINGS[plan.sizing.mode], _size(plan), int(plan.account.leverage * 100), plan.account.slots,
         int(plan.costs.slippage_bps * SLIPPAGE_SCALE / 10_000), plan.reverse,
-        _part_of_equity(plan.account.position_cap_pct), _part_of_equity(plan.account.exposure_cap_pct), _order_cap(plan),
+        _part_of_equity(plan.account.position_cap_pct), _part_of_equity(plan.account.exposure_cap_pct),
+        _order_cap(plan),
         _STOP_KINDS[plan.stop.kind] if plan.stop else kernels.NO_LEVEL,
         _millionths(plan.stop.value if plan.stop else None),
         _TARGET_KINDS[plan.target.kind] if plan.target else kernels.NO_LEVEL,
@@ -99,18 +99,6 @@ def _fired(rule: CompiledRule | None, evaluation: Evaluation, market: Market) ->
 
 def _exits(rule: CompiledRule | None, evaluation: Evaluation, market: Market) -> NDArray[np.bool_]:
     return _NO_BOOLS if rule is None else market.traded(evaluation.condition(rule.node)[0])
-
-
-def _rates(plan: Plan, market: Market) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The row of rates of each bar, and the rows."""
-    if plan.costs.charges is None:
-        return np.zeros(market.bars, np.int64), NO_CHARGES
-    days = market.day_ordinals
-    changes = np.flatnonzero(np.diff(days, prepend=days[:1] - 1))
-    row_of_day, rates = rate_rows(
-        days[changes], broker=plan.costs.charges, segment=plan.costs.segment, exchange=market.exchange
-    )
-    return np.repeat(row_of_day, np.diff(changes, append=days.size)), rates
 
 
 def _first_known(plan: Plan, evaluation: Evaluation, market: Market) -> int:

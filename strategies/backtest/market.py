@@ -13,8 +13,10 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from strategies.backtest.charges import NO_CHARGES, rate_rows
 from strategies.backtest.errors import BacktestRefused
 from strategies.rules.evaluate import Floats, Window
+from trading.venue.charges import ChargeBroker, ChargeSegment
 from trading.venue.matching import UNITS_PER_RUPEE
 from trading.venue.sessions import Session, SessionKind, entry_window, session_on, square_off_at
 
@@ -127,6 +129,24 @@ class Market:
             may_enter[first:after] = (day >= opens.timestamp()) & (day < closes.timestamp())
             must_leave[first:after] = day >= square_off_at(session, square_off_min).timestamp()
         return Hours(may_enter, must_leave, day_ends)
+
+    def rates(self, broker: ChargeBroker | None, segment: ChargeSegment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The row of charge rates of each traded bar, int64[bars], and the rows (see `charges.rate_rows`)."""
+        known = self._rates_by_list.get((broker, segment))
+        if known is None:
+            known = self._rates_by_list[broker, segment] = self._rates(broker, segment)
+        return known
+
+    @cached_property
+    def _rates_by_list(self) -> dict[tuple[ChargeBroker | None, ChargeSegment], tuple[NDArray, NDArray]]:
+        return {}
+
+    def _rates(self, broker: ChargeBroker | None, segment: ChargeSegment) -> tuple[NDArray, NDArray]:
+        if broker is None:
+            return np.zeros(self.bars, np.int64), NO_CHARGES
+        ends = self.day_ends
+        of_day, rows = rate_rows(self.day_ordinals[ends], broker=broker, segment=segment, exchange=self.exchange)
+        return np.repeat(of_day, np.diff(ends, prepend=-1)), rows
 
     @cached_property
     def data_hash(self) -> str:

@@ -55,7 +55,7 @@ def figures(
     }
     found |= _annual(equity[day_ends] / UNITS_PER_RUPEE, float(starts[-1] - starts[0]), final / int(equity[0]), found)
     found |= _of_trades(trades)
-    found["exposure_pct"] = 100 * _bars_held(trades, equity.size) / equity.size
+    found["exposure_pct"] = 100 * int(_bars_held(trades, equity.size)) / equity.size
     traded = int((trades[:, k.T_QUANTITY] * (trades[:, k.T_ENTRY] + trades[:, k.T_EXIT])).sum())
     found["turnover"] = traded / mean if mean > 0 else None
     return {name: _tidy(value) for name, value in found.items()}
@@ -95,6 +95,18 @@ def _walk(equity):
     if equity.size - 1 - peak_at > long_to - long_from:
         long_from, long_to = peak_at, equity.size - 1
     return top, bottom, recovered, long_from, long_to, peak, total / equity.size
+
+
+@kernel
+def _first_and_last(row, first):
+    """The first known price at or after a bar, and the last of all; twice 0 where there is none."""
+    for at in range(first, row.size):
+        if np.isfinite(row[at]):
+            last = row.size - 1
+            while not np.isfinite(row[last]):
+                last -= 1
+            return row[at], row[last]
+    return 0.0, 0.0
 
 
 def _days_between(starts: NDArray[np.int64], first: int, last: int) -> float:
@@ -164,19 +176,17 @@ def _of_trades(trades: NDArray[np.int64]) -> Figures:
     return out
 
 
-def _bars_held(trades: NDArray[np.int64], bars: int) -> int:
+@kernel
+def _bars_held(trades, bars):
     """Bars with a position in anything, the bars of entry and exit included."""
-    steps = np.zeros(bars + 1, np.int64)
-    np.add.at(steps, trades[:, k.T_ENTRY_BAR], 1)
-    np.add.at(steps, trades[:, k.T_EXIT_BAR] + 1, -1)
-    return int(np.count_nonzero(np.cumsum(steps[:-1])))
+    held = np.zeros(bars, np.bool_)
+    for row in range(trades.shape[0]):
+        held[trades[row, k.T_ENTRY_BAR] : trades[row, k.T_EXIT_BAR] + 1] = True
+    return np.count_nonzero(held)
 
 
 def _buy_and_hold(close: NDArray[np.float64], first: int) -> float | None:
     """Percent; symbols that have no price by then, or none after, are left out."""
-    gains = []
-    for row in close:
-        known = row[first:][np.isfinite(row[first:])]
-        if known.size and known[0] > 0:
-            gains.append(100 * (float(known[-1]) - float(known[0])) / float(known[0]))
+    ends = (_first_and_last(row, first) for row in close)
+    gains = [100 * (last - begin) / begin for begin, last in ends if begin > 0]
     return sum(gains) / len(gains) if gains else None
