@@ -17,6 +17,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from functools import partial
 from threading import local
 from typing import Any, Final
 
@@ -31,8 +32,9 @@ TILE: Final = 1024  # bars of a row taken through all steps together: they stay 
 WHOLE: Final = (1 << 62) - 1  # `first & WHOLE` tells the compiler that a position is never negative
 
 # Without numba's counting of references: kernels make no arrays, only views, and counting those costs more than a bar.
-compiled: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
-compiled_making_arrays: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
+_compile: Any = partial(njit, nogil=True, cache=True, error_model="numpy")
+compiled: Callable[..., Any] = _compile(_nrt=False)
+compiled_making_arrays: Callable[..., Any] = _compile()
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,7 +193,7 @@ def kernel(
     return made
 
 
-@njit(nogil=True, cache=True, error_model="numpy", fastmath={"reassoc"})
+@_compile(fastmath={"reassoc"})
 def all_finite(x):
     """Whether every value is finite: times zero, anything else becomes NaN and stays it."""
     for s in range(x.shape[0]):
