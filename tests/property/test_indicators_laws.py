@@ -232,3 +232,13 @@ def test_a_stream_agrees_with_the_batch_over_years_of_bars():
         live, inputs, bars = stream(name, 2, *constants_of(name, 9)), bars_of(name, close), range(close.shape[1])
         one_by_one = [live.update(*(each[:, bar] for each in inputs)) for bar in bars]
         np.testing.assert_array_equal(np.stack(one_by_one, axis=1), run(name, close, 9), err_msg=name)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_long_row_taken_in_pieces_equals_the_row_taken_whole(name):
+    close = 100 * np.exp(np.random.default_rng(6).normal(size=(1, 300_000)).cumsum(axis=1) * 0.001)
+    inputs = bars_of(name, close)
+    constants = [*map(kernel_argument, REGISTRY[name].parameters, constants_of(name, 21))]
+    whole = [np.insert(each, 0, np.nan, axis=1) for each in inputs]  # a row with a hole is not cut
+    kernel = REGISTRY[name].kernel
+    np.testing.assert_array_equal(kernel(*inputs, *constants), kernel(*whole, *constants)[:, 1:])
