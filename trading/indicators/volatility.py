@@ -137,7 +137,7 @@ def garch(first, last, state, work, close, out, omega, alpha, beta):
     """GARCH(1,1) forecast of the next bar's volatility, percent of price: √(omega + alpha · r² + beta · variance).
 
     r: log return, percent. omega in percent²; it begins with the long-run variance omega / (1 - alpha - beta), or with
-    the first squared return where alpha + beta ≥ 1. First value at bar 1. The parameters come from `estimation`.
+    the first squared return where alpha + beta ≥ 1. First value at bar 1. The parameters are given, not estimated here.
     Bollerslev 1986.
     """
     rest = 1.0 - alpha - beta
