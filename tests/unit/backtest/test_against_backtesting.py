@@ -22,6 +22,7 @@ from strategies.rules.evaluate import Evaluation
 from tests.unit.backtest.markets import NICKEL, plan, together, wandering
 from trading.domain.money import to_tick
 from trading.domain.orders import Side
+from trading.indicators.moving import sma
 
 pd = pytest.importorskip("pandas")
 backtesting = pytest.importorskip("backtesting")
@@ -190,3 +191,12 @@ def test_the_published_result_of_its_manual():
     }  # fmt: skip
     for name, figure in published.items():
         assert result.figures[name] == pytest.approx(figure, abs=1e-6), name
+
+
+@pytest.mark.parametrize("length", [1, 2, 5, 10, 30, 200])
+def test_simple_averages_are_the_bits_of_pandas(length):
+    """Where two averages meet exactly, the last bit decides on which bar they cross: it must be the usual one."""
+    close = wandering(length, 5_000, spread=0.003)[:, 3]
+    close[700:960] = close[700]
+    ours = sma(np.ascontiguousarray(close[None, :]), length)[0]
+    assert np.array_equal(ours, pd.Series(close).rolling(length).mean().to_numpy(), equal_nan=True)
