@@ -159,7 +159,7 @@ class Evaluation:
 
         crossed: Bools = getattr(trend, name)(left, right)
         both = np.isfinite(left) & np.isfinite(right)
-        had_one_before = _lagged(np.logical_or.accumulate(both, axis=1), 1, False)
+        had_one_before: Bools = _lagged(np.logical_or.accumulate(both, axis=1), 1, False)
         return crossed, both & had_one_before & ~crossed
 
     def _field(self, name: str) -> Floats:
