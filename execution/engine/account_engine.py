@@ -63,7 +63,9 @@ class AccountEngine:
         self.fence = fence
         self.now = now
         self._send = send  # runs a call to the broker: here and now, or in a pool so that a slow one holds up no other
-        self._paced = paced  # entries and exits ask the account's rate as they are claimed
+        self._paced = paced  # entries and exits wait for their turn in the account's rate before they are claimed
+        self._sending: set[int] = set()
+        self._sending_lock = threading.Lock()
         self.market = Market(feed, on_guard=self._guard_reached)
         self.exits_asked = 0  # by prices, since whoever counts them last looked
         self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
@@ -108,11 +110,19 @@ class AccountEngine:
         queued = Order.objects.filter(account=self.account, state=OrderState.QUEUED)
         ids = sorted(queued.values_list("reason", "pk"), key=lambda row: (row[0] == Reason.ENTRY, row[1]))
         for _, order_id in ids:
+            with self._sending_lock:
+                if order_id in self._sending:
+                    continue  # it waits for its turn; asking again would take another
+                self._sending.add(order_id)
             self._send(partial(self._submit, order_id))
         return len(ids)
 
     def _submit(self, order_id: int) -> None:
-        order_submit(order_id=order_id, gateway=self.gateway, fence=self.fence, paced=self._paced)
+        try:
+            order_submit(order_id=order_id, gateway=self.gateway, fence=self.fence, paced=self._paced)
+        finally:
+            with self._sending_lock:
+                self._sending.discard(order_id)
 
     def send_changes(self) -> int:
         """Carry out cancels and modifications that wait."""

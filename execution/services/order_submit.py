@@ -50,7 +50,7 @@ WITH claimed AS (
     FROM claimed
 )
 SELECT c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product, c.limit_price, c.trigger_price,
-       c.reason, c.account_id, c.group_id, p.owner_id
+       c.reason, c.group_id, p.owner_id
 FROM claimed c
 JOIN marketdata_instrument i ON i.id = c.instrument_id
 JOIN portfolio_portfolio p ON p.id = c.portfolio_id
@@ -59,45 +59,61 @@ JOIN portfolio_portfolio p ON p.id = c.portfolio_id
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """What is to be sent, and how many seconds the account's rate asks to wait before."""
+    """What is to be sent."""
 
     request: OrderRequest
     klass: CallClass
-    wait_s: float
 
 
 def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False) -> Order:
     """Claim a queued order and give it to the broker; `fence` is the token of this engine's lease.
 
     Does nothing to an order that is not queued any more. An order that may not be sent is withdrawn with its cause.
-    `paced`: the account's order rate is asked with the claim, in the same commit, and not again by the gateway.
+    `paced`: its turn in the account's order rate is waited for here, and not asked again by the gateway. The claim
+    comes after the wait and nothing comes between it and the wire: a kill switch, a pause or a lost lease still stops
+    an order whose turn has not come.
     """
     token = uuid4()
-    claimed = _claim(order_id, token, fence, paced=paced)
+    if paced:
+        _await_turn(order_id)
+    claimed = _claim(order_id, token, fence)
     if claimed is None:
         return _withdraw_if_void(order_id, fence)
-    if claimed.wait_s:
-        time.sleep(claimed.wait_s)
     result = gateway.place(claimed.request, klass=CallClass.PACED if paced else claimed.klass)
     return record_send(order_id=order_id, token=token, result=result)
 
 
-def _claim(order_id: int, token: UUID, fence: int, *, paced: bool) -> Claimed | None:
+def _await_turn(order_id: int) -> None:
+    """Take a place in the account's order rate and sleep until it comes; none is taken by what is not queued."""
+    order = Order.objects.filter(pk=order_id, state=OrderState.QUEUED).values_list("account_id", "reason").first()
+    if order is None:
+        return
+    account_id, reason = order
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute("SET LOCAL synchronous_commit TO off")  # a place that a crash forgets was not used either
+        wait_s = take_turn(account_id, _class_of(reason))
+    if wait_s:
+        time.sleep(wait_s)
+
+
+def _class_of(reason: str) -> CallClass:
+    return CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
+
+
+def _claim(order_id: int, token: UUID, fence: int) -> Claimed | None:
     with transaction.atomic(durable=True):
         with connection.cursor() as cursor:
             cursor.execute(CLAIM, {"order": order_id, "token": token, "lease": LEASE_S, "fence": fence})
             row = cursor.fetchone()
         if row is None:
             return None
-        tag, symbol, side, quantity, order_type, product, limit, trigger, reason, account_id, group_id, owner_id = row
-        klass = CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
-        wait_s = take_turn(account_id, klass) if paced else 0.0
+        tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner_id = row
         publish(owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed")
     request = OrderRequest(
         client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
         product=Product(product), limit_price=limit, trigger_price=trigger,
     )  # fmt: skip
-    return Claimed(request, klass, wait_s)
+    return Claimed(request, _class_of(reason))
 
 
 @transaction.atomic

@@ -1,16 +1,17 @@
 """Who may send, and when: leases, pauses, kill switches, people who say yes, days that lost enough."""
 
+import time
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
+from django.db import connection
 from django.utils import timezone
 
 from execution.brokers.port import Acknowledged, Unknown
 from execution.engine import lifecycle
 from execution.engine.lease import acquire, give_up, renew
 from execution.models import EngineLease, Group, Intent, Order
-from execution.services import group_advance as advance_module
 from execution.services.approval_decide import approval_decide, approval_expire
 from execution.services.group_exit import group_exit
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
@@ -18,6 +19,7 @@ from execution.services.order_submit import order_submit, record_send
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
 from risk.models import LossLock, RiskBucket, Verdict
+from risk.order_rate import take_turn
 from strategies.models import Signal
 from tests.factories import ContractVersionFactory, DeploymentFactory, InstrumentFactory, SignalFactory
 from tests.factories.world import quote
@@ -124,6 +126,21 @@ def test_a_paused_engine_sends_no_entry_and_goes_on_protecting(desk):
 
 
 # -- the kill switch ---------------------------------------------------------------------------------------------
+
+
+def test_an_entry_that_waits_for_its_turn_is_stopped_by_the_switch(desk, monkeypatch):
+    order = desk.order(desk.ask())
+    while not take_turn(desk.account.pk, "order"):
+        pass  # the account's pace is used up: the next one has to wait
+
+    def meanwhile(seconds: float) -> None:
+        assert seconds > 0
+        kill_switch_pull(portfolio=None, level=1, reason="enough", actor="me", now=desk.now[0])
+
+    monkeypatch.setattr(time, "sleep", meanwhile)
+    order_submit(order_id=order.pk, gateway=desk.broker, fence=1, paced=True)
+    order.refresh_from_db()
+    assert (sent(desk), order.state) == (0, OrderState.WITHDRAWN)
 
 
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
@@ -311,23 +328,18 @@ def test_a_signal_that_cannot_be_read_holds_up_nobody(desk):
     assert Alert.objects.filter(code="STEP_FAILED", dedupe_key__contains=str(broken.pk)).exists()
 
 
-def test_a_trade_that_cannot_be_advanced_holds_up_no_other(desk, monkeypatch):
-    stuck = desk.enter()
+def test_a_trade_that_cannot_be_advanced_holds_up_no_other(desk):
+    stuck = desk.ask()
     other = InstrumentFactory(symbol="NSE:TCS-EQ")
     quote(desk.world.feed, other)
-    market_open = advance_module._market_open
-
-    def fails(group, now):
-        if group.pk == stuck.pk:
-            raise ValueError("no calendar for this one")
-        return market_open(group, now)
-
-    monkeypatch.setattr(advance_module, "_market_open", fails)
     intent = desk.ask(symbol=other.symbol)
     desk.turn()
-    desk.broker.fill(desk.order(intent).broker_order_id, 10, "812.30")
+    with connection.cursor() as cursor:  # past the ORM, which refuses it: no order can be made of this
+        cursor.execute("UPDATE execution_group SET stop_price = 'NaN' WHERE id = %s", [stuck.group_id])
+    for each in (stuck, intent):
+        desk.broker.fill(desk.order(each).broker_order_id, 10, "812.30")
     desk.turn(3)
-    assert desk.working() == 20
+    assert desk.working() == 10
     assert Alert.objects.filter(code="STEP_FAILED").exists()
 
 
