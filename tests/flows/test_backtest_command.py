@@ -15,6 +15,7 @@ import pytest
 from django.core.management import call_command
 
 from strategies.contracts.publish import publish_library
+from tests.factories.world import house_policy
 from tests.unit.backtest.markets import together, wandering
 from trading.domain.clock import IST
 from trading.marketdata.models import Candle, Feed, Instrument, Universe, UniverseMember
@@ -215,6 +216,7 @@ def test_bars_without_volume_are_told(tmp_path):
 @pytest.fixture
 def stored(db) -> None:
     """Four days of five-minute candles of two shares; one is in the contract's universe."""
+    house_policy()
     publish_library(actor="test")
     feed = Feed.objects.create(name="NSE", kind=Feed.Kind.EXCHANGE)
     universe = Universe.objects.create(name="nifty50")
