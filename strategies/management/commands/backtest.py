@@ -2,7 +2,6 @@
 
 import sys
 from argparse import ArgumentParser
-from dataclasses import replace
 from datetime import date
 from decimal import Decimal
 from pathlib import Path
@@ -17,29 +16,22 @@ from strategies.backtest.market import Market
 from strategies.backtest.plan import (
     Account,
     Costs,
-    IntradayHours,
     Plan,
     Sizing,
-    SizingMode,
     Trailing,
     number_of,
-    plan_of_contract,
     rule_of,
-    segment_of,
     sizing_of,
-    sizing_of_contract,
 )
 from strategies.backtest.result import Result
 from strategies.contracts.schema import (
     TIMEFRAME_MINUTES,
-    ContractBody,
     ContractError,
     StopKind,
     StopSpec,
     TargetKind,
     TargetSpec,
 )
-from strategies.rules.functions import nearest
 from trading.venue.charges import ChargeBroker, ChargeSegment
 
 SLOTS = 5
@@ -157,81 +149,19 @@ def _quick_look(given: dict[str, Any]) -> tuple[Plan, Market]:
 
 def _contract(given: dict[str, Any]) -> tuple[Plan, Market]:
     from risk.policies import active_policy
-    from strategies.backtest.candles import allowed_instruments, check_allowed, instruments_of, market_of_candles
-    from trading.marketdata.models import Feed
+    from strategies.backtest.request import HouseLimits, prepare, read_request
 
     _without(
         given, "a contract", "symbol", "long", "short", "exit_long", "exit_short", "reverse", "stop", "target",
         "trailing", "max_bars",
     )  # fmt: skip
-    name, body = published_contract(given["contract"])
-    timeframe = given["timeframe"] or body.timeframe
-    minutes = _minutes(timeframe)
-    instruments = instruments_of(given["symbols"]) if given["symbols"] else allowed_instruments(body)
-    check_allowed(body, instruments, timeframe)
-    first, last = _day(given["from_date"], "--from"), _day(given["to_date"], "--to")
-    if first is None or last is None:
-        raise BacktestRefused("EMPTY_RANGE", "Say --from and --to: the exchange days to test")
-    feed = Feed.objects.filter(name=given["feed"]).first()
-    if feed is None:
-        known = ", ".join(Feed.objects.order_by("name").values_list("name", flat=True)) or "none yet"
-        raise BacktestRefused("UNKNOWN_FEED", f"There is no feed {given['feed']} (known: {known})")
-    policy = active_policy(None)
-    sizing, account = _sizing(given), _account(given, symbols=len(instruments))
-    if sizing is None:  # the contract's own, within the limits of the house
-        sizing = sizing_of_contract(body)
-        if sizing.mode is SizingMode.RISK:
-            sizing = Sizing(sizing.mode, min(sizing.value, policy.risk_per_trade_pct))
-        account = replace(
-            account,
-            slots=given["slots"] or min(policy.max_open_positions, len(instruments)),
-            position_cap_pct=policy.position_size_pct,
-            exposure_cap_pct=policy.total_exposure_pct,
-            order_cap=Decimal(policy.max_order_value_rupees),
-        )
-    hours = IntradayHours(
-        policy.entry_after_open_min, policy.entry_before_close_min, policy.square_off_before_close_min
-    )
-    plan = plan_of_contract(
-        body,
-        name=name,
-        parameters=_parameters(given["set"]),
-        account=account,
-        costs=_costs(given, segment_of(body.product), usual="fyers"),
-        sizing=sizing,
-        rank=given["rank"],
-        hours=hours,
-    )
-    market = market_of_candles(
-        feed, instruments, timeframe=minutes, from_date=first, to_date=last, settling=plan.settling,
-        named=bool(given["symbols"]),
-    )  # fmt: skip
-    return plan, market
-
-
-def published_contract(asked: str) -> tuple[str, ContractBody]:
-    """A contract of the house by slug, its newest version or the one after the @; its name and what it says."""
-    from strategies.models import ContractVersion
-
-    slug, _, number = asked.partition("@")
-    slug = slug.replace("_", "-")
-    versions = ContractVersion.objects.filter(contract__owner=None, contract__slug=slug).order_by("-number")
-    if number:
-        if not number.isdigit():
-            raise BacktestRefused("UNKNOWN_CONTRACT", f"{number} is no version number")
-        versions = versions.filter(number=int(number))
-    version = versions.select_related("contract").first()
-    if version is None:
-        known = sorted(
-            set(ContractVersion.objects.filter(contract__owner=None).values_list("contract__slug", flat=True))
-        )
-        hint = nearest(slug, known)
-        raise BacktestRefused(
-            "UNKNOWN_CONTRACT",
-            f"There is no contract {asked}"
-            + (f"; did you mean {hint}?" if hint else f" (known: {', '.join(known) or 'none yet'})"),
-        )
-    return f"{slug}@{version.number}", version.parsed()
+    asked = {name: given[name] for name in ("contract", "symbols", "feed", "timeframe", "cash", "leverage", "slots")}
+    asked |= {name: given[name] for name in ("sizing", "charges", "rank")}
+    asked |= {"from": given["from_date"], "to": given["to_date"], "slippage_bps": given["slippage"]}
+    request = read_request(asked | {"parameters": _parameters(given["set"])})
+    prepared = prepare(request, HouseLimits.of_policy(active_policy(None)))
+    plan = prepared.plan()
+    return plan, prepared.market(settling=plan.settling)
 
 
 def summary(result: Result) -> str:

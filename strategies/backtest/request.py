@@ -1,0 +1,310 @@
+"""What somebody asked to be tested, in words that can be stored: the same for the command, the pages and the API.
+
+A request names a contract and its market; with the limits of the house as they were when it was asked, it makes one
+plan on one market. The same request, limits and candles always give the same bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
+from decimal import Decimal
+from typing import Any, Final
+
+from risk.models import RiskPolicy
+from strategies.backtest.candles import allowed_instruments, check_allowed, instruments_of, market_of_candles
+from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.market import Market
+from strategies.backtest.plan import (
+    Account,
+    Costs,
+    IntradayHours,
+    Plan,
+    Sizing,
+    SizingMode,
+    number_of,
+    plan_of_contract,
+    segment_of,
+    sizing_of,
+    sizing_of_contract,
+)
+from strategies.contracts.schema import TIMEFRAME_MINUTES, ContractBody
+from strategies.models.contract import ContractVersion
+from strategies.rules.functions import nearest
+from trading.marketdata.models import Feed, Instrument
+from trading.venue.charges import ChargeBroker
+
+SLOTS: Final = 5  # positions at once, unless told otherwise, for sizing of one's own
+MOST_SYMBOLS: Final = 5_000
+_KNOWN: Final = (
+    "contract", "symbols", "feed", "from", "to", "timeframe", "cash", "leverage", "slots", "sizing", "charges",
+    "slippage_bps", "rank", "parameters",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class HouseLimits:
+    """What the house allows, as it stood when a test was asked for: it must be the same when the test is run again."""
+
+    risk_per_trade_pct: Decimal
+    position_size_pct: Decimal
+    total_exposure_pct: Decimal
+    max_order_value: Decimal
+    max_open_positions: int
+    entry_after_open_min: int
+    entry_before_close_min: int
+    square_off_before_close_min: int
+
+    @classmethod
+    def of_policy(cls, policy: RiskPolicy) -> HouseLimits:
+        return cls(
+            risk_per_trade_pct=Decimal(policy.risk_per_trade_pct),
+            position_size_pct=Decimal(policy.position_size_pct),
+            total_exposure_pct=Decimal(policy.total_exposure_pct),
+            max_order_value=Decimal(policy.max_order_value_rupees),
+            max_open_positions=policy.max_open_positions,
+            entry_after_open_min=policy.entry_after_open_min,
+            entry_before_close_min=policy.entry_before_close_min,
+            square_off_before_close_min=policy.square_off_before_close_min,
+        )
+
+    @classmethod
+    def of_mapping(cls, stored: Mapping[str, Any]) -> HouseLimits:
+        kinds = {name: Decimal if name.endswith(("_pct", "_value")) else int for name in cls.__dataclass_fields__}
+        return cls(**{name: kind(stored[name]) for name, kind in kinds.items()})
+
+    def as_mapping(self) -> dict[str, Any]:
+        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values.items()}
+
+    @property
+    def hours(self) -> IntradayHours:
+        return IntradayHours(self.entry_after_open_min, self.entry_before_close_min, self.square_off_before_close_min)
+
+
+@dataclass(frozen=True, slots=True)
+class BacktestRequest:
+    """A contract (`slug` or `slug@version`), exchange days with both ends, and the money. Empty `symbols`: all of the
+    contract's universes. None means the contract's own, or the house's."""
+
+    contract: str
+    from_date: date
+    to_date: date
+    symbols: tuple[str, ...] = ()
+    feed: str = "NSE"
+    timeframe: str | None = None
+    cash: Decimal = Decimal(1_000_000)
+    leverage: Decimal = Decimal(1)
+    slots: int | None = None
+    sizing: str | None = None
+    charges: str = "fyers"
+    slippage_bps: Decimal = Decimal(0)
+    rank: str | None = None
+    parameters: Mapping[str, Decimal] = field(default_factory=dict)
+
+    def as_mapping(self) -> dict[str, Any]:
+        """Plain values that `read_request` takes back."""
+        return {
+            "contract": self.contract,
+            "symbols": list(self.symbols),
+            "feed": self.feed,
+            "from": self.from_date.isoformat(),
+            "to": self.to_date.isoformat(),
+            "timeframe": self.timeframe,
+            "cash": f"{self.cash:f}",
+            "leverage": f"{self.leverage:f}",
+            "slots": self.slots,
+            "sizing": self.sizing,
+            "charges": self.charges,
+            "slippage_bps": f"{self.slippage_bps:f}",
+            "rank": self.rank,
+            "parameters": {name: f"{value:f}" for name, value in self.parameters.items()},
+        }
+
+    @property
+    def days(self) -> int:
+        return (self.to_date - self.from_date).days + 1
+
+
+def read_request(given: Mapping[str, Any]) -> BacktestRequest:
+    """A request from plain values, as they come from a form, from JSON or from storage. BacktestRefused names what is
+    wrong; what is left out or None takes its default."""
+    if unknown := sorted(set(given) - set(_KNOWN)):
+        raise BacktestRefused("UNKNOWN_FIELD", f"There is no field {unknown[0]}{_meant(unknown[0], _KNOWN)}")
+    values = {name: value for name, value in given.items() if value not in (None, "", [], (), {})}
+    contract = values.get("contract")
+    if not isinstance(contract, str):
+        raise BacktestRefused("UNKNOWN_CONTRACT", "Say which contract is to be tested")
+    first, last = day_of(values.get("from"), "from"), day_of(values.get("to"), "to")
+    if first is None or last is None:
+        raise BacktestRefused("EMPTY_RANGE", "Say --from and --to: the exchange days to test")
+    if first > last:
+        raise BacktestRefused("EMPTY_RANGE", f"The range ends ({last}) before it begins ({first})")
+    symbols = _symbols(values.get("symbols", ()))
+    charges = str(values.get("charges", "fyers")).lower()
+    if charges not in ("none", *(str(one).lower() for one in ChargeBroker)):
+        raise BacktestRefused("UNKNOWN_CHARGES", f"{charges} is no table of charges: none, fyers or zerodha")
+    slots = values.get("slots")
+    if slots is not None:
+        slots = int(whole_of(slots, "slots"))
+        if slots < 1:
+            raise BacktestRefused("SLOTS", f"There must be at least one slot, not {slots}")
+    parameters = values.get("parameters", {})
+    if not isinstance(parameters, Mapping):
+        raise BacktestRefused("ARGUMENTS", "Parameters are given by name")
+    return BacktestRequest(
+        contract=contract,
+        from_date=first,
+        to_date=last,
+        symbols=symbols,
+        feed=str(values.get("feed", "NSE")),
+        timeframe=str(values["timeframe"]) if "timeframe" in values else None,
+        cash=number_of(str(values.get("cash", "1000000")), "cash"),
+        leverage=number_of(str(values.get("leverage", "1")), "leverage"),
+        slots=slots,
+        sizing=str(sizing_of(str(values["sizing"]))) if "sizing" in values else None,
+        charges=charges,
+        slippage_bps=number_of(str(values.get("slippage_bps", "0")), "slippage"),
+        rank=str(values["rank"]) if "rank" in values else None,
+        parameters={str(name): number_of(str(value), f"parameter {name}") for name, value in parameters.items()},
+    )
+
+
+def find_version(asked: str, *, owner_id: int | None = None) -> ContractVersion:
+    """A contract by slug, its newest version or the one after the @: one's own first, then the house's.
+
+    BacktestRefused: there is none, with the nearest name there is.
+    """
+    slug, _, number = asked.partition("@")
+    slug = slug.replace("_", "-")
+    if number and not number.isdigit():
+        raise BacktestRefused("UNKNOWN_CONTRACT", f"{number} is no version number")
+    visible = ContractVersion.objects.filter(contract__owner=None)
+    if owner_id is not None:
+        visible = visible | ContractVersion.objects.filter(contract__owner=owner_id)
+    versions = visible.filter(contract__slug=slug).select_related("contract").order_by("-number")
+    if number:
+        versions = versions.filter(number=int(number))
+    found = sorted(versions, key=lambda one: one.contract.owner_id is None)  # one's own before the house's
+    if not found:
+        known = sorted(set(visible.values_list("contract__slug", flat=True)))
+        hint = nearest(slug, known)
+        raise BacktestRefused(
+            "UNKNOWN_CONTRACT",
+            f"There is no contract {asked}"
+            + (f"; did you mean {hint}?" if hint else f" (known: {', '.join(known) or 'none yet'})"),
+        )
+    return found[0]
+
+
+@dataclass(frozen=True)
+class Prepared:
+    """A request whose contract, instruments and limits are found: it makes plans, and markets for them."""
+
+    request: BacktestRequest
+    name: str
+    body: ContractBody
+    limits: HouseLimits
+    feed: Feed
+    instruments: tuple[Instrument, ...]
+
+    def plan(self, parameters: Mapping[str, Any] | None = None) -> Plan:
+        """The plan, with `parameters` over those of the request."""
+        request, limits = self.request, self.limits
+        account = Account(
+            cash=request.cash,
+            leverage=request.leverage,
+            slots=request.slots or min(SLOTS, len(self.instruments)),
+        )
+        sizing = sizing_of(request.sizing) if request.sizing else None
+        if sizing is None:  # the contract's own, within the limits of the house
+            sizing = sizing_of_contract(self.body)
+            if sizing.mode is SizingMode.RISK:
+                sizing = Sizing(sizing.mode, min(sizing.value, limits.risk_per_trade_pct))
+            account = replace(
+                account,
+                slots=request.slots or min(limits.max_open_positions, len(self.instruments)),
+                position_cap_pct=limits.position_size_pct,
+                exposure_cap_pct=limits.total_exposure_pct,
+                order_cap=limits.max_order_value,
+            )
+        broker = None if request.charges == "none" else ChargeBroker(request.charges.upper())
+        return plan_of_contract(
+            self.body,
+            name=self.name,
+            parameters={**request.parameters, **(parameters or {})},
+            account=account,
+            costs=Costs(charges=broker, segment=segment_of(self.body.product), slippage_bps=request.slippage_bps),
+            sizing=sizing,
+            rank=request.rank,
+            hours=limits.hours,
+        )
+
+    def market(self, *, settling: int, from_date: date | None = None, to_date: date | None = None) -> Market:
+        """The candles of the request, or of a part of its days, with `settling` bars of history before them."""
+        request = self.request
+        return market_of_candles(
+            self.feed,
+            self.instruments,
+            timeframe=TIMEFRAME_MINUTES[self.body.timeframe],
+            from_date=from_date or request.from_date,
+            to_date=to_date or request.to_date,
+            settling=settling,
+            named=bool(request.symbols),
+        )
+
+
+def prepare(request: BacktestRequest, limits: HouseLimits, *, owner_id: int | None = None) -> Prepared:
+    """Find everything a request names. BacktestRefused: it does not exist, or the contract does not allow it."""
+    version = find_version(request.contract, owner_id=owner_id)
+    body = version.parsed()
+    timeframe = request.timeframe or body.timeframe
+    minutes_of(timeframe)
+    instruments = instruments_of(request.symbols) if request.symbols else allowed_instruments(body)
+    check_allowed(body, instruments, timeframe)
+    feed = Feed.objects.filter(name=request.feed).first()
+    if feed is None:
+        known = ", ".join(Feed.objects.order_by("name").values_list("name", flat=True)) or "none yet"
+        raise BacktestRefused("UNKNOWN_FEED", f"There is no feed {request.feed} (known: {known})")
+    return Prepared(
+        request, f"{version.contract.slug}@{version.number}", body, limits, feed, tuple(instruments)
+    )  # fmt: skip
+
+
+def minutes_of(timeframe: str) -> int:
+    if timeframe not in TIMEFRAME_MINUTES:
+        raise BacktestRefused("TIMEFRAME", f"{timeframe} is no timeframe: {', '.join(TIMEFRAME_MINUTES)}")
+    return TIMEFRAME_MINUTES[timeframe]
+
+
+def day_of(text: Any, where: str) -> date | None:
+    if text is None or isinstance(text, date):
+        return text
+    try:
+        return date.fromisoformat(str(text))
+    except ValueError as error:
+        raise BacktestRefused("NOT_A_DATE", f"{where}: {text} is not a day like 2026-01-31") from error
+
+
+def whole_of(value: Any, where: str) -> int:
+    """A whole number from a form or from JSON."""
+    number = number_of(str(value), where)
+    if isinstance(value, bool) or number != int(number):
+        raise BacktestRefused("NOT_A_NUMBER", f"{where}: {value} is not a whole number")
+    return int(number)
+
+
+def _symbols(given: Any) -> tuple[str, ...]:
+    if isinstance(given, str):
+        given = given.replace(",", " ").split()
+    if not isinstance(given, Sequence) or not all(isinstance(one, str) for one in given):
+        raise BacktestRefused("ARGUMENTS", "Symbols are a list of names")
+    if len(given) > MOST_SYMBOLS:
+        raise BacktestRefused("TOO_LARGE", f"{len(given):,} symbols are more than {MOST_SYMBOLS:,}")
+    return tuple(dict.fromkeys(one.strip().upper() for one in given if one.strip()))
+
+
+def _meant(name: str, known: Sequence[str]) -> str:
+    hint = nearest(name, known)
+    return f"; did you mean {hint}?" if hint else f" (known: {', '.join(known)})"
