@@ -56,6 +56,7 @@
       waiting.set(`quote:${symbol}:ltp`, { text: quote.ltp });
       waiting.set(`quote:${symbol}:chg`, { text: quote.chg, sign: quote.dir });
     }
+    if (quotes && Object.keys(quotes).length) document.dispatchEvent(new CustomEvent("desk:quotes", { detail: { quotes, now: venueNow() } }));
   }
   const signOf = (text) => (text === undefined ? undefined : text.startsWith("+") ? 1 : text.startsWith("−") ? -1 : 0);
   function takeSummary(summary) {
