@@ -243,7 +243,6 @@
   });
   document.addEventListener("htmx:sendError", () => trouble("Connection lost: trying again…"));
 
-  const pages = { d: "/", p: "/positions/", o: "/orders/", s: "/signals/", j: "/journal/" };
   let going = false;
   document.addEventListener("keydown", (event) => {
     if (event.ctrlKey || event.metaKey || event.altKey) return;
@@ -255,7 +254,7 @@
       return;
     }
     if (typing || dialog.open) return;
-    if (going) { going = false; if (pages[event.key]) location.assign(pages[event.key]); return; }
+    if (going) { going = false; document.querySelector(`.rail [data-go="${CSS.escape(event.key)}"]`)?.click(); return; }
     if (event.key === "g") { going = true; setTimeout(() => { going = false; }, 1200); }
     else if (event.key === "?") document.getElementById("keys").showModal();
     else if (event.key === "b" || event.key === "s") { event.preventDefault(); openTicket(event.key === "b" ? "BUY" : "SELL"); }

@@ -1,0 +1,61 @@
+"""The pages in the rail, in the order of the rail. A phone shows the first five and keeps the rest under "More"."""
+
+from dataclasses import dataclass
+
+from django.http import HttpRequest
+from django.urls import reverse
+
+
+@dataclass(frozen=True, slots=True)
+class Page:
+    """`icon`: path data and shapes of a 20 × 20 stroke drawing. `key`: pressed after g. `staff`: for operators only."""
+
+    label: str
+    route: str
+    icon: str
+    key: str = ""
+    staff: bool = False
+
+
+ON_A_PHONE = 5
+PAGES = (
+    Page("Dashboard", "web:dashboard", '<path d="M3 3h6v8H3zM11 3h6v5h-6zM11 10h6v7h-6zM3 13h6v4H3z"/>', "d"),
+    Page("Positions", "web:positions", '<path d="M3 15l4-5 3 3 7-8M12 5h5v5"/>', "p"),
+    Page("Orders", "web:orders", '<path d="M4 5h12M4 10h12M4 15h8"/>', "o"),
+    Page(
+        "Signals",
+        "web:signals",
+        '<path d="M10 11v6M6.5 8.5a5 5 0 0 1 7 0M4 6a8.5 8.5 0 0 1 12 0"/><circle cx="10" cy="11" r="1.2"/>',
+        "s",
+    ),
+    Page("Journal", "web:journal", '<path d="M5 3h10v14H5zM8 7h4M8 10h4"/>', "j"),
+    Page(
+        "Console",
+        "admin:index",
+        '<path d="M3 5h8M15 5h2M3 10h2M9 10h8M3 15h9M16 15h1"/><circle cx="13" cy="5" r="1.7"/>'
+        '<circle cx="7" cy="10" r="1.7"/><circle cx="14" cy="15" r="1.7"/>',
+        staff=True,
+    ),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A page as the rail of one request shows it."""
+
+    page: Page
+    url: str
+    current: bool
+    spare: bool  # under "More" on a phone
+
+
+def links(request: HttpRequest) -> list[Link]:
+    """What this person may go to, the page they are on marked: the longest address that theirs begins with."""
+    shown = [page for page in PAGES if not page.staff or request.user.is_staff]  # type: ignore[union-attr]
+    urls = [reverse(page.route) for page in shown]
+    fits = [url for url in urls if request.path == url or (url != urls[0] and request.path.startswith(url))]
+    here = max(fits, key=len, default=None)
+    return [
+        Link(page, url, url == here, place >= ON_A_PHONE)
+        for place, (page, url) in enumerate(zip(shown, urls, strict=True))
+    ]
