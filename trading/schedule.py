@@ -7,4 +7,7 @@ BEAT_SCHEDULE = {
     "fills": {"task": "execution.poll_fills", "schedule": 5.0, "options": {"expires": 10}},
     "tokens": {"task": "execution.watch_tokens", "schedule": 30.0, "options": {"expires": 30}},
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
+    # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
+    "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},
+    "old runs": {"task": "research.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
 }

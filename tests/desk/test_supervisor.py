@@ -19,7 +19,7 @@ import pytest
 from trading.desk.servers import CHECKOUT
 
 pytestmark = pytest.mark.slow
-PROCESSES = ["sandbox", "engine", "worker", "beat", "web"]
+PROCESSES = ["sandbox", "engine", "worker", "research", "beat", "web"]
 
 
 def free_port() -> int:

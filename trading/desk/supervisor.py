@@ -182,14 +182,15 @@ class Supervisor:
         return found
 
     def _start_processes(self) -> None:
-        for name, arguments in (
-            ("engine", []),
-            ("worker", []),
-            ("beat", []),
-            ("web", ["--host", self.host, "--port", str(self.port)]),
+        for name, command in (
+            ("engine", ["engine"]),
+            ("worker", ["worker"]),
+            ("research", ["worker", "--research"]),
+            ("beat", ["beat"]),
+            ("web", ["web", "--host", self.host, "--port", str(self.port)]),
         ):
             self._still_wanted()
-            self._child(name, [sys.executable, "manage.py", name, *arguments], stop_s=STOP_WITHIN_S)
+            self._child(name, [sys.executable, "manage.py", *command], stop_s=STOP_WITHIN_S)
 
     def _wait_for_web(self) -> None:
         end = time.monotonic() + WEB_ANSWERS_WITHIN_S

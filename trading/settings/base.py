@@ -135,8 +135,11 @@ CELERY_TASK_DEFAULT_QUEUE = "work"
 CELERY_TASK_ROUTES = {
     "execution.*": {"queue": "orders"},
     "strategies.*": {"queue": "scans"},
+    "research.*": {"queue": "research"},
 }
 QUEUES = ["work", "orders", "scans"]
+RESEARCH_QUEUE = "research"  # backtests and sweeps: a worker of its own, so that no trade ever waits behind one
+RESEARCH_THREADS = env.number("TARAZU_RESEARCH_THREADS", 2, low=1, high=64)
 CELERY_TASK_PUBLISH_RETRY = False  # the row is the work: a lost ring is found by the sweep, a waiting trade by nobody
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

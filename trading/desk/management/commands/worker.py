@@ -15,17 +15,24 @@ class Command(BaseCommand):
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--pool", default="threads", choices=["threads", "prefork", "solo"])
-        parser.add_argument("--concurrency", type=int, default=2)
+        parser.add_argument("--concurrency", type=int, help="default 2, or TARAZU_RESEARCH_THREADS for --research")
         parser.add_argument("--queues", default=",".join(settings.QUEUES))
+        parser.add_argument(
+            "--research", action="store_true", help="backtests and sweeps alone, giving way to every other process"
+        )
 
     def handle(self, *args: Any, **options: Any) -> None:
         watch_parent()
+        queues, threads = options["queues"], options["concurrency"] or 2
+        if options["research"]:
+            queues, threads = settings.RESEARCH_QUEUE, options["concurrency"] or settings.RESEARCH_THREADS
+            os.nice(10)
         app.worker_main(
             [
                 "worker",
                 f"--pool={options['pool']}",
-                f"--concurrency={options['concurrency']}",
-                f"--queues={options['queues']}",
+                f"--concurrency={threads}",
+                f"--queues={queues}",
                 f"--hostname=worker-{os.getpid()}@%h",
                 f"--loglevel={settings.LOG_LEVEL}",
                 "--without-gossip",  # both cost connections and a wait at the start, and nobody here listens
