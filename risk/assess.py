@@ -5,11 +5,18 @@ from uuid import UUID
 
 from django.db import connection
 
+from risk.facts import to_json
 from risk.gates import ENTRY_GATES, EXIT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from trading.domain.orders import OrderIntent
 
 STORE = """
+WITH seen AS (
+    INSERT INTO risk_assessment (portfolio_id, intent_id, policy_id, intent, snapshot, allowed_quantity, refused_by, at,
+                                 stored_at)
+    VALUES (%(portfolio)s, %(intent)s, %(policy_id)s, %(asked)s, %(snapshot)s, %(allowed)s, %(refused)s, %(at)s,
+            clock_timestamp())
+)
 INSERT INTO risk_verdict
   (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
 SELECT %(portfolio)s, %(intent)s, said.place - 1, gate, outcome, quantity, value, lim, message, %(policy)s, %(at)s
@@ -63,15 +70,21 @@ def assess(
     return ApprovedIntent(intent_id, last.quantity, kill_epoch, findings)
 
 
-def store_verdicts(*, portfolio_id: int, intent_id: UUID, findings: tuple[Finding, ...], policy: str, now) -> None:
-    """Keep what each gate said: "why was this not traded?" has an answer."""
+def store_verdicts(
+    *, portfolio_id: int, verdict: ApprovedIntent | RefusedIntent, intent: OrderIntent, snapshot: Snapshot,
+    policy_id: int, policy: str,
+) -> None:  # fmt: skip
+    """Keep what each gate said and all that it saw: "why was this not traded?" has an answer, and may be asked anew."""
     rows = [
         [one.gate, str(one.outcome), one.quantity, one.value[:60], one.limit[:60], one.message[:240]]
-        for one in findings
+        for one in verdict.findings
     ]
     gates, outcomes, quantities, values, limits, messages = (list(column) for column in zip(*rows, strict=True))
     with connection.cursor() as cursor:
         cursor.execute(STORE, {
-            "portfolio": portfolio_id, "intent": intent_id, "policy": policy, "at": now, "gates": gates,
+            "portfolio": portfolio_id, "intent": verdict.intent_id, "policy_id": policy_id, "policy": policy[:80],
+            "asked": to_json(intent), "snapshot": to_json(snapshot), "at": snapshot.now,
+            "allowed": 0 if isinstance(verdict, RefusedIntent) else verdict.quantity,
+            "refused": verdict.code[:32] if isinstance(verdict, RefusedIntent) else "", "gates": gates,
             "outcomes": outcomes, "quantities": quantities, "values": values, "limits": limits, "messages": messages,
         })  # fmt: skip

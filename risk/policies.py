@@ -1,7 +1,7 @@
 """Limits are rows: the house has one set, a portfolio may have its own. A change is a new version, in force at once."""
 
 from collections.abc import Mapping
-from decimal import Decimal
+from dataclasses import fields as dataclass_fields
 from functools import lru_cache
 
 from django.core.exceptions import ValidationError
@@ -17,6 +17,9 @@ FIELDS = tuple(
     field.name
     for field in RiskPolicy._meta.fields
     if field.name not in {"id", "portfolio", "version", "active", "created_at", "created_by"}
+)
+LIMIT_FIELDS = tuple(
+    field.name for field in dataclass_fields(Limits) if field.name not in {"name", "restricted_symbols"}
 )
 
 
@@ -35,22 +38,8 @@ def policy_of(policy_id: int) -> RiskPolicy:
 
 def limits_of(policy: RiskPolicy) -> Limits:
     """The policy as gates read it."""
-    return Limits(
-        name=str(policy),
-        stop_required=policy.stop_required,
-        risk_per_trade_pct=policy.risk_per_trade_pct,
-        position_size_pct=policy.position_size_pct,
-        total_exposure_pct=policy.total_exposure_pct,
-        max_open_positions=policy.max_open_positions,
-        max_trades_per_day=policy.max_trades_per_day,
-        daily_loss_soft_pct=policy.daily_loss_soft_pct,
-        daily_loss_hard_pct=policy.daily_loss_hard_pct,
-        price_collar_pct=policy.price_collar_pct,
-        max_quote_age_s=policy.max_quote_age_s,
-        max_signal_age_s=policy.max_signal_age_s,
-        cooldown_min=policy.cooldown_min,
-        max_order_value_rupees=Decimal(policy.max_order_value_rupees),
-    )
+    values = {name: getattr(policy, name) for name in LIMIT_FIELDS}
+    return Limits(**values, name=str(policy), restricted_symbols=frozenset(policy.restricted_symbols))
 
 
 @transaction.atomic

@@ -1,6 +1,7 @@
 """Room under a limit is taken in the statement that checks it, so that two workers cannot both have the last of it.
 
-Buckets are always touched in sorted key order: workers wait for each other and never in a circle.
+What an entry asks for is `reserved`; what of it fills moves to `used`; what ends is given back. Buckets are always
+touched in sorted key order: workers wait for each other and never in a circle.
 """
 
 from collections.abc import Mapping
@@ -11,8 +12,11 @@ from uuid import UUID
 from django.db import connection, transaction
 from django.utils import timezone
 
+from risk.gates.finding import Limits, Snapshot
 from risk.models import Reservation, RiskBucket
 from trading.domain.errors import NotAllowed
+from trading.domain.money import to_paise
+from trading.domain.orders import OrderIntent
 
 Kind = RiskBucket.Kind
 
@@ -21,7 +25,16 @@ REFUSALS = {
     Kind.EXPOSURE: ("TOTAL_EXPOSURE", "The exposure limit is reached."),
     Kind.SYMBOL: ("ALREADY_POSITIONED", "Another order for this instrument was faster."),
     Kind.TRADES: ("TRADES_PER_DAY", "The day's entries are used up."),
+    Kind.ACCOUNT: ("ACCOUNT_EXPOSURE", "The exposure limit of the broker account is reached."),
+    Kind.DAY: ("DAY_VALUE", "As much as may be opened in a day was opened."),
+    Kind.SEGMENT: ("SEGMENT_EXPOSURE", "The exposure limit of the segment is reached."),
+    Kind.SECTOR: ("SECTOR_EXPOSURE", "The exposure limit of the sector is reached."),
+    Kind.STRATEGY: ("STRATEGY_POSITIONS", "All positions of the strategy are taken."),
 }
+OF_THE_DAY = [str(Kind.TRADES), str(Kind.DAY)]
+"""Kinds that count what happened in a day: what traded stays counted."""
+COUNTS = [str(kind) for kind in RiskBucket.COUNTS]
+OPTIONS = "OPT"
 
 
 # Rows are taken one after the other in the order of their keys; each is checked against its cap as it is taken.
@@ -30,15 +43,48 @@ WITH wanted AS MATERIALIZED (
     SELECT * FROM unnest(%(keys)s::text[], %(kinds)s::text[], %(amounts)s::bigint[], %(caps)s::bigint[])
         AS w (key, kind, amount, cap)
 ), taken AS (
-    INSERT INTO risk_riskbucket AS b (key, portfolio_id, kind, reserved, version)
-    SELECT key, %(portfolio)s, kind, amount, 1 FROM wanted WHERE amount <= cap ORDER BY key COLLATE "C"
+    INSERT INTO risk_riskbucket AS b (key, portfolio_id, kind, reserved, used, version)
+    SELECT key, %(portfolio)s, kind, amount, 0, 1 FROM wanted WHERE amount <= cap ORDER BY key COLLATE "C"
     ON CONFLICT (key) DO UPDATE SET reserved = b.reserved + EXCLUDED.reserved, version = b.version + 1
-    WHERE b.reserved + EXCLUDED.reserved <= (SELECT cap FROM wanted WHERE wanted.key = b.key)
+    WHERE b.reserved + b.used + EXCLUDED.reserved <= (SELECT cap FROM wanted WHERE wanted.key = b.key)
     RETURNING id, key
 )
-INSERT INTO risk_reservation (bucket_id, intent_id, amount)
-SELECT taken.id, %(intent)s, wanted.amount FROM taken JOIN wanted USING (key)
+INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
+SELECT taken.id, %(intent)s, wanted.amount, 0 FROM taken JOIN wanted USING (key)
 RETURNING (SELECT key FROM taken WHERE taken.id = bucket_id)
+"""
+
+# The buckets are locked in sorted order before any of them changes.
+MOVE = """
+WITH held AS MATERIALIZED (
+    SELECT r.id, r.bucket_id, r.amount, r.used, b.kind
+    FROM risk_reservation r JOIN risk_riskbucket b ON b.id = r.bucket_id
+    WHERE r.intent_id = %(intent)s AND r.released_at IS NULL
+    ORDER BY b.key COLLATE "C" FOR UPDATE OF b
+), plan AS MATERIALIZED (
+    SELECT id, bucket_id, amount, used,
+           CASE WHEN kind = ANY(%(counts)s) THEN 0 ELSE amount * %(left)s / greatest(%(before)s, 1) END AS amount_after,
+           CASE WHEN kind = ANY(%(counts)s) THEN used + amount ELSE %(value)s END AS used_after
+    FROM held
+), moved AS (
+    UPDATE risk_riskbucket b SET version = b.version + 1, reserved = b.reserved + plan.amount_after - plan.amount,
+        used = b.used + plan.used_after - plan.used
+    FROM plan WHERE b.id = plan.bucket_id
+)
+UPDATE risk_reservation r SET amount = plan.amount_after, used = plan.used_after FROM plan WHERE r.id = plan.id
+"""
+GIVE = """
+WITH held AS MATERIALIZED (
+    SELECT r.id, r.bucket_id, r.amount, r.used
+    FROM risk_reservation r JOIN risk_riskbucket b ON b.id = r.bucket_id
+    WHERE r.intent_id = %(intent)s AND (r.released_at IS NULL) = %(live)s AND NOT b.kind = ANY(%(leave)s)
+    ORDER BY b.key COLLATE "C" FOR UPDATE OF b
+), given AS (
+    UPDATE risk_riskbucket b SET version = b.version + 1, reserved = b.reserved - %(sign)s * held.amount,
+        used = b.used - %(sign)s * held.used
+    FROM held WHERE b.id = held.bucket_id
+)
+UPDATE risk_reservation r SET released_at = %(at)s FROM held WHERE r.id = held.id
 """
 
 
@@ -52,14 +98,58 @@ class Claim:
     cap: int
 
 
-def bucket_keys(portfolio_id: int, instrument_id: int, session_date: date) -> Mapping[str, str]:
-    """The buckets that an entry draws on, by kind."""
-    return {
+def segment_of(intent_segment: str, is_option: bool) -> str:
+    return OPTIONS if is_option else intent_segment
+
+
+def bucket_keys(
+    *, portfolio_id: int, account_id: int, instrument_id: int, session_date: date, segment: str = "CM",
+    sector: str = "", strategy: str = "",
+) -> Mapping[str, str]:  # fmt: skip
+    """The buckets that an entry draws on, by kind. An instrument without a sector, and a hand, have fewer."""
+    keys = {
+        Kind.ACCOUNT: f"ACCOUNT:{account_id}",
+        Kind.DAY: f"DAY:{portfolio_id}:{session_date}",
         Kind.EXPOSURE: f"EXPOSURE:{portfolio_id}",
+        Kind.SEGMENT: f"SEGMENT:{portfolio_id}:{segment}",
         Kind.SLOTS: f"SLOTS:{portfolio_id}",
         Kind.SYMBOL: f"SYMBOL:{portfolio_id}:{instrument_id}",
         Kind.TRADES: f"TRADES:{portfolio_id}:{session_date}",
     }
+    if sector:
+        keys[Kind.SECTOR] = f"SECTOR:{portfolio_id}:{sector}"
+    if strategy:
+        keys[Kind.STRATEGY] = f"STRATEGY:{portfolio_id}:{strategy}"
+    return keys
+
+
+def claims_of(
+    intent: OrderIntent, snapshot: Snapshot, limits: Limits, keys: Mapping[str, str], *, account_equity_paise: int
+) -> list[Claim]:
+    """What an approved entry takes of each bucket, and the caps that the gates read. Pure.
+
+    `account_equity_paise` is the equity of all portfolios of the broker account together.
+    """
+    value = to_paise(intent.price) * intent.quantity
+    equity = snapshot.equity_paise
+
+    def part(percent) -> int:
+        return int(equity * percent / 100)
+
+    total = min(part(limits.total_exposure_pct), part(limits.hard_exposure_pct))
+    amounts = {
+        Kind.ACCOUNT: (value, int(max(equity, account_equity_paise) * limits.hard_exposure_pct / 100)),
+        Kind.DAY: (value, part(limits.day_value_pct)),
+        Kind.EXPOSURE: (value, total),
+        Kind.SEGMENT: (value, part(limits.options_exposure_pct) if intent.is_option else total),
+        Kind.SLOTS: (1, limits.max_open_positions),
+        # One trade at a time in one instrument: there is room only where nothing is held.
+        Kind.SYMBOL: (value, value),
+        Kind.TRADES: (1, limits.max_trades_per_day),
+        Kind.SECTOR: (value, part(limits.sector_exposure_pct)),
+        Kind.STRATEGY: (1, limits.max_strategy_positions),
+    }
+    return [Claim(kind, key, *amounts[Kind(kind)]) for kind, key in keys.items()]
 
 
 @transaction.atomic
@@ -79,44 +169,33 @@ def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
                 raise NotAllowed(code, message, bucket=claim.key, wanted=claim.amount, cap=claim.cap)
 
 
-@transaction.atomic
+def use(*, intent_id: UUID, value_paise: int, remaining: int, remaining_before: int) -> None:
+    """A fill moves its part from reserved to used: all fills of the entry are now worth `value_paise`.
+
+    Quantities are what was left to fill after and before it. Called under the lock of the trade, once for each fill.
+    """
+    _run(MOVE, intent_id, left=max(0, remaining), before=remaining_before, value=value_paise)
+
+
+def settle(*, intent_id: UUID, value_paise: int) -> None:
+    """Once an entry that traded has ended, its exposure is what was filled, no longer what was asked for."""
+    unsettled = Reservation.objects.filter(intent_id=intent_id, released_at=None, amount__gt=0)
+    if value_paise > 0 and unsettled.exists():  # asked at every step of a trade, true once
+        _run(MOVE, intent_id, left=0, before=1, value=value_paise)
+
+
 def release(*, intent_id: UUID, keep_trades: bool) -> int:
     """Give back what an intent holds; an entry that traded stays counted for its day. Returns how many were freed."""
-    held = Reservation.objects.select_related("bucket").filter(intent_id=intent_id, released_at=None)
-    freed = 0
-    for reservation in held.order_by("bucket__key"):
-        if keep_trades and reservation.bucket.kind == Kind.TRADES:
-            continue
-        if Reservation.objects.filter(pk=reservation.pk, released_at=None).update(released_at=timezone.now()):
-            _give_back(reservation.bucket_id, reservation.amount)
-            freed += 1
-    return freed
+    leave = OF_THE_DAY if keep_trades else []
+    return _run(GIVE, intent_id, live=True, leave=leave, sign=1, at=timezone.now())
 
 
-@transaction.atomic
 def retake(*, intent_id: UUID) -> None:
     """Hold again what was given back: the entry lives after all. No cap can refuse what has happened."""
-    freed = Reservation.objects.select_related("bucket").filter(intent_id=intent_id, released_at__isnull=False)
-    for reservation in freed.order_by("bucket__key"):
-        if Reservation.objects.filter(pk=reservation.pk, released_at__isnull=False).update(released_at=None):
-            _give_back(reservation.bucket_id, -reservation.amount)
+    _run(GIVE, intent_id, live=False, leave=[], sign=-1, at=None)
 
 
-@transaction.atomic
-def settle(*, intent_id: UUID, value_paise: int) -> None:
-    """Once an entry has ended, its exposure is what was filled, no longer what was asked for."""
-    held = Reservation.objects.select_related("bucket").filter(
-        intent_id=intent_id, released_at=None, bucket__kind__in=[Kind.EXPOSURE, Kind.SYMBOL]
-    )
-    for reservation in held.order_by("bucket__key").select_for_update(of=("self",)):
-        if 0 < value_paise != reservation.amount:
-            _give_back(reservation.bucket_id, reservation.amount - value_paise)
-            Reservation.objects.filter(pk=reservation.pk).update(amount=value_paise)
-
-
-def _give_back(bucket_id: int, amount: int) -> None:
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE risk_riskbucket SET reserved = reserved - %s, version = version + 1 WHERE id = %s",
-            [amount, bucket_id],
-        )
+def _run(statement: str, intent_id: UUID, **values: object) -> int:
+    with transaction.atomic(), connection.cursor() as cursor:
+        cursor.execute(statement, {"intent": intent_id, "counts": COUNTS, **values})
+        return cursor.rowcount

@@ -1,17 +1,22 @@
 """Everything the gates may see, read in one statement: its facts belong to one instant."""
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import takewhile
 from typing import Any
 
 from django.db import connection
 
 from risk.gates.finding import Snapshot
 from risk.kill_switch import KillState, scope_of
+from risk.market_facts import NOTHING_MEASURED, MarketFacts
 from risk.models import LossLock, RiskPolicy
+from risk.order_rate import RATES
 from risk.policies import policy_of
-from risk.reserve import Kind, bucket_keys
+from risk.reserve import Kind, bucket_keys, segment_of
+from trading.domain.clock import IST
 from trading.domain.orders import Reason
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quotes import Quote, last_quotes
@@ -34,13 +39,36 @@ SELECT
      WHERE p.portfolio_id = %(portfolio)s AND p.net_quantity <> 0),
     (SELECT opening_equity_paise FROM portfolio_tradingday
      WHERE portfolio_id = %(portfolio)s AND session_date = %(day)s),
-    (SELECT json_object_agg(key, reserved) FROM risk_riskbucket WHERE key = ANY(%(keys)s)),
+    (SELECT json_object_agg(key, reserved + used) FROM risk_riskbucket WHERE key = ANY(%(keys)s)),
     (SELECT json_agg(kind) FROM risk_losslock WHERE portfolio_id = %(portfolio)s AND session_date = %(day)s),
     (SELECT closed_at FROM portfolio_closedtrade
      WHERE portfolio_id = %(portfolio)s AND instrument_id = %(instrument)s AND exit_reason = %(stop)s
      ORDER BY closed_at DESC, id DESC LIMIT 1),
-    (SELECT kind FROM marketdata_feed WHERE name = %(feed)s)
+    (SELECT kind FROM marketdata_feed WHERE name = %(feed)s),
+    (SELECT json_agg(json_build_array(gross_paise - charges_paise, closed_at) ORDER BY closed_at DESC, id DESC)
+     FROM (SELECT id, gross_paise, charges_paise, closed_at FROM portfolio_closedtrade
+           WHERE portfolio_id = %(portfolio)s ORDER BY closed_at DESC, id DESC LIMIT 20) AS latest
+     WHERE closed_at >= %(midnight)s),
+    (SELECT coalesce(sum(coalesce((SELECT d.opening_equity_paise FROM portfolio_tradingday d
+                                   WHERE d.portfolio_id = p.id ORDER BY d.session_date DESC LIMIT 1),
+                                  p.opening_cash_paise)), 0)
+     FROM portfolio_portfolio p WHERE p.account_id = %(account)s),
+    (SELECT extract(epoch FROM next_free_at - clock_timestamp()) FROM risk_orderrate
+     WHERE account_id = %(account)s AND call_class = 'order')
 """
+
+
+@dataclass(frozen=True, slots=True)
+class Working:
+    """What the floor above knows of orders under way in an instrument: units on the other side of the account, orders
+    whose fate nobody knows, and in words what of its books does not agree with the broker's ("": all does)."""
+
+    opposite: int = 0
+    unknown: int = 0
+    disagreement: str = ""
+
+
+NOTHING_WORKS = Working()
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,19 +88,30 @@ class Standing:
     last_stop_out_at: datetime | None
     feed_kind: str
     quotes: dict[str, Quote]
+    keys: Mapping[str, str]
+    losses_in_row: int
+    last_loss_at: datetime | None
+    account_equity_paise: int
+    order_wait_s: float
 
 
-def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime) -> Standing:
-    """Read it: one statement for the rows, one call for the prices."""
+def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = "") -> Standing:
+    """Read it: one statement for the rows, one call for the prices. `strategy` names whose idea it is, "" a hand."""
     day = exchange_date(now)
+    keys = bucket_keys(
+        portfolio_id=portfolio.pk, account_id=portfolio.account_id, instrument_id=instrument.pk, session_date=day,
+        segment=segment_of(instrument.segment, is_option(instrument)), sector=instrument.sector, strategy=strategy,
+    )  # fmt: skip
     asked: dict[str, Any] = {
         "portfolio": portfolio.pk, "instrument": instrument.pk, "scope": scope_of(portfolio.pk), "day": day,
-        "keys": list(bucket_keys(portfolio.pk, instrument.pk, day).values()), "stop": Reason.STOP.value,
-        "feed": portfolio.account.feed,
+        "keys": list(keys.values()), "stop": Reason.STOP.value, "feed": portfolio.account.feed,
+        "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(FACTS, asked)
-        policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind = cursor.fetchone()
+        (
+            policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
+        ) = cursor.fetchone()  # fmt: skip
     level, epoch, reason = _plain(kill)
     holdings = tuple(Holding(*row) for row in _plain(held) or ())
     quotes = dict(last_quotes(portfolio.account.feed, {one.symbol for one in holdings} | {instrument.symbol}))
@@ -81,12 +120,27 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime) 
     equity = cash_paise + worth
     if opening is None:  # the first look of the day
         opening = opening_equity(portfolio, equity_paise=equity, now=now)
+    losses = list(takewhile(lambda trade: trade[0] < 0, _plain(closed) or ()))
     return Standing(
         now=now, policy=policy_of(policy_id), kill=KillState(int(level), int(epoch), reason), cash_paise=cash_paise,
         held=holdings, equity_paise=equity, exposure_paise=exposure, opening_equity_paise=opening,
         reserved=_plain(reserved) or {}, locks=frozenset(_plain(locks) or ()), last_stop_out_at=stopped_at,
-        feed_kind=feed_kind, quotes=quotes,
+        feed_kind=feed_kind, quotes=quotes, keys=keys, losses_in_row=len(losses),
+        last_loss_at=datetime.fromisoformat(losses[0][1]) if losses else None, account_equity_paise=int(account_equity),
+        order_wait_s=_wait_s(wait),
     )  # fmt: skip
+
+
+def _wait_s(next_free_in_s: Any) -> float:
+    """How long an entry that is asked for now waits for its turn in the account's rate."""
+    if next_free_in_s is None:
+        return 0.0
+    per_second, burst = RATES["order"]
+    return max(0.0, float(next_free_in_s) + (1 - burst) / per_second)
+
+
+def is_option(instrument: Instrument) -> bool:
+    return instrument.instrument_type.startswith("OPT")
 
 
 def _plain(value):
@@ -94,29 +148,33 @@ def _plain(value):
 
 
 def take_snapshot(
-    *, portfolio: Portfolio, instrument: Instrument, standing: Standing, engine_ready: bool, engine_cause: str
-) -> Snapshot:
+    *, portfolio: Portfolio, instrument: Instrument, standing: Standing, engine_ready: bool, engine_cause: str,
+    market: MarketFacts = NOTHING_MEASURED, working: Working = NOTHING_WORKS,
+) -> Snapshot:  # fmt: skip
     """The portfolio, the instrument and the market as gates see them."""
     now, policy, kill = standing.now, standing.policy, standing.kill
-    keys = bucket_keys(portfolio.pk, instrument.pk, exchange_date(now))
-    reserved = standing.reserved
+
+    def taken(kind: str) -> int:
+        return standing.reserved.get(standing.keys.get(kind, ""), 0)
+
     session = session_at(Feed(name=portfolio.account.feed, kind=standing.feed_kind), instrument, now)
     entries_from = entries_until = None
     if session is not None:
         entries_from, entries_until = entry_window(session, policy.entry_after_open_min, policy.entry_before_close_min)
     quote = standing.quotes.get(instrument.symbol)
+    spread = quote.ask - quote.bid if quote and quote.ask and quote.bid else None
     return Snapshot(
         now=now,
         equity_paise=standing.equity_paise,
         cash_paise=standing.cash_paise,
         day_pnl_paise=standing.equity_paise - standing.opening_equity_paise,
         opening_equity_paise=standing.opening_equity_paise,
-        exposure_paise=max(standing.exposure_paise, reserved.get(keys[Kind.EXPOSURE], 0)),
-        symbol_exposure_paise=reserved.get(keys[Kind.SYMBOL], 0),
+        exposure_paise=max(standing.exposure_paise, taken(Kind.EXPOSURE)),
+        symbol_exposure_paise=taken(Kind.SYMBOL),
         symbol_net_quantity=sum(one.net_quantity for one in standing.held if one.instrument_id == instrument.pk),
-        symbol_reserved=reserved.get(keys[Kind.SYMBOL], 0) > 0,
-        slots_taken=reserved.get(keys[Kind.SLOTS], 0),
-        trades_today=reserved.get(keys[Kind.TRADES], 0),
+        symbol_reserved=taken(Kind.SYMBOL) > 0,
+        slots_taken=taken(Kind.SLOTS),
+        trades_today=taken(Kind.TRADES),
         last_price=quote.last_price if quote else None,
         quote_age_s=quote.age_s if quote else None,
         session_open=session is not None and session.phase_at(now) is Phase.CONTINUOUS,
@@ -130,4 +188,23 @@ def take_snapshot(
         auth_state=portfolio.account.auth_state,
         engine_ready=engine_ready,
         engine_cause=engine_cause,
+        losses_in_row=standing.losses_in_row,
+        last_loss_at=standing.last_loss_at,
+        strategy_slots_taken=taken(Kind.STRATEGY),
+        sector_exposure_paise=taken(Kind.SECTOR),
+        options_exposure_paise=taken(Kind.SEGMENT) if is_option(instrument) else 0,
+        opened_today_paise=taken(Kind.DAY),
+        reconciled=not working.disagreement,
+        reconciliation_cause=working.disagreement,
+        order_wait_s=standing.order_wait_s,
+        unknown_outstanding=working.unknown,
+        opposite_working=working.opposite,
+        session_opens_at=session.opens_at if session else None,
+        session_closes_at=session.closes_at if session else None,
+        spread=spread,
+        close_deviation=market.close_deviation,
+        bar_volume=market.bar_volume,
+        mean_volume=market.mean_volume,
+        opening_gap_pct=market.opening_gap_pct,
+        correlations=market.correlations,
     )

@@ -11,9 +11,10 @@ from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.events import note
 from execution.services.group_reopen import group_reopen
 from execution.states import OrderState, PendingOp
+from risk.reserve import use
 from trading.domain.fills import FillFact
 from trading.domain.money import to_paise
-from trading.domain.orders import Side
+from trading.domain.orders import Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.booking import book_fill, charge_segment
@@ -87,6 +88,10 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
             next_step="It is booked. Compare with the broker's book.",
         )  # fmt: skip
     group_reopen(order)
+    if order.reason == Reason.ENTRY:
+        left = order.quantity - order.filled_quantity
+        use(intent_id=order.intent_id, value_paise=order.fill_value_paise, remaining=left,
+            remaining_before=left + fact.quantity)  # fmt: skip
     order.save()
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     publish(order.portfolio.owner_id, "position", group=str(order.group_id), fill=fill.pk)

@@ -1,7 +1,7 @@
 """A wish becomes an intent: asked of every gate, its room reserved, its order written, all in one transaction."""
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from uuid import uuid4
@@ -12,25 +12,26 @@ from django.utils import timezone
 from execution.engine.readiness import engine_readiness
 from execution.identity import client_order_id
 from execution.models import Group, Intent, Order
+from execution.outstanding import repeat_age_s, working_in
 from execution.services.events import note
 from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
 from risk.gates import MOMENT_GATES
-from risk.gates.finding import Finding, Outcome, Snapshot
-from risk.models import RiskPolicy
+from risk.gates.finding import Finding, Limits, Outcome, Snapshot
+from risk.gates.per_trade import MEAN_REVERSION
+from risk.market_facts import NOTHING_MEASURED, market_facts
 from risk.policies import limits_of
-from risk.reserve import Claim, Kind, bucket_keys, release, reserve
-from risk.snapshot import Standing, standing_of, take_snapshot
+from risk.reserve import claims_of, release, reserve
+from risk.snapshot import NOTHING_WORKS, Standing, is_option, standing_of, take_snapshot
+from strategies.contracts.schema import Regime
 from strategies.models import Signal
 from trading.domain.errors import Conflict, NotAllowed, NotFound
-from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent, OrderType, Product, Reason, Side
-from trading.marketdata.models import Instrument
+from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quotes import last_quote
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.venue.sessions import exchange_date
 
 ENTRY_VALID_S = 30
 EXIT_VALID_S = 300
@@ -107,13 +108,13 @@ def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
 @transaction.atomic
 def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now: datetime) -> Intent:
     intent_id = uuid4()
-    standing = standing or standing_of(portfolio, wish.instrument, now=now)
+    standing = standing or standing_of(portfolio, wish.instrument, now=now, strategy=strategy_of(wish.signal))
     policy, kill = standing.policy, standing.kill
     limits = limits_of(policy)
     asked, snapshot = _look(portfolio, wish, standing)
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
-        verdict = _reserve(portfolio, verdict, asked, snapshot, policy)
+        verdict = _reserve(portfolio, verdict, asked, snapshot, limits, standing)
     intent = Intent(
         id=intent_id,
         portfolio=portfolio,
@@ -152,8 +153,9 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
             intent.decide_by = intent.created_at + timedelta(seconds=APPROVAL_S)
     intent.save(force_insert=True)
     store_verdicts(
-        portfolio_id=portfolio.pk, intent_id=intent_id, findings=verdict.findings, policy=limits.name, now=now
-    )
+        portfolio_id=portfolio.pk, verdict=verdict, intent=asked, snapshot=snapshot, policy_id=policy.pk,
+        policy=limits.name,
+    )  # fmt: skip
     if intent.state == Intent.State.APPROVED and isinstance(verdict, ApprovedIntent):
         queue_order(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
     publish(portfolio.owner_id, "position" if wish.signal is None else "signal", intent=str(intent.pk))
@@ -163,32 +165,63 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
 def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot]:
     """The wish as gates see it, and all else that they may see."""
     ready, cause = engine_readiness(portfolio.account_id)
+    opens, instrument, quote = wish.reason.opens, wish.instrument, standing.quotes.get(wish.instrument.symbol)
+    facts, working = NOTHING_MEASURED, NOTHING_WORKS
+    if opens:  # nothing of it could keep an exit in
+        facts = market_facts(
+            Feed.objects.get(name=portfolio.account.feed), instrument, sign=wish.side.sign, held=standing.held,
+            now=standing.now, previous_close=quote.previous_close if quote else None,
+        )  # fmt: skip
+        working = working_in(portfolio, instrument, wish.side)
     snapshot = take_snapshot(
-        portfolio=portfolio, instrument=wish.instrument, standing=standing, engine_ready=ready, engine_cause=cause
-    )
-    reference = wish.limit_price or wish.trigger_price or snapshot.last_price or Decimal(0)
+        portfolio=portfolio, instrument=instrument, standing=standing, engine_ready=ready, engine_cause=cause,
+        market=facts, working=working,
+    )  # fmt: skip
+    contract = wish.signal.deployment.version.contract_id if wish.signal else None
     asked = OrderIntent(
-        instrument_id=wish.instrument.pk,
-        symbol=wish.instrument.symbol,
+        instrument_id=instrument.pk,
+        symbol=instrument.symbol,
         side=wish.side,
         quantity=wish.quantity,
-        price=reference,
+        price=wish.limit_price or wish.trigger_price or snapshot.last_price or Decimal(0),
         product=wish.product,
         reason=wish.reason,
-        lot_size=wish.instrument.lot_size,
-        tick_size=wish.instrument.tick_size,
-        tradable=wish.instrument.is_tradable,
+        lot_size=instrument.lot_size,
+        tick_size=instrument.tick_size,
+        tradable=instrument.is_tradable,
         stop_price=wish.stop_price,
-        reduces=not wish.reason.opens,
+        reduces=not opens,
         signal_age_s=wish.signal_age_s,
+        strategy=strategy_of(wish.signal),
+        family=_family(wish.signal),
+        sector=instrument.sector,
+        segment=instrument.segment,
+        is_option=is_option(instrument),
+        freeze_quantity=instrument.spec.freeze_quantity,
+        lower_band=instrument.spec.lower_band,
+        upper_band=instrument.spec.upper_band,
+        repeat_age_s=repeat_age_s(portfolio, instrument, wish.side, contract) if contract is not None else None,
     )
     return asked, snapshot
+
+
+def strategy_of(signal: Signal | None) -> str:
+    """Whose idea it is, as limits and the kill switch know it: its contract, whichever the version. "": a hand."""
+    return str(signal.deployment.version.contract_id) if signal else ""
+
+
+def _family(signal: Signal | None) -> str:
+    """How it means to earn: an idea for a market that goes sideways expects the price to come back."""
+    if signal is None:
+        return ""
+    regime = signal.deployment.version.body.get("regime", Regime.ANY)
+    return MEAN_REVERSION if regime == Regime.RANGE else str(regime)
 
 
 def ask_again(*, intent: Intent, now: datetime) -> Finding | None:
     """What the market says against an intent that waited; None where nothing does. Room was taken for it before."""
     portfolio = intent.portfolio
-    standing = standing_of(portfolio, intent.instrument, now=now)
+    standing = standing_of(portfolio, intent.instrument, now=now, strategy=strategy_of(intent.signal))
     wish = Wish(
         source=intent.source, reason=Reason(intent.reason), dedupe_key=intent.dedupe_key, actor=intent.actor,
         instrument=intent.instrument, side=Side(intent.side), quantity=intent.allowed_quantity,
@@ -201,19 +234,14 @@ def ask_again(*, intent: Intent, now: datetime) -> Finding | None:
 
 
 def _reserve(
-    portfolio: Portfolio, approved: ApprovedIntent, asked: OrderIntent, snapshot: Snapshot, policy: RiskPolicy
-) -> ApprovedIntent | RefusedIntent:
+    portfolio: Portfolio, approved: ApprovedIntent, asked: OrderIntent, snapshot: Snapshot, limits: Limits,
+    standing: Standing,
+) -> ApprovedIntent | RefusedIntent:  # fmt: skip
     """Take the room that the gates saw; somebody else may have taken it since."""
-    value = to_paise(asked.price) * approved.quantity
-    keys = bucket_keys(portfolio.pk, asked.instrument_id, exchange_date(snapshot.now))
-    exposure_cap = int(snapshot.equity_paise * policy.total_exposure_pct / 100)
-    claims = [
-        Claim(Kind.EXPOSURE, keys[Kind.EXPOSURE], value, exposure_cap),
-        Claim(Kind.SLOTS, keys[Kind.SLOTS], 1, policy.max_open_positions),
-        # One trade at a time in one instrument: there is room only where nothing is held.
-        Claim(Kind.SYMBOL, keys[Kind.SYMBOL], value, value),
-        Claim(Kind.TRADES, keys[Kind.TRADES], 1, policy.max_trades_per_day),
-    ]
+    claims = claims_of(
+        replace(asked, quantity=approved.quantity), snapshot, limits, standing.keys,
+        account_equity_paise=standing.account_equity_paise,
+    )  # fmt: skip
     try:
         reserve(portfolio_id=portfolio.pk, intent_id=approved.intent_id, claims=claims)
     except NotAllowed as full:

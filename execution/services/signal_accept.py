@@ -7,7 +7,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.models import Intent
-from execution.services.intent_create import Wish, intent_create
+from execution.services.intent_create import Wish, intent_create, strategy_of
 from risk.sizing import percent_equity, risk_per_trade
 from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
@@ -47,7 +47,7 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
     reach = float(signal.entry) * ENTRY_REACH
     # Rounding away from the market would leave the order short of the price it is meant to reach.
     limit = to_tick(float(signal.entry) + side.sign * reach, tick=tick, side=side)
-    standing = standing_of(portfolio, signal.instrument, now=now)
+    standing = standing_of(portfolio, signal.instrument, now=now, strategy=strategy_of(signal))
     quantity = wanted_quantity(signal, standing=standing, limit=limit)
     if quantity < 1:
         return _decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")

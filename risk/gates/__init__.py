@@ -4,34 +4,87 @@ ENTRY_GATES and EXIT_GATES are in the order in which they are asked: first what 
 wrong with this order, then how much of it is allowed. Nothing that only limits size may stop an exit.
 """
 
-from risk.gates.exposure import order_value, position_size, total_exposure
+from risk.gates.concentration import correlation, sector_exposure
+from risk.gates.exposure import (
+    cash_reserve,
+    day_value,
+    options_exposure,
+    order_quantity,
+    order_value,
+    position_size,
+    total_exposure,
+)
 from risk.gates.finding import Finding, Gate, Outcome
-from risk.gates.loss_limits import cooldown, daily_loss
+from risk.gates.loss_limits import cooldown, daily_loss, drawdown, loss_streak
 from risk.gates.margin import margin
-from risk.gates.market_quality import price_collar, quote_freshness, signal_age
-from risk.gates.per_trade import open_positions, reduces_only, risk_per_trade, sanity, stop_required, trades_per_day
+from risk.gates.market_quality import (
+    circuit_band,
+    liquidity,
+    opening_gap,
+    price_collar,
+    quote_freshness,
+    signal_age,
+)
+from risk.gates.per_trade import (
+    open_positions,
+    position_risk,
+    reduces_only,
+    risk_per_trade,
+    sanity,
+    stop_required,
+    strategy_positions,
+    trades_per_day,
+)
 from risk.gates.session import market_hours, market_open
-from risk.gates.state import already_positioned, broker_health, lockdown, trading_state
+from risk.gates.state import (
+    already_positioned,
+    broker_health,
+    duplicate,
+    lockdown,
+    order_rate,
+    restricted,
+    self_trade,
+    trading_state,
+    unknown_outstanding,
+)
 
 ENTRY_GATES: tuple[Gate, ...] = (
     trading_state,
     broker_health,
     market_hours,
     sanity,
+    restricted,
     stop_required,
     signal_age,
     quote_freshness,
     price_collar,
+    circuit_band,
+    unknown_outstanding,
     already_positioned,
+    self_trade,
+    duplicate,
     cooldown,
+    loss_streak,
     daily_loss,
+    drawdown,
     trades_per_day,
     open_positions,
+    strategy_positions,
+    opening_gap,
+    liquidity,
+    correlation,
     risk_per_trade,
+    position_risk,
     position_size,
+    options_exposure,
+    sector_exposure,
     total_exposure,
+    cash_reserve,
+    day_value,
     order_value,
+    order_quantity,
     margin,
+    order_rate,
 )
 MOMENT_GATES: tuple[Gate, ...] = (
     trading_state,
@@ -39,9 +92,13 @@ MOMENT_GATES: tuple[Gate, ...] = (
     market_hours,
     quote_freshness,
     price_collar,
+    circuit_band,
+    unknown_outstanding,
+    self_trade,
     daily_loss,
+    drawdown,
 )
 """Those of the entry that look at the moment alone: asked again when a person says yes some time later."""
-EXIT_GATES: tuple[Gate, ...] = (lockdown, market_open, reduces_only)
+EXIT_GATES: tuple[Gate, ...] = (lockdown, market_open, circuit_band, reduces_only)
 
 __all__ = ["ENTRY_GATES", "EXIT_GATES", "MOMENT_GATES", "Finding", "Gate", "Outcome"]

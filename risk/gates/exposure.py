@@ -1,6 +1,6 @@
 """How much of the portfolio may stand in one thing, and in all of them."""
 
-from risk.gates.finding import Finding, Limits, Snapshot, plain, up_to
+from risk.gates.finding import Finding, Limits, Outcome, Snapshot, passed, plain, rejected, up_to
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
 
@@ -11,19 +11,51 @@ def _units(paise: int, intent: OrderIntent) -> int:
 
 
 def position_size(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """Keep one instrument within its share of equity."""
-    cap = int(snapshot.equity_paise * limits.position_size_pct / 100)
+    """Keep one instrument within its share of equity; an option's premium within a smaller one."""
+    share = limits.option_position_pct if intent.is_option else limits.position_size_pct
+    cap = int(snapshot.equity_paise * share / 100)
     room = _units(cap - snapshot.symbol_exposure_paise, intent)
-    what = f"{plain(limits.position_size_pct)} % of equity in one instrument"
+    what = f"{plain(share)} % of equity in one {'option' if intent.is_option else 'instrument'}"
     return up_to("POSITION_SIZE", room, intent, limit=f"₹{cap // 100}", what=what)
 
 
+def options_exposure(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """Keep all premiums together within their share of equity."""
+    if not intent.is_option:
+        return passed("OPTIONS_EXPOSURE", intent.quantity, message="No option.")
+    cap = int(snapshot.equity_paise * limits.options_exposure_pct / 100)
+    room = _units(cap - snapshot.options_exposure_paise, intent)
+    what = f"{plain(limits.options_exposure_pct)} % of equity in option premiums"
+    return up_to("OPTIONS_EXPOSURE", room, intent, limit=f"₹{cap // 100}", what=what)
+
+
 def total_exposure(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """Keep all positions together within their share of equity."""
-    cap = int(snapshot.equity_paise * limits.total_exposure_pct / 100)
+    """Keep all positions together within their share of equity; above the hard cap nothing is opened at all."""
+    hard = int(snapshot.equity_paise * limits.hard_exposure_pct / 100)
+    if snapshot.exposure_paise >= hard:
+        message = f"{plain(limits.hard_exposure_pct)} % of equity or more are exposed: the hard cap."
+        shown = f"₹{snapshot.exposure_paise // 100}"
+        return rejected("HARD_EXPOSURE", value=shown, limit=f"₹{hard // 100}", message=message)
+    cap = min(hard, int(snapshot.equity_paise * limits.total_exposure_pct / 100))
     room = _units(cap - snapshot.exposure_paise, intent)
     what = f"{plain(limits.total_exposure_pct)} % of equity in all positions"
     return up_to("TOTAL_EXPOSURE", room, intent, limit=f"₹{cap // 100}", what=what)
+
+
+def cash_reserve(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """A part of equity is never put to work: what is bought outright comes out of the rest."""
+    reserve = int(snapshot.equity_paise * limits.cash_reserve_pct / 100)
+    free = snapshot.equity_paise - snapshot.exposure_paise - reserve
+    what = f"{plain(limits.cash_reserve_pct)} % of equity kept in cash"
+    return up_to("CASH_RESERVE", _units(free, intent), intent, limit=f"₹{reserve // 100}", what=what)
+
+
+def day_value(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """All that is opened in one day, added up, stays within a multiple of equity."""
+    cap = int(snapshot.equity_paise * limits.day_value_pct / 100)
+    room = _units(cap - snapshot.opened_today_paise, intent)
+    what = f"{plain(limits.day_value_pct)} % of equity opened in one day"
+    return up_to("DAY_VALUE", room, intent, limit=f"₹{cap // 100}", what=what)
 
 
 def order_value(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
@@ -31,3 +63,15 @@ def order_value(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Find
     room = _units(to_paise(limits.max_order_value_rupees), intent)
     shown = f"₹{limits.max_order_value_rupees:.0f}"
     return up_to("ORDER_VALUE", room, intent, limit=shown, what=f"{shown} an order")
+
+
+def order_quantity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """No single order above the cap in units, nor above what the exchange takes at once."""
+    finding = up_to(
+        "ORDER_QUANTITY", limits.max_order_quantity, intent, limit=limits.max_order_quantity,
+        what=f"{limits.max_order_quantity} units an order",
+    )  # fmt: skip
+    freeze = intent.freeze_quantity
+    if freeze is None or finding.outcome is Outcome.REJECT or finding.quantity <= freeze:
+        return finding
+    return up_to("FREEZE_QUANTITY", freeze, intent, limit=freeze, what="the exchange's freeze quantity")

@@ -1,7 +1,7 @@
 """What a gate says, and what it may look at."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -29,7 +29,10 @@ class Finding:
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """Everything a gate may see, read once. Paise and units; `now` is venue time, ages are wall seconds."""
+    """Everything a gate may see, read once. Paise and units; `now` is venue time, ages are wall seconds.
+
+    What has a default is not known everywhere: None means "not measured", and a gate says so.
+    """
 
     now: datetime
     equity_paise: int
@@ -55,6 +58,35 @@ class Snapshot:
     auth_state: str
     engine_ready: bool
     engine_cause: str
+    # -- the trader's own state
+    half_size: bool = False  # three quarters of the day's soft limit are lost: latched for the session
+    drawdown_state: str = "NORMAL"
+    drawdown_pct: Decimal = Decimal(0)
+    losses_in_row: int = 0
+    last_loss_at: datetime | None = None
+    strategy_slots_taken: int = 0
+    sector_exposure_paise: int = 0
+    options_exposure_paise: int = 0
+    opened_today_paise: int = 0
+    symbol_risk_paise: int = 0
+    # -- the broker
+    breaker_open: bool = False
+    breaker_cause: str = ""
+    reconciled: bool = True
+    reconciliation_cause: str = ""
+    broker_free_paise: int | None = None
+    order_wait_s: float = 0.0
+    unknown_outstanding: int = 0  # orders of this instrument whose fate nobody knows
+    opposite_working: int = 0  # units on the other side that may trade against us, in any portfolio of the account
+    # -- the market
+    session_opens_at: datetime | None = None
+    session_closes_at: datetime | None = None
+    spread: Decimal | None = None
+    close_deviation: Decimal | None = None
+    bar_volume: int | None = None
+    mean_volume: int | None = None
+    opening_gap_pct: Decimal | None = None
+    correlations: tuple[tuple[str, float], ...] = ()  # with each open position, signed by the sides: 1 is the same bet
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,19 +94,42 @@ class Limits:
     """The numbers of one policy, as gates read them. Percentages are of equity; 5 means 5 %."""
 
     name: str
-    stop_required: bool
-    risk_per_trade_pct: Decimal
-    position_size_pct: Decimal
-    total_exposure_pct: Decimal
-    max_open_positions: int
-    max_trades_per_day: int
-    daily_loss_soft_pct: Decimal
-    daily_loss_hard_pct: Decimal
-    price_collar_pct: Decimal
-    max_quote_age_s: float
-    max_signal_age_s: float
-    cooldown_min: int
-    max_order_value_rupees: Decimal
+    stop_required: bool = True
+    risk_per_trade_pct: Decimal = Decimal(1)
+    risk_mean_reversion_pct: Decimal = Decimal("0.75")
+    risk_cap_pct: Decimal = Decimal(2)
+    position_size_pct: Decimal = Decimal(20)
+    option_position_pct: Decimal = Decimal(5)
+    options_exposure_pct: Decimal = Decimal(50)
+    total_exposure_pct: Decimal = Decimal(70)
+    hard_exposure_pct: Decimal = Decimal(80)
+    cash_reserve_pct: Decimal = Decimal(10)
+    sector_exposure_pct: Decimal = Decimal(30)
+    correlation_halve: Decimal = Decimal("0.7")
+    correlation_reject: Decimal = Decimal("0.9")
+    max_open_positions: int = 5
+    max_strategy_positions: int = 5
+    max_trades_per_day: int = 20
+    day_value_pct: Decimal = Decimal(500)
+    daily_loss_soft_pct: Decimal = Decimal(5)
+    daily_loss_hard_pct: Decimal = Decimal(10)
+    half_size_share_pct: Decimal = Decimal(75)
+    drawdown_size_pct: Decimal = Decimal(50)
+    price_collar_pct: Decimal = Decimal(3)
+    option_collar_pct: Decimal = Decimal(10)
+    max_quote_age_s: float = 5
+    max_signal_age_s: float = 120
+    duplicate_window_s: float = 120
+    cooldown_min: int = 30
+    loss_streak: int = 4
+    loss_streak_pause_min: int = 60
+    max_order_value_rupees: Decimal = Decimal(1_000_000)
+    max_order_quantity: int = 100_000
+    spread_to_deviation: Decimal = Decimal("0.05")
+    min_volume_ratio: Decimal = Decimal("0.5")
+    opening_gap_pct: Decimal = Decimal(2)
+    margin_cushion_pct: Decimal = Decimal(5)
+    restricted_symbols: frozenset[str] = frozenset()
 
 
 Gate = Callable[[OrderIntent, Snapshot, Limits], Finding]
@@ -102,3 +157,13 @@ def up_to(gate: str, room: int, intent: OrderIntent, *, limit: object, what: str
         return rejected(gate, value=intent.quantity, limit=limit, message=f"Not one lot fits within {what}.")
     message = f"Shrunk from {intent.quantity} to {whole} to stay within {what}."
     return Finding(gate, Outcome.SHRINK, whole, str(intent.quantity), str(limit), message)
+
+
+def to_share(
+    gate: str, share_pct: Decimal, intent: OrderIntent, *, value: object, limit: object, because: str
+) -> Finding:
+    """Allow `share_pct` of what is wanted, in whole lots; at least one lot must be left."""
+    units = int(intent.quantity * share_pct / 100)
+    finding = up_to(gate, units, intent, limit=limit, what=f"{plain(share_pct)} % of the usual size")
+    words = because if finding.outcome is Outcome.PASS else f"{because} {finding.message}"
+    return replace(finding, value=str(value), message=words)

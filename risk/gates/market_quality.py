@@ -1,7 +1,15 @@
-"""Can the price be believed, and is the order near it?"""
+"""Can the price be believed, is the order near it, and is there somebody to trade with?"""
+
+from datetime import time, timedelta
+from decimal import Decimal
 
 from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected
+from trading.domain.clock import IST
 from trading.domain.orders import OrderIntent
+
+EDGE = timedelta(minutes=15)
+NOON, ONE = time(12), time(13)
+OPTION_COLLAR_RUPEES = Decimal(5)
 
 
 def signal_age(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
@@ -26,12 +34,70 @@ def quote_freshness(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> 
 
 
 def price_collar(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """A price far from the last trade is a mistake."""
-    limit = f"{plain(limits.price_collar_pct)} %"
+    """A price far from the last trade is a mistake. An option may be five rupees away, however cheap it is."""
+    most = limits.option_collar_pct if intent.is_option else limits.price_collar_pct
+    limit = f"{plain(most)} %"
     if not snapshot.last_price:
         return rejected("PRICE_COLLAR", value="none", limit=limit, message="There is no last price to compare with.")
-    away = abs(intent.price - snapshot.last_price) * 100 / snapshot.last_price
-    if away > limits.price_collar_pct:
+    distance = abs(intent.price - snapshot.last_price)
+    away = distance * 100 / snapshot.last_price
+    near_enough = intent.is_option and distance <= OPTION_COLLAR_RUPEES
+    if away > most and not near_enough:
         message = f"{intent.price} is {away:.2f} % away from the last price {snapshot.last_price}."
         return rejected("PRICE_COLLAR", value=f"{away:.2f} %", limit=limit, message=message)
     return passed("PRICE_COLLAR", intent.quantity, value=f"{away:.2f} %", limit=limit, message="Near the last price.")
+
+
+def circuit_band(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """The exchange takes no price outside the day's band. An exit passes all the same: bands are relaxed in a day,
+    and what we know of them may be old."""
+    low, high = intent.lower_band, intent.upper_band
+    if low is None or high is None:
+        return passed("CIRCUIT_BAND", intent.quantity, message="No band is known.")
+    limit = f"{low}–{high}"
+    if low <= intent.price <= high:
+        return passed("CIRCUIT_BAND", intent.quantity, value=intent.price, limit=limit, message="Inside the band.")
+    message = f"{intent.price} is outside the day's band of {limit}."
+    if intent.reduces:
+        return passed("CIRCUIT_BAND", intent.quantity, value=intent.price, limit=limit, message=message)
+    return rejected("CIRCUIT_BAND", value=intent.price, limit=limit, message=message)
+
+
+def liquidity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """A wide spread or an empty bar makes every plan wrong. Twice as strict at the edges of the day and at noon."""
+    most = limits.spread_to_deviation / 2 if _thin_hours(snapshot) else limits.spread_to_deviation
+    if snapshot.spread is not None and snapshot.close_deviation:
+        ratio = snapshot.spread / snapshot.close_deviation
+        if ratio > most:
+            message = f"The spread of {snapshot.spread} is {ratio:.3f} of the deviation of the last 20 closes."
+            return rejected("LIQUIDITY_SPREAD", value=f"{ratio:.3f}", limit=plain(most), message=message)
+    if snapshot.bar_volume is not None and snapshot.mean_volume:
+        ratio = Decimal(snapshot.bar_volume) / snapshot.mean_volume
+        if ratio < limits.min_volume_ratio:
+            message = f"The last bar traded {ratio:.2f} of the mean of its 20."
+            limit = plain(limits.min_volume_ratio)
+            return rejected("LIQUIDITY_VOLUME", value=f"{ratio:.2f}", limit=limit, message=message)
+    measured = snapshot.close_deviation and snapshot.mean_volume
+    words = "Spread and volume are as usual." if measured else "Not measured: fewer than 20 bars are known."
+    return passed("LIQUIDITY_SPREAD", intent.quantity, limit=plain(most), message=words)
+
+
+def opening_gap(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """After a jump at the open the past says little."""
+    limit = f"{plain(limits.opening_gap_pct)} %"
+    if snapshot.opening_gap_pct is None:
+        return passed("OPENING_GAP", intent.quantity, limit=limit, message="Not measured: the open is not known.")
+    shown = f"{snapshot.opening_gap_pct:.2f} %"
+    if abs(snapshot.opening_gap_pct) > limits.opening_gap_pct:
+        return rejected("OPENING_GAP", value=shown, limit=limit, message=f"It opened {shown} from the last close.")
+    return passed("OPENING_GAP", intent.quantity, value=shown, limit=limit, message="It opened near the last close.")
+
+
+def _thin_hours(snapshot: Snapshot) -> bool:
+    """The first and the last quarter of an hour of the session, and the hour after noon."""
+    opens, closes, now = snapshot.session_opens_at, snapshot.session_closes_at, snapshot.now
+    if opens is not None and opens <= now < opens + EDGE:
+        return True
+    if closes is not None and closes - EDGE <= now < closes:
+        return True
+    return NOON <= now.astimezone(IST).time() < ONE

@@ -1,6 +1,7 @@
 """Is this one order sound, and how much may it lose?"""
 
 from dataclasses import replace
+from decimal import Decimal
 
 from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected, up_to
 from trading.domain.money import to_paise
@@ -34,17 +35,37 @@ def stop_required(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fi
     return passed("STOP_REQUIRED", intent.quantity, value=intent.stop_price, message=f"Stop at {intent.stop_price}.")
 
 
+MEAN_REVERSION = "mean_reversion"
+
+
+def risk_share(family: str, limits: Limits) -> Decimal:
+    """Percent of equity one trade of this family of ideas may lose; never above the cap."""
+    share = limits.risk_mean_reversion_pct if family == MEAN_REVERSION else limits.risk_per_trade_pct
+    return min(share, limits.risk_cap_pct)
+
+
 def risk_per_trade(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
     """The loss at the stop stays within its share of equity."""
     if intent.stop_price is None:
         return passed("RISK_PER_TRADE", intent.quantity, message="No stop, no distance to it.")
-    budget = snapshot.equity_paise * limits.risk_per_trade_pct / 100
-    distance = to_paise(abs(intent.price - intent.stop_price))
-    room = int(budget / distance) if distance and budget > 0 else 0
-    shown = f"₹{budget / 100:.0f}"
-    return up_to(
-        "RISK_PER_TRADE", room, intent, limit=shown, what=f"{plain(limits.risk_per_trade_pct)} % of equity at risk"
-    )
+    share = risk_share(intent.family, limits)
+    what = f"{plain(share)} % of equity at risk"
+    return _within_budget("RISK_PER_TRADE", int(snapshot.equity_paise * share / 100), intent, what=what)
+
+
+def position_risk(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """All that is at risk in one instrument, with what is held already, stays below the cap."""
+    if intent.stop_price is None:
+        return passed("POSITION_RISK", intent.quantity, message="No stop, no distance to it.")
+    budget = int(snapshot.equity_paise * limits.risk_cap_pct / 100) - snapshot.symbol_risk_paise
+    what = f"{plain(limits.risk_cap_pct)} % of equity at risk in one position"
+    return _within_budget("POSITION_RISK", budget, intent, what=what)
+
+
+def _within_budget(gate: str, budget_paise: int, intent: OrderIntent, *, what: str) -> Finding:
+    distance = to_paise(abs(intent.price - intent.stop_price)) if intent.stop_price is not None else 0
+    room = budget_paise // distance if distance and budget_paise > 0 else 0
+    return up_to(gate, room, intent, limit=f"₹{budget_paise / 100:.0f}", what=what)
 
 
 def trades_per_day(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
@@ -63,6 +84,18 @@ def open_positions(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> F
         message = f"{snapshot.slots_taken} of {most} positions are taken."
         return rejected("OPEN_POSITIONS", value=snapshot.slots_taken, limit=most, message=message)
     return passed("OPEN_POSITIONS", intent.quantity, value=snapshot.slots_taken, limit=most, message="A slot is free.")
+
+
+def strategy_positions(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """One strategy may not take every slot."""
+    most = limits.max_strategy_positions
+    if not intent.strategy:
+        return passed("STRATEGY_POSITIONS", intent.quantity, limit=most, message="Asked for by hand.")
+    taken = snapshot.strategy_slots_taken
+    if taken >= most:
+        message = f"{taken} of the {most} positions of this strategy are taken."
+        return rejected("STRATEGY_POSITIONS", value=taken, limit=most, message=message)
+    return passed("STRATEGY_POSITIONS", intent.quantity, value=taken, limit=most, message="A slot is free.")
 
 
 def reduces_only(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:

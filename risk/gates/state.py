@@ -22,7 +22,7 @@ def lockdown(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding
 
 
 def broker_health(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """Signed in at the broker, and an engine that runs."""
+    """Signed in, an engine that runs, a breaker that is closed, books that agree: else the one that is missing."""
     if snapshot.auth_state != "AUTHENTICATED":
         return rejected(
             "BROKER_AUTH", value=snapshot.auth_state, limit="AUTHENTICATED", message="Not signed in at the broker."
@@ -31,7 +31,21 @@ def broker_health(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fi
         return rejected(
             "ENGINE_READY", value=snapshot.engine_cause, limit="RUNNING", message=f"The engine {snapshot.engine_cause}."
         )
+    if snapshot.breaker_open:
+        message = f"The broker's circuit breaker is open: {snapshot.breaker_cause}."
+        return rejected("BROKER_BREAKER", value="open", limit="closed", message=message)
+    if not snapshot.reconciled:
+        message = f"Our books and the broker's do not agree: {snapshot.reconciliation_cause}."
+        return rejected("RECONCILIATION", value="not clean", limit="clean", message=message)
     return passed("BROKER_AUTH", intent.quantity, value="AUTHENTICATED", message="Broker and engine are ready.")
+
+
+def restricted(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """Names the policy forbids, by symbol or by ticker."""
+    ticker = intent.symbol.partition(":")[2].rpartition("-")[0]
+    if limits.restricted_symbols & {intent.symbol, ticker}:
+        return rejected("RESTRICTED", value=intent.symbol, message=f"The policy forbids trading in {intent.symbol}.")
+    return passed("RESTRICTED", intent.quantity, message="Not on the list of restricted names.")
 
 
 def already_positioned(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
@@ -44,3 +58,38 @@ def already_positioned(intent: OrderIntent, snapshot: Snapshot, limits: Limits) 
         message = f"An order for {intent.symbol} is under way."
         return rejected("ALREADY_POSITIONED", value="under way", limit=0, message=message)
     return passed("ALREADY_POSITIONED", intent.quantity, value=0, limit=0, message="Nothing held, nothing under way.")
+
+
+def unknown_outstanding(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """An order whose fate nobody knows may be working: no second one beside it."""
+    if snapshot.unknown_outstanding:
+        message = f"The broker has not said what became of an order for {intent.symbol}."
+        return rejected("UNKNOWN_OUTSTANDING", value=snapshot.unknown_outstanding, limit=0, message=message)
+    return passed("UNKNOWN_OUTSTANDING", intent.quantity, value=0, limit=0, message="No order of unknown fate.")
+
+
+def self_trade(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """Nobody trades with himself: no entry against a working order of the same account."""
+    if snapshot.opposite_working:
+        message = f"{snapshot.opposite_working} units work on the other side of {intent.symbol} in this account."
+        return rejected("SELF_TRADE", value=snapshot.opposite_working, limit=0, message=message)
+    return passed("SELF_TRADE", intent.quantity, value=0, limit=0, message="Nothing works on the other side.")
+
+
+def duplicate(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """The same idea twice in a moment is one idea."""
+    window = f"{limits.duplicate_window_s:g} s"
+    if intent.repeat_age_s is None:
+        return passed("DUPLICATE", intent.quantity, limit=window, message="The first of its kind.")
+    age = f"{intent.repeat_age_s:.1f} s"
+    if intent.repeat_age_s < limits.duplicate_window_s:
+        message = f"The same contract asked for the same {age} ago."
+        return rejected("DUPLICATE", value=age, limit=window, message=message)
+    return passed("DUPLICATE", intent.quantity, value=age, limit=window, message="Long enough after the last one.")
+
+
+def order_rate(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """Never refuses: an order waits for its turn in the account's rate, and the verdict says how long."""
+    wait = f"{snapshot.order_wait_s:.2f} s"
+    words = "Its turn is now." if snapshot.order_wait_s <= 0 else f"It waits {wait} for its turn."
+    return passed("ORDER_RATE", intent.quantity, value=wait, limit="8 a second", message=words)

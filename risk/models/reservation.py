@@ -17,18 +17,33 @@ class RiskBucket(Owned):
         EXPOSURE = "EXPOSURE", "gross notional, paise"
         SYMBOL = "SYMBOL", "notional of one instrument, paise"
         TRADES = "TRADES", "entries of one day"
+        ACCOUNT = "ACCOUNT", "gross notional of a broker account, paise"
+        DAY = "DAY", "notional opened in one day, paise"
+        SEGMENT = "SEGMENT", "notional of one segment, paise"
+        SECTOR = "SECTOR", "notional of one sector, paise"
+        STRATEGY = "STRATEGY", "open positions of one strategy"
+
+    COUNTS = frozenset({Kind.SLOTS, Kind.TRADES, Kind.STRATEGY})
+    """Kinds that count trades; all others hold paise."""
 
     key = models.CharField(max_length=96, unique=True)
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.CASCADE, related_name="buckets")
     kind = models.CharField(max_length=10, choices=Kind)
-    reserved = models.BigIntegerField(default=0)
+    reserved = models.BigIntegerField(default=0, help_text="by orders that may still fill")
+    used = models.BigIntegerField(default=0, help_text="by what was filled")
     version = models.PositiveBigIntegerField(default=0)
 
     class Meta:
-        constraints = [models.CheckConstraint(condition=Q(reserved__gte=0), name="bucket_not_negative")]
+        constraints = [
+            models.CheckConstraint(condition=Q(reserved__gte=0) & Q(used__gte=0), name="bucket_not_negative")
+        ]
 
     def __str__(self) -> str:
         return self.key
+
+    @property
+    def taken(self) -> int:
+        return self.reserved + self.used
 
 
 class Reservation(Owned):
@@ -37,14 +52,15 @@ class Reservation(Owned):
     OWNER = "bucket__portfolio__owner"
 
     bucket = models.ForeignKey(RiskBucket, on_delete=models.PROTECT, related_name="reservations")
-    intent_id = models.UUIDField()
-    amount = models.BigIntegerField()
+    intent_id = models.UUIDField(db_index=True)
+    amount = models.BigIntegerField(help_text="not filled yet")
+    used = models.BigIntegerField(default=0, help_text="filled")
     released_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
             models.UniqueConstraint(fields=["bucket", "intent_id"], name="reserved_once"),
-            models.CheckConstraint(condition=Q(amount__gt=0), name="reservation_positive"),
+            models.CheckConstraint(condition=Q(amount__gte=0) & Q(used__gte=0), name="reservation_not_negative"),
         ]
 
     def __str__(self) -> str:

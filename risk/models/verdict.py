@@ -31,3 +31,26 @@ class Verdict(Owned):
 
     def __str__(self) -> str:
         return f"{self.gate} {self.outcome}"
+
+
+class Assessment(Owned):
+    """All that the gates saw of one intent, as numbers: it can be judged again under other limits. Never edited."""
+
+    OWNER = "portfolio__owner"
+
+    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="assessments")
+    intent_id = models.UUIDField(unique=True)
+    policy_id = models.BigIntegerField(help_text="version of the limits that decided")
+    intent = models.JSONField(help_text="the wish as the gates saw it")
+    snapshot = models.JSONField(help_text="everything else they saw")
+    allowed_quantity = models.PositiveBigIntegerField(help_text="0: refused")
+    refused_by = models.CharField(max_length=32, blank=True, help_text="code of the gate that refused")
+    at = models.DateTimeField(help_text="venue time")
+    stored_at = models.DateTimeField(help_text="wall time")
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["portfolio", "-stored_at"], name="assessment_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.intent_id} {self.refused_by or self.allowed_quantity}"

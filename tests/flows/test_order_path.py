@@ -32,7 +32,11 @@ def state(group) -> str:
 
 
 def allow_anything(desk) -> None:
-    everything = dict.fromkeys(("position_size_pct", "total_exposure_pct", "risk_per_trade_pct"), Decimal(100))
+    everything = dict.fromkeys((
+        "position_size_pct", "total_exposure_pct", "hard_exposure_pct", "sector_exposure_pct", "risk_per_trade_pct",
+        "risk_cap_pct",
+    ), Decimal(100))  # fmt: skip
+    everything |= {"cash_reserve_pct": Decimal(0)}
     publish_policy(
         portfolio=desk.portfolio, values=everything | {"max_order_value_rupees": Decimal(100_000_000)}, actor="test"
     )
@@ -41,7 +45,7 @@ def allow_anything(desk) -> None:
 def flat_and_settled(desk) -> None:
     desk.agrees()
     assert desk.held() == 0 and desk.working() == 0
-    assert not RiskBucket.objects.exclude(kind="TRADES").exclude(reserved=0).exists()
+    assert not RiskBucket.objects.exclude(kind__in=["TRADES", "DAY"]).exclude(reserved=0, used=0).exists()
     position = Position.objects.get()
     cash = balance(desk.portfolio.pk, Account.CASH)
     assert cash == desk.portfolio.opening_cash_paise + position.realised_paise - position.charges_paise

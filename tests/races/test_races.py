@@ -212,7 +212,7 @@ def test_a_signal_is_one_intent_however_many_take_it_up():
     world = open_market()
     deployment = DeploymentFactory(portfolio=world.portfolio, version=publish_library(actor="the desk")[0])
     for _ in range(3):
-        instrument = InstrumentFactory()
+        instrument = InstrumentFactory(sector="")
         world.instrument = instrument
         signal = SignalFactory(
             portfolio=world.portfolio, deployment=deployment, instrument=instrument, entry="812.35", stop="804.00",
@@ -232,7 +232,7 @@ def test_more_signals_than_slots():
     deployment = DeploymentFactory(portfolio=world.portfolio, version=publish_library(actor="the desk")[0])
     signals = []
     for _ in range(WORKERS):
-        world.instrument = InstrumentFactory()
+        world.instrument = InstrumentFactory(sector="")
         world.still_running()
         signals.append(
             SignalFactory(
@@ -242,10 +242,10 @@ def test_more_signals_than_slots():
         )  # fmt: skip
     now = world.feed.venue_at
     race(lambda number: str(signal_accept(signal_id=signals[number], now=now).state))
-    # Each takes a fifth of the equity at most, so four or five are 80 % of it.
-    assert 4 <= Order.objects.count() == RiskBucket.objects.get(kind="SLOTS").reserved <= 5
+    # Each takes a fifth of the equity at most, so three or four are 70 % of it.
+    assert 3 <= Order.objects.count() == RiskBucket.objects.get(kind="SLOTS").reserved <= 5
     exposure = RiskBucket.objects.get(kind="EXPOSURE").reserved
-    assert exposure <= world.portfolio.opening_cash_paise * 80 // 100
+    assert exposure <= world.portfolio.opening_cash_paise * 70 // 100
     assert set(Signal.objects.filter(state="REFUSED").values_list("refusal_code", flat=True)) <= {
         "OPEN_POSITIONS", "TOTAL_EXPOSURE",
     }  # fmt: skip

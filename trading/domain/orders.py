@@ -78,7 +78,8 @@ class OrderIntent:
     """What is wanted, before risk has looked at it. Prices in rupees, quantity in units.
 
     `price` is what it is expected to trade at: the limit, or the last price for a market order. `reduces` says that
-    it can only make the position smaller.
+    it can only make the position smaller. `strategy` and `family` name whose idea it is ("" for a hand); bands and
+    freeze quantity are the exchange's, None where it sets none; ages are wall seconds, None where there is none.
     """
 
     instrument_id: int
@@ -94,3 +95,13 @@ class OrderIntent:
     stop_price: Decimal | None = None
     reduces: bool = False
     signal_age_s: float | None = None
+    strategy: str = ""
+    family: str = ""
+    sector: str = ""
+    segment: str = "CM"
+    is_option: bool = False
+    freeze_quantity: int | None = None
+    lower_band: Decimal | None = None
+    upper_band: Decimal | None = None
+    repeat_age_s: float | None = None  # since the same idea of the same contract, None: never
+    unit_margin: Decimal | None = None  # rupees the broker asks for one unit; None: reckoned here

@@ -42,7 +42,7 @@ def test_a_lost_reply_is_looked_up_by_its_tag_and_never_sent_again(desk):
     order = lost_entry(desk)
     assert order.state == OrderState.UNKNOWN and order.broker_order_id is None
     assert RiskBucket.objects.get(kind="EXPOSURE").reserved > 0, "its room stays taken"
-    assert desk.ask().refusal_code == "ALREADY_POSITIONED", "and its instrument too"
+    assert desk.ask().refusal_code == "UNKNOWN_OUTSTANDING", "and its instrument too"
     desk.broker.hidden.clear()
     desk.turn()
     order.refresh_from_db()
@@ -86,13 +86,13 @@ def test_an_order_thought_absent_turns_up(desk, filled):
     if filled:
         group = Group.objects.get(pk=order.group_id)
         assert group.state == Group.State.CLOSING
-        assert RiskBucket.objects.get(kind="SLOTS").reserved == 1
+        assert RiskBucket.objects.get(kind="SLOTS").taken == 1
         assert desk.working() == filled, "it is being sold"
         desk.broker.fill(desk.broker.newest(), filled, "812.00")
         desk.turn(2)
     assert desk.held() == 0 == desk.net_at_broker()
     assert not Group.objects.exclude(state=CLOSED).exists()
-    assert not RiskBucket.objects.exclude(kind="TRADES").exclude(reserved=0).exists()
+    assert not RiskBucket.objects.exclude(kind__in=["TRADES", "DAY"]).exclude(reserved=0, used=0).exists()
     assert Alert.objects.filter(code="LATE_DISCOVERY" if filled < 10 else "LATE_NEWS").exists()
 
 

@@ -41,7 +41,7 @@ def test_a_stop_that_is_hit_closes_the_trade(desk):
     assert state(group) == CLOSED and desk.held() == 0
     trade = ClosedTrade.objects.get()
     assert (trade.quantity, trade.exit_reason, trade.gross_paise) == (10, "STOP", -88_00)
-    assert not RiskBucket.objects.exclude(kind="TRADES").exclude(reserved=0).exists()
+    assert not RiskBucket.objects.exclude(kind__in=["TRADES", "DAY"]).exclude(reserved=0, used=0).exists()
 
 
 def test_closing_cancels_the_stop_first_and_then_sells_what_is_held_then(desk):
@@ -94,13 +94,15 @@ def test_a_close_while_nobody_knows_whether_the_entry_arrived(desk):
 
 def test_an_entry_given_up_after_a_partial_fill_keeps_its_stop_and_frees_the_rest(desk):
     group = desk.enter(filled=4)
-    before = RiskBucket.objects.get(kind="EXPOSURE").reserved
+    room = RiskBucket.objects.get(kind="EXPOSURE")
+    assert (room.reserved, room.used) == (6 * 812_35, 4 * 812_30), "four are held, six may still come"
     desk.pass_time(minutes=6)
     desk.turn(3)
     entry = group.orders.get(reason="ENTRY")
     assert (entry.state, entry.filled_quantity) == (OrderState.CANCELLED, 4)
     assert desk.stop_of(group).quantity == 4 == desk.held()
-    assert RiskBucket.objects.get(kind="EXPOSURE").reserved == entry.fill_value_paise < before
+    room.refresh_from_db()
+    assert (room.reserved, room.used) == (0, entry.fill_value_paise)
 
 
 # -- somebody else trades our position ---------------------------------------------------------------------------

@@ -1,0 +1,134 @@
+"""What the past of an instrument says about trading it now: how it moves, how much of it trades, what it moves with.
+
+Read from candles at most once a minute (correlations: once a day) and kept: a decision must not wait for the past.
+"""
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+
+from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.sessions import session_at
+from trading.marketdata.windows import load_window
+from trading.portfolio.valuation import Holding
+from trading.venue.sessions import exchange_date
+
+BARS = 20
+BAR_MIN = 5
+DAILY = 1440
+CORRELATION_DAYS = 60
+LEAST_DAYS = 20
+_KEPT = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class MarketFacts:
+    """Rupees and units; None where fewer than twenty bars, or no open, are known."""
+
+    close_deviation: Decimal | None = None
+    bar_volume: int | None = None
+    mean_volume: int | None = None
+    opening_gap_pct: Decimal | None = None
+    correlations: tuple[tuple[str, float], ...] = ()
+
+
+NOTHING_MEASURED = MarketFacts()
+
+
+class _Kept:
+    """The newest answers, by question. Safe between threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._answers: OrderedDict[Hashable, Any] = OrderedDict()
+
+    def get(self, key: Hashable, ask: Callable[[], Any]) -> Any:
+        with self._lock:
+            if key in self._answers:
+                return self._answers[key]
+        answer = ask()
+        with self._lock:
+            self._answers[key] = answer
+            while len(self._answers) > _KEPT:
+                self._answers.popitem(last=False)
+        return answer
+
+
+_kept = _Kept()
+
+
+def market_facts(
+    feed: Feed, instrument: Instrument, *, sign: int, held: Sequence[Holding], now: datetime,
+    previous_close: Decimal | None,
+) -> MarketFacts:  # fmt: skip
+    """For an entry on the side of `sign` (+1 buy) beside what is held; `now` is venue time."""
+    minute = now.replace(second=0, microsecond=0)
+    bars = _kept.get(("bars", feed.name, instrument.pk, minute), lambda: _bars(feed, instrument, now, previous_close))
+    others = [one for one in held if one.instrument_id != instrument.pk]
+    signed = []
+    for other in others:
+        day = exchange_date(now)
+        pair = tuple(sorted((instrument.pk, other.instrument_id)))
+        alike = _kept.get(("pair", feed.name, pair, day), lambda pair=pair: _correlation(feed, pair, now))
+        if alike is not None:
+            signed.append((other.symbol, alike * sign * (1 if other.net_quantity > 0 else -1)))
+    deviation, volume, mean_volume, gap = bars
+    return MarketFacts(deviation, volume, mean_volume, gap, tuple(signed))
+
+
+def _bars(
+    feed: Feed, instrument: Instrument, now: datetime, previous_close: Decimal | None
+) -> tuple[Decimal | None, int | None, int | None, Decimal | None]:
+    """Deviation of the last closes, volume of the last bar, their mean, and the gap at today's open in percent."""
+    window = load_window(feed, [instrument], BAR_MIN, bars=2 * BARS, until=now)
+    closes, volumes = window.close[0], window.volume[0]
+    known = np.isfinite(closes)
+    deviation = volume = mean = None
+    if np.count_nonzero(known) >= BARS:
+        last = closes[known][-BARS:]
+        deviation = Decimal(str(round(float(np.std(last, ddof=1)), 4)))
+        traded = volumes[known][-BARS:]
+        volume, mean = int(traded[-1]), int(np.mean(traded))
+    return deviation, volume, mean, _gap(feed, instrument, now, previous_close)
+
+
+def _gap(feed: Feed, instrument: Instrument, now: datetime, previous_close: Decimal | None) -> Decimal | None:
+    session = session_at(feed, instrument, now)
+    if session is None or not previous_close or now < session.opens_at + timedelta(minutes=1):
+        return None
+    first = _kept.get(
+        ("open", feed.name, instrument.pk, session.date), lambda: _first_open(feed, instrument, session.opens_at)
+    )
+    return None if first is None else (first - previous_close) * 100 / previous_close
+
+
+def _first_open(feed: Feed, instrument: Instrument, opens_at: datetime) -> Decimal | None:
+    window = load_window(feed, [instrument], 1, bars=1, until=opens_at + timedelta(minutes=1))
+    if not window.bars or int(window.starts[-1]) != int(opens_at.timestamp()) or not np.isfinite(window.open[0, -1]):
+        return None
+    return Decimal(str(round(float(window.open[0, -1]), 4)))
+
+
+def _correlation(feed: Feed, pair: tuple[int, int], now: datetime) -> float | None:
+    """Of sixty daily returns; None where fewer than twenty are common."""
+    instruments = list(Instrument.objects.filter(pk__in=pair).order_by("pk"))
+    window = load_window(feed, instruments, DAILY, bars=CORRELATION_DAYS + 1, until=now)
+    return correlation(window.close[0], window.close[1]) if len(instruments) == 2 and window.bars > 1 else None
+
+
+def correlation(first: np.ndarray, second: np.ndarray) -> float | None:
+    """Pearson, of the returns of two series of closes on common days, float64[days] each; None: too few, or still."""
+    one, two = (series[1:] / series[:-1] - 1 for series in (first, second))
+    known = np.isfinite(one) & np.isfinite(two)
+    if np.count_nonzero(known) < LEAST_DAYS:
+        return None
+    one, two = one[known], two[known]
+    if one.std() == 0 or two.std() == 0:
+        return None
+    return float(np.corrcoef(one, two)[0, 1])
