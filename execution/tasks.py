@@ -8,7 +8,8 @@ from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.errors import BrokerError
-from execution.brokers.registry import AuthState, gateway_of, set_auth_state
+from execution.brokers.instrument_refresh import refresh_from_broker
+from execution.brokers.registry import AuthState, endpoints_of, gateway_of, set_auth_state
 from execution.engine.books import read_books
 from execution.models import EngineLease, Order
 from trading.marketdata.clocks import venue_now
@@ -20,6 +21,7 @@ from trading.monitoring.slots import take_slot
 logger = logging.getLogger(__name__)
 ENGINE_SILENT = timedelta(seconds=15)
 TOKEN_FORESIGHT = timedelta(minutes=30)
+MASTERS_EVERY_S = 20 * 3600.0  # beat rings at 08:05; a second ring of the same morning finds the slot taken
 
 
 @shared_task(name="execution.poll_fills", ignore_result=True)
@@ -79,3 +81,19 @@ def watch_heartbeats(**_from_newer_callers: object) -> None:
             )  # fmt: skip
         else:
             clear_alerts("ENGINE_SILENT", owner_id=lease.account.owner_id, about=about)
+
+
+@shared_task(name="execution.refresh_instruments", ignore_result=True)
+def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: object) -> None:
+    """Once a day, or when an operator asks: the instrument masters of every broker that has an account here."""
+    if not forced and not take_slot("refresh_instruments", every_s=MASTERS_EVERY_S):
+        return
+    asked: set[str] = set()
+    for account in BrokerAccount.objects.order_by("environment", "pk"):
+        where = endpoints_of(account).public
+        if where in asked:
+            continue
+        asked.add(where)
+        actor = "operator" if forced else "schedule"
+        for one in refresh_from_broker(account, now=venue_now(account.feed), actor=actor):
+            logger.info("master %s: %s", one.name, one.error or (one.diff and one.diff.counts()))

@@ -1,13 +1,19 @@
 """The timetable that beat reads. Every job takes what is due by itself: two beats, or a late one, do no harm."""
 
+from celery.schedules import crontab
+
 BEAT_SCHEDULE = {
     # A bar close is rung by the engine at once; this finds it when the bell was lost.
     "scan": {"task": "strategies.scan_due", "schedule": 1.0, "options": {"expires": 5}},
     # The polling half of fill monitoring, beside the order socket and the engine's own reading.
     "fills": {"task": "execution.poll_fills", "schedule": 5.0, "options": {"expires": 10}},
     "tokens": {"task": "execution.watch_tokens", "schedule": 30.0, "options": {"expires": 30}},
+    # Brokers publish the day's masters before eight; the exchange opens its books at nine.
+    "instruments": {
+        "task": "execution.refresh_instruments", "schedule": crontab(hour=8, minute=5), "options": {"expires": 3600},
+    },
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
     # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
     "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},
     "old runs": {"task": "research.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
-}
+}  # fmt: skip

@@ -199,6 +199,9 @@ class ListedInstrument:
     option_type: str | None  # CE, PE
     underlying: str | None
     sector: str | None = None
+    underlying_token: str = ""  # as fy_token
+    kite_token: str = ""
+    exchange_token: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,23 +6,18 @@ from django.shortcuts import redirect
 from django.urls import reverse
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator
-from trading.marketdata.models import Candle, Feed, Instrument, Universe, UniverseMember
+from trading.marketdata.admin_instruments import InstrumentAdmin
+from trading.marketdata.models import Candle, Feed, Universe, UniverseMember
 
 USUAL_TIMEFRAME = 5
+
+__all__ = ["CandleAdmin", "FeedAdmin", "InstrumentAdmin", "UniverseAdmin"]
 
 
 @admin.register(Feed)
 class FeedAdmin(ReadOnlyAdmin):
     list_display = ("name", "kind", "phase", "session_date", "venue_at", "speed")
     list_filter = ("kind",)
-
-
-@admin.register(Instrument)
-class InstrumentAdmin(ReadOnlyAdmin):
-    list_display = ("symbol", "name", "instrument_type", "sector", "tick_size", "lot_size", "active", "master_date")
-    list_filter = ("active", "instrument_type", "exchange", "segment")
-    search_fields = ("symbol", "name", "isin")
-    ordering = ("symbol",)
 
 
 class MemberInline(ReadOnlyInline):

@@ -1,13 +1,48 @@
-"""Who belonged to a list of instruments on a day."""
+"""Who belonged to a list of instruments on a day, and who joined and left it."""
 
-from datetime import date
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import date, timedelta
 
+from django.db import transaction
 from django.db.models import Q
 
-from trading.marketdata.models import Instrument, Universe
+from trading.marketdata.models import Instrument, Universe, UniverseMember
+
+
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Ids of instruments that joined and left a list."""
+
+    joined: tuple[int, ...]
+    left: tuple[int, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.joined or self.left)
 
 
 def members(universe: Universe, on_date: date) -> list[Instrument]:
     """The active instruments of a universe on an exchange day, by symbol. The last day of a stay still counts."""
     stays = universe.members.filter(Q(to_date__isnull=True) | Q(to_date__gte=on_date), from_date__lte=on_date)
     return list(Instrument.objects.filter(pk__in=stays.values("instrument_id"), active=True).order_by("symbol"))
+
+
+@transaction.atomic
+def set_members(universe: Universe, instrument_ids: Iterable[int], *, day: date) -> Moves:
+    """From a day on exactly these belong to a universe: newcomers join, the others' stays end the day before.
+
+    A list of a day before the newest known stay changes the future of what was known then; give lists in order.
+    """
+    Universe.objects.select_for_update().get(pk=universe.pk)
+    wanted = set(instrument_ids)
+    open_stays = universe.members.filter(to_date__isnull=True, from_date__lte=day)
+    present = set(open_stays.values_list("instrument_id", flat=True))
+    joined, left = sorted(wanted - present), sorted(present - wanted)
+    leaving = open_stays.filter(instrument_id__in=left)
+    leaving.filter(from_date=day).delete()  # joined and left on one day: never was
+    leaving.filter(from_date__lt=day).update(to_date=day - timedelta(days=1))
+    UniverseMember.objects.bulk_create(
+        [UniverseMember(universe=universe, instrument_id=pk, from_date=day) for pk in joined], ignore_conflicts=True
+    )
+    UniverseMember.objects.filter(universe=universe, instrument_id__in=joined, from_date=day).update(to_date=None)
+    return Moves(tuple(joined), tuple(left))

@@ -133,6 +133,7 @@ CELERY_TASK_SERIALIZER = "json"
 CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "work"
 CELERY_TASK_ROUTES = {
+    "execution.refresh_instruments": {"queue": "work"},  # seconds of work: not before orders
     "execution.*": {"queue": "orders"},
     "strategies.*": {"queue": "scans"},
     "research.*": {"queue": "research"},

@@ -512,6 +512,8 @@ def _listed(ticker: str, line: Row) -> ListedInstrument:
         option_type=option_type if is_option else None,
         underlying=fields.text(line, "underSym", default="") or None,
         sector=fields.text(line, "sector", default="") or None,
+        underlying_token=fields.text(line, "underFyTok", default=""),
+        exchange_token=fields.text(line, "exToken", default=""),
     )
 
 

@@ -1,0 +1,122 @@
+"""What was true of an instrument on a day: its names, its tick and lot, its sector; and which master said so.
+
+An instrument row says what holds today. These rows say since when, and what held before.
+"""
+
+from django.db import models
+
+
+class InstrumentRefresh(models.Model):
+    """One master that was taken over, or refused. Written once."""
+
+    class Outcome(models.TextChoices):
+        TAKEN = "TAKEN"
+        NOTHING_NEW = "NOTHING_NEW"
+        REFUSED = "REFUSED"
+
+    at = models.DateTimeField(help_text="when it was read")
+    as_of = models.DateField(null=True, help_text="the exchange day the master is of")
+    source = models.CharField(max_length=12, help_text="FYERS, KITE")
+    markets = models.CharField(max_length=60, blank=True, help_text="NSE CM, NSE FO")
+    file_name = models.CharField(max_length=200, blank=True, help_text="empty: asked of the broker")
+    sha256 = models.CharField(max_length=64, blank=True)
+    actor = models.CharField(max_length=60)
+    outcome = models.CharField(max_length=12, choices=Outcome)
+    code = models.CharField(max_length=40, blank=True, help_text="why it was refused")
+    message = models.CharField(max_length=400, blank=True)
+    listed = models.PositiveIntegerField(default=0, help_text="lines of the master")
+    counts = models.JSONField(default=dict, help_text="added, changed, renamed, returned, retired, expired, refused")
+
+    class Meta:
+        ordering = ["-at", "-pk"]
+        indexes = [models.Index(fields=["markets", "-at"], name="refreshes_of_market")]
+
+    def __str__(self) -> str:
+        return f"{self.source} {self.markets} {self.as_of or ''} {self.outcome.lower()}"
+
+
+class InstrumentChange(models.Model):
+    """What one refresh changed about one instrument. Of contracts that come and go by the thousand only the numbers
+    are kept (`InstrumentRefresh.counts`); their changes of tick, lot and name are here."""
+
+    class Kind(models.TextChoices):
+        ADDED = "ADDED"
+        CHANGED = "CHANGED"
+        RENAMED = "RENAMED"
+        RETURNED = "RETURNED"
+        RETIRED = "RETIRED"
+        REFUSED = "REFUSED"
+
+    refresh = models.ForeignKey(InstrumentRefresh, on_delete=models.CASCADE, related_name="changes")
+    kind = models.CharField(max_length=8, choices=Kind)
+    symbol = models.CharField(max_length=60)
+    field = models.CharField(max_length=24, blank=True)
+    before = models.CharField(max_length=120, blank=True)
+    after = models.CharField(max_length=120, blank=True)
+
+    class Meta:
+        ordering = ["pk"]
+        indexes = [models.Index(fields=["symbol", "-id"], name="changes_of_symbol")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.kind.lower()} {self.field}"
+
+
+class FormerIdentity(models.Model):
+    """What an instrument was known by before: its symbol, ISIN and token up to and with `until_date`.
+
+    History, memberships and orders hang on the instrument's row, so they survive the change of its name.
+    """
+
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.CASCADE, related_name="former")
+    symbol = models.CharField(max_length=60)
+    isin = models.CharField(max_length=12, blank=True)
+    fy_token = models.CharField(max_length=24, blank=True)
+    until_date = models.DateField(help_text="the last day it was so")
+    source = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ["-until_date"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "symbol", "isin"], name="former_identity_once")]
+        indexes = [models.Index(fields=["symbol", "until_date"], name="former_by_symbol")]
+
+    def __str__(self) -> str:
+        return f"{self.symbol} until {self.until_date}"
+
+
+class InstrumentTerms(models.Model):
+    """Tick, lot and largest single order from a day on, until the next row of the instrument. Rupees and units."""
+
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.CASCADE, related_name="terms")
+    from_date = models.DateField()
+    tick_size = models.DecimalField(max_digits=8, decimal_places=4)
+    lot_size = models.PositiveIntegerField()
+    freeze_quantity = models.PositiveIntegerField(null=True)
+    source = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ["from_date"]
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "from_date"], name="terms_once_a_day"),
+            models.CheckConstraint(condition=models.Q(tick_size__gt=0, lot_size__gte=1), name="terms_make_sense"),
+        ]
+
+    def __str__(self) -> str:
+        return f"from {self.from_date}: tick {self.tick_size}, lot {self.lot_size}"
+
+
+class SectorStay(models.Model):
+    """The sector an instrument was counted to. An open end means: still."""
+
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.CASCADE, related_name="sector_stays")
+    sector = models.CharField(max_length=60)
+    from_date = models.DateField()
+    to_date = models.DateField(null=True)
+    source = models.CharField(max_length=120)
+
+    class Meta:
+        ordering = ["from_date"]
+        constraints = [models.UniqueConstraint(fields=["instrument", "from_date"], name="sector_once_a_day")]
+
+    def __str__(self) -> str:
+        return f"{self.sector} from {self.from_date}"
