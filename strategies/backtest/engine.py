@@ -67,28 +67,42 @@ def run(plan: Plan, market: Market) -> Result:
     trades = np.empty((signals + 1, kernels.TRADE_COLUMNS), np.int64)
     equity = np.empty(market.bars, np.int64)
     counters = np.zeros(kernels.COUNTERS, np.int64)
-    trailing = plan.trailing
     count, cash = kernels.simulate(
         open_, high, low, close, long_in, short_in,
         _exits(plan.long_exit, evaluation, market), _exits(plan.short_exit, evaluation, market),
         score, ranges, asked_stop, hours.may_enter, hours.must_leave, hours.day_ends, rate_of_bar, rates,
-        market.ticks_units, market.lot_units, int(plan.account.cash * UNITS_PER_RUPEE),
-        _SIZINGS[plan.sizing.mode], _size(plan), int(plan.account.leverage * 100), plan.account.slots,
-        int(plan.costs.slippage_bps * SLIPPAGE_SCALE / 10_000), plan.reverse,
-        _part_of_equity(plan.account.position_cap_pct), _part_of_equity(plan.account.exposure_cap_pct),
-        _order_cap(plan),
-        _STOP_KINDS[plan.stop.kind] if plan.stop else kernels.NO_LEVEL,
-        _millionths(plan.stop.value if plan.stop else None),
-        _TARGET_KINDS[plan.target.kind] if plan.target else kernels.NO_LEVEL,
-        _millionths(plan.target.value if plan.target else None),
-        _millionths(trailing.distance_pct if trailing else None),
-        _millionths(trailing.after_pct if trailing else None),
-        plan.max_bars or 0, plan.late_orders, trades, equity, counters,
+        market.ticks_units, market.lot_units, terms_of(plan), trades, equity, counters,
     )  # fmt: skip
     return Result(
         plan=plan, market=market, trades=trades[:count].copy(), equity=equity, cash=int(cash), counters=counters,
         first_known=first_known,
     )  # fmt: skip
+
+
+def terms_of(plan: Plan) -> NDArray[np.int64]:
+    """The plan's numbers as the event loop reads them, int64[TERMS]."""
+    account, trailing, terms = plan.account, plan.trailing, np.zeros(kernels.TERMS, np.int64)
+    terms[kernels.X_CASH] = int(account.cash * UNITS_PER_RUPEE)
+    terms[kernels.X_SIZING], terms[kernels.X_SIZE] = _SIZINGS[plan.sizing.mode], _size(plan)
+    terms[kernels.X_LEVERAGE], terms[kernels.X_SLOTS] = int(account.leverage * 100), account.slots
+    terms[kernels.X_SLIPPAGE] = int(plan.costs.slippage_bps * SLIPPAGE_SCALE / 10_000)
+    terms[kernels.X_REVERSE], terms[kernels.X_LATE_ORDERS] = plan.reverse, plan.late_orders
+    terms[kernels.X_POSITION_CAP] = _part_of_equity(account.position_cap_pct)
+    terms[kernels.X_EXPOSURE_CAP] = _part_of_equity(account.exposure_cap_pct)
+    terms[kernels.X_ORDER_CAP] = _order_cap(plan)
+    if plan.stop is not None:
+        terms[kernels.X_STOP_KIND], terms[kernels.X_STOP_VALUE] = (
+            _STOP_KINDS[plan.stop.kind],
+            millionths(plan.stop.value),
+        )
+    if plan.target is not None:
+        terms[kernels.X_TARGET_KIND] = _TARGET_KINDS[plan.target.kind]
+        terms[kernels.X_TARGET_VALUE] = millionths(plan.target.value)
+    if trailing is not None:
+        terms[kernels.X_TRAIL] = millionths(trailing.distance_pct)
+        terms[kernels.X_TRAIL_AFTER] = millionths(trailing.after_pct)
+    terms[kernels.X_MAX_BARS] = plan.max_bars or 0
+    return terms
 
 
 def _fired(rule: CompiledRule | None, evaluation: Evaluation, market: Market) -> NDArray[np.bool_]:
@@ -145,5 +159,5 @@ def _part_of_equity(percent: Decimal | None) -> int:
     return 0 if percent is None else int(percent * 10_000)
 
 
-def _millionths(value: Decimal | None) -> int:
+def millionths(value: Decimal | None) -> int:
     return 0 if value is None else int(value * 1_000_000)

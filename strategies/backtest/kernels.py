@@ -57,6 +57,13 @@ COUNTERS: Final = 9
  H_TRAILED, H_MARK, W_SIDE, W_BAR, W_PRICE, W_STOP, W_TARGET, H_ENDED) = range(19)  # fmt: skip
 _HELD: Final = 19
 
+# Terms of a run: whole numbers, one vector of them. Money in ten-thousandths of a rupee; caps in millionths of equity
+# (0: none); trailing in millionths of a percent of the best price and of the entry (0: none); 0 bars: no limit.
+(X_CASH, X_SIZING, X_SIZE, X_LEVERAGE, X_SLOTS, X_SLIPPAGE, X_REVERSE, X_LATE_ORDERS, X_POSITION_CAP, X_EXPOSURE_CAP,
+ X_ORDER_CAP, X_STOP_KIND, X_STOP_VALUE, X_TARGET_KIND, X_TARGET_VALUE, X_TRAIL, X_TRAIL_AFTER,
+ X_MAX_BARS) = range(18)  # fmt: skip
+TERMS: Final = 18
+
 LARGEST_ORDER: Final = 10**16  # a lakh crore rupees: beyond any market, and far from the end of 64 bits
 
 
@@ -201,17 +208,18 @@ def simulate(
     may_enter, must_leave, day_ends,  # bool[bars]: fills of entries allowed, square-off at the open, nothing stays
     rate_of_bar, rates,  # int64[bars], int64[rows, buy and sell, 7]
     tick, lot,  # int64[symbols]: ten-thousandths of a rupee, units
-    cash,  # ten-thousandths of a rupee
-    sizing, size, leverage, slots, slippage, reverse,
-    position_cap, exposure_cap, order_cap,  # millionths of equity in one symbol and in all (0: none), most of one order
-    stop_kind, stop_value, target_kind, target_value,
-    trail, trail_after,  # millionths of a percent of the best price and of the entry; 0: no trailing
-    max_bars,  # 0: no limit
-    late_orders,
-    trades, equity, counters,  # int64[enough, 16], int64[bars], int64[8], written here
+    terms,  # int64[TERMS]: money, sizing, levels and limits
+    trades, equity, counters,  # int64[enough, 16], int64[bars], int64[9], written here
 ):  # fmt: skip
     """Run the account over all bars. Gives the number of trades and the cash at the end."""
     symbols, bars = close.shape
+    cash = terms[X_CASH]
+    sizing, size, leverage, slots = terms[X_SIZING], terms[X_SIZE], terms[X_LEVERAGE], terms[X_SLOTS]
+    slippage, reverse, late_orders = terms[X_SLIPPAGE], terms[X_REVERSE] != 0, terms[X_LATE_ORDERS] != 0
+    position_cap, exposure_cap, order_cap = terms[X_POSITION_CAP], terms[X_EXPOSURE_CAP], terms[X_ORDER_CAP]
+    stop_kind, stop_value = terms[X_STOP_KIND], terms[X_STOP_VALUE]
+    target_kind, target_value = terms[X_TARGET_KIND], terms[X_TARGET_VALUE]
+    trail, trail_after, max_bars = terms[X_TRAIL], terms[X_TRAIL_AFTER], terms[X_MAX_BARS]
     held = np.zeros((symbols, _HELD), np.int64)
     count = 0
     positions = 0
