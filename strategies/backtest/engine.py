@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from decimal import Decimal
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from strategies.backtest import kernels
 from strategies.backtest.errors import BacktestRefused
-from strategies.backtest.market import Market
+from strategies.backtest.market import Hours, Market
 from strategies.backtest.plan import Plan, SizingMode
 from strategies.backtest.result import Result
 from strategies.contracts.schema import StopKind, TargetKind
@@ -34,6 +35,18 @@ _NO_BOOLS: Final = np.zeros((0, 0), np.bool_)
 _NO_FLOATS: Final = np.zeros((0, 0))
 
 
+@dataclass(frozen=True, eq=False)
+class Arguments:
+    """All that the event loop is given: what it reads, and the buffers it writes. `signals` counts both entry rules."""
+
+    arrays: tuple[Any, ...]
+    trades: NDArray[np.int64]
+    equity: NDArray[np.int64]
+    counters: NDArray[np.int64]
+    terms: NDArray[np.int64]
+    signals: int
+
+
 def run(plan: Plan, market: Market) -> Result:
     """Test a plan on a market. Pure: the same two always give the same result.
 
@@ -43,11 +56,21 @@ def run(plan: Plan, market: Market) -> Result:
     if market.bars < 2:
         raise BacktestRefused("EMPTY_RANGE", f"{market.bars} bars are too few to trade", bars=market.bars)
     evaluation = Evaluation(market.window)
+    given = arguments_of(plan, market, evaluation)
+    first_known = _first_known(plan, evaluation, market)
+    if not given.signals:
+        raise _silent(plan, market, first_known)
+    count, cash = kernels.simulate(*given.arrays, given.trades, given.equity, given.counters)
+    return Result(
+        plan=plan, market=market, trades=given.trades[:count].copy(), equity=given.equity, cash=int(cash),
+        counters=given.counters, first_known=first_known,
+    )  # fmt: skip
+
+
+def arguments_of(plan: Plan, market: Market, evaluation: Evaluation) -> Arguments:
+    """The event loop's arguments, its rules reckoned with what `evaluation` (of the market's window) knows already."""
     long_in, short_in = (_fired(rule, evaluation, market) for rule in (plan.long_entry, plan.short_entry))
     signals = int(np.count_nonzero(long_in)) + int(np.count_nonzero(short_in))
-    first_known = _first_known(plan, evaluation, market)
-    if not signals:
-        raise _silent(plan, market, first_known)
     window, (open_, high, low, close) = market.window, market.prices
     ranges = asked_stop = score = _NO_FLOATS
     if plan.atr_period is not None:
@@ -56,27 +79,31 @@ def run(plan: Plan, market: Market) -> Result:
         asked_stop = market.traded(plan.stop_rule.evaluate(evaluation))
     if plan.rank is not None:
         score = np.nan_to_num(market.traded(plan.rank.evaluate(evaluation)), nan=-np.inf)
-    hours = market.always_open
-    if plan.intraday is not None:
-        hours = market.hours(
-            after_open_min=plan.intraday.after_open_min,
-            before_close_min=plan.intraday.before_close_min,
-            square_off_min=plan.intraday.square_off_min,
-        )
+    hours = hours_of(plan, market)
     rate_of_bar, rates = market.rates(plan.costs.charges, plan.costs.segment)
-    trades = np.empty((signals + 1, kernels.TRADE_COLUMNS), np.int64)
-    equity = np.empty(market.bars, np.int64)
-    counters = np.zeros(kernels.COUNTERS, np.int64)
-    count, cash = kernels.simulate(
+    terms = terms_of(plan)
+    arrays = (
         open_, high, low, close, long_in, short_in,
         _exits(plan.long_exit, evaluation, market), _exits(plan.short_exit, evaluation, market),
         score, ranges, asked_stop, hours.may_enter, hours.must_leave, hours.day_ends, rate_of_bar, rates,
-        market.ticks_units, market.lot_units, terms_of(plan), trades, equity, counters,
+        market.ticks_units, market.lot_units, terms,
     )  # fmt: skip
-    return Result(
-        plan=plan, market=market, trades=trades[:count].copy(), equity=equity, cash=int(cash), counters=counters,
-        first_known=first_known,
+    return Arguments(
+        arrays=arrays, trades=np.empty((signals + 1, kernels.TRADE_COLUMNS), np.int64),
+        equity=np.empty(market.bars, np.int64), counters=np.zeros(kernels.COUNTERS, np.int64), terms=terms,
+        signals=signals,
     )  # fmt: skip
+
+
+def hours_of(plan: Plan, market: Market) -> Hours:
+    """When the plan may enter and must leave: at any time, or by the hours of an intraday strategy."""
+    if plan.intraday is None:
+        return market.always_open
+    return market.hours(
+        after_open_min=plan.intraday.after_open_min,
+        before_close_min=plan.intraday.before_close_min,
+        square_off_min=plan.intraday.square_off_min,
+    )
 
 
 def terms_of(plan: Plan) -> NDArray[np.int64]:

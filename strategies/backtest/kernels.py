@@ -129,7 +129,7 @@ def levels(side, price, tick, stop_kind, stop_value, target_kind, target_value, 
 
 
 @kernel
-def _share(amount, share):
+def share_of(amount, share):
     """`share` millionths of an amount, rounded down, within 64 bits."""
     return amount // 1_000_000 * share + amount % 1_000_000 * share // 1_000_000
 
@@ -151,9 +151,9 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
     elif kind == FIXED:
         quantity = value
     elif kind == PERCENT_EQUITY:
-        quantity = _share(equity, value) // price
+        quantity = share_of(equity, value) // price
     elif stop > 0 and stop != price:
-        quantity = _share(equity, value) // abs(price - stop)
+        quantity = share_of(equity, value) // abs(price - stop)
     return quantity // lot * lot
 
 
@@ -283,9 +283,9 @@ def simulate(
                 )
                 quantity = min(quantity, order_cap // fill)
                 if position_cap > 0:
-                    quantity = min(quantity, _share(max(worth, np.int64(0)), position_cap) // fill)
+                    quantity = min(quantity, share_of(max(worth, np.int64(0)), position_cap) // fill)
                 if exposure_cap > 0:
-                    room = _share(max(worth, np.int64(0)), exposure_cap) - gross
+                    room = share_of(max(worth, np.int64(0)), exposure_cap) - gross
                     quantity = min(quantity, max(room, np.int64(0)) // fill)
                 quantity = affordable(quantity, fill, free, fees, lot[s])
                 if quantity < 1:

@@ -30,8 +30,9 @@ from strategies.backtest import kernels as k
 from trading.venue.matching import UNITS_PER_RUPEE, kernel
 
 TRADING_DAYS: Final = 252
-_YEAR_S: Final = 365.25 * 86_400
-_MOST_GROWTH: Final = 100.0  # e-folds a year; more is no figure but a few bars multiplied
+YEAR_S: Final = 365.25 * 86_400
+LEAST_SPREAD: Final = 1e-14  # less is the rounding of the powers above, not volatility
+MOST_GROWTH: Final = 100.0  # e-folds a year; more is no figure but a few bars multiplied
 Figures = dict[str, float | int | None]
 
 
@@ -118,19 +119,19 @@ def _annual(ends: NDArray[np.float64], seconds: float, growth: float, known: Fig
     names = ("cagr_pct", "annual_return_pct", "annual_volatility_pct", "sharpe", "sortino", "calmar", "var_95_pct",
              "cvar_95_pct")  # fmt: skip
     out: Figures = dict.fromkeys(names)
-    years = seconds / _YEAR_S
-    if years > 0 and growth > 0 and log(growth) / years < _MOST_GROWTH:
+    years = seconds / YEAR_S
+    if years > 0 and growth > 0 and log(growth) / years < MOST_GROWTH:
         out["cagr_pct"] = 100 * (growth ** (1 / years) - 1)
     if ends.size < 3 or not (ends[:-1] > 0).all():
         return out
     returns = ends[1:] / ends[:-1] - 1
-    mean = exp(float(np.log1p(returns).sum()) / returns.size) - 1 if (returns > -1).all() else 0.0
+    mean = float(ends[-1] / ends[0]) ** (1 / returns.size) - 1 if ends[-1] > 0 else 0.0
     try:
         annual = (1 + mean) ** TRADING_DAYS - 1
         spread = (float(returns.var(ddof=1)) + (1 + mean) ** 2) ** TRADING_DAYS - (1 + mean) ** (2 * TRADING_DAYS)
     except OverflowError:  # a few wild days: there is no sensible year of them
         return out
-    volatility = sqrt(max(0.0, spread))
+    volatility = sqrt(spread) if spread > LEAST_SPREAD else 0.0
     losses = sqrt(float(np.mean(np.minimum(returns, 0) ** 2)))
     worst = known["max_drawdown_pct"] or 0.0
     fifth = float(np.percentile(returns, 5))

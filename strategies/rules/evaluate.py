@@ -101,6 +101,12 @@ class Evaluation:
         self._numbers: dict[Node, Floats] = {}
         self._conditions: dict[Node, tuple[Bools, Bools]] = {}
 
+    def forgetful(self) -> Evaluation:
+        """Another of the same window that knows the prices and nothing else: for terms that need not be remembered."""
+        other = Evaluation(self.window)
+        other._numbers |= {node: values for node, values in self._numbers.items() if isinstance(node, Field)}
+        return other
+
     def numbers(self, node: Node) -> Floats:
         """float64[symbols, bars]; NaN where unknown. Do not write to it."""
         known = self._numbers.get(node)

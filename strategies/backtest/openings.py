@@ -1,0 +1,275 @@
+"""Rules with their numbers left open, and the plans that many sets of numbers make of one.
+
+A rule is parsed once for every value of every parameter, not for every combination of them: where each occurrence of a
+parameter turns out to be one number of its own in the tree, the trees of all combinations differ in those numbers only
+and are made by putting them in. Where it does not (a parameter in arithmetic that is reckoned while parsing, a lag that
+vanishes at 0) every combination is parsed. Both give the trees that `compile_rule` gives.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, fields, is_dataclass, replace
+from decimal import Decimal
+from itertools import product
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.plan import Plan, Trailing
+from strategies.contracts.schema import StopKind
+from strategies.rules.errors import RuleError
+from strategies.rules.evaluate import CompiledRule, compile_rule
+from strategies.rules.nodes import Node
+
+MOST_COMBINATIONS: Final = 1_000_000
+LEVELS: Final = {
+    "exit.stop": "value of the stop: percent, or multiples of the average range",
+    "exit.target": "value of the target: percent, multiples of the average range, or of the risk",
+    "exit.trailing": "distance of the trailing stop, percent",
+    "exit.trailing_after": "gain after which it trails, percent",
+    "exit.max_bars": "bars after which a position is closed",
+}
+Path = tuple[int, ...]
+
+
+@dataclass(frozen=True)
+class Combinations:
+    """Sets of numbers to try: `values` float64[combinations, names], of parameters of the rules and of LEVELS."""
+
+    names: tuple[str, ...]
+    values: NDArray[np.float64]
+
+    def __post_init__(self) -> None:
+        if self.values.ndim != 2 or self.values.shape[1] != len(self.names) or len(set(self.names)) != len(self.names):
+            raise ValueError(f"{self.values.shape} values are no combinations of {self.names}")
+        if not 1 <= len(self.values) <= MOST_COMBINATIONS:
+            raise BacktestRefused(
+                "COMBINATIONS", f"There must be 1 to {MOST_COMBINATIONS:,} combinations, not {len(self.values):,}"
+            )
+        if not np.isfinite(self.values).all():
+            raise BacktestRefused("NOT_A_NUMBER", "Every value of a combination must be a number")
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def one(self, place: int) -> dict[str, float]:
+        return dict(zip(self.names, self.values[place].tolist(), strict=True))
+
+    @classmethod
+    def grid(
+        cls, axes: Mapping[str, Sequence[float]], where: Callable[[dict[str, float]], bool] | None = None
+    ) -> Combinations:
+        """Every value with every other, the last name changing quickest; `where` keeps those it is true of."""
+        count = 1
+        for values in axes.values():
+            count *= len(values)
+        if count > MOST_COMBINATIONS:
+            raise BacktestRefused("COMBINATIONS", f"{count:,} combinations are more than {MOST_COMBINATIONS:,}")
+        rows: Iterable[tuple[float, ...]] = product(*axes.values())
+        if where is not None:
+            rows = (row for row in rows if where(dict(zip(axes, row, strict=True))))
+        return cls(tuple(axes), np.array(list(rows), np.float64).reshape(-1, len(axes)))
+
+    @classmethod
+    def of(cls, sets: Sequence[Mapping[str, float]]) -> Combinations:
+        """Combinations one by one, all of the same names."""
+        names = tuple(sets[0]) if sets else ()
+        return cls(names, np.array([[float(one[name]) for name in names] for one in sets]).reshape(-1, len(names)))
+
+
+def plan_with(plan: Plan, numbers: Mapping[str, float], fixed: Mapping[str, float] | None = None) -> Plan:
+    """The plan with these numbers in its rules and levels; `fixed` are the parameters that are not tried.
+
+    BacktestRefused: a level that the plan does not have. RuleError: a rule that does not take its number.
+    """
+    parameters = dict(fixed or {}) | {name: value for name, value in numbers.items() if name not in LEVELS}
+
+    def again(rule: CompiledRule | None) -> CompiledRule | None:
+        return None if rule is None else compile_rule(rule.text, parameters, expect=rule.kind)
+
+    changed = replace(
+        plan, long_entry=again(plan.long_entry), short_entry=again(plan.short_entry), long_exit=again(plan.long_exit),
+        short_exit=again(plan.short_exit), stop_rule=again(plan.stop_rule), rank=again(plan.rank),
+    )  # fmt: skip
+    return with_levels(changed, numbers)
+
+
+def with_levels(plan: Plan, numbers: Mapping[str, float]) -> Plan:
+    """The plan with those of the numbers that are levels."""
+    for name in LEVELS:
+        if name in numbers:
+            plan = _with_level(plan, name, numbers[name])
+    return plan
+
+
+def _with_level(plan: Plan, name: str, number: float) -> Plan:
+    value = Decimal(repr(number))
+    if name == "exit.max_bars":
+        return replace(plan, max_bars=int(number))
+    if name == "exit.stop" and plan.stop is not None and plan.stop.kind is not StopKind.PRICE and 0 < value <= 50:
+        return replace(plan, stop=replace(plan.stop, value=value))
+    if name == "exit.target" and plan.target is not None and 0 < value <= 500:
+        return replace(plan, target=replace(plan.target, value=value))
+    if name == "exit.trailing":
+        return replace(plan, trailing=replace(plan.trailing or Trailing(value), distance_pct=value))
+    if name == "exit.trailing_after" and plan.trailing is not None:
+        return replace(plan, trailing=replace(plan.trailing, after_pct=value))
+    raise BacktestRefused("OUT_OF_RANGE", f"{name} cannot be {number:g} in this plan")
+
+
+def check_names(plan: Plan, names: Iterable[str]) -> None:
+    """BacktestRefused: a name that no rule mentions and no level has."""
+    text = " ".join(rule.text for rule in plan.rules.values())
+    for name in names:
+        if name not in LEVELS and not re.search(rf"\b{re.escape(name)}\b", text):
+            raise BacktestRefused("UNKNOWN_PARAMETER", f"No rule of {plan.name} mentions {name}")
+
+
+def trees(rule: CompiledRule, tried: Combinations, fixed: Mapping[str, float]) -> tuple[list[Node], NDArray[np.int64]]:
+    """The different trees that the combinations make of a rule, and which of them each has: int64[combinations]."""
+    mentioned = [name for name in tried.names if re.search(rf"\b{re.escape(name)}\b", rule.text)]
+    columns = tried.values[:, [tried.names.index(name) for name in mentioned]]
+    sets, which = np.unique(columns, axis=0, return_inverse=True) if mentioned else (columns[:1], None)
+    chosen = np.zeros(len(tried), np.int64) if which is None else np.asarray(which, np.int64).ravel()
+    put_in = _opened(rule, mentioned, sets, fixed)
+    made = [put_in(dict(zip(mentioned, row, strict=True))) for row in sets.tolist()]
+    return made, chosen
+
+
+def _opened(
+    rule: CompiledRule, names: Sequence[str], sets: NDArray[np.float64], fixed: Mapping[str, float]
+) -> Callable[[Mapping[str, float]], Node]:
+    """What makes the tree of a set of numbers."""
+
+    def parsed(numbers: Mapping[str, float]) -> Node:
+        return compile_rule(rule.text, dict(fixed) | dict(numbers), expect=rule.kind).node
+
+    values = {name: np.unique(column).tolist() for name, column in zip(names, sets.T, strict=True)}
+    if len(sets) <= sum(map(len, values.values())):
+        return parsed
+    base = {name: others[0] for name, others in values.items()}
+    try:
+        tree = parsed(base)
+        holes = _holes(rule.text, tree, base, values, parsed)
+    except RuleError:  # at numbers that no combination has together: those that there are will tell
+        return parsed
+    if holes is None:
+        return parsed
+    branches = _branches(holes)
+    made: dict[object, Node] = {}
+    return lambda numbers: _put_in(tree, (), branches, numbers, made)
+
+
+def _holes(
+    text: str, tree: Node, base: Mapping[str, float], values: Mapping[str, Sequence[float]],
+    parsed: Callable[[Mapping[str, float]], Node],
+) -> dict[Path, str] | None:  # fmt: skip
+    """The place in the tree of every occurrence of every parameter; None where one has no place of its own."""
+    holes: dict[Path, str] = {}
+    for name, others in values.items():
+        own: set[Path] = set()
+        for value in others[1:]:
+            changed = _differences(tree, parsed({**base, name: value}))
+            if changed is None or any(number != value for number in changed.values()) or own - changed.keys():
+                return None
+            own |= changed.keys()
+        written = len(re.findall(rf"\b{re.escape(name)}\b", text))
+        if own & holes.keys() or len(own) != (written if len(others) > 1 else 0):
+            return None
+        holes |= dict.fromkeys(own, name)
+    owners = {id(_at(tree, path[:-1])) for path in holes}
+    if len(owners) != len({path[:-1] for path in holes}):  # one node in two places: an occurrence that counted twice
+        return None
+    return holes
+
+
+# Trees by place: the parts of a node, numbers and nodes alike, are counted in the order in which it names them.
+
+Branches = dict[int, "Branches | str"]
+
+
+def _parts(node: Node) -> list[object]:
+    parts: list[object] = []
+    for each in fields(node):
+        value = getattr(node, each.name)
+        parts += value if isinstance(value, tuple) else (value,)
+    return parts
+
+
+def _at(node: object, path: Path) -> object:
+    for place in path:
+        node = _parts(node)[place]  # type: ignore[arg-type]
+    return node
+
+
+def _differences(one: Node, other: Node) -> dict[Path, float] | None:
+    """Where two trees of one shape differ, and the number of the other there; None when they differ in shape."""
+    mine, its = _parts(one), _parts(other)
+    if type(one) is not type(other) or len(mine) != len(its):
+        return None
+    found: dict[Path, float] = {}
+    for place, (a, b) in enumerate(zip(mine, its, strict=True)):
+        if is_dataclass(a) and is_dataclass(b):
+            below = _differences(a, b)  # type: ignore[arg-type]
+            if below is None:
+                return None
+            found |= {(place, *path): number for path, number in below.items()}
+        elif isinstance(a, float | int) and isinstance(b, float | int):
+            if a != b:
+                found[(place,)] = b
+        elif a != b:
+            return None
+    return found
+
+
+def _branches(holes: Mapping[Path, str]) -> Branches:
+    top: Branches = {}
+    for path, name in holes.items():
+        here = top
+        for place in path[:-1]:
+            here = here.setdefault(place, {})  # type: ignore[assignment]
+        here[path[-1]] = name
+    return top
+
+
+def _put_in(node: Node, path: Path, branches: Branches, numbers: Mapping[str, float], made: dict[object, Node]) -> Node:
+    """A copy of a tree with numbers in its holes; equal parts are one object."""
+    key = (path, *(numbers[name] for name in _names_in(branches)))
+    known = made.get(key)
+    if known is None:
+        known = made[key] = _rebuilt(node, path, branches, numbers, made)
+    return known
+
+
+def _rebuilt(
+    node: Node, path: Path, branches: Branches, numbers: Mapping[str, float], made: dict[object, Node]
+) -> Node:
+    place = 0
+
+    def part(value: object) -> object:
+        nonlocal place
+        here, place = place, place + 1
+        hole = branches.get(here)
+        if hole is None:
+            return value
+        if isinstance(hole, str):
+            return int(numbers[hole]) if isinstance(value, int) else numbers[hole]
+        return _put_in(value, (*path, here), hole, numbers, made)  # type: ignore[arg-type]
+
+    given = {each.name: getattr(node, each.name) for each in fields(node)}
+    made_of: Callable[..., Node] = type(node)
+    return made_of(
+        **{name: tuple(map(part, value)) if isinstance(value, tuple) else part(value) for name, value in given.items()}
+    )
+
+
+def _names_in(branches: Branches) -> Iterator[str]:
+    for deeper in branches.values():
+        if isinstance(deeper, str):
+            yield deeper
+        else:
+            yield from _names_in(deeper)
