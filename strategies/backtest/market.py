@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from strategies.backtest.charges import NO_CHARGES, rate_rows
 from strategies.backtest.errors import BacktestRefused
-from strategies.rules.evaluate import Floats, Window
+from strategies.rules.evaluate import Floats, Window, window_of
 from trading.venue.charges import ChargeBroker, ChargeSegment
 from trading.venue.matching import UNITS_PER_RUPEE
 from trading.venue.sessions import Session, SessionKind, entry_window, session_on, square_off_at
@@ -169,10 +169,9 @@ def market_of(
     top = np.nanmax(high) if np.isfinite(high).any() else 0.0
     if top > HIGHEST_PRICE:
         raise BacktestRefused("PRICE_TOO_LARGE", f"A price of {top:,.2f} is above {HIGHEST_PRICE:,}", price=float(top))
-    index, since_open = _sessions(starts, timeframe, kind)
-    window = Window(
-        symbols=tuple(symbols), starts=starts, open=open_, high=high, low=low, close=close, volume=volume,
-        session_index=index, minutes_since_open=since_open,
+    window = window_of(
+        symbols=symbols, starts=starts, open_=open_, high=high, low=low, close=close, volume=volume,
+        timeframe=timeframe, kind=kind,
     )  # fmt: skip
     return Market(
         window=window, timeframe=timeframe, ticks=tuple(ticks), lots=tuple(lots), warm_up=warm_up, exchange=exchange,
@@ -188,19 +187,6 @@ def exchange_days(starts: NDArray[np.int64]) -> NDArray[np.int64]:
 def day_open_s(day: date) -> int:
     """Epoch seconds of the ordinary open of a day: the start of its daily bar."""
     return (day.toordinal() - _EPOCH_ORDINAL) * DAY_S + OPEN_S
-
-
-def _sessions(
-    starts: NDArray[np.int64], timeframe: int, kind: SessionKind
-) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-    days = exchange_days(starts)
-    if timeframe >= DAILY:
-        return days, np.zeros(starts.size)
-    opens = np.empty(starts.size)
-    for first, after, ordinal in _day_slices(days + _EPOCH_ORDINAL):
-        session = _session(ordinal, kind)
-        opens[first:after] = session.opens_at.timestamp() if session else starts[first]
-    return days, (starts - opens) / 60
 
 
 def _day_slices(ordinals: NDArray[np.int64]) -> list[tuple[int, int, int]]:

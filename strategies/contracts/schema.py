@@ -19,14 +19,14 @@ from typing import Any, Final, TypeVar
 
 import yaml
 
+from strategies.rules.compiled import CompiledRule, Kind, compile_rule
 from strategies.rules.errors import RuleError
-from strategies.rules.evaluate import CompiledRule, Kind, compile_rule
+from strategies.rules.functions import TIMEFRAME_MINUTES
 from trading.domain.orders import Product, Side
 from trading.indicators.registry import MAX_PERIOD, REGISTRY
 
 LIBRARY: Final = Path(__file__).resolve().parent.parent / "library"
 
-TIMEFRAME_MINUTES: Final = {"1m": 1, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "1h": 60, "1d": 1440}
 MAX_PARAMETERS: Final = 30
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
@@ -165,18 +165,19 @@ class ContractBody:
         text = self.long_entry if side is Side.BUY else self.short_entry
         if text is None or side not in self.sides:
             return None
-        return _rule(text, self.parameters_with(overrides), "rules." + _entry_name(side), "condition")
+        values = self.parameters_with(overrides)
+        return _rule(text, values, "rules." + _entry_name(side), "condition", self.timeframe_minutes)
 
     def stop_rule(self, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
         """The compiled price of a `price` stop; None for the other kinds."""
         if self.stop.rule is None:
             return None
-        return _rule(self.stop.rule, self.parameters_with(overrides), "stop.value", "number")
+        return _rule(self.stop.rule, self.parameters_with(overrides), "stop.value", "number", self.timeframe_minutes)
 
     def bars_needed(self, overrides: Mapping[str, object] | None = None) -> int:
         """Completed bars to load so that every rule and the ATR are settled on the newest one."""
         rules = [self.entry_rule(side, overrides) for side in self.sides] + [self.stop_rule(overrides)]
-        reach = [rule.settling for rule in rules if rule is not None]
+        reach = [rule.history(self.timeframe_minutes) for rule in rules if rule is not None]
         if self.atr_period is not None:
             reach.append(REGISTRY["atr"].settling([self.atr_period]))
         return max(reach, default=0) + 1
@@ -386,9 +387,9 @@ def _entry_name(side: Side) -> str:
     return "long_entry" if side is Side.BUY else "short_entry"
 
 
-def _rule(text: str, parameters: Mapping[str, float], path: str, kind: Kind) -> CompiledRule:
+def _rule(text: str, parameters: Mapping[str, float], path: str, kind: Kind, timeframe: int) -> CompiledRule:
     try:
-        return compile_rule(text, parameters, expect=kind)
+        return compile_rule(text, parameters, expect=kind, timeframe=timeframe)
     except RuleError as error:
         raise ContractError(f"RULE_{error.code}", path, str(error)) from error
 

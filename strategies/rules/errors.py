@@ -20,3 +20,13 @@ class RuleError(Exception):
         start = text.rfind("\n", 0, self.position) + 1
         line = text[start:].split("\n", 1)[0]
         return f"{line}\n{' ' * (self.position - start)}^ {self}"
+
+
+class SeriesMissing(LookupError):
+    """A rule was run without the bars of a timeframe or an instrument that it names: see `RuleSet.needs`."""
+
+    code = "SERIES_MISSING"
+
+    def __init__(self, message: str, *, symbol: str, timeframe: int) -> None:
+        self.symbol, self.timeframe = symbol, timeframe
+        super().__init__(message)

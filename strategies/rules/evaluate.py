@@ -2,104 +2,117 @@
 
 Conditions are reckoned with three values: true, false and unknown. A missing number makes its comparison unknown,
 `not unknown` is unknown, and only what is known to be true fires. Neither a warm-up nor a lost bar can open a trade.
+
+One `Evaluation` holds everything reckoned on one window. Rules of a contract, of many contracts, and of one contract
+with many parameters share it: equal terms are equal nodes, and each node is reckoned once for the whole universe.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections import OrderedDict
+from collections.abc import Iterable
 from functools import cached_property
-from itertools import pairwise
-from typing import Literal, TypeAlias, TypeVar
+from typing import TypeAlias, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.rules.errors import RuleError
-from strategies.rules.functions import NEED_PREVIOUS_SESSION, NEED_WHOLE_SESSION
+from strategies.rules import columns
+from strategies.rules.compiled import CompiledRule, Kind, RuleSet, SeriesNeed, compile_rule
+from strategies.rules.errors import SeriesMissing
 from strategies.rules.nodes import (
     Arithmetic,
     Call,
+    Choice,
     Compare,
+    Counted,
     Cross,
     Field,
     Lag,
     Logic,
     Node,
     Number,
-    children,
-    is_condition,
-    text_of,
-    walk,
+    Of,
+    On,
+    OpeningRange,
+    Pattern,
+    Rank,
 )
-from strategies.rules.parser import parse
+from strategies.rules.patterns import seen
+from strategies.rules.window import DAY_S, IST_OFFSET_S, Floats, SeriesKey, Window, longer, window_of
 from trading.indicators.registry import REGISTRY, kernel_argument
+from trading.indicators.rows import all_finite
 
-Floats: TypeAlias = NDArray[np.float64]
+__all__ = [
+    "CompiledRule", "Evaluation", "Floats", "Kind", "RuleSet", "SeriesNeed", "Window", "compile_rule", "window_of",
+]  # fmt: skip
+
 Bools: TypeAlias = NDArray[np.bool_]
 _Array = TypeVar("_Array", NDArray[np.float64], NDArray[np.bool_])
-Kind: TypeAlias = Literal["condition", "number"]
+
+_OF_SESSION = {
+    "session_open": ("open", columns.FIRST), "session_high": ("high", columns.HIGHEST),
+    "session_low": ("low", columns.LOWEST), "session_volume": ("volume", columns.TOTAL),
+    "session_twap": ("hlc3", columns.MEAN),
+}  # fmt: skip
+_OF_DAY_BEFORE = {
+    "prev_day_open": ("open", columns.FIRST), "prev_day_high": ("high", columns.HIGHEST),
+    "prev_day_low": ("low", columns.LOWEST), "prev_day_close": ("close", columns.LAST),
+}  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Window:
-    """Bars of several symbols on one common time axis, oldest first; a bar that a symbol lacks is NaN.
+class _Store:
+    """What was reckoned, the least recently used let go when there is too much of it: it can be reckoned again."""
 
-    `starts` int64[bars], epoch seconds UTC of the bar's start. `open` … `volume` float64[symbols, bars], rupees and
-    units. `session_index` int64[bars] grows with each exchange day. `minutes_since_open` float64[bars], of the bar's
-    start. Only completed bars belong here.
-    """
+    def __init__(self, budget_bytes: int | None) -> None:
+        self._kept: OrderedDict[tuple, NDArray] = OrderedDict()
+        self._budget, self._bytes = budget_bytes, 0
+        self.reckoned = 0
 
-    symbols: tuple[str, ...]
-    starts: NDArray[np.int64]
-    open: Floats
-    high: Floats
-    low: Floats
-    close: Floats
-    volume: Floats
-    session_index: NDArray[np.int64]
-    minutes_since_open: Floats
+    def get(self, key: tuple) -> NDArray | None:
+        found = self._kept.get(key)
+        if found is not None and self._budget is not None:
+            self._kept.move_to_end(key)
+        return found
 
-    def __post_init__(self) -> None:
-        bars = self.starts.shape[0]
-        for name in ("open", "high", "low", "close", "volume"):
-            values = getattr(self, name)
-            if values.shape != (len(self.symbols), bars):
-                raise ValueError(f"{name} is {values.shape}, not {len(self.symbols)} symbols of {bars} bars")
-            # One memory layout, so that every kernel is compiled once.
-            object.__setattr__(self, name, np.require(values, np.float64, ["C", "W"]))
-        for name, kind in (("session_index", np.int64), ("minutes_since_open", np.float64)):
-            values = getattr(self, name)
-            if values.shape != (bars,):
-                raise ValueError(f"{name} is {values.shape}, not {bars} bars")
-            object.__setattr__(self, name, np.require(values, kind, ["C", "W"]))
+    def put(self, key: tuple, values: NDArray) -> None:
+        self.reckoned += 1
+        self._kept[key] = values
+        if self._budget is None:
+            return
+        self._bytes += values.nbytes
+        while self._bytes > self._budget and len(self._kept) > 1:
+            _, gone = self._kept.popitem(last=False)
+            self._bytes -= gone.nbytes
 
-    @property
-    def shape(self) -> tuple[int, int]:
-        return len(self.symbols), int(self.starts.shape[0])
 
-    def until(self, bars: int) -> Window:
-        """The first `bars` bars: what was known then."""
-        return Window(
-            symbols=self.symbols,
-            starts=self.starts[:bars],
-            open=self.open[:, :bars],
-            high=self.high[:, :bars],
-            low=self.low[:, :bars],
-            close=self.close[:, :bars],
-            volume=self.volume[:, :bars],
-            session_index=self.session_index[:bars],
-            minutes_since_open=self.minutes_since_open[:bars],
-        )
+class _Shared:
+    """What the evaluations of one window and of the other bars it leads to have in common."""
+
+    def __init__(self, window: Window, budget_bytes: int | None) -> None:
+        self.window = window
+        self.store = _Store(budget_bytes)
+        self.elsewhere: dict[SeriesKey, Evaluation] = {}
 
 
 class Evaluation:
-    """One window and everything already computed on it; rules that share a term share its result."""
+    """One window and everything already reckoned on it; rules that share a term share its result.
 
-    def __init__(self, window: Window) -> None:
+    `budget_bytes`: let results go, oldest use first, beyond this much memory. A sweep over thousands of parameters
+    stays within it; None keeps everything.
+    """
+
+    def __init__(
+        self, window: Window, *, budget_bytes: int | None = None, _symbol: str = "", _shared: _Shared | None = None
+    ) -> None:
         self.window = window
-        self._numbers: dict[Node, Floats] = {}
-        self._conditions: dict[Node, tuple[Bools, Bools]] = {}
+        self._symbol = _symbol
+        self._shared = _shared or _Shared(window, budget_bytes)
+
+    @property
+    def reckoned(self) -> int:
+        """How many terms have been reckoned so far, shared ones once."""
+        return self._shared.store.reckoned
 
     def forgetful(self) -> Evaluation:
         """Another of the same window that knows the prices and nothing else: for terms that need not be remembered."""
@@ -109,22 +122,30 @@ class Evaluation:
 
     def numbers(self, node: Node) -> Floats:
         """float64[symbols, bars]; NaN where unknown. Do not write to it."""
-        known = self._numbers.get(node)
+        if isinstance(node, Number):
+            return np.broadcast_to(np.float64(node.value), self.window.shape)
+        key = (id(self), node)
+        known = self._shared.store.get(key)
         if known is None:
-            known = self._numbers[node] = self._reckon(node)
+            known = self._reckon(node)
+            self._shared.store.put(key, known)
+        return known
+
+    def truth(self, node: Node, wanted: bool = True) -> Bools:
+        """bool[symbols, bars]: known to be true, or, with `wanted` False, known to be false."""
+        key = (id(self), node, wanted)
+        known = self._shared.store.get(key)
+        if known is None:
+            known = self._judge(node, wanted)
+            self._shared.store.put(key, known)
         return known
 
     def condition(self, node: Node) -> tuple[Bools, Bools]:
         """bool[symbols, bars] twice: known to be true, known to be false."""
-        known = self._conditions.get(node)
-        if known is None:
-            known = self._conditions[node] = self._judge(node)
-        return known
+        return self.truth(node, True), self.truth(node, False)
 
     def _reckon(self, node: Node) -> Floats:
         match node:
-            case Number(value=value):
-                return np.full(self.window.shape, value)
             case Field(name=name):
                 return self._field(name)
             case Call(name=name, series=series, constants=constants):
@@ -138,42 +159,78 @@ class Evaluation:
                 return _finite(_arithmetic(operator, [self.numbers(each) for each in operands]))
             case Lag(of=of, bars=bars):
                 return _lagged(self.numbers(of), bars, np.nan)
+            case Choice(condition=condition, then=then, otherwise=otherwise):
+                kept = np.where(self.truth(condition), self.numbers(then), np.nan)
+                return np.where(self.truth(condition, False), self.numbers(otherwise), kept)
+            case Counted(name="count", condition=condition, bars=bars):
+                held: Floats = columns.counted(self.truth(condition), self.truth(condition, False), bars)
+                return held
+            case Counted(condition=condition, bars=bars):
+                since: Floats = columns.bars_since(self.truth(condition), bars)
+                return since
+            case OpeningRange(name=name, minutes=minutes):
+                return self._opening_range(name, minutes)
+            case Rank(term=term):
+                places: Floats = columns.ranked(np.ascontiguousarray(self.numbers(term)))
+                return places
+            case On(timeframe=timeframe, term=term):
+                other = self._on(timeframe)
+                values = other.numbers(term)
+                return values if other is self else self._completed(other, values, np.nan)
+            case Of(symbol=symbol, term=term):
+                other = self._of(symbol)
+                values = other.numbers(term)
+                return values if other is self else self._at_same_bar(other, values, np.nan)
         raise TypeError(f"not a number: {node!r}")
 
-    def _judge(self, node: Node) -> tuple[Bools, Bools]:
+    def _judge(self, node: Node, wanted: bool) -> Bools:
         match node:
             case Compare(operator=operator, left=left, right=right):
-                return _compared(operator, self.numbers(left), self.numbers(right))
+                symbol = operator if wanted else _OPPOSITE[operator]
+                return _compared(symbol, self.numbers(left), self.numbers(right))
             case Cross(name=name, left=left, right=right):
-                return self._crossed(name, self.numbers(left), self.numbers(right))
+                return self._crossed(name, left, right, wanted)
+            case Pattern(name=name):
+                is_true, is_false = seen(name, self.window.open, self.window.high, self.window.low, self.window.close)
+                return is_true if wanted else is_false
             case Lag(of=of, bars=bars):
-                was_true, was_false = self.condition(of)
-                return _lagged(was_true, bars, False), _lagged(was_false, bars, False)
+                return _lagged(self.truth(of, wanted), bars, False)
             case Logic(operator="not", parts=(part,)):
-                is_true, is_false = self.condition(part)
-                return is_false, is_true
+                return self.truth(part, not wanted)
             case Logic(operator=operator, parts=parts):
-                judged = [self.condition(part) for part in parts]
-                true, false = [each[0] for each in judged], [each[1] for each in judged]
-                if operator == "and":
-                    return np.logical_and.reduce(true), np.logical_or.reduce(false)
-                return np.logical_or.reduce(true), np.logical_and.reduce(false)
+                judged = [self.truth(part, wanted) for part in parts]
+                all_of: Bools = (
+                    np.logical_and.reduce(judged) if (operator == "and") is wanted else np.logical_or.reduce(judged)
+                )
+                return all_of
+            case On(timeframe=timeframe, term=term):
+                other = self._on(timeframe)
+                held = other.truth(term, wanted)
+                return held if other is self else self._completed(other, held, False)
+            case Of(symbol=symbol, term=term):
+                other = self._of(symbol)
+                held = other.truth(term, wanted)
+                return held if other is self else self._at_same_bar(other, held, False)
         raise TypeError(f"not a condition: {node!r}")
 
-    def _crossed(self, name: str, left: Floats, right: Floats) -> tuple[Bools, Bools]:
+    def _crossed(self, name: str, left_node: Node, right_node: Node, wanted: bool) -> Bools:
         from trading.indicators import trend
 
-        crossed: Bools = getattr(trend, name)(left, right)
+        left, right = (np.require(self.numbers(each), np.float64, ["C", "W"]) for each in (left_node, right_node))
+        if wanted:
+            crossed: Bools = getattr(trend, name)(left, right)
+            return crossed
         both = np.isfinite(left) & np.isfinite(right)
         had_one_before: Bools = _lagged(np.logical_or.accumulate(both, axis=1), 1, False)
-        return crossed, both & had_one_before & ~crossed
+        return both & had_one_before & ~self.truth(Cross(name, left_node, right_node))
+
+    # Fields and sessions
 
     def _field(self, name: str) -> Floats:
         window = self.window
         match name:
             case "open" | "high" | "low" | "close" | "volume":
-                prices: Floats = getattr(window, name)
-                return _finite(prices)
+                return _finite(getattr(window, name))
             case "hl2":
                 return _finite((window.high + window.low) / 2)
             case "hlc3":
@@ -182,14 +239,16 @@ class Evaluation:
                 return _finite((window.open + window.high + window.low + window.close) / 4)
             case "minutes_since_open":
                 return self._for_all_symbols(window.minutes_since_open)
+            case "minutes_to_close":
+                return self._for_all_symbols(window.minutes_to_close)  # type: ignore[arg-type]
+            case "day_of_week":
+                days = (window.starts + IST_OFFSET_S) // DAY_S
+                return self._for_all_symbols((days + 3) % 7 + 1.0)  # 1970-01-01 was a Thursday
             case "bars_since_open":
                 counted = np.arange(self._bars) - self._first_bar[self._ordinal]
                 return self._for_all_symbols(np.where(self._whole_session, counted, np.nan))
-            case "prev_day_close":
-                return self._of_the_day_before(_last_of_each(window.close, self._ordinal))
             case "gap_pct":
-                opened = self._day_open
-                before = self.numbers(Field("prev_day_close"))
+                opened, before = self.numbers(Field("session_open")), self.numbers(Field("prev_day_close"))
                 with np.errstate(all="ignore"):
                     return _finite(100 * (opened / before - 1))
             case "session_vwap":
@@ -199,9 +258,30 @@ class Evaluation:
                     window.high, window.low, window.close, window.volume, window.session_index
                 )
                 return np.where(self._whole_session, average, np.nan)
+        if name in _OF_SESSION:
+            source, how = _OF_SESSION[name]
+            seen_so_far: Floats = columns.so_far(self._writable(Field(source)), self._ordinal, how)
+            return np.where(self._whole_session, seen_so_far, np.nan)
+        if name in _OF_DAY_BEFORE:
+            source, how = _OF_DAY_BEFORE[name]
+            whole = bool(self._whole_session[0]) if self._bars else False
+            before_today: Floats = columns.day_before(self._writable(Field(source)), self._ordinal, how, whole)
+            return before_today
         raise TypeError(f"no field: {name}")
 
-    # Sessions of the window
+    def _opening_range(self, name: str, minutes: int) -> Floats:
+        highest = name == "opening_range_high"
+        prices = self._writable(Field("high" if highest else "low"))
+        window = self.window
+        values: Floats = columns.opening_range(
+            prices, self._ordinal, window.minutes_since_open, minutes, window.timeframe,
+            columns.HIGHEST if highest else columns.LOWEST,
+        )  # fmt: skip
+        return np.where(self._whole_session, values, np.nan)
+
+    def _writable(self, node: Node) -> Floats:
+        """As the kernels were compiled for."""
+        return np.require(self.numbers(node), np.float64, ["C", "W"])
 
     @property
     def _bars(self) -> int:
@@ -225,121 +305,70 @@ class Evaluation:
         whole: Bools = (self._ordinal > 0) | bool(self.window.minutes_since_open[0] <= 0)
         return whole
 
-    @cached_property
-    def _day_open(self) -> Floats:
-        """The session's first known open, from the bar that shows it."""
-        out = np.full(self.window.shape, np.nan)
-        for first, after in self._session_slices():
-            opens = _finite(self.window.open[:, first:after])
-            known = np.isfinite(opens)
-            seen = np.logical_or.accumulate(known, axis=1)
-            opening = opens[np.arange(opens.shape[0]), known.argmax(axis=1)]
-            out[:, first:after] = np.where(seen, opening[:, None], np.nan)
-        return out
-
-    def _session_slices(self) -> list[tuple[int, int]]:
-        edges = [*self._first_bar.tolist(), self._bars]
-        return list(pairwise(edges))
-
-    def _of_the_day_before(self, by_session: Floats) -> Floats:
-        shifted = np.full((by_session.shape[0], by_session.shape[1] + 1), np.nan)
-        shifted[:, 1:] = by_session
-        return np.ascontiguousarray(shifted[:, self._ordinal])
-
     def _for_all_symbols(self, per_bar: NDArray[np.float64]) -> Floats:
         return np.broadcast_to(np.asarray(per_bar, dtype=np.float64), self.window.shape).copy()
 
+    # Other bars
 
-@dataclass(frozen=True)
-class CompiledRule:
-    """A rule ready to run. Immutable; the same text and parameters make an equal rule.
+    def _on(self, timeframe: int) -> Evaluation:
+        return self if timeframe == self.window.timeframe else self._at((timeframe, self._symbol))
 
-    `warm_up`: bars before it can first be known. `settling`: bars to load so that the beginning of the window no
-    longer shows in recursive averages. Session terms need the whole current session, some the one before, besides.
-    """
+    def _of(self, symbol: str) -> Evaluation:
+        return self if symbol == self._symbol else self._at((self.window.timeframe, symbol))
 
-    text: str
-    node: Node = field(repr=False)
-    kind: Kind
-    warm_up: int
-    settling: int
-    needs_previous_session: bool
-    needs_whole_session: bool
+    def _at(self, key: SeriesKey) -> Evaluation:
+        elsewhere = self._shared.elsewhere
+        if key not in elsewhere:
+            window = _series(self._shared.window, key)
+            elsewhere[key] = Evaluation(window, _symbol=key[1], _shared=self._shared)
+        return elsewhere[key]
 
-    def evaluate(self, on: Window | Evaluation) -> NDArray[np.bool_] | NDArray[np.float64]:
-        """[symbols, bars]: bool for a condition (true only where known to be), float64 for a number.
+    def _completed(self, other: Evaluation, values: _Array, missing: float | bool) -> _Array:
+        """What the newest bar that is complete at the end of each of these bars had shown."""
+        ends, known_at = self.window.ends, other.window.ends
+        newest = np.searchsorted(known_at, ends, side="right") - 1  # type: ignore[arg-type]
+        return self._taken(values, newest, newest >= 0, missing)
 
-        Give an `Evaluation` to share terms between rules.
-        """
-        evaluation = on if isinstance(on, Evaluation) else Evaluation(on)
-        if self.kind == "condition":
-            return evaluation.condition(self.node)[0].copy()
-        return evaluation.numbers(self.node).copy()
+    def _at_same_bar(self, other: Evaluation, values: _Array, missing: float | bool) -> _Array:
+        starts, others = self.window.starts, other.window.starts
+        place = np.searchsorted(others, starts)
+        within = place < others.size
+        same = within & (others[np.where(within, place, 0)] == starts) if others.size else within
+        return self._taken(values, place, same, missing)
 
-    def terms_at(self, evaluation: Evaluation, symbol_index: int, bar_index: int) -> dict[str, float]:
-        """What the rule saw at one bar of one symbol: term → value, 1 or 0 for conditions; unknown ones left out."""
-        terms: dict[str, float] = {}
-        shown = _shown(self.node) + ([self.node] if isinstance(self.node, Arithmetic) else [])
-        for node in shown:
-            if is_condition(node):
-                is_true, is_false = evaluation.condition(node)
-                if is_true[symbol_index, bar_index] or is_false[symbol_index, bar_index]:
-                    terms[text_of(node)] = float(is_true[symbol_index, bar_index])
-            else:
-                value = float(evaluation.numbers(node)[symbol_index, bar_index])
-                if np.isfinite(value):
-                    terms[text_of(node)] = value
-        return terms
+    def _taken(self, values: _Array, place: NDArray[np.int64], valid: Bools, missing: float | bool) -> _Array:
+        out = np.full((values.shape[0], place.size), missing, values.dtype)
+        out[:, valid] = values[:, place[valid]]
+        return np.ascontiguousarray(np.broadcast_to(out, self.window.shape))
 
 
-def compile_rule(
-    text: str, parameters: Mapping[str, float] | None = None, *, expect: Kind | None = None
-) -> CompiledRule:
-    """Parse and check a rule; parameters become constants. RuleError: see its code, position and suggestion."""
-    node = parse(text, parameters or {})
-    kind: Kind = "condition" if is_condition(node) else "number"
-    if expect is not None and kind != expect:
-        raise RuleError("WRONG_KIND", f"This rule is a {kind}, and a {expect} is needed", 0)
-    fields = {each.name for each in walk(node) if isinstance(each, Field)}
-    return CompiledRule(
-        text=text,
-        node=node,
-        kind=kind,
-        warm_up=_reach(node, settled=False),
-        settling=_reach(node, settled=True),
-        needs_previous_session=bool(fields & NEED_PREVIOUS_SESSION),
-        needs_whole_session=bool(fields & NEED_WHOLE_SESSION),
-    )
+def _series(window: Window, key: SeriesKey) -> Window:
+    """The bars a rule names: as they were given, else a row of the window, else longer bars made of shorter ones."""
+    given = window.others.get(key)
+    if given is not None:
+        return given
+    timeframe, symbol = key
+    if timeframe == window.timeframe:
+        if symbol in window.symbols:
+            return window.row(symbol)
+        raise SeriesMissing(f"There are no bars of {symbol}", symbol=symbol, timeframe=timeframe)
+    if timeframe < window.timeframe:
+        raise SeriesMissing(
+            f"Bars of {timeframe} minutes cannot be made of bars of {window.timeframe}", symbol=symbol,
+            timeframe=timeframe,
+        )  # fmt: skip
+    return longer(window if not symbol else _series(window, (window.timeframe, symbol)), timeframe)
 
 
-def _reach(node: Node, *, settled: bool) -> int:
-    below = max((_reach(child, settled=settled) for child in children(node)), default=0)
-    match node:
-        case Call(name=name, constants=constants):
-            indicator = REGISTRY[name]
-            return below + (indicator.settling if settled else indicator.warm_up)(constants)
-        case Lag(bars=bars):
-            return below + bars
-        case Cross():
-            return below + 1
-    return below
+def evaluate_all(rules: Iterable[CompiledRule], on: Window | Evaluation) -> list[NDArray[np.bool_] | Floats]:
+    """Every rule on one window, terms they share reckoned once."""
+    evaluation = on if isinstance(on, Evaluation) else Evaluation(on)
+    return [
+        evaluation.truth(rule.node) if rule.kind == "condition" else evaluation.numbers(rule.node) for rule in rules
+    ]
 
 
-def _shown(node: Node) -> list[Node]:
-    """What an explanation may want to name: fields, indicators, lags, crosses, and operands of comparisons."""
-    found: list[Node] = []
-    match node:
-        case Number():
-            return []
-        case Field() | Call() | Lag():
-            return [node]
-        case Cross():
-            found.append(node)
-    for child in children(node):
-        if isinstance(node, Compare | Cross) and isinstance(child, Arithmetic):
-            found.append(child)
-        found += _shown(child)
-    return found
+_OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 
 
 def _arithmetic(operator: str, values: list[Floats]) -> Floats:
@@ -357,6 +386,12 @@ def _arithmetic(operator: str, values: list[Floats]) -> Floats:
                 return -values[0]
             case "abs":
                 return np.abs(values[0])
+            case "sqrt":
+                return np.sqrt(values[0])
+            case "log":
+                return np.log(values[0])
+            case "sign":
+                return np.sign(values[0])
             case "min":
                 smallest: Floats = np.minimum.reduce(values)
                 return smallest
@@ -366,43 +401,33 @@ def _arithmetic(operator: str, values: list[Floats]) -> Floats:
     raise TypeError(f"no operator: {operator}")
 
 
-def _compared(operator: str, left: Floats, right: Floats) -> tuple[Bools, Bools]:
-    less, more, equal = left < right, left > right, left == right  # all False where one is NaN
+def _compared(operator: str, left: Floats, right: Floats) -> Bools:
+    """False where one of the two is unknown."""
     match operator:
         case "<":
-            return less, more | equal
+            return left < right
         case "<=":
-            return less | equal, more
+            return left <= right
         case ">":
-            return more, less | equal
+            return left > right
         case ">=":
-            return more | equal, less
+            return left >= right
         case "==":
-            return equal, less | more
+            return left == right
         case "!=":
-            return less | more, equal
+            return (left < right) | (left > right)
     raise TypeError(f"no comparison: {operator}")
 
 
 def _lagged(values: _Array, bars: int, missing: float | bool) -> _Array:
-    out = np.full_like(values, missing)
+    out = np.full(values.shape, missing, values.dtype)
     if bars < values.shape[1]:
         out[:, bars:] = values[:, : values.shape[1] - bars]
     return out
 
 
 def _finite(values: Floats) -> Floats:
+    """The same, NaN for what is infinite."""
+    if all_finite(np.require(values, np.float64, ["C", "W"])):
+        return values
     return np.where(np.isfinite(values), values, np.nan)
-
-
-def _last_of_each(values: Floats, ordinal: NDArray[np.int64]) -> Floats:
-    """The last finite value of each session: float64[symbols, sessions]."""
-    sessions = int(ordinal[-1]) + 1 if ordinal.size else 0
-    out = np.full((values.shape[0], sessions), np.nan)
-    for session in range(sessions):
-        day = values[:, ordinal == session]
-        known = np.isfinite(day)
-        last = day.shape[1] - 1 - known[:, ::-1].argmax(axis=1)
-        rows = np.arange(values.shape[0])
-        out[:, session] = np.where(known.any(axis=1), day[rows, last], np.nan)
-    return out

@@ -4,17 +4,26 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from strategies.rules.evaluate import CompiledRule
+from strategies.rules.compiled import CompiledRule
+from strategies.rules.functions import TIMEFRAME_NAMES
 from strategies.rules.nodes import (
+    NAMED_ARITHMETIC,
     Arithmetic,
     Call,
     Compare,
+    Counted,
     Cross,
     Field,
     Lag,
     Logic,
     Node,
     Number,
+    Of,
+    On,
+    OpeningRange,
+    Pattern,
+    Rank,
+    is_condition,
     number_text,
     text_of,
 )
@@ -23,6 +32,16 @@ from trading.indicators.registry import REGISTRY
 _FIELD_LABELS = {
     "minutes_since_open": "minutes since the open",
     "bars_since_open": "bars since the open",
+    "minutes_to_close": "minutes to the close",
+    "day_of_week": "day of the week",
+    "session_open": "the day's open",
+    "session_high": "the day's high",
+    "session_low": "the day's low",
+    "session_twap": "the day's average",
+    "session_volume": "the day's volume",
+    "prev_day_open": "previous open",
+    "prev_day_high": "previous high",
+    "prev_day_low": "previous low",
     "prev_day_close": "previous close",
     "gap_pct": "gap %",
     "session_vwap": "session VWAP",
@@ -30,7 +49,13 @@ _FIELD_LABELS = {
     "hlc3": "HLC/3",
     "ohlc4": "OHLC/4",
 }
-_WHOLE = frozenset({"volume", "minutes_since_open", "bars_since_open"})
+_WHOLE = frozenset(
+    {"volume", "minutes_since_open", "minutes_to_close", "bars_since_open", "day_of_week", "session_volume"}
+)
+_PATTERN_LABELS = {
+    "hammer": "a hammer", "shooting_star": "a shooting star", "bullish_engulfing": "a bullish engulfing",
+    "bearish_engulfing": "a bearish engulfing", "doji": "a doji", "inside_bar": "an inside bar",
+}  # fmt: skip
 _VERBS = {"<": "below", "<=": "not above", ">": "above", ">=": "not below", "==": "equal to", "!=": "not"}
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 _MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
@@ -53,6 +78,20 @@ def label(node: Node) -> str:
             return number_text(value)
         case Field(name=name):
             return _FIELD_LABELS.get(name, name)
+        case OpeningRange(name=name, minutes=minutes):
+            return f"{minutes}-minute opening range {name.rpartition('_')[2]}"
+        case Pattern(name=name):
+            return _PATTERN_LABELS[name]
+        case On(timeframe=timeframe, term=term):
+            return f"{label(term)} on {TIMEFRAME_NAMES[timeframe]}"
+        case Of(symbol=symbol, term=term):
+            return f"{label(term)} of {symbol.partition(':')[2]}"
+        case Rank(term=term):
+            return f"rank of {label(term)}"
+        case Counted(name="count", condition=condition, bars=bars):
+            return f"bars of the last {bars} with {label(condition)}"
+        case Counted(condition=condition):
+            return f"bars since {label(condition)}"
         case Call(name=name, series=series, constants=constants):
             parts = " ".join([REGISTRY[name].label, ", ".join(map(number_text, constants))]).strip()
             other = [each for each in series if each != Field("close")]
@@ -61,7 +100,7 @@ def label(node: Node) -> str:
             return f"{label(of)} {bars} bar{'s' if bars > 1 else ''} ago"
         case Arithmetic(operator="negate", operands=(only,)):
             return f"-{label(only)}"
-        case Arithmetic(operator="min" | "max" | "abs" as name, operands=operands):
+        case Arithmetic(operator=name, operands=operands) if name in NAMED_ARITHMETIC:
             return f"{name}({', '.join(map(label, operands))})"
         case Arithmetic(operator=operator, operands=operands):
             return f" {operator} ".join(
@@ -103,14 +142,16 @@ def _facts(node: Node, terms: Mapping[str, float], *, wanted: bool) -> list[_Fac
                 left, right, symbol = right, left, _MIRRORED[symbol]
             verb = _VERBS[symbol if wanted else _OPPOSITE[symbol]]
             return [(f"{label(left)} is {_shown(left, terms)}", f"{verb} {_with_value(right, terms)}")]
-        case Lag():
+        case Pattern():
+            return [(f"{'there is' if wanted else 'there is not'} {label(node)}", "")]
+        case Lag() | On() | Of():
             return [(f"{label(node)} {'held' if wanted else 'did not hold'}", "")]
     return []
 
 
 def _truth(node: Node, terms: Mapping[str, float]) -> bool | None:
     match node:
-        case Cross() | Lag():
+        case Cross() | Lag() | Pattern() | On() | Of():
             told = terms.get(text_of(node))
             return None if told is None else told > 0
         case Compare(operator=symbol, left=left, right=right):
@@ -166,4 +207,10 @@ def _decimals(node: Node) -> int:
             return 0 if name in _WHOLE else 2
         case Lag(of=of):
             return _decimals(of)
+        case On(term=term) | Of(term=term):
+            return 0 if is_condition(term) else _decimals(term)
+        case Counted():
+            return 0
+        case Rank():
+            return 1
     return 2

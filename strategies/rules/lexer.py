@@ -8,6 +8,7 @@ from math import isfinite
 from typing import Final
 
 from strategies.rules.errors import RuleError
+from strategies.rules.functions import KEYWORDS
 
 MAX_LENGTH: Final = 2_000
 
@@ -15,20 +16,26 @@ _TOKEN: Final = re.compile(
     r"""(?P<space>[ \t\r\n]+)
       | (?P<number>(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?)
       | (?P<name>[A-Za-z_][A-Za-z0-9_]*)
+      | "(?P<string>[^"\r\n]*)"
       | (?P<operator><=|>=|==|!=|[-+*/<>(),\[\]])""",
     re.VERBOSE,
 )
-_KEYWORDS: Final = frozenset({"and", "or", "not"})
-_OFTEN_MEANT: Final = {"=": "==", "&": "and", "|": "or", "!": "not", ";": "and", "^": "*", "{": "(", "}": ")"}
+_KEYWORDS: Final = frozenset(KEYWORDS)
+_OFTEN_MEANT: Final = {"=": "==", "&": "and", "|": "or", "!": "not", ";": "and", "^": "*", "{": "(", "}": ")", "'": '"'}
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """`kind`: number, name, keyword, operator or end."""
+    """`kind`: number, name, keyword, string (`text` without its quotes), operator or end."""
 
     kind: str
     text: str
     position: int
+
+    @property
+    def width(self) -> int:
+        """Characters it takes in the rule."""
+        return len(self.text) + (2 if self.kind == "string" else 0)
 
 
 def tokens_of(text: str) -> list[Token]:
@@ -41,7 +48,8 @@ def tokens_of(text: str) -> list[Token]:
         match = _TOKEN.match(text, position)
         if match is None:
             raise _foreign(text[position], position)
-        kind, found = str(match.lastgroup), match.group()
+        kind = str(match.lastgroup)
+        found = match.group(kind)
         if kind == "number" and not isfinite(float(found)):
             raise RuleError("NUMBER_TOO_LARGE", f"{found} is too large", position)
         if kind == "name" and found in _KEYWORDS:
@@ -54,6 +62,8 @@ def tokens_of(text: str) -> list[Token]:
 
 
 def _foreign(character: str, position: int) -> RuleError:
+    if character == '"':
+        return RuleError("OPEN_TEXT", "This text has no closing quotation mark", position)
     if character == ".":
         return RuleError("NO_ATTRIBUTES", "Nothing in a rule has attributes", position)
     shown = character if character.isprintable() else f"U+{ord(character):04X}"

@@ -3,8 +3,9 @@
 import json
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 
 import numpy as np
@@ -12,8 +13,9 @@ from django.db import transaction
 
 from strategies.contracts.schema import ContractBody, parse_contract
 from strategies.models import Deployment, ScanSlot
-from strategies.rules.evaluate import CompiledRule, Evaluation, Window
+from strategies.rules.evaluate import CompiledRule, Evaluation, RuleSet, Window, window_of
 from strategies.rules.explain import explain
+from strategies.rules.window import SeriesKey
 from strategies.scanner.emit_signal import emit_signal
 from strategies.tactics.stops import stop_and_target
 from trading.domain.errors import TradingError
@@ -23,7 +25,6 @@ from trading.domain.signals import SignalDraft
 from trading.indicators.volatility import atr
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.windows import PriceWindow, WindowCache
-from trading.venue.sessions import exchange_date, session_on
 
 logger = logging.getLogger(__name__)
 FEWEST_BARS = 120
@@ -38,6 +39,11 @@ class CompiledContract:
     sides: tuple[tuple[Side, CompiledRule], ...]
     stop_rule: CompiledRule | None
     bars: int
+
+    @property
+    def rules(self) -> RuleSet:
+        """All that is evaluated at a bar, and the other bars it looks at."""
+        return RuleSet.of(*(rule for _, rule in self.sides), self.stop_rule)
 
 
 @lru_cache(maxsize=256)
@@ -57,32 +63,25 @@ def compile_deployment(deployment: Deployment) -> CompiledContract:
     return _compiled(version.content_hash, json.dumps(version.body, sort_keys=True), overrides)
 
 
-def rule_window(prices: PriceWindow) -> Window:
-    """The window as the rule language wants it: with its sessions counted."""
-    days = (prices.starts + 19_800) // 86_400  # exchange days: India is 5 h 30 min ahead
-    since_open = np.empty(prices.bars)
-    for day in np.unique(days):
-        rows = days == day
-        first = datetime.fromtimestamp(int(prices.starts[rows][0]), UTC)
-        session = session_on(exchange_date(first), assume_weekdays=True)
-        opens = session.opens_at.timestamp() if session else float(prices.starts[rows][0])
-        since_open[rows] = (prices.starts[rows] - opens) / 60
-    return Window(
-        symbols=prices.symbols, starts=prices.starts, open=prices.open, high=prices.high, low=prices.low,
-        close=prices.close, volume=prices.volume, session_index=days, minutes_since_open=since_open,
+def rule_window(prices: PriceWindow, others: Mapping[SeriesKey, Window] | None = None) -> Window:
+    """The window as the rule language wants it: with its sessions counted, and the other bars its rules name."""
+    return window_of(
+        symbols=prices.symbols, starts=prices.starts, open_=prices.open, high=prices.high, low=prices.low,
+        close=prices.close, volume=prices.volume, timeframe=prices.timeframe, others=others,
     )  # fmt: skip
 
 
 def scan(
-    contract: CompiledContract, *, prices: PriceWindow, instruments: list[Instrument], key: str, bar_at: datetime
-) -> list[SignalDraft]:
+    contract: CompiledContract, *, prices: PriceWindow, instruments: list[Instrument], key: str, bar_at: datetime,
+    others: Mapping[SeriesKey, Window] | None = None,
+) -> list[SignalDraft]:  # fmt: skip
     """What the contract thinks of the last bar of the window. Pure but for the clock it does not read.
 
     An instrument without a candle for that bar is not judged.
     """
     if prices.bars == 0:
         return []
-    window = rule_window(prices)
+    window = rule_window(prices, others)
     evaluation = Evaluation(window)
     body = contract.body
     newest = prices.bars - 1
@@ -117,6 +116,25 @@ def scan(
     return drafts
 
 
+def other_bars(
+    rules: RuleSet, *, feed: Feed, instruments: list[Instrument], base: int, until: datetime
+) -> dict[SeriesKey, Window]:
+    """The bars of other timeframes and reference instruments that rules on `base` minutes look at, up to `until`.
+
+    TradingError UNKNOWN_INSTRUMENT: the desk has no instrument of a name they use.
+    """
+    others: dict[SeriesKey, Window] = {}
+    for need in rules.needs:
+        timeframe, symbol = need.key(base)
+        named = [Instrument.objects.filter(symbol=symbol).first()] if symbol else instruments
+        wanted = [one for one in named if one is not None]
+        if not wanted:
+            raise TradingError("UNKNOWN_INSTRUMENT", f"The rules name {symbol}, which this desk does not know.")
+        bars = need.bars + max(FEWEST_BARS * base // timeframe, 1)
+        others[timeframe, symbol] = rule_window(cache.window(feed, wanted, timeframe, bars=bars, until=until))
+    return others
+
+
 def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> int:
     """Scan a claimed bar and store its signals with the slot, in one transaction. Returns how many there are."""
     started = time.perf_counter()
@@ -129,7 +147,10 @@ def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> i
     if prices.bars < contract.bars // 2:
         note = f"only {prices.bars} bars of {contract.bars}: not judged"
     else:
-        drafts = scan(contract, prices=prices, instruments=instruments, key=f"d{deployment.pk}", bar_at=slot.bar_at)
+        others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=slot.bar_at)
+        drafts = scan(
+            contract, prices=prices, instruments=instruments, key=f"d{deployment.pk}", bar_at=slot.bar_at, others=others
+        )
     with transaction.atomic():
         for draft in drafts:
             emit_signal(deployment=deployment, draft=draft)

@@ -134,7 +134,7 @@ def test_a_result_may_be_written_to_without_harm():
         ("close > 1 AND close < 3", "SYNTAX", 10, "and"),
         ("close = 1", "UNKNOWN_CHARACTER", 6, "=="),
         ("close.real > 1", "NO_ATTRIBUTES", 5, None),
-        ("__import__('os')", "UNKNOWN_CHARACTER", 11, None),
+        ("__import__('os')", "UNKNOWN_CHARACTER", 11, '"'),
         ("close[-1] > 1", "LOOK_AHEAD", 6, None),
         ("close[1.5] > 1", "NOT_CONSTANT", 6, None),
         ("close[5001] > 1", "OUT_OF_RANGE", 6, None),
