@@ -8,6 +8,7 @@ from django.db import Error as DatabaseError
 from django.db import connection
 
 from strategies.models import Deployment
+from strategies.rules.columns import warm as warm_rules
 from strategies.scanner.scan_bar import cache, compile_deployment, scan
 from trading.domain.errors import TradingError
 from trading.indicators.registry import warm_cache
@@ -30,6 +31,7 @@ def warm_scanner() -> None:
     finally:
         connection.close()
     logger.info("the scanner is warm after %.1f s", time.monotonic() - began)
+    warm_rules()
     warm_cache()  # what other contracts may ask for, once those at work are served
 
 

@@ -1,4 +1,4 @@
-"""Compile the indicator kernels once, into a cache that every process then loads: `python -m trading.desk.warm`."""
+"""Compile the kernels once, into a cache that every process then loads: `python -m trading.desk.warm`."""
 
 import os
 import time
@@ -9,10 +9,12 @@ from trading.settings.env import BASE_DIR
 
 def main() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(env.folder("TARAZU_VAR", BASE_DIR / "var") / "numba"))
-    from trading.indicators.registry import warm_cache  # reads the cache's place when it is imported
+    from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
+    from trading.indicators.registry import warm_cache
 
     began = time.monotonic()
     warm_cache()
+    warm_rules()
     print(f"compiled in {time.monotonic() - began:.0f} s")
 
 
