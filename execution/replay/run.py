@@ -21,7 +21,8 @@ from execution.replay.lock_step import APP, LockStep, Sandbox
 from execution.replay.session_file import write_session_file
 from execution.replay.walk import Progress, Replayed, Walk
 from strategies.models import Deployment
-from trading.marketdata.models import Candle, CandleCoverage, Feed, Instrument
+from trading.marketdata.candles import forget_candles
+from trading.marketdata.models import CandleCoverage, Feed, Instrument
 from trading.marketdata.quotes import drop_quotes
 
 __all__ = ["Progress", "Replayed", "replay_day"]
@@ -51,7 +52,7 @@ def replay_day(
                 Deployment.objects.filter(pk=deployment.pk).update(state=Deployment.State.RETIRED)
                 drop_quotes(own_feed.name)
                 if not keep_candles:
-                    Candle.objects.filter(feed=own_feed).delete()
+                    forget_candles(own_feed)
                     CandleCoverage.objects.filter(feed=own_feed).delete()
     result.duration_s = time.monotonic() - began
     return result

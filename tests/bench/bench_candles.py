@@ -1,85 +1,141 @@
-"""Candles in and out of the database, against Django's ORM with an object a row."""
+"""Candles in and out of the database, against a table of one row a candle used as Django's ORM uses it."""
 
 from collections.abc import Iterator
-from datetime import timedelta
+from contextlib import contextmanager
+from datetime import datetime, timedelta
 from decimal import Decimal
 from statistics import median
 
 import numpy as np
+from django.db import connection, models
 
 from tests.bench import tape
 from tests.bench.harness import Figure, Run, bench, middle_ms, timed
 from trading.marketdata.builder import Bar
-from trading.marketdata.candles import STREAM, store_bars
-from trading.marketdata.models import Candle
+from trading.marketdata.candles import STREAM, forget_candles, store_bars, store_columns
+from trading.marketdata.models import Instrument
 from trading.marketdata.windows import WindowCache, load_window
 
-ORM_WRITE = "Django bulk_create, one object a row"
-ORM_READ = "Django ORM, one object a row, into numpy"
+ORM_WRITE = "one row a candle, Django bulk_create"
+ORM_READ = "one row a candle, Django values_list into numpy"
 PLAIN_LOAD = "load_window, the whole window again"
+AT_ONCE = 2_000
+
+
+class CandleRow(models.Model):
+    """The peer: a candle as one row, indexed as a window reads it. Exists only while a bench runs."""
+
+    feed_id = models.BigIntegerField()
+    instrument_id = models.BigIntegerField()
+    timeframe = models.PositiveSmallIntegerField()
+    started_at = models.DateTimeField()
+    open = models.DecimalField(max_digits=14, decimal_places=4)
+    high = models.DecimalField(max_digits=14, decimal_places=4)
+    low = models.DecimalField(max_digits=14, decimal_places=4)
+    close = models.DecimalField(max_digits=14, decimal_places=4)
+    volume = models.BigIntegerField()
+    source = models.CharField(max_length=16)
+
+    class Meta:
+        app_label = "bench"
+        constraints = [
+            models.UniqueConstraint(fields=["feed_id", "instrument_id", "timeframe", "started_at"], name="bench_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument_id} {self.started_at}"
+
+
+@contextmanager
+def candle_rows() -> Iterator[None]:
+    """The peer's table, empty."""
+    with connection.schema_editor() as editor:
+        editor.create_model(CandleRow)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            editor.delete_model(CandleRow)
+
+
+def write_rows(names: list[Instrument], starts: list[datetime], walk: np.ndarray) -> None:
+    for row, name in enumerate(names):
+        table = walk[row].tolist()
+        CandleRow.objects.bulk_create(
+            [
+                CandleRow(
+                    feed_id=1, instrument_id=name.pk, timeframe=1, started_at=start, open=Decimal(o) / 100,
+                    high=Decimal(h) / 100, low=Decimal(lo) / 100, close=Decimal(c) / 100, volume=v, source=STREAM,
+                )
+                for start, (o, h, lo, c, v) in zip(starts, table, strict=True)
+            ],
+            batch_size=AT_ONCE,
+        )  # fmt: skip
+
+
+def read_rows(names: list[Instrument], starts: list[datetime]) -> np.ndarray:
+    """float64[5, symbols, bars], a query a name, as one writes it first."""
+    columns = {start: at for at, start in enumerate(starts)}
+    result = np.full((5, len(names), len(starts)), np.nan)
+    for place, name in enumerate(names):
+        rows = CandleRow.objects.filter(feed_id=1, instrument_id=name.pk, timeframe=1).order_by("started_at")
+        found = list(rows.values_list("started_at", "open", "high", "low", "close", "volume"))
+        where = [columns[row[0]] for row in found]
+        result[:, place, where] = np.array([row[1:] for row in found], float).T
+    return result
 
 
 @bench
 def candle_writes(run: Run) -> Iterator[Figure]:
-    """Rows a second into the candle table."""
-    symbols, bars = (10, 500) if run.quick else (50, 1_000)
+    """Backfill of 500 names × 5,000 minutes, bars of a live minute, against a row each."""
+    symbols, bars = (50, 1_000) if run.quick else (500, 5_000)
+    few = symbols // 10
     names, starts, walk = tape.names(symbols), tape.minutes(bars), tape.prices(symbols, bars)
-    rows = [
-        Bar(
-            name.symbol,
-            start,
-            *(Decimal(int(value)) / 100 for value in walk[row, bar, :4]),
-            volume=int(walk[row, bar, 4]),
-        )
-        for bar, start in enumerate(starts)
-        for row, name in enumerate(names)
-    ]
-    feeds = iter(tape.feed(f"WRITE{number}") for number in range(99))
-    ids = {name.symbol: name.pk for name in names}
+    columns = tape.columns(names, starts, walk)
+    feeds = iter([tape.feed(f"WRITE{number}") for number in range(9)])
+    ours = median(timed(lambda: store_columns(next(feeds), 1, columns), run.rounds(3), warm_up=1))
+    with candle_rows():
+        (theirs,) = timed(lambda: write_rows(names[:few], starts, walk), 1, warm_up=0)
+    yield Figure("candle_backfill", len(columns) / ours, "rows/s", ORM_WRITE, few * bars / theirs)
+    yield Figure("candle_backfill_whole", ours, "s")
 
-    def orm() -> None:
-        source = next(feeds)
-        Candle.objects.bulk_create(
-            [
-                Candle(
-                    feed=source, instrument_id=ids[bar.symbol], timeframe=1, started_at=bar.started_at, open=bar.open,
-                    high=bar.high, low=bar.low, close=bar.close, volume=bar.volume, source=STREAM,
-                )
-                for bar in rows
-            ],
-            batch_size=2_000,
-            ignore_conflicts=True,
-        )  # fmt: skip
+    live, minutes = tape.feed("LIVE"), iter(range(bars))
 
-    ours = median(timed(lambda: store_bars(next(feeds), 1, rows, STREAM), run.rounds(4), warm_up=0))
-    theirs = median(timed(orm, 2, warm_up=0))
-    yield Figure("candle_writes", len(rows) / ours, "rows/s", ORM_WRITE, len(rows) / theirs)
-    Candle.objects.filter(feed__name__startswith="WRITE").delete()
+    def minute() -> None:
+        """What the engine does when a minute is over: one bar of every name."""
+        at = next(minutes)
+        store_bars(live, 1, [_bar(name, starts[at], walk[row, at]) for row, name in enumerate(names)], STREAM)
+
+    yield Figure("candle_live_minute", middle_ms(minute, run.rounds(120)), "ms")
+    for one in ("LIVE", *(f"WRITE{number}" for number in range(9))):
+        forget_candles(tape.feed(one))
+
+
+def _bar(name: Instrument, start: datetime, row: np.ndarray) -> Bar:
+    o, h, lo, c = (Decimal(int(value)) / 100 for value in row[:4])
+    return Bar(name.symbol, start, o, h, lo, c, int(row[4]))
 
 
 @bench
 def window_reads(run: Run) -> Iterator[Figure]:
-    """A window of 50 names × 5,000 bars into arrays: cold, and one bar later."""
-    symbols, bars = (20, 1_000) if run.quick else (50, 5_000)
+    """A window of 500 names × 5,000 bars into arrays: cold, and one bar later."""
+    symbols, bars = (50, 1_000) if run.quick else (500, 5_000)
+    few = symbols // 10
     source, names, starts = tape.filled("READ", symbols, bars)
     until = starts[-1] + timedelta(minutes=1)
-
-    def orm() -> np.ndarray:
-        columns = {start: at for at, start in enumerate(starts)}
-        rows = {name.pk: at for at, name in enumerate(names)}
-        result = np.full((5, symbols, bars), np.nan)
-        for candle in Candle.objects.filter(feed=source, timeframe=1, instrument__in=names, started_at__lt=until):
-            row, column = rows[candle.instrument_id], columns[candle.started_at]
-            result[:, row, column] = candle.open, candle.high, candle.low, candle.close, candle.volume
-        return result
-
     window = load_window(source, names, 1, bars=bars, until=until)
-    assert np.array_equal(orm()[3], window.close)
     cold = middle_ms(lambda: load_window(source, names, 1, bars=bars, until=until), run.rounds(8))
-    yield Figure("window_cold", cold, "ms", ORM_READ, middle_ms(orm, 2, warm_up=0))
+    with candle_rows():
+        write_rows(names[:few], starts, tape.prices(symbols, bars)[:few])
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE bench_candlerow")
+        theirs = middle_ms(lambda: read_rows(names[:few], starts), 3, warm_up=0)
+        assert np.array_equal(read_rows(names[:few], starts)[3], window.close[:few])
+    yield Figure("window_cold", cold, "ms")
+    yield Figure("window_read", symbols * bars / cold * 1000, "rows/s", ORM_READ, few * bars / theirs * 1000)
 
     cache, clock = WindowCache(), iter(starts[-40:])
     cache.window(source, names, 1, bars=bars, until=starts[-41])
     warm = middle_ms(lambda: cache.window(source, names, 1, bars=bars, until=next(clock)), run.rounds(32))
     yield Figure("window_warm", warm, "ms", PLAIN_LOAD, cold)
-    Candle.objects.filter(feed=source).delete()
+    forget_candles(source)

@@ -9,7 +9,7 @@ from strategies.rules.evaluate import Window, compile_rule
 from strategies.scanner.scan_bar import rule_window
 from tests.bench import tape
 from tests.bench.harness import Figure, Run, bench, middle_ms
-from trading.marketdata.models import Candle
+from trading.marketdata.candles import forget_candles
 from trading.marketdata.windows import WindowCache, load_window
 
 RULE = "crosses_above(ema(close, 9), ema(close, 21)) and rsi(close, 14) > 50"
@@ -42,7 +42,7 @@ def scan(run: Run) -> Iterator[Figure]:
         rule.evaluate(rule_window(cache.window(source, names, 1, bars=bars, until=next(clock))))
 
     yield Figure("scan_warm", middle_ms(warm, run.rounds(32)), "ms", f"{PEER}, without loading", peer)
-    Candle.objects.filter(feed=source).delete()
+    forget_candles(source)
 
 
 def _by_symbol(close: np.ndarray) -> np.ndarray:

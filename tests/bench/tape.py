@@ -1,11 +1,14 @@
 """A made-up tape for the benches: the same at every run."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import date, datetime, timedelta
 from decimal import Decimal
 
 import numpy as np
+from django.db import connection
 
-from trading.marketdata.candles import HISTORY, store_text
+from trading.marketdata.blocks import Columns
+from trading.marketdata.candles import store_columns
+from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
 from trading.venue.sessions import session_on
 
@@ -44,22 +47,27 @@ def prices(symbols: int, bars: int, seed: int = 7) -> np.ndarray:
     return np.stack((open_, high, low, close, rng.integers(1, 90_000, (symbols, bars))), axis=2)
 
 
-def lines(instruments: list[Instrument], starts: list[datetime], walk: np.ndarray) -> list[str]:
-    """Rows for COPY, oldest first, all names of a minute together, as a live session writes them."""
-    stamps = [start.astimezone(UTC).isoformat() for start in starts]
-    table = walk.tolist()
-    rows = []
-    for bar, stamp in enumerate(stamps):
-        for row, instrument in enumerate(instruments):
-            o, h, lo, c, volume = table[row][bar]
-            rows.append(
-                f"{instrument.pk}\t{stamp}\t{o / 100:.2f}\t{h / 100:.2f}\t{lo / 100:.2f}\t{c / 100:.2f}\t{volume}\n"
-            )
-    return rows
+def columns(instruments: list[Instrument], starts: list[datetime], walk: np.ndarray) -> Columns:
+    """The walk as columns for the store, sorted by name and start."""
+    symbols, bars = walk.shape[:2]
+    stamps = np.array([int(start.timestamp()) for start in starts], np.int64)
+    o, h, lo, c = (np.ascontiguousarray(walk[:, :, part]).ravel() * 100 for part in range(4))
+    return Columns(
+        np.repeat(np.array([one.pk for one in instruments], np.int64), bars), np.tile(stamps, symbols), o, h, lo, c,
+        volume=np.ascontiguousarray(walk[:, :, 4]).ravel(), source=np.full(symbols * bars, Source.HISTORY, np.uint8),
+        mark=np.zeros(symbols * bars, np.uint8),
+    )  # fmt: skip
 
 
 def filled(name: str, symbols: int, bars: int) -> tuple[Feed, list[Instrument], list[datetime]]:
     """A feed with `bars` minutes of `symbols` names."""
     source, instruments, starts = feed(name), names(symbols), minutes(bars)
-    store_text(source, 1, ["".join(lines(instruments, starts, prices(symbols, bars)))], HISTORY)
+    store_columns(source, 1, columns(instruments, starts, prices(symbols, bars)))
+    analyze()
     return source, instruments, starts
+
+
+def analyze() -> None:
+    """What autovacuum does a minute later."""
+    with connection.cursor() as cursor:
+        cursor.execute("VACUUM ANALYZE marketdata_candleblock, marketdata_candleseries")

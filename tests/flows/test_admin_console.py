@@ -1,7 +1,6 @@
 """Operators see everything, change no fact, and act through the services the pages use."""
 
 from datetime import timedelta
-from decimal import Decimal
 
 import pytest
 from django.contrib import admin
@@ -30,10 +29,11 @@ from tests.factories import (
     UserFactory,
     VerdictFactory,
 )
+from tests.factories.market import stored_candles
 from tests.factories.world import open_market, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
-from trading.marketdata.models import Candle
+from trading.marketdata.models import CandleBlock
 from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
 
@@ -90,10 +90,8 @@ def full(world):
     ParkedFill.objects.create(
         account=world.portfolio.account, execution_key="k", broker_order_id="b", fact={}, received_at=timezone.now()
     )
-    Candle.objects.create(
-        feed=world.feed, instrument=world.instrument, timeframe=5, started_at=timezone.now(), source="STREAM",
-        open=Decimal(1), high=Decimal(2), low=Decimal(1), close=Decimal(2), volume=1,
-    )  # fmt: skip
+    minute = timezone.now().replace(second=0, microsecond=0)
+    stored_candles(world.feed, world.instrument, [minute], [(1, 2, 1, 2, 1)], source="STREAM")
     issue(owner=world.user, name="bot", now=timezone.now())
     Alert.objects.create(
         level="SEVERE", code="SOCKET_DOWN", message="The order socket is down.", dedupe_key="socket",
@@ -383,10 +381,10 @@ def test_candles_are_never_counted(console, full, django_assert_max_num_queries)
     from django.test.utils import CaptureQueriesContext
 
     with CaptureQueriesContext(connection) as asked:
-        reply = console.get(changelist(Candle), follow=True)
+        reply = console.get(changelist(CandleBlock), follow=True)
     assert reply.status_code == 200
-    assert "feed__id__exact" in reply.redirect_chain[0][0]
-    about_candles = [query["sql"] for query in asked if 'FROM "marketdata_candle"' in query["sql"]]
+    assert "series__feed__id__exact" in reply.redirect_chain[0][0]
+    about_candles = [query["sql"] for query in asked if 'FROM "marketdata_candleblock"' in query["sql"]]
     assert about_candles
     assert not [sql for sql in about_candles if "COUNT(" in sql]
 

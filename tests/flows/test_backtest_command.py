@@ -7,7 +7,7 @@ import os
 import subprocess
 import sys
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
@@ -15,15 +15,16 @@ import pytest
 from django.core.management import call_command
 
 from strategies.contracts.publish import publish_library
+from tests.factories.market import stored_candles
 from tests.factories.world import house_policy
 from tests.unit.backtest.markets import together, wandering
 from trading.domain.clock import IST
-from trading.marketdata.models import Candle, Feed, Instrument, Universe, UniverseMember
+from trading.marketdata.candles import candles_of
+from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
 from trading.venue.sessions import session_on
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 UP, DOWN = "crosses_above(sma(close, 5), sma(close, 15))", "crosses_below(sma(close, 5), sma(close, 15))"
-FIELDS = ("open", "high", "low", "close")
 DAYS = [date(2026, 2, 16), date(2026, 2, 17), date(2026, 2, 18), date(2026, 2, 19)]
 
 
@@ -226,13 +227,7 @@ def stored(db) -> None:
             UniverseMember.objects.create(universe=universe, instrument=share, from_date=date(2020, 1, 1))
         rows = wandering(40 + place, 75 * len(DAYS), spread=0.004)
         starts = [at for day in DAYS for at in session_on(day).bar_starts(5)]  # type: ignore[union-attr]
-        Candle.objects.bulk_create(
-            Candle(
-                feed=feed, instrument=share, timeframe=5, started_at=at, volume=100, source="IMPORT",
-                **{name: Decimal(f"{value:.2f}") for name, value in zip(FIELDS, row, strict=True)},
-            )
-            for at, row in zip(starts, rows, strict=True)
-        )  # fmt: skip
+        stored_candles(feed, share, starts, [[f"{price:.2f}" for price in row] for row in rows], timeframe=5)
     Instrument.objects.create(
         symbol="NSE:NIFTY50-INDEX", name="NIFTY", instrument_type="INDEX", tick_size=Decimal("0.05")
     )
@@ -256,7 +251,8 @@ def test_a_contract_on_stored_candles(stored):
         assert trade["stop"] and trade["target"] and trade["charges"] > 0
     assert backtest(*CONTRACT, "--json", "-").out == told.out
     entered = datetime.fromisoformat(report["trade_list"][0]["entry_at"]).astimezone(UTC)
-    candle = Candle.objects.get(instrument__symbol="NSE:SBIN-EQ", started_at=entered)
+    share = Instrument.objects.get(symbol="NSE:SBIN-EQ")
+    (candle,) = candles_of(Feed.objects.get(), share, 5, start=entered, end=entered + timedelta(minutes=5))
     assert float(candle.open) == report["trade_list"][0]["entry_price"]
     assert entered.astimezone(IST).date() >= DAYS[1]
 

@@ -15,7 +15,9 @@ from django.core.management import call_command
 from trading.audit.models import AuditEntry
 from trading.domain.clock import IST
 from trading.marketdata import imports
-from trading.marketdata.models import Candle, Feed, Instrument
+from trading.marketdata.builder import Bar
+from trading.marketdata.candles import bars_of_block
+from trading.marketdata.models import CandleBlock, Feed, Instrument
 
 pytestmark = pytest.mark.django_db
 MONDAY = date(2026, 2, 16)
@@ -44,6 +46,12 @@ def write(path: Path, lines: list[str], header: str = HEADER) -> Path:
     return path
 
 
+def stored() -> list[Bar]:
+    """Every stored candle, by block."""
+    blocks = CandleBlock.objects.select_related("series__instrument").order_by("series", "first_day")
+    return [bar for block in blocks for bar in bars_of_block(block)]
+
+
 @dataclass
 class Told:
     code: int
@@ -68,28 +76,28 @@ def test_a_clean_file_is_stored_as_it_is(tmp_path):
     told = run(write(tmp_path / "RELIANCE.csv.gz", rows(MONDAY)))
     assert told.code == 0
     assert (told.first["symbol"], told.first["rows"], told.first["stored"]) == ("NSE:RELIANCE-EQ", 375, 375)
-    candle = Candle.objects.order_by("started_at").first()
+    candle = stored()[0]
     assert candle.started_at == datetime.combine(MONDAY, time(9, 15), IST)
     assert (candle.open, candle.high, candle.low, candle.close) == tuple(
         map(Decimal, ("101.0", "103.25", "100.05", "101.5"))
     )
-    assert (candle.volume, candle.source, candle.feed.kind) == (120, "IMPORT", Feed.Kind.EXCHANGE)
+    assert (candle.volume, candle.source, Feed.objects.get().kind) == (120, "IMPORT", Feed.Kind.EXCHANGE)
 
 
 def test_twice_is_once(tmp_path):
     path = write(tmp_path / "RELIANCE.csv", rows(MONDAY))
     run(path)
-    before = list(Candle.objects.order_by("id").values())
+    before = list(CandleBlock.objects.order_by("id").values())
     told = run(path)
     assert (told.first["stored"], told.first["unchanged"]) == (0, 375)
-    assert list(Candle.objects.order_by("id").values()) == before
+    assert list(CandleBlock.objects.order_by("id").values()) == before
     assert AuditEntry.objects.filter(action="candles.imported").count() == 1
 
 
 def test_a_dry_run_says_the_same_and_writes_nothing(tmp_path):
     path = write(tmp_path / "RELIANCE.csv", rows(MONDAY, minutes=range(3, 300)) + [row(4), row(400)])
     told = run(path, "--dry-run")
-    assert not Candle.objects.exists() and not Instrument.objects.exists() and not Feed.objects.exists()
+    assert not CandleBlock.objects.exists() and not Instrument.objects.exists() and not Feed.objects.exists()
     assert not AuditEntry.objects.exists()
     stored = run(path)
     for report in (told.first, stored.first):
@@ -177,7 +185,7 @@ def test_bad_bars_are_reported_and_never_stored(tmp_path):
 def test_the_first_of_two_rows_with_one_stamp_is_stored(tmp_path):
     told = run(write(tmp_path / "SBIN.csv", [row(0, close="102"), row(1), row(0, close="103")]))
     assert (told.first["duplicates"], told.first["stored"]) == (1, 2)
-    assert Candle.objects.order_by("started_at").first().close == 102
+    assert stored()[0].close == 102
 
 
 def test_duplicates_are_found_however_far_apart(tmp_path, monkeypatch):
@@ -211,7 +219,7 @@ def test_end_labels_are_suspected_named_and_read_right_when_told(tmp_path):
     assert "--label end" in told.first["warnings"][0] and "--label end" in told.errors
     told = run(path, "--label", "end")
     assert (told.first["warnings"], told.first["missing"], told.first["stored"]) == ([], 0, 1125)
-    assert Candle.objects.order_by("started_at").first().started_at == datetime.combine(MONDAY, time(9, 15), IST)
+    assert stored()[0].started_at == datetime.combine(MONDAY, time(9, 15), IST)
 
 
 def test_start_labels_read_as_ends_are_suspected_too(tmp_path):
@@ -225,7 +233,7 @@ def test_the_short_last_bar_of_the_day_is_known_by_its_end(tmp_path):
     ends = [*range(60, 375, 60), 375]
     told = run(write(tmp_path / "TCS.csv", rows(MONDAY, minutes=ends)), "--label", "end", "--timeframe", "60m")
     assert (told.first["stored"], told.first["missing"]) == (7, 0)
-    assert Candle.objects.order_by("started_at").last().started_at == datetime.combine(MONDAY, time(15, 15), IST)
+    assert stored()[-1].started_at == datetime.combine(MONDAY, time(15, 15), IST)
 
 
 def test_bare_stamps_are_read_in_the_zone_given(tmp_path):
@@ -240,14 +248,14 @@ def test_more_columns_and_another_order_do_no_harm(tmp_path):
     lines = [f"7,{stamp(MONDAY, minute)},120,101.5,100.05,103.25,101.0,x" for minute in range(9)]
     told = run(write(tmp_path / "TCS.csv", lines, header="ticks,TS,Volume,Close,Low,High,Open,note"))
     assert told.first["stored"] == 9
-    assert Candle.objects.first().high == Decimal("103.25")
+    assert stored()[0].high == Decimal("103.25")
 
 
 def test_prices_keep_the_digits_they_came_with(tmp_path):
     lines = [f"{stamp(MONDAY, 0)},1533.8501,1533.8501,1533.05,1533.1,5"]
     told = run(write(tmp_path / "TCS.csv", lines))
     assert told.first["float_noise"] == 1
-    assert Candle.objects.get().open == Decimal("1533.8501")
+    assert stored()[0].open == Decimal("1533.8501")
 
 
 def no_candles(folder: Path) -> dict[str, Path]:
@@ -294,7 +302,7 @@ def test_what_is_no_candle_file_is_refused_in_one_line_and_leaves_nothing(tmp_pa
     assert told.first["error"]["code"] == code
     complaints = [line for line in told.errors.splitlines() if line.startswith("error: ")]
     assert len(complaints) == 1 and complaints[0].startswith(f"error: {code}: ") and len(complaints[0]) < 400
-    assert not Candle.objects.exists() and not Instrument.objects.exists()
+    assert not CandleBlock.objects.exists() and not Instrument.objects.exists()
 
 
 def test_one_bad_file_does_not_keep_the_others_out(tmp_path):
@@ -304,7 +312,7 @@ def test_one_bad_file_does_not_keep_the_others_out(tmp_path):
     told = run(tmp_path)
     assert told.code == 1
     assert [bool(one["error"]) for one in told.report["files"]] == [False, True, False]
-    assert Candle.objects.count() == 750
+    assert len(stored()) == 750
 
 
 @pytest.mark.parametrize(
@@ -328,7 +336,7 @@ def test_a_call_that_makes_no_sense_does_nothing(tmp_path, arguments, code):
     told = run(*[one.format(there=tmp_path) for one in arguments])
     assert (told.code, told.report) == (2, {})
     assert told.errors.startswith(f"error: {code}: ") and len(told.errors.strip().splitlines()) == 1
-    assert not Candle.objects.exists()
+    assert not CandleBlock.objects.exists()
 
 
 def test_a_symbol_may_be_named_for_a_file_that_does_not_say(tmp_path):

@@ -11,10 +11,12 @@ def main() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(env.folder("TARAZU_VAR", BASE_DIR / "var") / "numba"))
     from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
     from trading.indicators.registry import warm_cache
+    from trading.marketdata.aligned import warm_blocks
 
     began = time.monotonic()
     warm_cache()
     warm_rules()
+    warm_blocks()
     print(f"compiled in {time.monotonic() - began:.0f} s")
 
 

@@ -10,6 +10,7 @@ from datetime import date, datetime, timedelta
 from decimal import Decimal
 from enum import IntFlag
 
+from trading.marketdata.marks import Mark
 from trading.venue.sessions import Session, bar_start, exchange_date
 
 SessionLookup = Callable[[date], Session | None]
@@ -28,7 +29,10 @@ class BarFlag(IntFlag):
 
 @dataclass(slots=True)
 class Bar:
-    """One bar. Prices in rupees; volume in units; `started_at` is aware and labels the start; `ticks` 0: not known."""
+    """One bar. Prices in rupees; volume in units; `started_at` is aware and labels the start; `ticks` 0: not known.
+
+    `source` and `mark` (what is doubtful about it) are said of bars that come from the store.
+    """
 
     symbol: str
     started_at: datetime
@@ -39,6 +43,8 @@ class Bar:
     volume: int
     ticks: int = 0
     flags: BarFlag = BarFlag.NONE
+    source: str = ""
+    mark: Mark = Mark.NONE
 
     @property
     def is_whole(self) -> bool:

@@ -1,65 +1,53 @@
-"""Candles: look into the database, fetch only what is missing, store, serve.
+"""Candles: what is stored, and how it is written and read.
 
 A candle is written once. A bar made of our own ticks (STREAM) gives way to the exchange's own (HISTORY, IMPORT);
-nothing else is ever overwritten, so that storing the same bars again changes nothing.
+nothing else is ever overwritten, so that storing the same bars again changes nothing. Writers of one series wait for
+each other at its row; the blocks below it (`blocks.py`) are then theirs alone.
 """
 
 import logging
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
+from decimal import Decimal
 from typing import Any
 
-from django.db import DatabaseError, connection, transaction
+import numpy as np
+from django.db import connection, transaction
 
-from trading.domain.errors import NotFound
-from trading.marketdata.builder import Bar
-from trading.marketdata.models import Candle, CandleCoverage, Feed, Instrument
-from trading.marketdata.quality import makes_sense
-from trading.marketdata.ranges import Range, joined, merged, without
-from trading.marketdata.sessions import session_kind
-from trading.marketdata.sources import HistorySource, HistoryUnavailable
-from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
+from trading.domain.errors import NotFound, TradingError
+from trading.marketdata.block_rows import blocks_at, blocks_between, insert_blocks, update_blocks
+from trading.marketdata.blocks import (
+    MONTHLY,
+    Bytes,
+    Columns,
+    Ints,
+    date_of,
+    day_number,
+    days_of,
+    first_days_of,
+    pack,
+    unpack,
+)
+from trading.marketdata.builder import Bar, BarFlag
+from trading.marketdata.marks import Mark, Source
+from trading.marketdata.models import CandleBlock, CandleSeries, Feed, Instrument
+from trading.marketdata.quality import LARGEST_VOLUME, makes_sense
 
 logger = logging.getLogger(__name__)
 
-STREAM, HISTORY, IMPORT = "STREAM", "HISTORY", "IMPORT"
-MOST_QUESTIONS = 4  # to a history, for one instrument
-SETTLING_BARS = 3  # a history may lag by this many bars: what is absent there is not yet known to be absent
-_FEW = 500  # rows up to which arrays beat a temporary table
-_COLUMNS = "instrument_id, started_at, open, high, low, close, volume"
-_TYPES = ("bigint", "timestamptz", "numeric(14,4)", "numeric(14,4)", "numeric(14,4)", "numeric(14,4)", "bigint")
+STREAM, HISTORY, IMPORT = (source.name for source in Source)
+_KEPT, _NEW, _CONFIRMED, _CORRECTED = range(4)  # what becomes of a bar
+_NEVER = np.iinfo(np.int64).max
+LARGEST_UNITS = 10**14  # of a price, in ten-thousandths of a rupee
 
-_STORE = """
-INSERT INTO marketdata_candle (feed_id, timeframe, source, {columns})
-SELECT %(feed)s, %(timeframe)s, %(source)s, i.instrument_id, i.started_at, i.open, i.high, i.low, i.close, i.volume
-FROM (SELECT DISTINCT ON (instrument_id, started_at) * FROM {incoming} ORDER BY instrument_id, started_at) i
-LEFT JOIN LATERAL (
-    SELECT id, source FROM marketdata_candle c
-    WHERE c.feed_id = %(feed)s AND c.instrument_id = i.instrument_id AND c.timeframe = %(timeframe)s
-      AND c.started_at = i.started_at LIMIT 1) c ON true
-WHERE c.id IS NULL OR (c.source = 'STREAM' AND %(source)s <> 'STREAM')
-ON CONFLICT (feed_id, instrument_id, timeframe, started_at) DO UPDATE
-SET open = excluded.open, high = excluded.high, low = excluded.low, close = excluded.close,
-    volume = excluded.volume, source = excluded.source
-WHERE marketdata_candle.source = 'STREAM' AND excluded.source <> 'STREAM'
-"""
 
-_TOUCHES_THE_PAST = """
-SELECT EXISTS (
-  SELECT 1 FROM (SELECT instrument_id, min(started_at) AS first FROM {incoming} GROUP BY instrument_id) i
-  CROSS JOIN LATERAL (
-    SELECT started_at FROM marketdata_candle c
-    WHERE c.feed_id = %(feed)s AND c.instrument_id = i.instrument_id AND c.timeframe = %(timeframe)s
-    ORDER BY started_at DESC LIMIT 1) newest
-  WHERE newest.started_at >= i.first)
-"""
+class ImpossibleCandle(TradingError):
+    """These cannot be the numbers of a candle; nothing of what was given is stored."""
 
 
 def store_bars(feed: Feed, timeframe: int, bars: Iterable[Bar], source: str) -> int:
-    """Store closed bars of known instruments; the number of rows written (new, or corrected by history).
+    """Store closed bars of known instruments; the number of bars written (new, or corrected by history).
 
     Left out: bars with impossible numbers, and bars of our own making that are not whole (`Bar.is_whole`): history
     fills those. Error: NotFound UNKNOWN_INSTRUMENT, and then nothing is stored.
@@ -71,57 +59,152 @@ def store_bars(feed: Feed, timeframe: int, bars: Iterable[Bar], source: str) -> 
     if not sound:
         return 0
     ids = _ids_of({bar.symbol for bar in sound})
-    rows = [(ids[b.symbol], b.started_at, b.open, b.high, b.low, b.close, b.volume) for b in sound]
-    with transaction.atomic():
-        if len(rows) <= _FEW:
-            return _store_few(feed, timeframe, rows, source)
-        return store_text(
-            feed,
-            timeframe,
-            (f"{i}\t{at.isoformat()}\t{o}\t{h}\t{lo}\t{c}\t{v}\n" for i, at, o, h, lo, c, v in rows),
-            source,
-        )
+    return store_columns(feed, timeframe, _columns_of(sound, ids, Source[source]))
 
 
-def store_text(feed: Feed, timeframe: int, chunks: Iterable[str], source: str) -> int:
-    """Store many candles given as text for COPY: instrument id, start, open, high, low, close, volume, tab-separated.
+def store_columns(feed: Feed, timeframe: int, columns: Columns) -> int:
+    """Store closed bars given as columns, `columns.series` being instrument ids; the number of bars written.
 
-    The text must be sound: the database refuses impossible candles, and then nothing is stored. Rows written.
+    Of two given bars of one start the first counts. Errors: ImpossibleCandle, and then nothing is stored.
     """
-    columns = ", ".join(f"{name} {kind}" for name, kind in zip(_COLUMNS.split(", "), _TYPES, strict=True))
+    if not len(columns):
+        return 0
+    _refuse_impossible(columns)
+    columns = _in_order(columns)
+    with transaction.atomic():
+        return _merge(feed, timeframe, columns)
+
+
+def columns_from(instrument_id: int, bars: Ints, source: Source) -> Columns:
+    """Bars of one instrument given as int64[6, bars]: starts, open, high, low, close (ten-thousandths), volume."""
+    count = bars.shape[1]
+    numbers = [np.full(count, instrument_id, np.int64), *bars]
+    return Columns.of(numbers, np.full(count, source, np.uint8), np.zeros(count, np.uint8))
+
+
+def mark_bars(
+    feed: Feed, instrument: Instrument, timeframe: int, marks: Mapping[datetime, Mark], *, clear: Mark = Mark.NONE
+) -> int:
+    """Add marks to stored bars by their start, after taking away those of `clear`; the number of bars changed.
+
+    `clear` reaches only the bars named in `marks`: a start with Mark.NONE has its doubts taken away.
+    """
+    if not marks:
+        return 0
+    with transaction.atomic():
+        series = CandleSeries.objects.select_for_update(no_key=True).filter(
+            feed=feed, instrument=instrument, timeframe=timeframe
+        ).first()  # fmt: skip
+        if series is None:
+            return 0
+        starts = np.array(sorted(int(at.timestamp()) for at in marks), np.int64)
+        given = {int(at.timestamp()): int(mark) for at, mark in marks.items()}
+        days = np.unique(first_days_of(days_of(starts), timeframe))
+        stored = unpack(blocks_at([series.pk] * days.size, days.tolist()))
+        if not len(stored):
+            return 0
+        places = np.searchsorted(stored.starts, starts)
+        there = (places < len(stored)) & (stored.starts[np.minimum(places, len(stored) - 1)] == starts)
+        before = stored.mark.copy()
+        for place, start in zip(places[there].tolist(), starts[there].tolist(), strict=True):
+            stored.mark[place] = (int(before[place]) & ~int(clear)) | given[start]
+        changed = int(np.count_nonzero(before != stored.mark))
+        if changed:
+            update_blocks(pack(stored, timeframe))
+            CandleSeries.objects.filter(pk=series.pk).update(revision=series.revision + 1)
+        return changed
+
+
+def forget_candles(feed: Feed) -> None:
+    """Delete all candles of a feed whose time is over."""
     with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(f"CREATE TEMPORARY TABLE IF NOT EXISTS incoming_candle ({columns}) ON COMMIT DROP")
-        cursor.execute("TRUNCATE incoming_candle")
-        with cursor.copy(f"COPY incoming_candle ({_COLUMNS}) FROM STDIN") as copy:
-            for chunk in chunks:
-                copy.write(chunk)
-        cursor.execute("ANALYZE incoming_candle")
-        cursor.execute("SET LOCAL jit = off")  # compiling the statement takes longer than running it
-        return _store(cursor, feed, timeframe, source, incoming="incoming_candle", values={})
-
-
-def _store_few(feed: Feed, timeframe: int, rows: Sequence[tuple], source: str) -> int:
-    columns = list(zip(*rows, strict=True))
-    values = {f"c{number}": list(column) for number, column in enumerate(columns)}
-    arrays = ", ".join(f"%(c{number})s::{kind}[]" for number, kind in enumerate(_TYPES))
-    with connection.cursor() as cursor:
-        incoming = f"(SELECT * FROM unnest({arrays}) AS given({_COLUMNS})) few"  # noqa: S608 - our own names
-        return _store(cursor, feed, timeframe, source, incoming=incoming, values=values)
-
-
-def _store(cursor: Any, feed: Feed, timeframe: int, source: str, *, incoming: str, values: dict[str, Any]) -> int:
-    given = values | {"feed": feed.pk, "timeframe": timeframe, "source": source}
-    cursor.execute(_TOUCHES_THE_PAST.format(incoming=incoming), given)
-    touches_the_past = cursor.fetchone()[0]
-    cursor.execute(_STORE.format(incoming=incoming, columns=_COLUMNS), given)
-    written = int(cursor.rowcount)
-    if written and touches_the_past:
         cursor.execute(
-            "INSERT INTO marketdata_candlerevision AS r (feed_id, number) VALUES (%s, 1)"
-            " ON CONFLICT (feed_id) DO UPDATE SET number = r.number + 1",
+            "DELETE FROM marketdata_candleblock b USING marketdata_candleseries s"
+            " WHERE s.id = b.series_id AND s.feed_id = %s",
             [feed.pk],
         )
-    return written
+        cursor.execute("DELETE FROM marketdata_candleseries WHERE feed_id = %s", [feed.pk])
+
+
+# -- reading ---------------------------------------------------------------------------------------------------------
+
+
+def candles_of(feed: Feed, instrument: Instrument, timeframe: int, *, start: datetime, end: datetime) -> list[Bar]:
+    """Stored candles with start <= started_at < end, in order, as exact prices (for charts and journals).
+
+    Untrusted ones too: `Bar.mark` says so.
+    """
+    return _bars(instrument.symbol, columns_of(feed, [instrument], timeframe, start=start, end=end))
+
+
+def bars_of_block(block: CandleBlock) -> list[Bar]:
+    """All candles of one block."""
+    row = (block.series_id, day_number(block.first_day), block.bars, block.base, block.unit, bytes(block.packed))
+    return _bars(block.series.instrument.symbol, unpack([row]))
+
+
+def _bars(symbol: str, found: Columns) -> list[Bar]:
+    table = (found.starts, found.open, found.high, found.low, found.close, found.volume, found.source, found.mark)
+    return [
+        Bar(
+            symbol, datetime.fromtimestamp(at, UTC), _price(o), _price(h), _price(lo), _price(c), volume,
+            source=Source(source).name, mark=Mark(mark),
+        )
+        for at, o, h, lo, c, volume, source, mark in zip(*(column.tolist() for column in table), strict=True)
+    ]  # fmt: skip
+
+
+def _price(units: int) -> Decimal:
+    return Decimal(units).scaleb(-4)
+
+
+def columns_of(
+    feed: Feed, instruments: Sequence[Instrument] | Sequence[int], timeframe: int, *, start: datetime, end: datetime
+) -> Columns:
+    """Stored candles with start <= started_at < end; `series` holds instrument ids, sorted by id and start."""
+    series = dict(
+        CandleSeries.objects.filter(feed=feed, timeframe=timeframe, instrument__in=instruments).values_list(
+            "pk", "instrument_id"
+        )
+    )
+    if not series or start >= end:
+        return Columns.empty()
+    first, last = block_span(start, end, timeframe)
+    rows = blocks_between(series, first, last)
+    found = unpack([(series[row[0]], *row[1:]) for row in rows])
+    found = found.take((found.starts >= start.timestamp()) & (found.starts < end.timestamp()))
+    return found if len(series) == 1 else _in_order(found)
+
+
+def bars_by_day(
+    feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, first: date, last: date
+) -> dict[tuple[int, date], int]:
+    """How many candles of an exchange day are stored, by (instrument id, day); days without any are absent."""
+    if timeframe < MONTHLY:
+        rows = CandleBlock.objects.filter(
+            series__feed=feed, series__timeframe=timeframe, series__instrument__in=instruments,
+            first_day__range=(first, last),
+        ).values_list("series__instrument_id", "first_day", "bars")  # fmt: skip
+        return {(pk, day): bars for pk, day, bars in rows}
+    found = columns_of(feed, instruments, timeframe, start=_midnight(first), end=_midnight(last + timedelta(days=1)))
+    if not len(found):
+        return {}
+    pairs, counts = np.unique(np.stack((found.series, days_of(found.starts))), axis=1, return_counts=True)
+    return {(int(pk), date_of(day)): int(count) for (pk, day), count in zip(pairs.T, counts, strict=True)}
+
+
+def block_span(start: datetime, end: datetime, timeframe: int) -> tuple[date, date]:
+    """First days of the blocks that hold the first and the last instant of [start, end)."""
+    ends = np.array([int(start.timestamp()), int(np.ceil(end.timestamp())) - 1], np.int64)
+    first, last = first_days_of(days_of(ends), timeframe)
+    return date_of(first), date_of(last)
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(hours=5, minutes=30)
+
+
+# -- writing ---------------------------------------------------------------------------------------------------------
 
 
 def _ids_of(symbols: set[str]) -> dict[str, int]:
@@ -131,197 +214,135 @@ def _ids_of(symbols: set[str]) -> dict[str, int]:
     return ids
 
 
-@dataclass(slots=True)
-class Fetched:
-    """What one `ensure_candles` took. `saved` counts the instruments that needed no call."""
-
-    instruments: int = 0
-    calls: int = 0
-    saved: int = 0
-    bars: int = 0
-    stored: int = 0
-    failed: dict[str, str] = field(default_factory=dict)  # symbol → why its history could not be had
-
-    @property
-    def saved_pct(self) -> float:
-        return 100.0 * self.saved / self.instruments if self.instruments else 100.0
+def _columns_of(bars: Sequence[Bar], ids: Mapping[str, int], source: Source) -> Columns:
+    rows = np.array(
+        [
+            (
+                ids[bar.symbol], int(bar.started_at.timestamp()), _units(bar.open), _units(bar.high), _units(bar.low),
+                _units(bar.close), bar.volume, bar.mark | (Mark.CATCH_UP if bar.flags & BarFlag.CATCH_UP else 0),
+            )
+            for bar in bars
+        ],
+        np.int64,
+    ).T  # fmt: skip
+    return Columns.of(rows[:7], np.full(len(bars), source, np.uint8), rows[7].astype(np.uint8))
 
 
-def ensure_candles(
-    feed: Feed,
-    instruments: Sequence[Instrument],
-    timeframe: int,
-    start: datetime,
-    end: datetime,
-    history: HistorySource,
-    *,
-    now: datetime,
-) -> Fetched:
-    """Make sure that the closed bars of [start, end) that exist are stored; fetch only the missing ranges.
-
-    `now` is venue time: bars not over by then are not asked for, and the newest few are asked for again until they are
-    there. One fetcher at a time for each instrument; call it outside a transaction, for it waits for the network.
-    A source that does not answer is told in `failed`; what did arrive is stored.
-    """
-    end = min(end, now)
-    wanted = {one.pk: _session_ranges(start, end, timeframe, session_kind(one)) for one in instruments}
-    result = Fetched(instruments=len(instruments))
-    missing = _missing(feed, timeframe, wanted)
-    for instrument in instruments:
-        if not missing[instrument.pk]:
-            result.saved += 1
-            continue
-        with _sole_fetcher(feed, instrument, timeframe):
-            ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]})[instrument.pk]
-            if not ranges:  # another fetcher was quicker
-                result.saved += 1
-                continue
-            for one in ranges:
-                try:
-                    _fetch(feed, instrument, timeframe, one, history, now=now, result=result)
-                except HistoryUnavailable as error:
-                    logger.warning("no history of %s: %s", instrument.symbol, error)
-                    result.failed[instrument.symbol] = error.code
-                    break
-    return result
+def _units(price: Decimal) -> int:
+    return round(price * 10_000)
 
 
-def _fetch(
-    feed: Feed,
-    instrument: Instrument,
-    timeframe: int,
-    asked: Range,
-    history: HistorySource,
-    *,
-    now: datetime,
-    result: Fetched,
-) -> None:
-    start, end = asked
-    result.calls += 1
-    bars = [bar for bar in history.history(instrument.symbol, timeframe, start, end) if start <= bar.started_at < end]
-    bars = [bar for bar in bars if _ends_at(bar.started_at, timeframe) <= now]
-    result.bars += len(bars)
-    settled = now - timedelta(minutes=timeframe * SETTLING_BARS)
-    with transaction.atomic():
-        result.stored += store_bars(feed, timeframe, bars, HISTORY)
-        _remember(feed, instrument, timeframe, (start, min(end, settled)))
+def _refuse_impossible(columns: Columns) -> None:
+    o, h, lo, c = columns.open, columns.high, columns.low, columns.close
+    sound = (
+        (lo > 0) & (lo <= o) & (lo <= c) & (h >= o) & (h >= c) & (h <= LARGEST_UNITS) & (columns.volume >= 0)
+        & (columns.volume <= LARGEST_VOLUME) & (columns.starts % 60 == 0)
+        & (columns.source >= Source.STREAM) & (columns.source <= Source.IMPORT)
+    )  # fmt: skip
+    if not sound.all():
+        row = int(np.flatnonzero(~sound)[0])
+        raise ImpossibleCandle(
+            "IMPOSSIBLE_CANDLE",
+            f"{int(np.count_nonzero(~sound))} of {sound.size} candles cannot be, such as open {o[row] / 1e4}, high"
+            f" {h[row] / 1e4}, low {lo[row] / 1e4}, close {c[row] / 1e4}, volume {columns.volume[row]}"
+            f" at {datetime.fromtimestamp(int(columns.starts[row]), UTC).isoformat()}",
+        )
 
 
-def _remember(feed: Feed, instrument: Instrument, timeframe: int, known: Range) -> None:
-    """Add a range to what is covered. Under the fetcher's lock, so nobody else writes these rows."""
-    if known[0] >= known[1]:
-        return
-    rows = CandleCoverage.objects.filter(
-        feed=feed, instrument=instrument, timeframe=timeframe, from_at__lte=known[1], to_at__gte=known[0]
-    )
-    (whole,) = merged([known, *rows.values_list("from_at", "to_at")])
-    rows.delete()
-    CandleCoverage.objects.create(
-        feed=feed, instrument=instrument, timeframe=timeframe, from_at=whole[0], to_at=whole[1]
-    )
+def _in_order(columns: Columns) -> Columns:
+    """By series and start, the first given of each."""
+    step = np.diff(columns.series)
+    if bool(np.all((step > 0) | ((step == 0) & (np.diff(columns.starts) > 0)))):
+        return columns
+    columns = columns.take(np.lexsort((columns.starts, columns.series)))
+    again = (np.diff(columns.series) == 0) & (np.diff(columns.starts) == 0)
+    return columns.take(np.concatenate(([True], ~again))) if again.any() else columns
 
 
-def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]]) -> dict[int, list[Range]]:
-    """What must be asked for, by instrument id: what is wanted, less what was asked before, less what is stored."""
-    ids = [pk for pk, ranges in wanted.items() if ranges]
-    if not ids:
-        return {pk: [] for pk in wanted}
-    first, last = min(wanted[pk][0][0] for pk in ids), max(wanted[pk][-1][1] for pk in ids)
-    known: dict[int, list[Range]] = {pk: [] for pk in ids}
-    for pk, from_at, to_at in CandleCoverage.objects.filter(
-        feed=feed, instrument_id__in=ids, timeframe=timeframe, from_at__lt=last, to_at__gt=first
-    ).values_list("instrument_id", "from_at", "to_at"):
-        known[pk].append((from_at, to_at))
-    left = {pk: without(wanted[pk], known[pk]) for pk in ids}
-    open_ids = [pk for pk in ids if left[pk]]
-    if open_ids:
-        earliest = min(left[pk][0][0] for pk in open_ids)
-        stored = _stored_ranges(feed, open_ids, timeframe, (earliest, last))
-        left |= {pk: without(left[pk], stored.get(pk, [])) for pk in open_ids}
-    return {pk: _few_questions(joined(left.get(pk, []), wanted[pk])) for pk in wanted}
+def _merge(feed: Feed, timeframe: int, incoming: Columns) -> int:
+    """Write what is new or better than what is stored. `incoming` is in order; a transaction is open."""
+    instruments = np.unique(incoming.series)
+    series = _held_series(feed, timeframe, instruments.tolist())
+    numbers = np.array([series[pk][0] for pk in instruments.tolist()])
+    incoming = replace(incoming, series=numbers[np.searchsorted(instruments, incoming.series)])
+    incoming = _in_order(incoming)  # series are numbered in another order than instruments
+    newest = dict(series.values())
+    days = first_days_of(days_of(incoming.starts), timeframe)
+    heads = np.flatnonzero(np.concatenate(([True], (np.diff(incoming.series) != 0) | (np.diff(days) != 0))))
+    stored = unpack(blocks_at(incoming.series[heads].tolist(), days[heads].tolist()))
+    known = {tuple(pair) for pair in np.unique(_keys(stored, timeframe), axis=1).T.tolist()} if len(stored) else set()
+    whole, fate = _better(stored, incoming) if len(stored) else (incoming, np.full(len(incoming), _NEW, np.uint8))
+    fresh = fate != _KEPT
+    written = int(np.count_nonzero(fresh))
+    if not written:
+        return 0
+    touched = {tuple(pair) for pair in np.unique(_keys(whole.take(fresh), timeframe), axis=1).T.tolist()}
+    blocks = [one for one in pack(whole, timeframe) if (one.series, one.first_day) in touched]
+    insert_blocks([one for one in blocks if (one.series, one.first_day) not in known])
+    update_blocks([one for one in blocks if (one.series, one.first_day) in known])
+    _remember(whole.take(fresh), fate[fresh], newest)
+    return written
 
 
-def _few_questions(ranges: list[Range]) -> list[Range]:
-    """Many small holes are asked for as one range: calls are dearer than bars."""
-    return [(ranges[0][0], ranges[-1][1])] if len(ranges) > MOST_QUESTIONS else ranges
+def _held_series(feed: Feed, timeframe: int, instruments: list[int]) -> dict[int, tuple[int, int | None]]:
+    """Series row and newest start by instrument, made where absent, held until the transaction ends."""
+    with connection.cursor() as cursor:
+        given: dict[str, Any] = {"feed": feed.pk, "timeframe": timeframe, "ids": instruments}
+        select = """
+            SELECT instrument_id, id, extract(epoch FROM newest_at)::bigint FROM marketdata_candleseries
+            WHERE feed_id = %(feed)s AND timeframe = %(timeframe)s AND instrument_id = ANY(%(ids)s)
+            ORDER BY instrument_id FOR NO KEY UPDATE"""
+        cursor.execute(select, given)
+        found = cursor.fetchall()
+        if len(found) < len(instruments):
+            # In the order in which rows are held, so that two writers never wait for each other crosswise.
+            cursor.execute(
+                "INSERT INTO marketdata_candleseries (feed_id, timeframe, instrument_id, revision)"
+                " SELECT %(feed)s, %(timeframe)s, id, 0 FROM unnest(%(ids)s::bigint[]) AS given(id) ORDER BY id"
+                " ON CONFLICT DO NOTHING",
+                given,
+            )
+            cursor.execute(select, given)
+            found = cursor.fetchall()
+    return {pk: (series, newest) for pk, series, newest in found}
 
 
-def _stored_ranges(feed: Feed, ids: Sequence[int], timeframe: int, within: Range) -> dict[int, list[Range]]:
-    """Unbroken runs of stored candles, by instrument id."""
+def _keys(columns: Columns, timeframe: int) -> Ints:
+    return np.stack((columns.series, first_days_of(days_of(columns.starts), timeframe)))
+
+
+def _better(stored: Columns, incoming: Columns) -> tuple[Columns, Bytes]:
+    """Both as one, in order, and what became of each bar."""
+    both = Columns.joined([stored, incoming])
+    ours = np.concatenate((np.ones(len(stored), bool), np.zeros(len(incoming), bool)))
+    order = np.lexsort((~ours, both.starts, both.series))
+    both, ours = both.take(order), ours[order]
+    again = (np.diff(both.series) == 0) & (np.diff(both.starts) == 0)
+    after = np.flatnonzero(again) + 1  # a given bar right after the stored one of its start
+    better = (both.source[after - 1] == Source.STREAM) & (both.source[after] != Source.STREAM)
+    differs = np.zeros(after.size, bool)
+    for name in ("open", "high", "low", "close", "volume", "mark"):
+        values = getattr(both, name)
+        differs |= values[after] != values[after - 1]
+    fate = np.where(ours, _KEPT, _NEW).astype(np.uint8)
+    fate[after] = np.where(differs, _CORRECTED, _CONFIRMED)
+    keep = np.ones(len(both), bool)
+    keep[after[~better]] = False
+    keep[after[better] - 1] = False
+    return both.take(keep), fate[keep]
+
+
+def _remember(written: Columns, fate: Bytes, newest: Mapping[int, int | None]) -> None:
+    """Note the newest start of each series, and whether its past is another one now."""
+    heads = np.flatnonzero(np.concatenate(([True], np.diff(written.series) != 0)))
+    last = np.concatenate((heads[1:], [len(written)])) - 1
+    ids = written.series[heads].tolist()
+    before = np.repeat([_NEVER if newest[pk] is None else newest[pk] for pk in ids], np.diff([*heads, len(written)]))
+    past = (fate == _CORRECTED) | ((fate == _NEW) & (written.starts < before) & (before != _NEVER))
     with connection.cursor() as cursor:
         cursor.execute(
-            """
-            SELECT instrument_id, min(started_at), max(started_at) FROM (
-              SELECT instrument_id, started_at, started_at - make_interval(mins => %(step)s) *
-                     row_number() OVER (PARTITION BY instrument_id ORDER BY started_at) AS run
-              FROM marketdata_candle
-              WHERE feed_id = %(feed)s AND instrument_id = ANY(%(ids)s) AND timeframe = %(step)s
-                AND started_at >= %(first)s AND started_at < %(last)s
-            ) runs GROUP BY instrument_id, run
-            """,
-            {"feed": feed.pk, "ids": list(ids), "step": timeframe, "first": within[0], "last": within[1]},
+            "UPDATE marketdata_candleseries s SET newest_at = greatest(s.newest_at, to_timestamp(g.newest)),"
+            " revision = s.revision + g.past"
+            " FROM unnest(%s::bigint[], %s::bigint[], %s::int[]) AS g(id, newest, past) WHERE s.id = g.id",
+            [ids, written.starts[last].tolist(), np.logical_or.reduceat(past, heads).astype(int).tolist()],
         )
-        result: dict[int, list[Range]] = {}
-        for pk, first, last in cursor.fetchall():
-            result.setdefault(pk, []).append((first, last + timedelta(minutes=timeframe)))
-    return result
-
-
-def _session_ranges(start: datetime, end: datetime, timeframe: int, kind: SessionKind) -> list[Range]:
-    """The continuous trading within [start, end), cut to bars that are over by `end`."""
-    result: list[Range] = []
-    if start >= end:
-        return result
-    day, last_day = exchange_date(start), exchange_date(end)
-    while day <= last_day:
-        for closes_at, starts in _bars_of(day, timeframe, kind):
-            over = [at for at in starts if at >= start and min(at + timedelta(minutes=timeframe), closes_at) <= end]
-            if over:
-                result.append((over[0], min(over[-1] + timedelta(minutes=timeframe), closes_at)))
-        day += timedelta(days=1)
-    return result
-
-
-@lru_cache(maxsize=4096)
-def _bars_of(day: date, timeframe: int, kind: SessionKind) -> tuple[tuple[datetime, list[datetime]], ...]:
-    session = session_on(day, kind=kind, assume_weekdays=True)
-    if session is None:
-        return ()
-    starts = session.bar_starts(timeframe)
-    return tuple((one.closes_at, [at for at in starts if one.holds(at)]) for one in session.segments)
-
-
-def _ends_at(started_at: datetime, timeframe: int) -> datetime:
-    session = session_on(exchange_date(started_at), assume_weekdays=True)
-    if session is not None and session.phase_at(started_at) is Phase.CONTINUOUS:
-        return session.bar_end(started_at, timeframe)
-    return started_at + timedelta(minutes=timeframe)
-
-
-@contextmanager
-def _sole_fetcher(feed: Feed, instrument: Instrument, timeframe: int) -> Iterator[None]:
-    """One fetcher for each (feed, instrument, timeframe), over all processes."""
-    name = f"candles:{feed.pk}:{instrument.pk}:{timeframe}"
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
-    try:
-        yield
-    finally:
-        try:
-            with connection.cursor() as cursor:
-                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
-        except (DatabaseError, transaction.TransactionManagementError):
-            connection.close()  # the lock goes with the connection
-            raise
-
-
-def candles_of(feed: Feed, instrument: Instrument, timeframe: int, *, start: datetime, end: datetime) -> list[Bar]:
-    """Stored candles with start <= started_at < end, in order, as exact prices (for charts and journals)."""
-    rows = (
-        Candle.objects.filter(
-            feed=feed, instrument=instrument, timeframe=timeframe, started_at__gte=start, started_at__lt=end
-        )
-        .order_by("started_at")
-        .values_list("started_at", "open", "high", "low", "close", "volume")
-    )
-    return [Bar(instrument.symbol, at.astimezone(UTC), o, h, lo, c, v) for at, o, h, lo, c, v in rows]

@@ -1,8 +1,8 @@
 """Candles from files: read, judge, report, and store what is sound.
 
-A file is read once, in chunks. Rows that are good go, as text, to a spool; only when the whole file has been judged is
-the spool copied into the database, in one transaction. So a file is stored as a whole or not at all, prices keep the
-digits they came with, and a dry run is the same walk without the last step.
+A file is read once, in chunks. Rows that are good go, as whole numbers, to a spool; only when the whole file has been
+judged is the spool written into the database, in one transaction. So a file is stored as a whole or not at all, prices
+keep the digits they came with, and a dry run is the same walk without the last step.
 """
 
 import csv
@@ -24,7 +24,9 @@ import numpy as np
 from trading.audit.record import record
 from trading.domain.clock import IST
 from trading.domain.errors import TradingError
-from trading.marketdata.candles import IMPORT, store_text
+from trading.marketdata.blocks import UNITS_PER_RUPEE, Columns
+from trading.marketdata.candles import columns_from, store_columns
+from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quality import DAY_S, GOOD, IST_OFFSET_S, DayBook, QualityReport, ordinary_calendar
 from trading.venue.precision import stock_tick
@@ -32,7 +34,6 @@ from trading.venue.sessions import exchange_date
 
 CHUNK_ROWS = 50_000
 SPOOL_IN_MEMORY = 8_000_000
-BLOCK = 1 << 20
 LONGEST_FIELD = 64
 WANTED = ("ts", "open", "high", "low", "close", "volume")
 INDICES = {
@@ -201,7 +202,7 @@ def _import_file(
 ) -> None:
     is_index = report.symbol.endswith("-INDEX")
     book = DayBook(reading.timeframe, is_index=is_index)
-    with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY, mode="w+", encoding="ascii", newline="\n") as spool:
+    with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
         last_price = _judge_file(
             path, book, reading, spool, lambda rows: progress(report.path, rows) if progress else None
         )
@@ -213,8 +214,7 @@ def _import_file(
             return
         assert quality.last is not None and last_price is not None
         instrument = _instrument(report.symbol, Decimal(last_price), datetime.fromisoformat(quality.last))
-        spool.seek(0)
-        report.stored = store_text(feed, reading.timeframe, _spooled(spool, instrument.pk), IMPORT)
+        report.stored = store_columns(feed, reading.timeframe, _spooled(spool, instrument.pk))
         report.unchanged = quality.good - report.stored
         if report.stored:
             record(
@@ -224,14 +224,11 @@ def _import_file(
             )  # fmt: skip
 
 
-def _spooled(spool: IO[str], instrument_id: int) -> Iterator[str]:
-    """The spool with the instrument's number before each line."""
-    rest = ""
-    while block := spool.read(BLOCK):
-        lines = (rest + block).split("\n")
-        rest = lines.pop()
-        if lines:
-            yield f"{instrument_id}\t" + f"\n{instrument_id}\t".join(lines) + "\n"
+def _spooled(spool: IO[bytes], instrument_id: int) -> Columns:
+    """The good bars of the file."""
+    spool.seek(0)
+    bars = np.frombuffer(spool.read(), np.int64).reshape(-1, 6)
+    return columns_from(instrument_id, bars.T, Source.IMPORT)
 
 
 def _refuse_nonsense(path: Path, quality: QualityReport) -> None:
@@ -309,7 +306,7 @@ def _opened(path: Path) -> Iterator[IO[str]]:
 
 
 def _judge_file(
-    path: Path, book: DayBook, reading: Reading, spool: IO[str], progress: Callable[[int], None]
+    path: Path, book: DayBook, reading: Reading, spool: IO[bytes], progress: Callable[[int], None]
 ) -> str | None:
     """Walk through the file: judge every row, spool the good ones. The last good close, as text."""
     csv.field_size_limit(4096)
@@ -353,7 +350,7 @@ def _chunks(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
 
 
 def _judge_chunk(
-    chunk: list[list[str]], columns: list[int], stamps: "_Stamps", book: DayBook, spool: IO[str]
+    chunk: list[list[str]], columns: list[int], stamps: "_Stamps", book: DayBook, spool: IO[bytes]
 ) -> str | None:
     t, o, h, lo, c, v = columns
     nothing = float("nan")
@@ -394,14 +391,12 @@ def _judge_chunk(
     good = np.flatnonzero(fate == GOOD)
     if not good.size:
         return None
-    kept = [texts[at] for at in good]
-    bells = np.datetime_as_string(starts[good].astype("datetime64[s]")).tolist()
-    volumes = prices[good, 4].astype(np.int64).tolist()
-    spool.write("".join(
-        f"{at}Z\t{open_}\t{high}\t{low}\t{close}\t{volume}\n"
-        for at, (open_, high, low, close, _), volume in zip(bells, kept, volumes, strict=True)
-    ))  # fmt: skip
-    return kept[-1][3]
+    bars = np.empty((good.size, 6), np.int64)
+    bars[:, 0] = starts[good]
+    bars[:, 1:5] = np.rint(prices[good, :4] * UNITS_PER_RUPEE)  # exact: a price has fewer digits than a float
+    bars[:, 5] = prices[good, 4]
+    spool.write(bars.tobytes())
+    return texts[good[-1]][3]
 
 
 class _Stamps:

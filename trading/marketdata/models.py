@@ -132,37 +132,60 @@ class UniverseMember(models.Model):
         return f"{self.instrument} in {self.universe}"
 
 
-class Candle(models.Model):
-    """What one instrument did in one bar of one feed. `started_at` labels the start of the bar."""
+class CandleSeries(models.Model):
+    """All stored candles of one instrument in one timeframe of one feed. Who writes candles of a series holds its row.
+
+    `revision` counts how often its past was changed (a filled gap, a corrected bar, a mark): what is kept in memory or
+    in files compares it. Candles that only follow the newest one do not change it.
+    """
 
     feed = models.ForeignKey(Feed, on_delete=models.PROTECT, related_name="+", db_index=False)
-    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+", db_index=False)
+    instrument = models.ForeignKey(Instrument, on_delete=models.PROTECT, related_name="+")
     timeframe = models.PositiveSmallIntegerField(help_text="minutes; 1440 is a day")
-    started_at = models.DateTimeField()
-    open = models.DecimalField(max_digits=14, decimal_places=4)
-    high = models.DecimalField(max_digits=14, decimal_places=4)
-    low = models.DecimalField(max_digits=14, decimal_places=4)
-    close = models.DecimalField(max_digits=14, decimal_places=4)
-    volume = models.BigIntegerField()
-    source = models.CharField(max_length=16, help_text="STREAM, HISTORY, IMPORT")
+    revision = models.BigIntegerField(default=0)
+    newest_at = models.DateTimeField(null=True, help_text="start of the newest candle")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["feed", "timeframe", "instrument"], name="series_once")]
+        verbose_name_plural = "candle series"
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.timeframe}m"
+
+
+class CandleBlock(models.Model):
+    """The candles of a series in one stretch of exchange days, packed (`trading/marketdata/blocks.py` says how).
+
+    A block begins on `first_day` and holds that day for bars shorter than five minutes, its month for longer ones, its
+    year for daily ones. `base` and `unit` are what its prices are counted from and in, ten-thousandths of a rupee.
+    """
+
+    series = models.ForeignKey(CandleSeries, on_delete=models.CASCADE, related_name="blocks", db_index=False)
+    first_day = models.DateField()
+    bars = models.IntegerField()
+    streamed = models.IntegerField(default=0, help_text="bars made of our own ticks")
+    untrusted = models.IntegerField(default=0, help_text="bars that nothing is traded on")
+    base = models.BigIntegerField()
+    unit = models.BigIntegerField()
+    packed = models.BinaryField()
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["feed", "instrument", "timeframe", "started_at"], name="candle_once"),
-            models.CheckConstraint(
-                condition=models.Q(low__gt=0)
-                & models.Q(high__gte=models.F("open"))
-                & models.Q(high__gte=models.F("close"))
-                & models.Q(low__lte=models.F("open"))
-                & models.Q(low__lte=models.F("close"))
-                & models.Q(volume__gte=0),
-                name="candle_makes_sense",
+            # The counts lie in the index, so that coverage is read without touching a single bar.
+            models.UniqueConstraint(
+                fields=["series", "first_day"], include=["bars", "streamed", "untrusted"], name="block_once"
             ),
-        ]
-        # The one index beside the key is the constraint's: a second choice misleads the planner while a table is young.
+            models.CheckConstraint(
+                condition=models.Q(
+                    bars__gt=0, base__gt=0, unit__gt=0, streamed__gte=0, untrusted__gte=0,
+                    streamed__lte=models.F("bars"), untrusted__lte=models.F("bars"),
+                ),
+                name="block_makes_sense",
+            ),
+        ]  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.instrument} {self.timeframe}m {self.started_at:%Y-%m-%d %H:%M}"
+        return f"{self.series} from {self.first_day}: {self.bars} bars"
 
 
 class CandleCoverage(models.Model):
@@ -184,16 +207,6 @@ class CandleCoverage(models.Model):
         return f"{self.instrument} {self.timeframe}m {self.from_at:%Y-%m-%d %H:%M} to {self.to_at:%Y-%m-%d %H:%M}"
 
 
-class CandleRevision(models.Model):
-    """How often the past of a feed was changed: a filled gap, a corrected bar. Windows held in memory compare it."""
-
-    feed = models.OneToOneField(Feed, on_delete=models.CASCADE, primary_key=True, related_name="+")
-    number = models.BigIntegerField(default=0)
-
-    def __str__(self) -> str:
-        return f"{self.feed}: {self.number}"
-
-
 # Dated facts about instruments have a file of their own; Django looks for them here.
 from trading.marketdata.dated import (  # noqa: E402
     FormerIdentity,
@@ -204,9 +217,9 @@ from trading.marketdata.dated import (  # noqa: E402
 )
 
 __all__ = [
-    "Candle",
+    "CandleBlock",
     "CandleCoverage",
-    "CandleRevision",
+    "CandleSeries",
     "Feed",
     "FormerIdentity",
     "Instrument",

@@ -1,33 +1,40 @@
-"""From exact prices to arrays: the only door from Decimal to float64.
+"""From exact prices to arrays: the only door from stored candles to float64.
 
-A window holds the last bars of several instruments on common bar starts; a bar that an instrument does not have is NaN.
-The bars of an instrument arrive as one row of arrays in PostgreSQL's binary COPY format (a row for each bar costs five
-times as much) and are read by a small kernel: a numeric travels as groups of four decimal digits, which make a whole
-number of 1/10,000 rupee, and only that is divided.
+A window holds the last bars of several instruments on common bar starts; a bar that an instrument does not have, or
+that is not to be trusted, is NaN. Bars are read as they are stored (`blocks.py`) and laid side by side (`aligned.py`);
+where a timeframe is not stored, it is made of shorter bars, counted from the open of the exchange's own session.
 """
 
 import threading
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+from itertools import pairwise
 
 import numpy as np
 from django.db import connection
-from numba import njit
+from django.db.models import Max
 from numpy.typing import NDArray
 
-from trading.marketdata.models import Feed, Instrument
-from trading.venue.sessions import exchange_date, session_on
+from trading.marketdata.aligned import align, resample
+from trading.marketdata.block_rows import any_before, blocks_between
+from trading.marketdata.blocks import DAY, IST_S, date_of
+from trading.marketdata.candles import block_span
+from trading.marketdata.models import CandleSeries, Feed, Instrument
+from trading.marketdata.sessions import session_kind
+from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
 
 Floats = NDArray[np.float64]
 Ints = NDArray[np.int64]
+Kinds = frozenset[SessionKind]
 
-_POSTGRES_EPOCH_S = 946_684_800  # 2000-01-01, from which PostgreSQL counts microseconds
-_COPY_HEADER = 19  # signature, flags, length of the (absent) extension
-_LEAST_BYTES = 72  # of one bar: six lengths, two times eight bytes, four numerics of a head each
 _REREAD_BARS = 3  # a warm window reads its newest bars again: a candle may be stored a little late
 _KEPT_WINDOWS = 16
+_PARTLY = 8  # up to one instrument in so many is read anew alone, when its past has changed
+_OLDEST = date(1990, 1, 1)
+PRICES = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,50 +67,71 @@ class PriceWindow:
         return self.symbols.index(symbol)
 
 
+@dataclass(frozen=True, slots=True)
+class SeriesState:
+    """One stored series of an instrument, and how often its past was changed."""
+
+    instrument_id: int
+    timeframe: int
+    series_id: int
+    revision: int
+
+
 def load_window(
-    feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime
-) -> PriceWindow:
+    feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime,
+    with_untrusted: bool = False,
+) -> PriceWindow:  # fmt: skip
     """The last `bars` common bar starts of closed candles before `until` (venue time, aware).
 
-    A bar is closed when it ends at or before `until`. Where only minutes are stored, longer bars are made of them.
-    Fewer bars than asked for: there are no more.
+    A bar is closed when it ends at or before `until`. Stored bars of the timeframe are taken as they are, what is
+    missing is made of the minutes that are stored, or of the longest bars that fit. Bars that are not to be trusted are
+    NaN unless asked for. Fewer bars than asked for: there are no more.
     """
     if bars < 1:
         raise ValueError(f"a window has at least one bar, not {bars}")
-    stored = _stored_timeframe(feed, instruments, timeframe, until)
-    limit = (bars + 1) * (timeframe // stored)  # one more, for the last may still be running
-    window = _read(feed, instruments, stored, until=until, limit=limit)
-    return _finished(window, timeframe, bars, until)
+    series = series_of(feed, instruments, timeframe)
+    return _load(series, instruments, timeframe, bars=bars, until=until, with_untrusted=with_untrusted)
+
+
+def series_of(feed: Feed, instruments: Sequence[Instrument], timeframe: int) -> list[SeriesState]:
+    """The stored series that a window of this timeframe is made of."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT instrument_id, timeframe, id, revision FROM marketdata_candleseries WHERE feed_id = %s"
+            " AND timeframe <= %s AND %s %% timeframe = 0 AND instrument_id = ANY(%s) AND newest_at IS NOT NULL"
+            " ORDER BY timeframe, instrument_id",
+            [feed.pk, timeframe, timeframe, [one.pk for one in instruments]],
+        )
+        found = [SeriesState(*row) for row in cursor.fetchall()]
+    shorter = {one.timeframe for one in found if one.timeframe < timeframe}
+    wanted = {timeframe, 1 if 1 in shorter else max(shorter, default=timeframe)}
+    return [one for one in found if one.timeframe in wanted]
 
 
 class WindowCache:
     """The windows of one process. The first reading loads, the next ones append what is new.
 
-    A changed past (a filled gap, a corrected bar: CandleRevision) makes it load again. Safe between threads.
+    A changed past (a filled gap, a corrected bar, a mark) makes it load the instruments concerned again. Safe between
+    threads.
     """
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._kept: OrderedDict[tuple, tuple[int, int, PriceWindow]] = OrderedDict()
+        self._kept: OrderedDict[tuple, tuple[list[SeriesState], PriceWindow]] = OrderedDict()
 
     def window(
         self, feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime
     ) -> PriceWindow:
         """As `load_window`."""
         key = (feed.pk, tuple(one.pk for one in instruments), timeframe, bars)
-        revision = _revision(feed)
+        series = series_of(feed, instruments, timeframe)
         with self._lock:
             kept = self._kept.get(key)
-        window = None
-        if kept is not None and kept[0] == revision:
-            window = self._longer(kept[2], kept[1], feed, instruments, bars=bars, until=until)
-        if window is not None:
-            stored = kept[1] if kept else timeframe
-        else:
-            stored = _stored_timeframe(feed, instruments, timeframe, until)
-            window = load_window(feed, instruments, timeframe, bars=bars, until=until)
+        window = _brought_up(kept, series, instruments, bars=bars, until=until) if kept else None
+        if window is None:
+            window = _load(series, instruments, timeframe, bars=bars, until=until)
         with self._lock:
-            self._kept[key] = (revision, stored, window)
+            self._kept[key] = (series, window)
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT_WINDOWS:
                 self._kept.popitem(last=False)
@@ -113,45 +141,71 @@ class WindowCache:
         with self._lock:
             self._kept.clear()
 
-    def _longer(
-        self,
-        window: PriceWindow,
-        stored: int,
-        feed: Feed,
-        instruments: Sequence[Instrument],
-        *,
-        bars: int,
-        until: datetime,
-    ) -> PriceWindow | None:
-        """The window with its newest bars read again and new ones appended; None: it must be loaded afresh."""
-        if window.bars <= _REREAD_BARS or until.timestamp() <= window.starts[-1]:
-            return None
-        since = int(window.starts[-_REREAD_BARS])
-        tail = _read(feed, instruments, stored, until=until, since=datetime.fromtimestamp(since, UTC))
-        tail = _finished(tail, window.timeframe, bars, until)
-        if tail.bars == 0 or tail.starts[0] != since:
-            return None
-        old = window.bars - _REREAD_BARS
-        if tail.bars == _REREAD_BARS and all(
-            np.array_equal(getattr(window, name)[:, old:], getattr(tail, name), equal_nan=True) for name in _PRICES
-        ):
-            return window
-        skip = max(0, old + tail.bars - bars)
-        starts = np.concatenate((window.starts[skip:old], tail.starts))
-        parts = {name: _joined_columns(getattr(window, name), skip, old, getattr(tail, name)) for name in _PRICES}
-        return _window(window.symbols, window.instrument_ids, window.timeframe, starts, parts)
 
-
-_PRICES = ("open", "high", "low", "close", "volume")
 windows = WindowCache()
 
 
-def _joined_columns(before: Floats, first: int, last: int, after: Floats) -> Floats:
-    kept = last - first
-    joined = np.empty((before.shape[0], kept + after.shape[1]))
-    joined[:, :kept] = before[:, first:last]
-    joined[:, kept:] = after
-    return joined
+def _brought_up(
+    kept: tuple[list[SeriesState], PriceWindow], series: list[SeriesState], instruments: Sequence[Instrument],
+    *, bars: int, until: datetime,
+) -> PriceWindow | None:  # fmt: skip
+    """A kept window with what was changed and what is new; None: it must be loaded afresh."""
+    before, window = kept
+    if before != series:
+        changed = {one.instrument_id for one in set(before) ^ set(series)}
+        concerned = [one for one in instruments if one.pk in changed]
+        if window.bars == 0 or len(concerned) * _PARTLY > len(instruments):
+            return None
+        window_or_none = _with_rows_read_again(window, series, concerned)
+        if window_or_none is None:
+            return None
+        window = window_or_none
+    return _longer(window, series, instruments, bars=bars, until=until)
+
+
+def _with_rows_read_again(
+    window: PriceWindow, series: list[SeriesState], concerned: list[Instrument]
+) -> PriceWindow | None:
+    """The same starts with the rows of some instruments as they are now; None: they have starts of their own."""
+    end = _end_s(int(window.starts[-1]), window.timeframe, _kinds(concerned))
+    since, until = (datetime.fromtimestamp(at, UTC) for at in (int(window.starts[0]), end))
+    starts, values = _between(series, concerned, window.timeframe, since=since, until=until)
+    columns = np.searchsorted(window.starts, starts)
+    if not np.array_equal(window.starts[np.minimum(columns, window.bars - 1)], starts):
+        return None
+    parts = {name: getattr(window, name).copy() for name in PRICES}
+    for row, instrument in enumerate(concerned):
+        place = window.instrument_ids.index(instrument.pk)
+        for part, name in enumerate(PRICES):
+            parts[name][place] = np.nan
+            parts[name][place, columns] = values[part, row]
+    return _window(window.symbols, window.instrument_ids, window.timeframe, window.starts, parts)
+
+
+def _longer(
+    window: PriceWindow, series: list[SeriesState], instruments: Sequence[Instrument], *, bars: int, until: datetime
+) -> PriceWindow | None:
+    """The window with its newest bars read again and new ones appended; None: it must be loaded afresh."""
+    if window.bars <= _REREAD_BARS or until.timestamp() <= window.starts[-1]:
+        return None
+    since = int(window.starts[-_REREAD_BARS])
+    starts, values = _between(
+        series, instruments, window.timeframe, since=datetime.fromtimestamp(since, UTC), until=until
+    )
+    if starts.size == 0 or starts[0] != since:
+        return None
+    old = window.bars - _REREAD_BARS
+    if starts.size == _REREAD_BARS and all(
+        np.array_equal(getattr(window, name)[:, old:], values[part], equal_nan=True) for part, name in enumerate(PRICES)
+    ):
+        return window
+    skip = max(0, old + starts.size - bars)
+    parts = {
+        name: np.concatenate((getattr(window, name)[:, skip:old], values[part]), axis=1)
+        for part, name in enumerate(PRICES)
+    }
+    both = np.concatenate((window.starts[skip:old], starts))
+    return _window(window.symbols, window.instrument_ids, window.timeframe, both, parts)
 
 
 def _window(
@@ -162,213 +216,147 @@ def _window(
     return PriceWindow(symbols, ids, timeframe, starts, **parts)
 
 
-def _revision(feed: Feed) -> int:
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT number FROM marketdata_candlerevision WHERE feed_id = %s", [feed.pk])
-        row = cursor.fetchone()
-    return row[0] if row else 0
+# -- reading ---------------------------------------------------------------------------------------------------------
 
 
-def _stored_timeframe(feed: Feed, instruments: Sequence[Instrument], timeframe: int, until: datetime) -> int:
-    """The timeframe itself where any of its candles is stored, else one minute."""
-    if timeframe == 1:
-        return 1
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "SELECT EXISTS (SELECT 1 FROM marketdata_candle WHERE feed_id = %s AND instrument_id = ANY(%s)"
-            " AND timeframe = %s AND started_at < %s)",
-            [feed.pk, [one.pk for one in instruments], timeframe, until],
-        )
-        return timeframe if cursor.fetchone()[0] else 1
-
-
-def _read(
-    feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, until: datetime, limit: int | None = None,
-    since: datetime | None = None,
+def _load(
+    series: list[SeriesState], instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime,
+    with_untrusted: bool = False,
 ) -> PriceWindow:  # fmt: skip
-    """Candles as they are stored, aligned: the newest `limit` of each instrument, or all from `since` on."""
-    ids = tuple(one.pk for one in instruments)
-    symbols = tuple(one.symbol for one in instruments)
-    condition = "c.started_at < %(until)s" + (" AND c.started_at >= %(since)s" if since else "")
-    query = f"""
-        COPY (SELECT i.place, c.*
-              FROM unnest(%(ids)s::bigint[]) WITH ORDINALITY AS i(id, place)
-              CROSS JOIN LATERAL (
-                SELECT array_agg(started_at), array_agg(open), array_agg(high), array_agg(low), array_agg(close),
-                       array_agg(volume)
-                FROM (
-                  SELECT started_at, open, high, low, close, volume FROM marketdata_candle c
-                  WHERE c.feed_id = %(feed)s AND c.instrument_id = i.id AND c.timeframe = %(timeframe)s
-                    AND {condition}
-                  ORDER BY c.started_at DESC {"LIMIT %(limit)s" if limit else ""}) newest
-                HAVING count(*) > 0) c
-             ) TO STDOUT (FORMAT BINARY)"""  # noqa: S608 - numbers and instants, quoted by the driver
-    given = {"ids": list(ids), "feed": feed.pk, "timeframe": timeframe, "until": until, "limit": limit, "since": since}
-    with connection.cursor() as cursor, cursor.copy(query, given) as copy:
-        raw = b"".join(copy)
-    places, starts, values = _parsed(np.frombuffer(raw, np.uint8), _COPY_HEADER)
-    common = np.unique(starts)
-    if limit is not None and common.size > limit:
-        common = common[-limit:]
-    aligned = _aligned(places, starts, values, common, len(ids))
-    return _window(symbols, ids, timeframe, common, {name: aligned[at] for at, name in enumerate(_PRICES)})
+    """Read back as many days as the exchange's calendar needs for `bars`; more where the tape has holes."""
+    deep = bars + 1  # one more, for the last may still be running
+    newest = _newest(series)
+    near = until if newest is None else min(until, newest + timedelta(days=1))
+    while True:
+        first = _first_day(deep, timeframe, near, _kinds(instruments))
+        since = datetime(first.year, first.month, first.day, tzinfo=UTC) - timedelta(seconds=IST_S)
+        starts, values = _between(
+            series, instruments, timeframe, since=since, until=until, newest=bars + 1, with_untrusted=with_untrusted
+        )
+        if starts.size >= bars or first <= _OLDEST or not _any_older(series, since):
+            break
+        deep *= 4
+    keep = slice(max(0, starts.size - bars), None)
+    symbols, ids = tuple(one.symbol for one in instruments), tuple(one.pk for one in instruments)
+    if starts.size > bars:
+        starts, values = starts[keep].copy(), np.ascontiguousarray(values[:, :, keep])
+    return _window(symbols, ids, timeframe, starts, dict(zip(PRICES, values, strict=True)))
 
 
-def _finished(window: PriceWindow, timeframe: int, bars: int, until: datetime) -> PriceWindow:
-    """Resampled where needed, without a last bar that is still running, cut to the number asked for."""
-    starts, parts = window.starts, {name: getattr(window, name) for name in _PRICES}
-    if timeframe != window.timeframe:
-        groups = _bar_starts(starts, timeframe)
-        starts, *values = _resampled(groups, *(parts[name] for name in _PRICES))
-        parts = dict(zip(_PRICES, values, strict=True))
-    last = starts.size
-    while last and _ends_s(int(starts[last - 1]), timeframe) > until.timestamp():
-        last -= 1
-    first = max(0, last - bars)
-    if (first, last) != (0, starts.size):
-        starts = starts[first:last].copy()
-        parts = {name: np.ascontiguousarray(array[:, first:last]) for name, array in parts.items()}
-    return _window(window.symbols, window.instrument_ids, timeframe, starts, parts)
+def _between(
+    series: list[SeriesState], instruments: Sequence[Instrument], timeframe: int, *, since: datetime, until: datetime,
+    newest: int | None = None, with_untrusted: bool = False,
+) -> tuple[Ints, Floats]:  # fmt: skip
+    """Closed bars with since <= start < until: their starts, and float64[5, symbols, bars]."""
+    result = np.empty(0, np.int64), np.empty((5, len(instruments), 0))
+    kinds = _kinds(instruments)
+    for stored in sorted({one.timeframe for one in series}):
+        own = [one for one in series if one.timeframe == stored]
+        places = {pk: place for place, pk in enumerate(one.pk for one in instruments)}
+        first, last = block_span(since, until, stored)
+        starts, values = align(
+            blocks_between([one.series_id for one in own], first, last),
+            {one.series_id: places[one.instrument_id] for one in own},
+            symbols=len(instruments), timeframe=stored, since_s=int(since.timestamp()),
+            until_s=int(np.ceil(until.timestamp())), with_untrusted=with_untrusted,
+            newest=newest if stored == timeframe else None,
+        )  # fmt: skip
+        if stored != timeframe:
+            starts, values = resample(starts, values, _bar_starts(starts, timeframe, kinds))
+        result = _overlaid(result, (starts, values))
+    starts, values = result
+    closed = starts.size
+    while closed and _end_s(int(starts[closed - 1]), timeframe, kinds) > until.timestamp():
+        closed -= 1
+    return (starts, values) if closed == starts.size else (starts[:closed], np.ascontiguousarray(values[:, :, :closed]))
 
 
-def _ends_s(start_s: int, timeframe: int) -> float:
+def _overlaid(below: tuple[Ints, Floats], above: tuple[Ints, Floats]) -> tuple[Ints, Floats]:
+    """Both on common starts; where both have a bar, the upper one counts."""
+    if below[0].size == 0 or above[0].size == 0:
+        return above if below[0].size == 0 else below
+    starts = np.union1d(below[0], above[0])
+    values = np.full((5, below[1].shape[1], starts.size), np.nan)
+    values[:, :, np.searchsorted(starts, below[0])] = below[1]
+    columns = np.searchsorted(starts, above[0])
+    values[:, :, columns] = np.where(np.isnan(above[1][3]), values[:, :, columns], above[1])
+    return starts, values
+
+
+def _newest(series: list[SeriesState]) -> datetime | None:
+    found = CandleSeries.objects.filter(pk__in=[one.series_id for one in series])
+    return found.aggregate(newest=Max("newest_at"))["newest"]
+
+
+def _any_older(series: list[SeriesState], since: datetime) -> bool:
+    return any(
+        any_before([one.series_id for one in series if one.timeframe == stored], block_span(since, since, stored)[0])
+        for stored in {one.timeframe for one in series}
+    )
+
+
+# -- the exchange's days ---------------------------------------------------------------------------------------------
+
+
+def _kinds(instruments: Iterable[Instrument]) -> Kinds:
+    return frozenset(session_kind(one) for one in instruments) or frozenset({SessionKind.EQUITY})
+
+
+@lru_cache(maxsize=8192)
+def _longest_session(day: date, kinds: Kinds) -> Session | None:
+    """A day's session of those instruments that trade longest. All kinds open together."""
+    found = [session_on(day, kind=kind, assume_weekdays=True) for kind in kinds]
+    return max((one for one in found if one is not None), key=lambda one: one.closes_at, default=None)
+
+
+def _first_day(bars: int, timeframe: int, until: datetime, kinds: Kinds) -> date:
+    """The exchange day that lies `bars` closed bars before an instant, and one session more."""
+    day, wanted, more = exchange_date(until), bars, 1
+    while day > _OLDEST:
+        count = _bars_of(day, timeframe, kinds)
+        if count and wanted <= 0:
+            if more == 0:
+                break
+            more -= 1
+        wanted -= count
+        day -= timedelta(days=1)
+    return day
+
+
+@lru_cache(maxsize=65_536)
+def _bars_of(day: date, timeframe: int, kinds: Kinds) -> int:
+    session = _longest_session(day, kinds)
+    if session is None:
+        return 0
+    return 1 if timeframe >= DAY else len(session.bar_starts(timeframe))
+
+
+def _end_s(start_s: int, timeframe: int, kinds: Kinds) -> float:
+    """When the bar of a start is over for all of these instruments, epoch seconds."""
     start = datetime.fromtimestamp(start_s, UTC)
-    session = session_on(exchange_date(start), assume_weekdays=True)
-    if session is None or not any(segment.holds(start) for segment in session.segments):
+    session = _longest_session(exchange_date(start), kinds)
+    if session is None:
+        return start_s + 60 * timeframe
+    if timeframe >= DAY:
+        return session.closes_at.timestamp()
+    if not any(segment.holds(start) for segment in session.segments):
         return start_s + 60 * timeframe
     return session.bar_end(start, timeframe).timestamp()
 
 
-def _bar_starts(starts: Ints, timeframe: int) -> Ints:
-    """The start of the longer bar of each minute, -1 outside continuous trading."""
+def _bar_starts(starts: Ints, timeframe: int, kinds: Kinds) -> Ints:
+    """The start of the longer bar of each shorter one, -1 outside continuous trading."""
     groups = np.full(starts.size, -1, np.int64)
-    at = 0
-    while at < starts.size:
-        day = exchange_date(datetime.fromtimestamp(int(starts[at]), UTC))
-        next_day_s = (int(starts[at]) + 19_800) // 86_400 * 86_400 + 86_400 - 19_800  # midnight in India
-        end = int(np.searchsorted(starts, next_day_s))
-        session = session_on(day, assume_weekdays=True)
+    days = (starts + IST_S) // 86_400
+    edges = np.concatenate(([0], np.flatnonzero(np.diff(days)) + 1, [starts.size])) if starts.size else [0]
+    for at, end in pairwise(edges):
+        session = _longest_session(date_of(days[at]), kinds)
         for segment in session.segments if session else ():
             opens, closes = int(segment.opens_at.timestamp()), int(segment.closes_at.timestamp())
-            part = slice(
-                at + int(np.searchsorted(starts[at:end], opens)), at + int(np.searchsorted(starts[at:end], closes))
-            )
-            groups[part] = opens + (starts[part] - opens) // (60 * timeframe) * (60 * timeframe)
-        at = end
-    return groups
-
-
-@njit(cache=True, nogil=True)
-def _big_endian(raw, at, width):  # type: ignore[no-untyped-def]
-    value = np.int64(0)
-    for offset in range(width):
-        value = (value << 8) | np.int64(raw[at + offset])
-    if width < 8 and value >= np.int64(1) << (8 * width - 1):
-        value -= np.int64(1) << (8 * width)
-    return value
-
-
-@njit(cache=True, nogil=True)
-def _ten_thousandths(raw, at):  # type: ignore[no-untyped-def]
-    """A numeric in its wire format: count, weight, sign, scale, then base-10,000 digits."""
-    count = _big_endian(raw, at, 2)
-    weight = _big_endian(raw, at + 2, 2)
-    value = np.int64(0)
-    for place in range(weight + 2):  # down to the group of 1/10,000
-        value = value * 10_000 + (_big_endian(raw, at + 8 + 2 * place, 2) if 0 <= place < count else 0)
-    if weight < -1:
-        value = np.int64(0)
-    return -value if _big_endian(raw, at + 4, 2) != 0 else value
-
-
-@njit(cache=True, nogil=True)
-def _parsed(raw, at):  # type: ignore[no-untyped-def]
-    """Binary COPY of one row an instrument: its place from 1, then arrays of starts, four prices and volume.
-
-    Gives int64[rows] places from 0, int64[rows] epoch seconds, float64[5, rows] prices and volume.
-    """
-    room = max(1, (raw.size - at) // _LEAST_BYTES)
-    places, starts, values = np.empty(room, np.int64), np.empty(room, np.int64), np.empty((5, room))
-    row = 0
-    while at + 2 <= raw.size and _big_endian(raw, at, 2) == 7:
-        place = _big_endian(raw, at + 6, 8) - 1
-        at += 14
-        count = 0
-        for column in range(6):
-            at += 4  # bytes of the array
-            count = _big_endian(raw, at + 12, 4)
-            at += 20  # dimensions, null flag, type, length, lower bound
-            for element in range(count):
-                width = _big_endian(raw, at, 4)
-                at += 4
-                if column == 0:
-                    places[row + element] = place
-                    starts[row + element] = _big_endian(raw, at, 8) // 1_000_000 + _POSTGRES_EPOCH_S
-                elif column == 5:
-                    values[4, row + element] = _big_endian(raw, at, 8)
-                else:
-                    values[column - 1, row + element] = _ten_thousandths(raw, at) / 10_000
-                at += width
-        row += count
-    return places[:row], starts[:row], values[:, :row]
-
-
-@njit(cache=True, nogil=True)
-def _aligned(places, starts, values, common, symbols):  # type: ignore[no-untyped-def]
-    """float64[5, symbols, bars] on the common starts. Quick when the rows of one symbol arrive newest first."""
-    result = np.full((5, symbols, common.size), np.nan)
-    column = -1
-    for row in range(places.size):
-        place = places[row]
-        if column < 0 or common[column] < starts[row]:
-            column = common.size - 1
-        while column >= 0 and common[column] > starts[row]:
-            column -= 1
-        if column < 0 or common[column] != starts[row]:
-            continue
-        for part in range(5):
-            result[part, place, column] = values[part, row]
-    return result
-
-
-@njit(cache=True, nogil=True)
-def _resampled(groups, open_, high, low, close, volume):  # type: ignore[no-untyped-def]
-    """Longer bars of minutes: first open, highest high, lowest low, last close, sum of volume; NaN: no minute."""
-    count = 0
-    previous = np.int64(-1)
-    for bar in range(groups.size):
-        if groups[bar] >= 0 and groups[bar] != previous:
-            previous = groups[bar]
-            count += 1
-    starts = np.empty(count, np.int64)
-    shape = (open_.shape[0], count)
-    o, h, lo, c, v = (
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
-        np.full(shape, np.nan),
-    )
-    column = -1
-    previous = np.int64(-1)
-    for bar in range(groups.size):
-        if groups[bar] < 0:
-            continue
-        if groups[bar] != previous:
-            previous = groups[bar]
-            column += 1
-            starts[column] = previous
-        for symbol in range(open_.shape[0]):
-            if np.isnan(close[symbol, bar]):
-                continue
-            if np.isnan(c[symbol, column]):
-                o[symbol, column] = open_[symbol, bar]
-                h[symbol, column] = high[symbol, bar]
-                lo[symbol, column] = low[symbol, bar]
-                v[symbol, column] = volume[symbol, bar]
+            lower, upper = at + np.searchsorted(starts[at:end], (opens, closes))
+            if timeframe >= DAY:
+                groups[lower:upper] = int(session.opens_at.timestamp())  # type: ignore[union-attr]
             else:
-                h[symbol, column] = max(h[symbol, column], high[symbol, bar])
-                lo[symbol, column] = min(lo[symbol, column], low[symbol, bar])
-                v[symbol, column] += volume[symbol, bar]
-            c[symbol, column] = close[symbol, bar]
-    return starts, o, h, lo, c, v
+                step = 60 * timeframe
+                groups[lower:upper] = opens + (starts[lower:upper] - opens) // step * step
+    return groups

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 
 from trading.marketdata.builder import Bar
-from trading.marketdata.candles import HISTORY, IMPORT, STREAM, store_bars
-from trading.marketdata.models import Candle, Feed, Instrument
+from trading.marketdata.candles import HISTORY, IMPORT, STREAM, candles_of, store_bars
+from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.windows import WindowCache, load_window
 from trading.venue.sessions import session_on
 
@@ -143,7 +143,7 @@ def test_history_corrects_the_stream_and_nothing_else_is_overwritten(feed, names
     assert store_bars(feed, 1, [bar("NSE:AAA-EQ", 0, "101")], HISTORY) == 1
     assert store_bars(feed, 1, [bar("NSE:AAA-EQ", 0, "102")], IMPORT) == 0
     assert store_bars(feed, 1, [bar("NSE:AAA-EQ", 0, "103")], STREAM) == 0
-    assert Candle.objects.get().close == 101
+    assert [one.close for one in candles_of(feed, names[0], 1, start=at(0), end=at(9))] == [101]
 
 
 def test_many_bars_are_stored_once(feed, names):

@@ -1,0 +1,202 @@
+"""History: look into the database, fetch only what is missing, store, serve."""
+
+import logging
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
+
+import numpy as np
+from django.db import DatabaseError, connection, transaction
+
+from trading.marketdata.candles import HISTORY, columns_of, store_bars
+from trading.marketdata.models import CandleCoverage, Feed, Instrument
+from trading.marketdata.ranges import Range, joined, merged, without
+from trading.marketdata.sessions import session_kind
+from trading.marketdata.sources import HistorySource, HistoryUnavailable
+from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
+
+logger = logging.getLogger(__name__)
+
+MOST_QUESTIONS = 4  # to a history, for one instrument
+SETTLING_BARS = 3  # a history may lag by this many bars: what is absent there is not yet known to be absent
+
+
+@dataclass(slots=True)
+class Fetched:
+    """What one `ensure_candles` took. `saved` counts the instruments that needed no call."""
+
+    instruments: int = 0
+    calls: int = 0
+    saved: int = 0
+    bars: int = 0
+    stored: int = 0
+    failed: dict[str, str] = field(default_factory=dict)  # symbol → why its history could not be had
+
+    @property
+    def saved_pct(self) -> float:
+        return 100.0 * self.saved / self.instruments if self.instruments else 100.0
+
+
+def ensure_candles(
+    feed: Feed,
+    instruments: Sequence[Instrument],
+    timeframe: int,
+    start: datetime,
+    end: datetime,
+    history: HistorySource,
+    *,
+    now: datetime,
+) -> Fetched:
+    """Make sure that the closed bars of [start, end) that exist are stored; fetch only the missing ranges.
+
+    `now` is venue time: bars not over by then are not asked for, and the newest few are asked for again until they are
+    there. One fetcher at a time for each instrument; call it outside a transaction, for it waits for the network.
+    A source that does not answer is told in `failed`; what did arrive is stored.
+    """
+    end = min(end, now)
+    wanted = {one.pk: _session_ranges(start, end, timeframe, session_kind(one)) for one in instruments}
+    result = Fetched(instruments=len(instruments))
+    missing = _missing(feed, timeframe, wanted)
+    for instrument in instruments:
+        if not missing[instrument.pk]:
+            result.saved += 1
+            continue
+        with _sole_fetcher(feed, instrument, timeframe):
+            ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]})[instrument.pk]
+            if not ranges:  # another fetcher was quicker
+                result.saved += 1
+                continue
+            for one in ranges:
+                try:
+                    _fetch(feed, instrument, timeframe, one, history, now=now, result=result)
+                except HistoryUnavailable as error:
+                    logger.warning("no history of %s: %s", instrument.symbol, error)
+                    result.failed[instrument.symbol] = error.code
+                    break
+    return result
+
+
+def _fetch(
+    feed: Feed,
+    instrument: Instrument,
+    timeframe: int,
+    asked: Range,
+    history: HistorySource,
+    *,
+    now: datetime,
+    result: Fetched,
+) -> None:
+    start, end = asked
+    result.calls += 1
+    bars = [bar for bar in history.history(instrument.symbol, timeframe, start, end) if start <= bar.started_at < end]
+    bars = [bar for bar in bars if _ends_at(bar.started_at, timeframe) <= now]
+    result.bars += len(bars)
+    settled = now - timedelta(minutes=timeframe * SETTLING_BARS)
+    with transaction.atomic():
+        result.stored += store_bars(feed, timeframe, bars, HISTORY)
+        _remember(feed, instrument, timeframe, (start, min(end, settled)))
+
+
+def _remember(feed: Feed, instrument: Instrument, timeframe: int, known: Range) -> None:
+    """Add a range to what is covered. Under the fetcher's lock, so nobody else writes these rows."""
+    if known[0] >= known[1]:
+        return
+    rows = CandleCoverage.objects.filter(
+        feed=feed, instrument=instrument, timeframe=timeframe, from_at__lte=known[1], to_at__gte=known[0]
+    )
+    (whole,) = merged([known, *rows.values_list("from_at", "to_at")])
+    rows.delete()
+    CandleCoverage.objects.create(
+        feed=feed, instrument=instrument, timeframe=timeframe, from_at=whole[0], to_at=whole[1]
+    )
+
+
+def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]]) -> dict[int, list[Range]]:
+    """What must be asked for, by instrument id: what is wanted, less what was asked before, less what is stored."""
+    ids = [pk for pk, ranges in wanted.items() if ranges]
+    if not ids:
+        return {pk: [] for pk in wanted}
+    first, last = min(wanted[pk][0][0] for pk in ids), max(wanted[pk][-1][1] for pk in ids)
+    known: dict[int, list[Range]] = {pk: [] for pk in ids}
+    for pk, from_at, to_at in CandleCoverage.objects.filter(
+        feed=feed, instrument_id__in=ids, timeframe=timeframe, from_at__lt=last, to_at__gt=first
+    ).values_list("instrument_id", "from_at", "to_at"):
+        known[pk].append((from_at, to_at))
+    left = {pk: without(wanted[pk], known[pk]) for pk in ids}
+    open_ids = [pk for pk in ids if left[pk]]
+    if open_ids:
+        earliest = min(left[pk][0][0] for pk in open_ids)
+        stored = _stored_ranges(feed, open_ids, timeframe, (earliest, last))
+        left |= {pk: without(left[pk], stored.get(pk, [])) for pk in open_ids}
+    return {pk: _few_questions(joined(left.get(pk, []), wanted[pk])) for pk in wanted}
+
+
+def _few_questions(ranges: list[Range]) -> list[Range]:
+    """Many small holes are asked for as one range: calls are dearer than bars."""
+    return [(ranges[0][0], ranges[-1][1])] if len(ranges) > MOST_QUESTIONS else ranges
+
+
+def _stored_ranges(feed: Feed, ids: Sequence[int], timeframe: int, within: Range) -> dict[int, list[Range]]:
+    """Unbroken runs of stored candles, by instrument id."""
+    found = columns_of(feed, ids, timeframe, start=within[0], end=within[1])
+    if not len(found):
+        return {}
+    broken = (np.diff(found.series) != 0) | (np.diff(found.starts) != 60 * timeframe)
+    heads = np.concatenate(([0], np.flatnonzero(broken) + 1))
+    lasts = np.concatenate((heads[1:], [len(found)])) - 1
+    result: dict[int, list[Range]] = {}
+    for pk, first, last in zip(*(one.tolist() for one in (found.series[heads], found.starts[heads],
+                                                          found.starts[lasts])), strict=True):  # fmt: skip
+        end = datetime.fromtimestamp(last, UTC) + timedelta(minutes=timeframe)
+        result.setdefault(pk, []).append((datetime.fromtimestamp(first, UTC), end))
+    return result
+
+
+def _session_ranges(start: datetime, end: datetime, timeframe: int, kind: SessionKind) -> list[Range]:
+    """The continuous trading within [start, end), cut to bars that are over by `end`."""
+    result: list[Range] = []
+    if start >= end:
+        return result
+    day, last_day = exchange_date(start), exchange_date(end)
+    while day <= last_day:
+        for closes_at, starts in _bars_of(day, timeframe, kind):
+            over = [at for at in starts if at >= start and min(at + timedelta(minutes=timeframe), closes_at) <= end]
+            if over:
+                result.append((over[0], min(over[-1] + timedelta(minutes=timeframe), closes_at)))
+        day += timedelta(days=1)
+    return result
+
+
+@lru_cache(maxsize=4096)
+def _bars_of(day: date, timeframe: int, kind: SessionKind) -> tuple[tuple[datetime, list[datetime]], ...]:
+    session = session_on(day, kind=kind, assume_weekdays=True)
+    if session is None:
+        return ()
+    starts = session.bar_starts(timeframe)
+    return tuple((one.closes_at, [at for at in starts if one.holds(at)]) for one in session.segments)
+
+
+def _ends_at(started_at: datetime, timeframe: int) -> datetime:
+    session = session_on(exchange_date(started_at), assume_weekdays=True)
+    if session is not None and session.phase_at(started_at) is Phase.CONTINUOUS:
+        return session.bar_end(started_at, timeframe)
+    return started_at + timedelta(minutes=timeframe)
+
+
+@contextmanager
+def _sole_fetcher(feed: Feed, instrument: Instrument, timeframe: int) -> Iterator[None]:
+    """One fetcher for each (feed, instrument, timeframe), over all processes."""
+    name = f"candles:{feed.pk}:{instrument.pk}:{timeframe}"
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_advisory_lock(hashtextextended(%s, 0))", [name])
+    try:
+        yield
+    finally:
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT pg_advisory_unlock(hashtextextended(%s, 0))", [name])
+        except (DatabaseError, transaction.TransactionManagementError):
+            connection.close()  # the lock goes with the connection
+            raise
