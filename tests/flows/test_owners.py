@@ -40,6 +40,7 @@ from tests.factories.world import house_policy, open_feed, quote, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
 from trading.monitoring.models import Alert
+from trading.portfolio.models import ChartSettings, Watchlist
 from trading.web.pages.dashboard import PARTS
 
 pytestmark = pytest.mark.django_db
@@ -49,6 +50,8 @@ OWN = {
     "api/v1/portfolios/", "api/v1/dashboard/", "api/v1/positions/", "api/v1/orders/", "api/v1/signals/",
     "", "positions/", "orders/", "signals/", "journal/", "ticket/", "kill/", "kill/progress/", "kill/rearm/",
     "desk/state/", "desk/equity/", "desk/portfolio/", "desk/part/<slug:name>/",
+    "api/v1/watchlists/", "market/", "market/find/", "market/watchlists/", "^market/(?P<symbol>[^/:]+:[^/:]+)/$",
+    "^market/(?P<symbol>[^/:]+:[^/:]+)/candles/$", "^market/(?P<symbol>[^/:]+:[^/:]+)/chart/$",
 }  # fmt: skip
 # Routes that name a row: another's row does not exist, by any method.
 OF_ONE_ROW = {
@@ -56,6 +59,9 @@ OF_ONE_ROW = {
     "positions/<uuid:group_id>/close/", "positions/<uuid:group_id>/progress/", "orders/<int:order_id>/",
     "orders/<int:order_id>/cancel/", "approvals/<uuid:intent_id>/", "alerts/<int:alert_id>/acknowledge/",
     "^engine/(?P<account_id>\\d+)/(?P<act>pause|resume)/$",
+    "api/v1/watchlists/<int:watchlist_id>/", "api/v1/watchlists/<int:watchlist_id>/items/",
+    "api/v1/watchlists/<int:watchlist_id>/items/<str:symbol>/",
+    *(f"market/watchlists/<int:watchlist_id>/{act}/" for act in ("rename", "delete", "add", "remove", "move")),
 }  # fmt: skip
 # Routes that are the same for everybody: the market, the machine, the description of the API.
 OF_NOBODY = {
@@ -63,7 +69,10 @@ OF_NOBODY = {
 }  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone
-WHATEVER = {"act": "pause", "uidb36": "1", "key": "a-key", "app_label": "execution", "url": "x/", "extra_context": "x"}
+WHATEVER = {
+    "symbol": "NSE:ASKING-EQ", "act": "pause", "uidb36": "1", "key": "a-key", "app_label": "execution", "url": "x/",
+    "extra_context": "x",
+}  # fmt: skip
 
 
 @dataclass
@@ -114,13 +123,16 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         owner_id=user.pk, level="SEVERE", code="TROUBLE", message=f"{mark} trouble", dedupe_key=mark,
         first_at=timezone.now(), last_at=timezone.now(),
     )  # fmt: skip
+    watchlist = Watchlist.objects.create(owner=user, name=f"{mark} list")
+    watchlist.items.create(instrument=held, place=1)
+    ChartSettings.objects.create(owner=user, indicators=[["sma", [1000 + len(mark)]]])
     record("test.happened", actor=user.username, owner_id=user.pk, subject=f"{mark} subject")
     person.ids = {
         "user_id": user.pk, "account_id": account.pk, "portfolio_id": portfolio.pk, "signal_id": signal.pk,
         "group_id": group.pk, "order_id": order.pk, "intent_id": waiting.pk, "intent": order.intent_id,
         "fill_id": fill.pk, "verdict_id": verdict.pk, "position_id": position.pk, "trade_id": trade.pk,
         "group_ref": trade.group_ref, "key_id": key.pk, "alert_id": alert.pk, "deployment_id": deployment.pk,
-        "contract_id": contract.pk,
+        "contract_id": contract.pk, "watchlist_id": watchlist.pk,
     }  # fmt: skip
     return person
 
@@ -199,6 +211,7 @@ def state_of(person: Person) -> list[object]:
         list(order.portfolio.trading_states.values_list("level", flat=True)),
         Order.objects.filter(portfolio=order.portfolio).count(),
         AuditEntry.objects.filter(owner_id=person.user.pk).count(),
+        list(Watchlist.objects.for_user(person.user).values_list("name", "items__instrument", "items__place")),
     ]  # fmt: skip
 
 
@@ -212,9 +225,9 @@ def test_every_route_has_a_rule():
 
 def test_each_one_sees_their_own(client, asking):
     """Otherwise all that follows would pass on empty pages."""
-    for listing in ["portfolios", "positions", "orders", "signals"]:
+    for listing in ["portfolios", "positions", "orders", "signals", "watchlists"]:
         assert asking.mark in text_of(client.get(f"/api/v1/{listing}/")), listing
-    for page in ["", "positions/", "orders/", "signals/", "journal/"]:
+    for page in ["", "positions/", "orders/", "signals/", "journal/", "market/"]:
         assert asking.mark in text_of(client.get(f"/{page}")), page
     assert client.get(f"/api/v1/orders/{asking.ids['order_id']}/").status_code == 200
     assert client.get(f"/orders/{asking.ids['order_id']}/").status_code == 200
@@ -227,7 +240,7 @@ def test_what_is_ones_own_holds_nothing_of_the_other(client, other, route):
     queries = [{}, {"page_size": 200}, {"page": 1}, other.ids, bare, *one_by_one]
     before = state_of(other)
     for name in PARTS if "<slug:name>" in route else ["-"]:
-        path = address(route, {"name": name})
+        path = address(route, WHATEVER | {"name": name})
         for query in queries:
             reply = client.get(path, query)
             assert reply.status_code < 500, (path, query)

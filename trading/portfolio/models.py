@@ -5,6 +5,7 @@ import uuid
 from django.conf import settings
 from django.db import models
 from django.db.models import Q
+from django.db.models.functions import Lower
 
 from accounts.ownership import Owned
 from trading.domain.money import to_rupees
@@ -202,3 +203,52 @@ class TradingDay(Owned):
 
     def __str__(self) -> str:
         return f"{self.portfolio} {self.session_date}"
+
+
+class Watchlist(Owned):
+    """A named list of instruments that one person looks at, in the order they chose."""
+
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="watchlists")
+    name = models.CharField(max_length=40)
+    created_at = models.DateTimeField(auto_now_add=True)
+
+    class Meta:
+        ordering = ["id"]
+        constraints = [models.UniqueConstraint(Lower("name"), "owner", name="watchlist_name_once_per_owner")]
+
+    def __str__(self) -> str:
+        return self.name
+
+
+class WatchlistItem(Owned):
+    """One instrument's place in a watchlist. Places only order the rows: they may have holes."""
+
+    OWNER = "watchlist__owner"
+
+    watchlist = models.ForeignKey(Watchlist, on_delete=models.CASCADE, related_name="items")
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+")
+    place = models.PositiveIntegerField()
+
+    class Meta:
+        ordering = ["place", "id"]
+        constraints = [models.UniqueConstraint(fields=["watchlist", "instrument"], name="watched_once_per_list")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} in {self.watchlist}"
+
+
+class ChartSettings(Owned):
+    """How one person looks at charts: timeframe, stretch of time, and the indicators drawn, each with its constants."""
+
+    owner = models.OneToOneField(
+        settings.AUTH_USER_MODEL, on_delete=models.CASCADE, primary_key=True, related_name="chart_settings"
+    )
+    timeframe = models.PositiveSmallIntegerField(default=5, help_text="minutes; 1440 is a day")
+    span = models.CharField(max_length=4, default="5d")
+    indicators = models.JSONField(default=list, help_text='[["ema", [20]], …]: names of the registry, constants')
+
+    class Meta:
+        verbose_name_plural = "chart settings"
+
+    def __str__(self) -> str:
+        return f"Charts of {self.owner}"

@@ -28,6 +28,12 @@ PAGES = (
         '<path d="M10 11v6M6.5 8.5a5 5 0 0 1 7 0M4 6a8.5 8.5 0 0 1 12 0"/><circle cx="10" cy="11" r="1.2"/>',
         "s",
     ),
+    Page(
+        "Market",
+        "web:market",
+        '<path d="M5 3v3M5 12v4M3 6h4v6H3zM15 4v4M15 14v3M13 8h4v6h-4zM10 2v2M10 10v4M8 4h4v6H8z"/>',
+        "m",
+    ),
     Page("Journal", "web:journal", '<path d="M5 3h10v14H5zM8 7h4M8 10h4"/>', "j"),
     Page(
         "Console",

@@ -2,7 +2,20 @@
 
 from django.urls import path, re_path
 
-from trading.web.pages import acts, dashboard, journal, orders, positions, signals, state, ticket
+from trading.web.pages import (
+    acts,
+    dashboard,
+    journal,
+    market,
+    market_instrument,
+    orders,
+    positions,
+    signals,
+    state,
+    ticket,
+)
+
+SYMBOL = r"(?P<symbol>[^/:]+:[^/:]+)"  # NSE:SBIN-EQ: the colon keeps it apart from the pages beside it
 
 app_name = "web"
 urlpatterns = [
@@ -15,6 +28,17 @@ urlpatterns = [
     path("orders/<int:order_id>/cancel/", orders.cancel, name="cancel"),
     path("signals/", signals.signals, name="signals"),
     path("journal/", journal.journal, name="journal"),
+    path("market/", market.market, name="market"),
+    path("market/find/", market.find, name="market-find"),
+    path("market/watchlists/", market.create, name="watchlist-create"),
+    path("market/watchlists/<int:watchlist_id>/rename/", market.rename, name="watchlist-rename"),
+    path("market/watchlists/<int:watchlist_id>/delete/", market.delete, name="watchlist-delete"),
+    path("market/watchlists/<int:watchlist_id>/add/", market.add, name="watchlist-add"),
+    path("market/watchlists/<int:watchlist_id>/remove/", market.remove, name="watchlist-remove"),
+    path("market/watchlists/<int:watchlist_id>/move/", market.move, name="watchlist-move"),
+    re_path(rf"^market/{SYMBOL}/$", market_instrument.instrument, name="instrument"),
+    re_path(rf"^market/{SYMBOL}/candles/$", market_instrument.candles, name="instrument-candles"),
+    re_path(rf"^market/{SYMBOL}/chart/$", market_instrument.chart, name="instrument-chart"),
     path("ticket/", ticket.ticket, name="ticket"),
     path("ticket/symbols/", ticket.symbols, name="symbols"),
     path("ticket/quote/", ticket.quote, name="quote"),

@@ -1,8 +1,9 @@
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
-from trading.api.serializers import InstantField, RupeesField
-from trading.portfolio.models import Portfolio
+from trading.api.serializers import InstantField, RupeesField, StrictSerializer
+from trading.portfolio.models import Portfolio, Watchlist
+from trading.portfolio.watchlists import ITEMS, NAME_LENGTH
 
 
 @extend_schema_serializer(
@@ -32,3 +33,44 @@ class PortfolioSerializer(serializers.ModelSerializer):
         model = Portfolio
         fields = ("id", "name", "account", "environment", "opening_cash", "approval_mode", "created_at")
         read_only_fields = fields
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "A watchlist",
+            {
+                "id": 3,
+                "name": "Banks",
+                "symbols": ["NSE:SBIN-EQ", "NSE:HDFCBANK-EQ"],
+                "created_at": "2026-02-16T03:30:00Z",
+            },
+            response_only=True,
+        )
+    ]
+)
+class WatchlistSerializer(serializers.ModelSerializer):
+    symbols = serializers.SerializerMethodField()
+    created_at = InstantField()
+
+    class Meta:
+        model = Watchlist
+        fields = ("id", "name", "symbols", "created_at")
+        read_only_fields = fields
+
+    def get_symbols(self, watchlist: Watchlist) -> list[str]:
+        return [item.instrument.symbol for item in watchlist.items.all()]
+
+
+class WatchlistNameSerializer(StrictSerializer):
+    name = serializers.CharField(max_length=NAME_LENGTH)
+
+
+class WatchlistSymbolSerializer(StrictSerializer):
+    symbol = serializers.CharField(max_length=60)
+
+
+class WatchlistOrderSerializer(StrictSerializer):
+    """Every symbol of the list, once, in its new order."""
+
+    symbols = serializers.ListField(child=serializers.CharField(max_length=60), max_length=ITEMS)

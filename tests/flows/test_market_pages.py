@@ -1,0 +1,225 @@
+"""Market pages: watchlists, the page of an instrument and its chart, for one person, with all that can go wrong."""
+
+import itertools
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.test import Client
+from django.urls import reverse
+
+from tests.factories import FillFactory, GroupFactory, InstrumentFactory, PositionFactory, UserFactory
+from tests.factories.execution import IntentFactory, OrderFactory
+from tests.factories.world import World, open_market
+from trading.marketdata.builder import Bar
+from trading.marketdata.candles import HISTORY, store_bars
+from trading.marketdata.clocks import venue_now
+from trading.portfolio.models import ChartSettings, Watchlist
+
+pytestmark = pytest.mark.django_db
+HTMX = {"HTTP_HX_REQUEST": "true"}
+
+
+@pytest.fixture
+def world(valkey) -> World:
+    return open_market()
+
+
+@pytest.fixture
+def client(world) -> Client:
+    client = Client()
+    client.force_login(world.user)
+    return client
+
+
+def test_the_first_visit_says_what_will_appear_and_offers_the_first_list(client):
+    page = client.get("/market/").content.decode()
+    assert "Make the list" in page and "watch" in page
+
+
+def test_a_list_is_made_filled_put_in_order_and_emptied(client, world):
+    InstrumentFactory(symbol="NSE:RELIANCE-EQ", name="Reliance Industries")
+    made = client.post("/market/watchlists/", {"name": "Banks"}, **HTMX)
+    assert made.status_code == 200 and "“Banks” is empty" in made.content.decode()
+    mine = Watchlist.objects.get(owner=world.user)
+    for symbol in ("NSE:SBIN-EQ", "reliance", "NSE:SBIN-EQ"):  # the second press adds nothing
+        assert client.post(f"/market/watchlists/{mine.pk}/add/", {"symbol": symbol}, **HTMX).status_code == 200
+    assert order_of(mine) == ["NSE:SBIN-EQ", "NSE:RELIANCE-EQ"]
+    shown = client.post(f"/market/watchlists/{mine.pk}/move/", {"symbol": "NSE:RELIANCE-EQ", "way": "up"}, **HTMX)
+    assert order_of(mine) == ["NSE:RELIANCE-EQ", "NSE:SBIN-EQ"]
+    assert 'data-quote="NSE:SBIN-EQ" data-field="ltp">812.35<' in shown.content.decode()
+    client.post(f"/market/watchlists/{mine.pk}/remove/", {"symbol": "NSE:RELIANCE-EQ"})
+    client.post(f"/market/watchlists/{mine.pk}/rename/", {"name": "  PSU   banks "})
+    mine.refresh_from_db()
+    assert (mine.name, order_of(mine)) == ("PSU banks", ["NSE:SBIN-EQ"])
+    assert client.post(f"/market/watchlists/{mine.pk}/delete/").status_code == 302
+    assert not Watchlist.objects.exists()
+
+
+def order_of(watchlist: Watchlist) -> list[str]:
+    return list(watchlist.items.values_list("instrument__symbol", flat=True))
+
+
+@pytest.mark.parametrize("name", ["", "   ", "x" * 41, "bell\x07", "two\x00lines"])
+def test_a_name_that_cannot_be_read_is_refused_in_words(client, name):
+    reply = client.post("/market/watchlists/", {"name": name}, **HTMX)
+    assert reply.status_code == 422 and b"WATCHLIST_NAME" in reply.content
+    assert not Watchlist.objects.exists()
+
+
+def test_two_lists_of_one_name_are_one_list_and_a_rename_onto_it_is_refused(client):
+    for name in ("Banks", "BANKS"):
+        client.post("/market/watchlists/", {"name": name})
+    ideas = client.post("/api/v1/watchlists/", {"name": "Ideas"}, content_type="application/json").json()
+    assert Watchlist.objects.count() == 2
+    reply = client.post(f"/market/watchlists/{ideas['id']}/rename/", {"name": "banks"}, **HTMX)
+    assert reply.status_code == 409 and b"WATCHLIST_NAME_TAKEN" in reply.content
+
+
+@pytest.mark.parametrize("symbol", ["NSE:NOTHERE-EQ", "", "'; drop table", "x" * 400, "NSE:\x00-EQ"])
+def test_an_instrument_that_is_not_listed_is_not_added(client, world, symbol):
+    mine = Watchlist.objects.create(owner=world.user, name="Banks")
+    reply = client.post(f"/market/watchlists/{mine.pk}/add/", {"symbol": symbol}, **HTMX)
+    assert reply.status_code == 404 and b"INSTRUMENT_NOT_FOUND" in reply.content
+
+
+def test_the_search_finds_by_ticker_and_by_name_and_says_when_there_is_none(client):
+    InstrumentFactory(symbol="NSE:TCS-EQ", name="Tata Consultancy Services")
+    assert "TCS" in client.get("/market/find/", {"q": "tata cons"}, **HTMX).content.decode()
+    assert "No instrument like" in client.get("/market/find/", {"q": "<script>"}, **HTMX).content.decode()
+    assert client.get("/market/find/", {"q": "\x00\x07"}, **HTMX).status_code == 200
+    assert client.get("/market/find/", {"q": "tcs"}).status_code == 200  # without JavaScript: a whole page
+
+
+# --- the page of an instrument and its chart -------------------------------------------------------------------------
+
+
+def minutes(world: World, count: int) -> None:
+    """One-minute bars of the session so far, up to now."""
+    now = venue_now(world.feed.name)
+    bars = []
+    for back in range(count, 0, -1):
+        close = Decimal("812.35") + Decimal(back % 7) / 10
+        at = now - timedelta(minutes=back)
+        bars.append(Bar(world.instrument.symbol, at, close, close + 1, close - 1, close, 100, ticks=9))
+    store_bars(world.feed, 1, bars, HISTORY)
+
+
+def test_the_chart_holds_closed_bars_the_running_one_indicators_and_ones_own_marks(client, world):
+    minutes(world, 100)
+    group = GroupFactory(
+        portfolio=world.portfolio, instrument=world.instrument, state="OPEN", stop_price=Decimal("804.20"),
+        target_price=Decimal("830.00"),
+    )  # fmt: skip
+    PositionFactory(portfolio=world.portfolio, instrument=world.instrument, net_quantity=10, cost_paise=8_120_00)
+    order = OrderFactory(intent=IntentFactory(group=group))
+    FillFactory(
+        order=order, quantity=10, price=Decimal("812.00"), filled_at=venue_now("sandbox") - timedelta(minutes=9)
+    )
+    address = reverse("web:instrument-candles", args=[world.instrument.symbol])
+    chart = client.get(address, {"tf": "5", "span": "1d", "ind": ["ema:5", "rsi:14", "session_vwap:"]}).json()
+    starts = [row[0] for row in chart["candles"]]
+    assert starts == sorted(starts) and {b - a for a, b in itertools.pairwise(starts)} == {300}
+    assert chart["candles"][-1][4] == 812.35  # the running bar ends at the last price
+    assert chart["live"]["start"] == starts[-1] and chart["live"]["seconds"] == 300
+    assert [(line["name"], line["pane"]) for line in chart["lines"]] == [
+        ("EMA 5", "price"), ("RSI 14", "rsi:14"), ("Session VWAP", "price"),
+    ]  # fmt: skip
+    assert all(len(line["values"]) <= len(starts) for line in chart["lines"])
+    assert [mark["text"] for mark in chart["marks"]] == ["Buy 10 at 812.00"]
+    assert {level["kind"]: level["price"] for level in chart["levels"]} == {
+        "stop": 804.2, "target": 830.0, "entry": 812.0,
+    }  # fmt: skip
+
+
+def test_a_chart_without_candles_is_empty_and_not_an_error(client, world):
+    silent = InstrumentFactory(symbol="NSE:SILENT-EQ")
+    chart = client.get(reverse("web:instrument-candles", args=[silent.symbol]), {"tf": "1440", "span": "5y"}).json()
+    assert chart["candles"] == [] and chart["lines"] == []
+
+
+@pytest.mark.parametrize(
+    "asked",
+    [
+        {"tf": "7"}, {"tf": "-5"}, {"tf": "٥"}, {"tf": "9" * 50}, {"span": "9y"}, {"ind": "nosuch:1"}, {"ind": "ema:0"},
+        {"ind": "ema:1.5"}, {"ind": "ema:nan"}, {"ind": "ema:99999"}, {"ind": "ema:5,6"}, {"ind": "garch"},
+        {"ind": "correlation:20"}, {"ind": [f"ema:{n}" for n in range(2, 12)]}, {"ind": "anchored_vwap"},
+    ],
+)  # fmt: skip
+def test_a_view_that_cannot_be_drawn_is_refused_with_a_code(client, world, asked):
+    reply = client.get(reverse("web:instrument-candles", args=[world.instrument.symbol]), asked)
+    assert reply.status_code == 422 and reply.json()["code"] and reply.json()["detail"]
+
+
+def test_what_one_chose_to_see_is_remembered_on_every_chart_and_for_oneself_alone(client, world):
+    other = InstrumentFactory(symbol="NSE:M&M-EQ", name="Mahindra & Mahindra")
+    change = reverse("web:instrument-chart", args=[world.instrument.symbol])
+    client.post(change, {"tf": "15"}, **HTMX)
+    client.post(change, {"add": "macd", "constants": ""}, **HTMX)
+    client.post(change, {"add": "macd", "constants": "12, 26"}, **HTMX)  # the same one: drawn once
+    client.post(change, {"add": "ema", "constants": "50"})
+    page = client.get(reverse("web:instrument", args=[other.symbol])).content.decode()
+    assert "tf=15&amp;span=5d&amp;ind=macd%3A12%2C26&amp;ind=ema%3A50" in page
+    client.post(change, {"remove": "macd:12,26"}, **HTMX)
+    assert ChartSettings.objects.get(owner=world.user).indicators == [["ema", [50]]]
+    stranger = Client()
+    stranger.force_login(UserFactory())
+    assert "ema%3A50" not in stranger.get(reverse("web:instrument", args=[other.symbol])).content.decode()
+
+
+def test_an_indicator_that_cannot_be_is_refused_and_nothing_is_remembered(client, world):
+    reply = client.post(
+        reverse("web:instrument-chart", args=[world.instrument.symbol]), {"add": "ema", "constants": "0"}, **HTMX
+    )
+    assert reply.status_code == 422 and b"INDICATOR_CONSTANTS" in reply.content
+    assert not ChartSettings.objects.exists()
+
+
+def test_a_choice_that_is_no_longer_offered_is_left_out(client, world):
+    ChartSettings.objects.create(owner=world.user, timeframe=7, span="2d", indicators=[["gone", [1]], ["sma", [20]]])
+    page = client.get(reverse("web:instrument", args=[world.instrument.symbol])).content.decode()
+    assert "tf=5&amp;span=5d&amp;ind=sma%3A20" in page
+
+
+def test_an_instrument_that_is_not_there_is_not_found(client):
+    for symbol in ("NSE:NOTHERE-EQ", "A:" + "B" * 300, "NSE:\x00"):
+        assert client.get(reverse("web:instrument", args=[symbol])).status_code == 404
+
+
+def test_every_indicator_that_is_offered_can_be_drawn(client, world):
+    from trading.web.chart_lines import choices
+
+    minutes(world, 100)
+    address = reverse("web:instrument-candles", args=[world.instrument.symbol])
+    for one in choices():
+        constants = {"garch": "0.1,0.1,0.8"}.get(one["name"], "5" if one["constants"] == "period" else "")
+        reply = client.get(address, {"tf": "1", "span": "1d", "ind": f"{one['name']}:{constants}"})
+        assert reply.status_code == 200, (one["name"], reply.content)
+
+
+# --- the same by program ----------------------------------------------------------------------------------------------
+
+
+def test_a_program_keeps_watchlists_too(client, world):
+    def ask(method: str, path: str, body: object = None):
+        return getattr(client, method)(f"/api/v1/watchlists/{path}", body, content_type="application/json")
+
+    InstrumentFactory(symbol="NSE:RELIANCE-EQ")
+    made = ask("post", "", {"name": "Banks"})
+    assert made.status_code == 201 and made.json()["symbols"] == []
+    number = made.json()["id"]
+    ask("post", f"{number}/items/", {"symbol": "NSE:SBIN-EQ"})
+    both = ask("post", f"{number}/items/", {"symbol": "NSE:RELIANCE-EQ"})
+    assert both.status_code == 201 and both.json()["symbols"] == ["NSE:SBIN-EQ", "NSE:RELIANCE-EQ"]
+    turned = ask("put", f"{number}/items/", {"symbols": ["NSE:RELIANCE-EQ", "NSE:SBIN-EQ"]})
+    assert turned.json()["symbols"] == ["NSE:RELIANCE-EQ", "NSE:SBIN-EQ"]
+    for wrong in (["NSE:SBIN-EQ"], ["NSE:SBIN-EQ"] * 2, []):
+        late = ask("put", f"{number}/items/", {"symbols": wrong})
+        assert (late.status_code, late.json()["code"]) == (409, "WATCHLIST_CHANGED")
+    assert ask("patch", f"{number}/", {"name": "PSU"}).json()["name"] == "PSU"
+    assert ask("delete", f"{number}/items/NSE:SBIN-EQ/").json()["symbols"] == ["NSE:RELIANCE-EQ"]
+    assert [one["name"] for one in client.get("/api/v1/watchlists/").json()["results"]] == ["PSU"]
+    for wrong, code in (({}, 400), ({"name": 5, "x": 1}, 400), ({"name": ""}, 400), ({"name": "a\tb\x00"}, 400)):
+        assert ask("patch", f"{number}/", wrong).status_code == code
+    assert ask("delete", f"{number}/").status_code == 204
+    assert ask("delete", f"{number}/").json()["code"] == "WATCHLIST_NOT_FOUND"
