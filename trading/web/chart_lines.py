@@ -33,6 +33,7 @@ _TOGETHER: Final = {
     "aroon": ("aroon_up", "aroon_down"),
 }
 _PANES: Final = {name: pane for pane, names in _TOGETHER.items() for name in names}
+_PERIOD: Final = 20  # where the registry leaves a period to the rule that asks for it
 _STYLES: Final = {"macd_histogram": "histogram", "psar": "dots"}
 
 
@@ -74,7 +75,7 @@ def line_of(name: str, constants: Sequence[float | str]) -> Line:
         raise NotAllowed("INDICATOR_CONSTANTS", f"{indicator.label} takes {_names(indicator) or 'no constants'}.")
     read = []
     for place, parameter in enumerate(indicator.parameters):
-        value = _number(constants[place]) if place < len(constants) else parameter.default
+        value = _number(constants[place]) if place < len(constants) else _default(parameter)
         if value is None or not parameter.accepts(value):
             raise NotAllowed("INDICATOR_CONSTANTS", f"{indicator.label}: {parameter.name} must be {_what(parameter)}.")
         read.append(value)
@@ -142,8 +143,17 @@ def _plain(value: float) -> str:
 
 
 def _names(indicator: Indicator) -> str:
-    said = (f"{p.name} {_plain(p.default)}" if p.default is not None else p.name for p in indicator.parameters)
+    said = []
+    for parameter in indicator.parameters:
+        usual = _default(parameter)
+        said.append(parameter.name if usual is None else f"{parameter.name} {_plain(usual)}")
     return ", ".join(said).replace("_", " ")
+
+
+def _default(parameter: Parameter) -> float | None:
+    if parameter.default is None and parameter.kind == "period":
+        return _PERIOD
+    return parameter.default
 
 
 def _what(parameter: Parameter) -> str:
