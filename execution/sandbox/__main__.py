@@ -25,6 +25,7 @@ from execution.sandbox.exchange import Exchange
 from execution.sandbox.fyers_rest import FyersRest
 from execution.sandbox.fyers_sockets import Sockets
 from execution.sandbox.journal import Journal, JournalError
+from execution.sandbox.kite_rest import KiteRest
 from execution.sandbox.market import Market
 from execution.sandbox.rate_limit import RateLimit
 from execution.sandbox.replay import BadSessionFile, load_replay
@@ -112,8 +113,10 @@ def build(args: argparse.Namespace) -> tuple[SandboxApp, Journal]:
     )
     desk = TokenDesk(folder=args.state_dir, apps=apps, logouts=exchange.logouts)
     sockets = Sockets(exchange=exchange, desk=desk)
-    rest = FyersRest(exchange=exchange, desk=desk, limit=None if args.no_rate_limit else RateLimit())
-    return SandboxApp(exchange=exchange, rest=rest, sockets=sockets), journal
+    limit = None if args.no_rate_limit else RateLimit()
+    rest = FyersRest(exchange=exchange, desk=desk, limit=limit)
+    kite = KiteRest(exchange=exchange, desk=desk, limit=limit)
+    return SandboxApp(exchange=exchange, rest=rest, kite=kite, sockets=sockets), journal
 
 
 async def serve(args: argparse.Namespace, listener: socket.socket, app: SandboxApp) -> None:

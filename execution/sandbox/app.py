@@ -10,9 +10,10 @@ from typing import Any
 
 from execution.sandbox.exchange import Exchange
 from execution.sandbox.faults import KINDS, FaultPlan
-from execution.sandbox.fyers_rest import API, FyersRest
+from execution.sandbox.fyers_rest import FyersRest
 from execution.sandbox.fyers_sockets import Sockets, transport_of
 from execution.sandbox.http import ApiError, Receive, Reply, Request, Scope, Send, ok, read_request, send_reply
+from execution.sandbox.kite_rest import KiteRest
 
 logger = logging.getLogger("sandbox")
 MAX_STEPS = 100_000
@@ -24,9 +25,10 @@ SHORTEST_NAP_S = 0.02
 class SandboxApp:
     """Everything that listens. `run_market` is the heartbeat of the free-running mode."""
 
-    def __init__(self, *, exchange: Exchange, rest: FyersRest, sockets: Sockets) -> None:
+    def __init__(self, *, exchange: Exchange, rest: FyersRest, kite: KiteRest, sockets: Sockets) -> None:
         self.exchange = exchange
         self.rest = rest
+        self.kite = kite
         self.sockets = sockets
         self.faults = FaultPlan()
         self.wake = asyncio.Event()
@@ -45,8 +47,9 @@ class SandboxApp:
                 reply = await self._control(request)
             else:
                 await self._maybe_delay()
-                is_placement = request.method == "POST" and request.path == f"{API}/orders/sync"
-                reply = await self.rest.handle(request)
+                is_placement = self.rest.is_placement(request) or self.kite.is_placement(request)
+                dialect = self.kite if self.kite.knows(request.path) else self.rest
+                reply = await dialect.handle(request)
                 if is_placement and self.faults.take_drop():
                     transport_of(send).abort()
                     return

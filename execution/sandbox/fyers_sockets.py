@@ -7,12 +7,14 @@ import contextlib
 import json
 import time
 from typing import Any
+from urllib.parse import parse_qsl
 
 from execution.sandbox import fyers_wire as wire
 from execution.sandbox.accounts import Position, Trade
 from execution.sandbox.exchange import Event, Exchange
 from execution.sandbox.fyers_rows import order_frame, position_frame, trade_frame
 from execution.sandbox.http import Receive, Scope, Send
+from execution.sandbox.kite_ticker import TICKER_PATH, TickerConnection
 from execution.sandbox.market import Depth
 from execution.sandbox.order_book import Order
 from execution.sandbox.tokens import BadToken, TokenDesk
@@ -261,6 +263,7 @@ class Sockets:
         self.topics = PriceTopics(exchange)
         self.prices: dict[str, PriceConnection] = {}
         self.orders: dict[str, OrderConnection] = {}
+        self.tickers: dict[str, TickerConnection] = {}
         self.order_events = 0
         self._transports: dict[str, Any] = {}
         self._number = 0
@@ -283,19 +286,24 @@ class Sockets:
                     before = connection.events
                     connection.tell(event.kind, text)
                     self.order_events += connection.events - before
+            if isinstance(subject, Order):
+                for ticker in self.tickers.values():
+                    if ticker.user == event.user:
+                        ticker.tell(subject)
+                        self.order_events += 1
 
     def prices_moved(self) -> None:
-        for connection in self.prices.values():
+        for connection in (*self.prices.values(), *self.tickers.values()):
             connection.wake.set()
 
     async def hand_over(self) -> None:
         """Stepped mode: return when every frame of this step is with the transports; who does not read is closed."""
-        for name, price in list(self.prices.items()):
+        for name, price in [*self.prices.items(), *self.tickers.items()]:
             try:
                 await asyncio.wait_for(price.flush(), SLOW_S)
             except (TimeoutError, OSError):
                 self._abort(name)
-        for name, order in list(self.orders.items()):
+        for name, order in [*self.orders.items(), *self.tickers.items()]:
             try:
                 await asyncio.wait_for(order.queue.join(), SLOW_S)
             except (TimeoutError, OSError):
@@ -320,6 +328,8 @@ class Sockets:
             await self._serve_prices(receive, send)
         elif path == ORDER_PATH:
             await self._serve_orders(scope, receive, send)
+        elif path == TICKER_PATH:
+            await self._serve_ticker(scope, receive, send)
         else:
             await send(
                 {
@@ -376,7 +386,33 @@ class Sockets:
             await _stop(runner)
             await _stop(overrun)
 
-    async def _close_overrun(self, connection: OrderConnection, name: str) -> None:
+    async def _serve_ticker(self, scope: Scope, receive: Receive, send: Send) -> None:
+        query = dict(parse_qsl(scope["query_string"].decode("latin-1")))
+        header = f"{query.get('api_key', '')}:{query.get('access_token', '')}"
+        try:
+            app = self.desk.app_of_header(header, now=time.time())
+        except BadToken:
+            await send({"type": "websocket.close"})  # before accept: the handshake is answered 403
+            return
+        await send({"type": "websocket.accept"})
+        name = self._name("ticker", send)
+        connection = TickerConnection(name=name, user=app.user, exchange=self.exchange, send=send)
+        self.tickers[name] = connection
+        stepped = self.exchange.clock.stepped
+        tasks = [
+            asyncio.create_task(connection.run_messages()),
+            asyncio.create_task(self._close_overrun(connection, name)),
+            *([] if stepped else [asyncio.create_task(connection.run_prices())]),
+        ]
+        try:
+            while (message := await receive())["type"] == "websocket.receive":
+                connection.receive(message.get("text") or "")
+        finally:
+            del self.tickers[name], self._transports[name]
+            for task in tasks:
+                await _stop(task)
+
+    async def _close_overrun(self, connection: OrderConnection | TickerConnection, name: str) -> None:
         await connection.overrun.wait()
         self._abort(name)
 

@@ -50,6 +50,11 @@ class Request:
     query: dict[str, str]
     headers: dict[str, str]
     body: bytes
+    pairs: tuple[tuple[str, str], ...] = ()  # of the query, repeated names included
+
+    def form(self) -> dict[str, str]:
+        """The fields of a form; the last one wins."""
+        return dict(parse_qsl(self.body.decode("utf-8", "replace"), keep_blank_values=True))
 
     def json(self) -> Any:
         """The body; numbers with a point are Decimal. ApiError -50 if it is no JSON."""
@@ -94,12 +99,14 @@ async def read_request(scope: Scope, receive: Receive) -> Request:
             raise ApiError(413, -50, "the body is too large")
         if not message.get("more_body"):
             break
+    pairs = tuple(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True))
     return Request(
         scope["method"],
         scope["path"].rstrip("/") or "/",
-        dict(parse_qsl(scope["query_string"].decode("latin-1"), keep_blank_values=True)),
+        dict(pairs),
         {name.decode("latin-1").lower(): value.decode("latin-1") for name, value in scope["headers"]},
         b"".join(chunks),
+        pairs,
     )
 
 

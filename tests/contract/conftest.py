@@ -23,6 +23,12 @@ from execution.brokers.fyers.gateway import FyersGateway
 from execution.brokers.fyers.login import App, sign_in_sandbox
 from execution.brokers.fyers.order_socket import OrderSocket
 from execution.brokers.fyers.price_socket import PriceSocket
+from execution.brokers.kite import credentials as kite_credentials
+from execution.brokers.kite import endpoints as kite_endpoints
+from execution.brokers.kite import login as kite_login
+from execution.brokers.kite.gateway import KiteGateway
+from execution.brokers.kite.order_socket import KiteOrderSocket
+from execution.brokers.kite.price_socket import KitePriceSocket
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Tick
 from execution.brokers.socket_loop import Pace
 from trading.domain.fills import FillFact
@@ -128,6 +134,8 @@ class Venue:
     index: str
     order_socket: Callable[[Heard], Runs]
     price_socket: Callable[[Heard, list[str]], Any]
+    fills_carry_the_tag: bool = True  # else a fill is known by the number of its order alone
+    lists_tokens_of_fyers: bool = True
 
 
 def fyers_at(url: str) -> Iterator[Venue]:
@@ -168,7 +176,51 @@ def fyers_at(url: str) -> Iterator[Venue]:
         client.close()
 
 
-ADAPTERS = {"fyers": fyers_at}
+def kite_at(url: str) -> Iterator[Venue]:
+    endpoints = kite_endpoints.Endpoints.of(url)
+    app = kite_login.App(SANDBOX_APP.app_id, SANDBOX_APP.secret)
+    tokens = kite_login.sign_in_sandbox(endpoints=endpoints, app=app)
+    credentials = kite_credentials.Credentials(app.api_key, tokens.access_token)
+    gateway = KiteGateway(endpoints=endpoints, credentials=credentials)
+    stranger = KiteGateway(endpoints=endpoints, credentials=kite_credentials.Credentials(app.api_key, "no-token"))
+    assert endpoints.control is not None
+    control = SandboxControl(control_url=endpoints.control)
+    yield Venue(
+        name="kite",
+        gateway=gateway,
+        stranger=stranger,
+        control=control,
+        share="NSE:SBIN-EQ",
+        other_share="NSE:RELIANCE-EQ",
+        index="NSE:NIFTY50-INDEX",
+        order_socket=lambda heard: KiteOrderSocket(
+            endpoints=endpoints,
+            credentials=credentials,
+            gateway=gateway,
+            on_order=heard.orders.append,
+            on_fill=heard.fills.append,
+            on_position=heard.positions.append,
+            on_state=heard.state,
+            pace=QUICK,
+        ),
+        price_socket=lambda heard, symbols: KitePriceSocket(
+            endpoints=endpoints,
+            credentials=credentials,
+            gateway=gateway,
+            on_ticks=heard.frames.append,
+            on_state=heard.state,
+            on_refused=heard.refused.extend,
+            symbols=symbols,
+            pace=QUICK,
+        ),
+        fills_carry_the_tag=False,
+        lists_tokens_of_fyers=False,
+    )
+    for client in (gateway, stranger, control):
+        client.close()
+
+
+ADAPTERS = {"fyers": fyers_at, "kite": kite_at}
 
 
 @pytest.fixture(scope="session")

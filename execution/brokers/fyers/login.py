@@ -6,8 +6,9 @@ import secrets
 from dataclasses import dataclass, field
 from urllib.parse import parse_qs, urlencode, urlsplit
 
+from execution.brokers import fields
 from execution.brokers.errors import AuthError, BusinessError, UnexpectedReply
-from execution.brokers.fyers import fields, mapping
+from execution.brokers.fyers import mapping
 from execution.brokers.fyers.credentials import Credentials, expires_at
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.fyers.gateway import FyersGateway

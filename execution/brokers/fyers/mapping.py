@@ -12,6 +12,8 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from typing import Any, TypeVar
 
+from execution.brokers import fields
+from execution.brokers.doubt import is_doubtful
 from execution.brokers.errors import (
     AuthError,
     BusinessError,
@@ -21,8 +23,7 @@ from execution.brokers.errors import (
     UnexpectedReply,
     redact,
 )
-from execution.brokers.fyers import fields
-from execution.brokers.fyers.fields import Row
+from execution.brokers.fields import Row
 from execution.brokers.http import Reply
 from execution.brokers.port import (
     Acknowledged,
@@ -85,12 +86,6 @@ REFUSALS = {
     -8: "AUTH", -15: "AUTH", -16: "AUTH", -17: "AUTH", -50: "INVALID_PARAMETER", -51: "INVALID_ORDER",
     -99: "REJECTED", -300: "INVALID_SYMBOL", -352: "INVALID_APP", -429: "RATE_LIMITED", 429: "RATE_LIMITED",
 }  # fmt: skip
-# Words that take a refusal back: the broker itself is not sure and sends us to the book.
-_DOUBT = re.compile(
-    r"time[ds]?[ -]?out|order ?book|no (?:acknowledge?ment|response|reply)|not (?:been )?(?:received|confirmed)"
-    r"|in process|try again|unable to (?:reach|connect)|gateway|internal",
-    re.IGNORECASE,
-)
 _NO_ACKNOWLEDGEMENT = 201
 
 # -- to the broker -------------------------------------------------------------------------------------------------
@@ -178,7 +173,7 @@ def read_send_reply(reply: Reply, *, known_id: str | None = None) -> SendResult:
     if state == "ok" and 200 <= reply.status < 300 and order_id and code != _NO_ACKNOWLEDGEMENT:
         return Acknowledged(order_id, message)
     known = REFUSALS.get(code) if isinstance(code, int) and not isinstance(code, bool) else None
-    if state == "error" and known and reply.status < 500 and not _DOUBT.search(message):
+    if state == "error" and known and reply.status < 500 and not is_doubtful(message):
         return Refused(known, message or f"FYERS code {code}", order_id)
     return Unknown(f"HTTP {reply.status}, code {_words(code) or 'none'}: {message or 'no message'}")
 

@@ -7,8 +7,9 @@ from typing import Any
 
 from websockets.sync.client import ClientConnection
 
+from execution.brokers import fields
 from execution.brokers.errors import AuthError, UnexpectedReply
-from execution.brokers.fyers import fields, mapping
+from execution.brokers.fyers import mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.port import BookOrder, BrokerPosition

@@ -4,8 +4,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from execution.brokers import fields
 from execution.brokers.errors import UnexpectedReply
-from execution.brokers.fyers import fields, mapping
+from execution.brokers.fyers import mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.http import BeforeCall, HttpClient, Reply

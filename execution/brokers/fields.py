@@ -11,7 +11,7 @@ from trading.domain.clock import IST
 PRICE_STEP = Decimal("0.0001")
 PAISA = Decimal("0.01")
 _MISSING = object()
-_CLOCKS = ("%d-%b-%Y %H:%M:%S", "%d-%m-%Y %H:%M:%S")
+_CLOCKS = ("%d-%b-%Y %H:%M:%S", "%d-%m-%Y %H:%M:%S", "%Y-%m-%d %H:%M:%S")
 
 Row = Mapping[str, Any]
 
@@ -125,7 +125,7 @@ def rupees(source: Row, *names: str) -> Decimal:
 
 
 def local_time(value: str) -> datetime:
-    """`20-Nov-2025 09:31:07` and `20-11-2025 09:31:07`, both Indian time, as UTC."""
+    """`20-Nov-2025 09:31:07`, `20-11-2025 09:31:07` or `2025-11-20 09:31:07`, all Indian time, as UTC."""
     for pattern in _CLOCKS:
         try:
             return datetime.strptime(value, pattern).replace(tzinfo=IST).astimezone(UTC)

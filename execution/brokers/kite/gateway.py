@@ -1,0 +1,221 @@
+"""The port, spoken in Kite. Sends once, reads patiently, and says so when it does not know."""
+
+import threading
+from collections.abc import Callable, Iterable
+from datetime import UTC, datetime, time
+from decimal import Decimal
+from typing import Any, TypeVar
+from urllib.parse import quote, urlencode
+
+from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
+from execution.brokers.http import BULK, BeforeCall, HttpClient
+from execution.brokers.kite import mapping
+from execution.brokers.kite.credentials import Credentials
+from execution.brokers.kite.endpoints import Endpoints
+from execution.brokers.kite.symbols import KiteName, to_kite
+from execution.brokers.port import (
+    Bar,
+    BookOrder,
+    BrokerPosition,
+    CallClass,
+    Depth,
+    Funds,
+    ListedInstrument,
+    Profile,
+    Quote,
+    Refused,
+    SendResult,
+    Unknown,
+)
+from trading.domain.clock import IST
+from trading.domain.fills import FillFact
+from trading.domain.orders import OrderRequest, OrderType
+from trading.venue.sessions import Phase, exchange_date, session_on
+
+T = TypeVar("T")
+QUOTES_PER_CALL = 500
+MARKET_PULSE = "NSE:NIFTY50-INDEX"  # moves whenever the cash market does
+
+
+class KiteGateway:
+    """One Zerodha account. Keep it: its connections stay warm, and it remembers the day's instrument numbers.
+
+    `before_call` is told the class of every call before it is made, and may wait or raise: the account's rate bucket
+    sits there, and where it raises RateLimited an order is Refused. `exchanges` names the dumps that instruments()
+    reads.
+    """
+
+    def __init__(
+        self,
+        *,
+        endpoints: Endpoints,
+        credentials: Credentials,
+        before_call: BeforeCall | None = None,
+        exchanges: tuple[str, ...] = ("NSE",),
+    ) -> None:
+        self.endpoints = endpoints
+        self.exchanges = exchanges
+        self._http = HttpClient(
+            headers={
+                "authorization": credentials.header,
+                "x-kite-version": "3",
+                "content-type": "application/x-www-form-urlencoded",
+            },
+            before_call=before_call,
+            idle_s=endpoints.idle_s,
+        )
+        self._tokens: dict[str, dict[KiteName, int]] = {}
+        self._tokens_lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"KiteGateway({self.endpoints.api})"
+
+    def close(self) -> None:
+        self._http.close()
+
+    # -- sending: once -------------------------------------------------------------------------------------------
+
+    def place(self, request: OrderRequest, *, klass: CallClass = CallClass.ORDER) -> SendResult:
+        """Send once. Source: Kite Connect v3, place order; `tag` carries our client order id."""
+        if wrong := mapping.what_is_wrong_with(request):
+            return Refused("INVALID_REQUEST", wrong)
+        return self._send("POST", self.endpoints.orders(), mapping.place_body(request), klass)
+
+    def modify(
+        self,
+        broker_order_id: str,
+        *,
+        order_type: OrderType,
+        quantity: int | None = None,
+        limit_price: Decimal | None = None,
+        trigger_price: Decimal | None = None,
+    ) -> SendResult:
+        """Fields that are not given keep their value at the broker, which allows 25 changes of one order."""
+        body = mapping.modify_body(
+            order_type=order_type, quantity=quantity, limit_price=limit_price, trigger_price=trigger_price
+        )
+        url = self.endpoints.orders(quote(broker_order_id, safe=""))
+        return self._send("PUT", url, body, CallClass.ORDER, known_id=broker_order_id)
+
+    def cancel(self, broker_order_id: str) -> SendResult:
+        url = self.endpoints.orders(quote(broker_order_id, safe=""))
+        return self._send("DELETE", url, b"", CallClass.CANCEL, known_id=broker_order_id)
+
+    def _send(self, method: str, url: str, body: bytes, klass: CallClass, *, known_id: str | None = None) -> SendResult:
+        try:
+            reply = self._http.send_once(method, url, body, klass=klass)
+        except (NotSent, RateLimited) as error:  # the latter from our own bucket: before anything was sent
+            return Refused(error.code, error.message, known_id)
+        except SentButUnanswered as error:
+            return Unknown(error.message)
+        return mapping.read_send_reply(reply, known_id=known_id)
+
+    # -- the broker's books --------------------------------------------------------------------------------------
+
+    def profile(self) -> Profile:
+        return self._get("user/profile", mapping.read_profile)
+
+    def funds(self) -> Funds:
+        return self._get("user/margins", mapping.read_funds)
+
+    def orders(self) -> list[BookOrder]:
+        return self._get("orders", mapping.read_orders)
+
+    def trades(self) -> list[FillFact]:
+        return self._get("trades", mapping.read_fills)
+
+    def trades_of(self, broker_order_id: str) -> list[FillFact]:
+        """The fills of one order: what the socket's order messages leave out."""
+        return self._get(f"orders/{quote(broker_order_id, safe='')}/trades", mapping.read_fills)
+
+    def positions(self) -> list[BrokerPosition]:
+        return self._get("portfolio/positions", mapping.read_positions)
+
+    # -- the market ----------------------------------------------------------------------------------------------
+
+    def quotes(self, symbols: Iterable[str]) -> list[Quote]:
+        """Symbols the venue does not know are left out; if it knows none of them, BusinessError."""
+        wanted = list(dict.fromkeys(symbols))
+        names = {name.key: symbol for symbol in wanted if (name := to_kite(symbol)) is not None}
+        found: list[Quote] = []
+        keys = list(names)
+        for at in range(0, len(keys), QUOTES_PER_CALL):
+            part = {key: names[key] for key in keys[at : at + QUOTES_PER_CALL]}
+            found += self._get(
+                f"quote?{urlencode([('i', key) for key in part])}",
+                lambda payload, part=part: mapping.read_quotes(payload, part),
+            )
+        if wanted and not found:
+            raise BusinessError("UNKNOWN_SYMBOL", "The venue quotes none of these symbols.", asked=len(wanted))
+        return found
+
+    def depth(self, symbol: str) -> Depth:
+        key = self._known(symbol).key
+        return self._get(f"quote?{urlencode({'i': key})}", lambda payload: mapping.read_depth(payload, key, symbol))
+
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+        """Bars that begin within [start, end). Long spans are asked for in pieces and come back as one."""
+        token = self.token_of(symbol)
+        daily = timeframe == "1d"
+        first, last = _indian_days(start, end) if daily else (start, end)
+        bars: dict[datetime, Bar] = {}
+        for since, until in mapping.spans(timeframe, first, last):
+            asked = urlencode({"from": since, "to": until, "continuous": 0, "oi": 0})
+            path = f"instruments/historical/{token}/{mapping.INTERVALS[timeframe]}?{asked}"
+            found = self._get(path, lambda payload: mapping.read_candles(payload, daily=daily))
+            bars.update((bar.started_at, bar) for bar in found)
+        return [bars[at] for at in sorted(bars) if start <= at < end]
+
+    def instruments(self) -> list[ListedInstrument]:
+        """Every line of the account's instrument dumps."""
+        listed: list[ListedInstrument] = []
+        for exchange in self.exchanges:
+            listed += self._http.read(
+                "GET",
+                f"{self.endpoints.api}/instruments/{exchange}",
+                understand=mapping.read_instruments,
+                timeouts=BULK,
+            )
+        return listed
+
+    def token_of(self, symbol: str) -> int:
+        """The number of an instrument, from the day's dump. BusinessError (UNKNOWN_SYMBOL) where it is not listed."""
+        name = self._known(symbol)
+        with self._tokens_lock:
+            if name.exchange not in self._tokens:
+                self._tokens[name.exchange] = self._http.read(
+                    "GET",
+                    f"{self.endpoints.api}/instruments/{name.exchange}",
+                    understand=mapping.read_tokens,
+                    timeouts=BULK,
+                )
+            token = self._tokens[name.exchange].get(name)
+        if token is None:
+            raise BusinessError("UNKNOWN_SYMBOL", f"The venue does not list {symbol}.")
+        return token
+
+    def market_open(self) -> bool:
+        """Kite has no such call: the exchange's own time in a quote is held against the calendar."""
+        key = self._known(MARKET_PULSE).key
+        at = self._get(f"quote?{urlencode({'i': key})}", lambda payload: mapping.read_quoted_at(payload, key))
+        session = session_on(exchange_date(at)) if at is not None else None
+        return session is not None and at is not None and session.phase_at(at) is Phase.CONTINUOUS
+
+    def _known(self, symbol: str) -> KiteName:
+        name = to_kite(symbol)
+        if name is None:
+            raise BusinessError("UNKNOWN_SYMBOL", f"{symbol[:60]} has no name at Zerodha.")
+        return name
+
+    def _get(self, path: str, understand: Callable[[Any], T]) -> T:
+        return self._http.read("GET", f"{self.endpoints.api}/{path}", understand=mapping.reader(understand))
+
+
+def _indian_days(start: datetime, end: datetime) -> tuple[datetime, datetime]:
+    """The exchange days whose midnights in UTC lie in [start, end), from their first midnight in India to their last.
+
+    A daily bar of ours is stamped at midnight UTC of its day, Kite's at midnight in India.
+    """
+    numbers = (-int(-instant.timestamp() // 86_400) for instant in (start, end))
+    first, last = (datetime.combine(datetime.fromtimestamp(n * 86_400, UTC).date(), time(), IST) for n in numbers)
+    return first, last
