@@ -9,7 +9,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from execution.brokers.errors import BrokerError
 from execution.brokers.instrument_refresh import refresh_from_broker
-from execution.brokers.registry import AuthState, endpoints_of, gateway_of, set_auth_state
+from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth_state
 from execution.engine.books import read_books
 from execution.models import EngineLease, Order
 from trading.marketdata.clocks import venue_now
@@ -88,9 +88,9 @@ def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: obj
     """Once a day, or when an operator asks: the instrument masters of every broker that has an account here."""
     if not forced and not take_slot("refresh_instruments", every_s=MASTERS_EVERY_S):
         return
-    asked: set[str] = set()
+    asked: set[tuple[str, str | None]] = set()
     for account in BrokerAccount.objects.order_by("environment", "pk"):
-        where = endpoints_of(account).public
+        where = (account.broker, place_of(account).base_url)
         if where in asked:
             continue
         asked.add(where)

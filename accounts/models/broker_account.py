@@ -9,6 +9,7 @@ class BrokerAccount(Owned):
 
     class Broker(models.TextChoices):
         FYERS = "FYERS"
+        ZERODHA = "ZERODHA"
 
     class Environment(models.TextChoices):
         SANDBOX = "SANDBOX"

@@ -8,18 +8,15 @@ from pathlib import Path
 from typing import Any
 
 from accounts.models import BrokerAccount
-from execution.brokers.errors import BrokerError
-from execution.brokers.fyers.credentials import Credentials
-from execution.brokers.fyers.gateway import FyersGateway
+from execution.brokers.errors import AuthError, BrokerError
 from execution.brokers.master_files import read_master
-from execution.brokers.registry import endpoints_of
+from execution.brokers.registry import dialect_of, place_of, token_of
 from trading.domain.errors import TradingError
 from trading.marketdata.instruments import Diff, MasterRefused, Origin, refresh_instruments, refuse
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 
 logger = logging.getLogger(__name__)
-LIVE_MASTERS = ("NSE_CM", "NSE_FO", "BSE_CM", "BSE_FO")  # shares before what is written on them
-SANDBOX_MASTERS = ("NSE_CM",)
+SOURCES: dict[str, str] = {BrokerAccount.Broker.FYERS: "FYERS", BrokerAccount.Broker.ZERODHA: "KITE"}
 
 
 @dataclass(slots=True)
@@ -34,7 +31,11 @@ class Taken:
     extra: dict[str, Any] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, Any]:
-        told = {"name": self.name, "source": self.source, "as_of": self.as_of and self.as_of.isoformat()}
+        told: dict[str, Any] = {
+            "name": self.name,
+            "source": self.source,
+            "as_of": self.as_of and self.as_of.isoformat(),
+        }
         if self.diff is not None:
             told |= {"listed": self.diff.listed, "counts": self.diff.counts(), "renamed": self.diff.renamed,
                      "refused": dict(list(self.diff.refused.items())[:20])}  # fmt: skip
@@ -70,18 +71,23 @@ def refresh_from_files(
 
 
 def refresh_from_broker(account: BrokerAccount, *, now: datetime, actor: str) -> list[Taken]:
-    """Fetch and take over the masters of an account's broker. They are public: no sign-in is needed.
+    """Fetch and take over the masters of an account's broker.
 
-    A master that cannot be had, or cannot be true, raises the alert MASTER_REFUSED; yesterday's stays in use.
+    A master that cannot be had, or cannot be true, raises the alert MASTER_REFUSED; yesterday's stays in use. Where a
+    broker shows its masters only to those who are signed in, an account that is not is passed over.
     """
     taken: list[Taken] = []
-    for stem in LIVE_MASTERS if account.is_live else SANDBOX_MASTERS:
-        one = Taken(stem, source="FYERS")
+    source = SOURCES[account.broker]
+    try:
+        token = "" if source == "FYERS" else token_of(account)
+    except AuthError as error:
+        return [Taken(account.name, source=source, error={"code": error.code, "message": error.message})]
+    for stem, gateway in dialect_of(account).masters(place_of(account), app_id=account.app_id, token=token).items():
+        one = Taken(stem, source=source)
         taken.append(one)
-        gateway = FyersGateway(endpoints=endpoints_of(account), credentials=Credentials("", ""), masters=(stem,))
         try:
             one.diff = refresh_instruments(
-                gateway.instruments(), now=now, retire=account.is_live, actor=actor, origin=Origin("FYERS", stem)
+                gateway.instruments(), now=now, retire=account.is_live, actor=actor, origin=Origin(source, stem)
             )
         except (BrokerError, MasterRefused) as error:
             one.error = {"code": error.code, "message": error.message}

@@ -1,30 +1,39 @@
 """From an account's row to somebody who can speak to its broker."""
 
+from collections.abc import Callable, Iterable
+
 from django.conf import settings
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from accounts.secrets import seal, unseal
+from execution.brokers.dialect import Dialect, Hearers, Login, Place, Prices, Socket
 from execution.brokers.errors import AuthError
-from execution.brokers.fyers.credentials import Credentials
-from execution.brokers.fyers.endpoints import Endpoints
-from execution.brokers.fyers.gateway import FyersGateway
-from execution.brokers.fyers.login import App, FyersLogin, sign_in_sandbox
-from execution.brokers.port import CallClass, Tokens
+from execution.brokers.fyers.dialect import Fyers
+from execution.brokers.kite.dialect import Kite
+from execution.brokers.port import BrokerGateway, CallClass, Tick, Tokens
+from execution.brokers.socket_loop import OnState, Pace
 from risk.order_rate import wait_for_turn
 from trading.audit.record import record
 from trading.monitoring.alerts import Level, raise_alert
 
 AuthState = BrokerAccount.AuthState
+Broker = BrokerAccount.Broker
+DIALECTS: dict[str, Dialect] = {Broker.FYERS: Fyers(), Broker.ZERODHA: Kite()}
 RATE_CLASS = {CallClass.ORDER: "order", CallClass.EXIT: "exit", CallClass.CANCEL: "exit", CallClass.READ: "read"}
 SECRET, TOKEN = "app_secret", "access_token"
 
 
-def endpoints_of(account: BrokerAccount) -> Endpoints:
+def dialect_of(account: BrokerAccount) -> Dialect:
+    return DIALECTS[account.broker]
+
+
+def place_of(account: BrokerAccount) -> Place:
     """Where this account's broker lives: a sandbox by its address, the real one by its own hosts."""
     if account.is_live:
-        return Endpoints.live()
-    return Endpoints.of(sandbox_url(account))
+        return Place(None, redirect_uri=settings.BROKER_REDIRECT_URI)
+    url = sandbox_url(account)
+    return Place(url, redirect_uri=settings.BROKER_REDIRECT_URI or f"{url}/callback")
 
 
 def sandbox_url(account: BrokerAccount) -> str:
@@ -32,43 +41,81 @@ def sandbox_url(account: BrokerAccount) -> str:
     return account.base_url or settings.SANDBOX_URL
 
 
-def app_of(account: BrokerAccount) -> App:
-    secret = unseal(account.app_secret_sealed, owner_id=account.owner_id, purpose=SECRET)
-    return App(app_id=account.app_id, secret=secret, redirect_uri=f"{sandbox_url(account)}/callback")
+def control_url_of(account: BrokerAccount) -> str:
+    """The switches of the simulated venue behind a sandbox account."""
+    return f"{sandbox_url(account).rstrip('/')}/sandbox"
 
 
-def credentials_of(account: BrokerAccount) -> Credentials:
+def token_of(account: BrokerAccount) -> str:
     """The token of the day. AuthError (NOT_SIGNED_IN) where there is none that still lives."""
     expired = account.token_expires_at is None or account.token_expires_at <= timezone.now()
     if account.access_token_sealed is None or expired:
         raise AuthError("NOT_SIGNED_IN", f"{account.name} is not signed in.")
-    token = unseal(account.access_token_sealed, owner_id=account.owner_id, purpose=TOKEN)
-    return Credentials(app_id=account.app_id, access_token=token)
+    return unseal(account.access_token_sealed, owner_id=account.owner_id, purpose=TOKEN)
 
 
-def gateway_of(account: BrokerAccount) -> FyersGateway:
-    """A gateway with its own warm connection. Calls wait for their turn in the account's shared rate."""
+def gateway_of(account: BrokerAccount, *, paced: bool = True) -> BrokerGateway:
+    """A gateway with its own warm connection. Calls wait for their turn in the account's shared rate.
+
+    Not `paced`: for a venue that is the caller's alone, as in a replay.
+    """
 
     def before_call(klass: str) -> None:
         if klass != CallClass.PACED:  # that one has its turn already
             wait_for_turn(account.pk, RATE_CLASS[CallClass(klass)])
 
-    return FyersGateway(endpoints=endpoints_of(account), credentials=credentials_of(account), before_call=before_call)
+    return dialect_of(account).gateway(
+        place_of(account), app_id=account.app_id, token=token_of(account), before_call=before_call if paced else None
+    )
+
+
+def order_socket_of(account: BrokerAccount, *, gateway: BrokerGateway, hearers: Hearers, pace: Pace) -> Socket:
+    """The stream of an account's orders and fills. `gateway` is one of the same account."""
+    return dialect_of(account).order_socket(
+        place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, hearers=hearers, pace=pace
+    )
+
+
+def price_socket_of(
+    account: BrokerAccount,
+    *,
+    gateway: BrokerGateway,
+    on_ticks: Callable[[list[Tick]], None],
+    on_state: OnState,
+    on_refused: Callable[[list[str]], None] = lambda symbols: None,
+    symbols: Iterable[str],
+    pace: Pace,
+) -> Prices:
+    """The stream of prices that an account's broker offers."""
+    return dialect_of(account).price_socket(
+        place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, on_ticks=on_ticks,
+        on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace,
+    )  # fmt: skip
+
+
+def app_secret_of(account: BrokerAccount) -> str:
+    return unseal(account.app_secret_sealed, owner_id=account.owner_id, purpose=SECRET)
+
+
+def login_of(account: BrokerAccount) -> Login:
+    """The two steps of signing in with a person."""
+    return dialect_of(account).login(place_of(account), app_id=account.app_id, secret=app_secret_of(account))
 
 
 def sign_in(account: BrokerAccount) -> BrokerAccount:
     """Sign a sandbox account in without a person. A live account needs its owner: AuthError (NEEDS_LOGIN)."""
-    if account.is_live or not endpoints_of(account).is_loopback:
+    place = place_of(account)
+    if account.is_live or not dialect_of(account).is_loopback(place):
         set_auth_state(account, AuthState.NEEDS_LOGIN, "the owner has to sign in at the broker")
         raise AuthError("NEEDS_LOGIN", f"{account.name}: its owner has to sign in at the broker.")
-    app = app_of(account)
-    tokens = sign_in_sandbox(endpoints=endpoints_of(account), app=app)
+    secret = app_secret_of(account)
+    tokens = dialect_of(account).sign_in_sandbox(place, app_id=account.app_id, secret=secret)
     return accept_tokens(account, tokens)
 
 
 def accept_tokens(account: BrokerAccount, tokens: Tokens) -> BrokerAccount:
     """Validate new tokens against the broker's profile before the account counts as signed in, then seal them."""
-    profile = FyersLogin(endpoints=endpoints_of(account), app=app_of(account)).whose(tokens)
+    profile = login_of(account).whose(tokens)
     account.access_token_sealed = seal(tokens.access_token, owner_id=account.owner_id, purpose=TOKEN)
     account.token_expires_at = tokens.expires_at
     account.broker_user_id = profile.user_id

@@ -18,10 +18,19 @@ from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.control import SandboxControl
+from execution.brokers.dialect import Hearers
 from execution.brokers.errors import AuthError
-from execution.brokers.fyers.order_socket import OrderSocket
-from execution.brokers.fyers.price_socket import PriceSocket
-from execution.brokers.registry import AuthState, credentials_of, endpoints_of, gateway_of, set_auth_state, sign_in
+from execution.brokers.instrument_refresh import SOURCES
+from execution.brokers.registry import (
+    AuthState,
+    control_url_of,
+    gateway_of,
+    order_socket_of,
+    price_socket_of,
+    set_auth_state,
+    sign_in,
+    token_of,
+)
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
@@ -30,7 +39,7 @@ from execution.models import EngineLease, Order
 from strategies.models import Deployment
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import anchor, venue_now
-from trading.marketdata.instruments import refresh_instruments
+from trading.marketdata.instruments import Origin, refresh_instruments
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quotes import store_quotes
 from trading.marketdata.universes import members
@@ -142,11 +151,12 @@ class AccountRunner:
         )
         self.control = None
         if not self.account.is_live:
-            self.control = SandboxControl(control_url=endpoints_of(self.account).control or "")
+            self.control = SandboxControl(control_url=control_url_of(self.account))
             self._set_clock()
         self._be_signed_in()
         gateway = gateway_of(self.account)
-        refresh_instruments(gateway.instruments(), now=venue_now(self.feed.name), actor="engine")
+        origin = Origin(SOURCES[self.account.broker])
+        refresh_instruments(gateway.instruments(), now=venue_now(self.feed.name), actor="engine", origin=origin)
         self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix=f"send-{self.account.pk}")
         self.engine = AccountEngine(
             account=self.account, feed=self.feed, gateway=gateway, fence=self.fence,
@@ -158,7 +168,7 @@ class AccountRunner:
     def _be_signed_in(self) -> None:
         """A token that the broker accepts, or a named reason why there is none."""
         try:
-            credentials_of(self.account)
+            token_of(self.account)
             gateway_of(self.account).profile()
         except AuthError:
             sign_in(self.account)
@@ -179,17 +189,15 @@ class AccountRunner:
     # -- work --------------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
-        endpoints, credentials = endpoints_of(self.account), credentials_of(self.account)
         # On a fast clock four frames a second go by; a real market may pause for a while without being dead.
         pace = Pace(first_delay=0.2, longest_delay=3.0, silence=30.0)
-        orders = OrderSocket(
-            endpoints=endpoints, credentials=credentials, on_order=self.engine.hear_order,
-            on_fill=self.engine.hear_fill, on_position=lambda _: None,
-            on_state=partial(self._stream, "orders"), pace=pace,
+        gateway = self.engine.gateway
+        orders = order_socket_of(
+            self.account, gateway=gateway, pace=pace,
+            hearers=Hearers(self.engine.hear_order, self.engine.hear_fill, partial(self._stream, "orders")),
         )  # fmt: skip
-        prices = PriceSocket(
-            endpoints=endpoints, credentials=credentials, on_ticks=self.engine.hear_ticks,
-            on_state=partial(self._stream, "prices"),
+        prices = price_socket_of(
+            self.account, gateway=gateway, on_ticks=self.engine.hear_ticks, on_state=partial(self._stream, "prices"),
             on_refused=lambda symbols: logger.warning("no prices for %s", ", ".join(symbols)),
             symbols=[one.symbol for one in self.instruments], pace=pace,
         )  # fmt: skip

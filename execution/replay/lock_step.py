@@ -14,10 +14,9 @@ from django.conf import settings
 
 from accounts.models import BrokerAccount
 from execution.brokers.control import SandboxControl
-from execution.brokers.fyers.order_socket import OrderSocket
-from execution.brokers.fyers.price_socket import PriceSocket
+from execution.brokers.dialect import Hearers
 from execution.brokers.port import BookOrder, StepResult
-from execution.brokers.registry import credentials_of, endpoints_of
+from execution.brokers.registry import control_url_of, order_socket_of, price_socket_of
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import AccountEngine
 from execution.replay.desk import APP_SECRET
@@ -68,20 +67,20 @@ class LockStep:
 
     def __init__(self, account: BrokerAccount, engine: AccountEngine, symbols: list[str]) -> None:
         self.engine = engine
-        self.control = SandboxControl(control_url=endpoints_of(account).control or "")
+        self.control = SandboxControl(control_url=control_url_of(account))
         self._news: queue.Queue[BookOrder | FillFact] = queue.Queue()
         self._order_events = 0
+        self._tells_fills = account.broker == BrokerAccount.Broker.FYERS
         self._ready = {"orders": threading.Event(), "prices": threading.Event()}
         self._stop = threading.Event()
         pace = Pace(silence=None)
-        self._orders = OrderSocket(
-            endpoints=endpoints_of(account), credentials=credentials_of(account), on_order=self._hear,
-            on_fill=self._hear, on_position=lambda _: self._count(), pace=pace,
-            on_state=partial(self._state, "orders"),
+        self._orders = order_socket_of(
+            account, gateway=engine.gateway, pace=pace,
+            hearers=Hearers(self._hear, self._hear_fill, partial(self._state, "orders"), lambda _: self._count_more()),
         )  # fmt: skip
-        self._prices = PriceSocket(
-            endpoints=endpoints_of(account), credentials=credentials_of(account), on_ticks=engine.hear_ticks,
-            symbols=symbols, pace=pace, on_state=partial(self._state, "prices"),
+        self._prices = price_socket_of(
+            account, gateway=engine.gateway, on_ticks=engine.hear_ticks, on_state=partial(self._state, "prices"),
+            symbols=symbols, pace=pace,
         )  # fmt: skip
         self._threads = [
             threading.Thread(target=one.run, args=(self._stop,), daemon=True) for one in (self._orders, self._prices)
@@ -129,12 +128,18 @@ class LockStep:
             applied += 1
         return applied
 
-    def _hear(self, news: BookOrder | FillFact) -> None:
+    def _hear(self, news: BookOrder) -> None:
         self._news.put(news)
-        self._count()
-
-    def _count(self) -> None:
         self._order_events += 1
+
+    def _hear_fill(self, news: FillFact) -> None:
+        self._news.put(news)
+        self._count_more()
+
+    def _count_more(self) -> None:
+        """Fills and positions are events of the venue only where it tells of them by itself."""
+        if self._tells_fills:
+            self._order_events += 1
 
     def _state(self, name: str, state: object, _cause: object = "") -> None:
         if str(state) == "connected":

@@ -12,8 +12,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from accounts.models import BrokerAccount
-from execution.brokers.fyers.gateway import FyersGateway
-from execution.brokers.registry import credentials_of, endpoints_of, sign_in
+from execution.brokers.registry import gateway_of, sign_in
 from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, give_up, set_state
 from execution.replay.desk import replay_desk
@@ -61,7 +60,7 @@ def replay_day(
 def _drive(result: Replayed, *, speed: float | None, on_progress: Callable[[Progress], None]) -> None:
     account = BrokerAccount.objects.get(pk=result.portfolio.account_id)
     sign_in(account)
-    gateway = FyersGateway(endpoints=endpoints_of(account), credentials=credentials_of(account))
+    gateway = gateway_of(account, paced=False)
     fence = acquire(account.pk, f"replay:{os.getpid()}")
     assert fence is not None  # the account is a moment old and ours alone
     clock = {"now": result.session.session.opens_at}

@@ -129,7 +129,7 @@ class SandboxApp:
                 await self.sockets.hand_over()
             if taken:
                 self.exchange.persist_clock(time.time())
-        frames = {name: connection.frames for name, connection in self.sockets.prices.items()}
+        frames = {name: one.frames for name, one in [*self.sockets.prices.items(), *self.sockets.tickers.items()]}
         session = self.exchange.market.running
         return ok(
             {

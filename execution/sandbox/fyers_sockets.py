@@ -287,23 +287,26 @@ class Sockets:
                     connection.tell(event.kind, text)
                     self.order_events += connection.events - before
             if isinstance(subject, Order):
-                for ticker in self.tickers.values():
-                    if ticker.user == event.user:
-                        ticker.tell(subject)
-                        self.order_events += 1
+                listening = [ticker for ticker in self.tickers.values() if ticker.user == event.user]
+                for ticker in listening:
+                    ticker.tell(subject)
+                self.order_events += bool(listening)  # a client has several connections, and needs one of them
 
     def prices_moved(self) -> None:
-        for connection in (*self.prices.values(), *self.tickers.values()):
+        streams: list[PriceConnection | TickerConnection] = [*self.prices.values(), *self.tickers.values()]
+        for connection in streams:
             connection.wake.set()
 
     async def hand_over(self) -> None:
         """Stepped mode: return when every frame of this step is with the transports; who does not read is closed."""
-        for name, price in [*self.prices.items(), *self.tickers.items()]:
+        prices: dict[str, PriceConnection | TickerConnection] = {**self.prices, **self.tickers}
+        for name, price in prices.items():
             try:
                 await asyncio.wait_for(price.flush(), SLOW_S)
             except (TimeoutError, OSError):
                 self._abort(name)
-        for name, order in [*self.orders.items(), *self.tickers.items()]:
+        orders: dict[str, OrderConnection | TickerConnection] = {**self.orders, **self.tickers}
+        for name, order in orders.items():
             try:
                 await asyncio.wait_for(order.queue.join(), SLOW_S)
             except (TimeoutError, OSError):

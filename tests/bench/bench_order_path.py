@@ -26,7 +26,7 @@ from django.utils import timezone
 from accounts.api_keys import issue
 from accounts.models import ApiKey, BrokerAccount, User
 from accounts.secrets import seal
-from execution.brokers.registry import SECRET, credentials_of, sign_in
+from execution.brokers.registry import SECRET, sign_in, token_of
 from execution.models import EngineLease, Group, Order
 from execution.services.order_cancel import order_cancel
 from execution.states import AT_EXCHANGE
@@ -253,7 +253,8 @@ def naive_peer(url: str, trader: Trader, street: Street, run: Run) -> Iterator[C
     trader.account.refresh_from_db()
     served = small_desk.web(
         run.var, "tests.bench.order_path_peers:naive_application", "--factory",
-        BENCH_ORDERS_URL=f"{url}/api/v3/orders/sync", BENCH_AUTHORIZATION=credentials_of(trader.account).header,
+        BENCH_ORDERS_URL=f"{url}/api/v3/orders/sync",
+        BENCH_AUTHORIZATION=f"{trader.account.app_id}:{token_of(trader.account)}",
     )  # fmt: skip
     with served as address:
         line = http.client.HTTPConnection(urlsplit(address).netloc)

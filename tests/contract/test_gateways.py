@@ -81,7 +81,7 @@ def placed(gateway: BrokerGateway, request: OrderRequest) -> str:
 def test_the_account_has_a_name_and_money(venue):
     assert venue.gateway.profile().user_id
     funds = venue.gateway.funds()
-    assert funds.total > 0 and 0 < funds.available <= funds.total + funds.realised
+    assert funds.total > 0 and 0 < funds.available <= funds.total
 
 
 def test_a_stranger_is_told_so_and_never_shown_an_empty_book(venue, share):

@@ -8,8 +8,8 @@ from decimal import Decimal
 from accounts.models import User
 from accounts.secrets import seal
 from execution.brokers.control import SandboxControl
-from execution.brokers.fyers.gateway import FyersGateway
-from execution.brokers.registry import credentials_of, endpoints_of, sign_in
+from execution.brokers.instrument_refresh import SOURCES
+from execution.brokers.registry import control_url_of, gateway_of, sign_in
 from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, renew, set_state
 from execution.models import EngineLease, Group, Intent, Order
@@ -20,7 +20,7 @@ from tests.factories.world import house_policy, open_feed
 from trading.domain.clock import IST
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Side
-from trading.marketdata.instruments import refresh_instruments
+from trading.marketdata.instruments import Origin, refresh_instruments
 from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import store_quotes
 from trading.portfolio.models import Position
@@ -34,19 +34,25 @@ SYMBOL = "NSE:SBIN-EQ"
 class SteppedDesk:
     """One trader, one share, one engine driven by hand."""
 
-    def __init__(self, base_url: str) -> None:
+    def __init__(self, base_url: str, broker: str = "FYERS") -> None:
         house_policy()
         self.feed = open_feed(at=DAY)
         account = BrokerAccountFactory(
-            base_url=base_url, app_id=APP, access_token_sealed=None, app_secret_sealed=b"-", token_expires_at=None
+            broker=broker,
+            base_url=base_url,
+            app_id=APP,
+            access_token_sealed=None,
+            app_secret_sealed=b"-",
+            token_expires_at=None,
         )
         account.app_secret_sealed = seal(SECRET, owner_id=account.owner_id, purpose="app_secret")
         account.save()
         self.account = sign_in(account)
         self.user: User = account.owner
-        self.gateway = FyersGateway(endpoints=endpoints_of(account), credentials=credentials_of(account))
+        self.gateway = gateway_of(account, paced=False)
         self.now = DAY
-        refresh_instruments(self.gateway.instruments(), now=self.now, actor="test")
+        origin = Origin(SOURCES[broker])
+        refresh_instruments(self.gateway.instruments(), now=self.now, actor="test", origin=origin)
         # A share with derivatives: its continuous trading ends at 15:15.
         Instrument.objects.filter(symbol=SYMBOL).update(has_derivatives=True)
         self.instrument = Instrument.objects.get(symbol=SYMBOL)
@@ -57,7 +63,7 @@ class SteppedDesk:
         self.engine = AccountEngine(
             account=account, feed=self.feed, gateway=self.gateway, fence=fence, now=lambda: self.now
         )
-        self.control = SandboxControl(control_url=endpoints_of(account).control)
+        self.control = SandboxControl(control_url=control_url_of(account))
         self.control.step(until=DAY)
         set_state(account.pk, fence, State.RUNNING)
         self.venue = LockStep(account, self.engine, [SYMBOL])
@@ -139,8 +145,8 @@ class SteppedDesk:
 
 
 @contextmanager
-def stepped_desk(base_url: str) -> Iterator[SteppedDesk]:
-    desk = SteppedDesk(base_url)
+def stepped_desk(base_url: str, broker: str = "FYERS") -> Iterator[SteppedDesk]:
+    desk = SteppedDesk(base_url, broker)
     try:
         with desk.venue:
             desk.tick()

@@ -252,6 +252,8 @@ SPECTACULAR_SETTINGS = {
 PORT = env.number("PORT", 8000, low=1, high=65535)
 BIND = env.text("TARAZU_BIND", "127.0.0.1")
 SANDBOX_PORT = env.number("TARAZU_SANDBOX_PORT", 7401, low=1, high=65535)
+# Where brokers send people back after they signed in; must be the address registered with the broker's app.
+BROKER_REDIRECT_URI = env.text("BROKER_REDIRECT_URI", "")
 SANDBOX_URL = env.text("SANDBOX_URL", f"http://127.0.0.1:{SANDBOX_PORT}").rstrip("/")
 SANDBOX_SPEED = env.number("TARAZU_SANDBOX_SPEED", 60, low=1, high=600)
 LIVE_TRADING = env.flag("TARAZU_LIVE", False)

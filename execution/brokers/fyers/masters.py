@@ -10,7 +10,7 @@ from datetime import UTC, date, datetime
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
-from execution.brokers.fyers import fields
+from execution.brokers import fields
 from execution.brokers.fyers.mapping import CASH_TYPES, DERIVATIVE_TYPES, EXCHANGES, SEGMENTS, read_symbol_master
 from execution.brokers.http import Reply
 from execution.brokers.port import ListedInstrument

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Callable, Iterable
 from datetime import UTC, datetime, time
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
@@ -64,7 +65,7 @@ class KiteGateway:
             before_call=before_call,
             idle_s=endpoints.idle_s,
         )
-        self._tokens: dict[str, dict[KiteName, int]] = {}
+        self._tokens: dict[str, dict[str, int]] = {}
         self._tokens_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -141,10 +142,7 @@ class KiteGateway:
         keys = list(names)
         for at in range(0, len(keys), QUOTES_PER_CALL):
             part = {key: names[key] for key in keys[at : at + QUOTES_PER_CALL]}
-            found += self._get(
-                f"quote?{urlencode([('i', key) for key in part])}",
-                lambda payload, part=part: mapping.read_quotes(payload, part),
-            )
+            found += self._get(f"quote?{urlencode([('i', key) for key in part])}", partial(mapping.read_quotes, part))
         if wanted and not found:
             raise BusinessError("UNKNOWN_SYMBOL", "The venue quotes none of these symbols.", asked=len(wanted))
         return found
@@ -189,7 +187,7 @@ class KiteGateway:
                     understand=mapping.read_tokens,
                     timeouts=BULK,
                 )
-            token = self._tokens[name.exchange].get(name)
+            token = self._tokens[name.exchange].get(symbol)
         if token is None:
             raise BusinessError("UNKNOWN_SYMBOL", f"The venue does not list {symbol}.")
         return token

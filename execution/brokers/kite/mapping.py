@@ -3,11 +3,10 @@
 Source: Kite Connect v3. Field names stand as on the wire.
 """
 
-import csv
 import io
-from collections.abc import Callable, Iterable
-from datetime import UTC, date, datetime, timedelta
-from decimal import Decimal, InvalidOperation
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
 from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
@@ -24,7 +23,8 @@ from execution.brokers.errors import (
 )
 from execution.brokers.fields import Row
 from execution.brokers.http import Reply
-from execution.brokers.kite.symbols import CASH_OF, KiteName, from_kite, to_kite
+from execution.brokers.kite.masters import read_csv
+from execution.brokers.kite.symbols import from_kite, to_kite
 from execution.brokers.port import (
     Acknowledged,
     Bar,
@@ -44,6 +44,7 @@ from execution.brokers.port import (
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
+from trading.marketdata.instruments import MasterRefused
 
 T = TypeVar("T")
 
@@ -338,7 +339,7 @@ def read_position(line: Row) -> BrokerPosition:
 # -- reading: market -----------------------------------------------------------------------------------------------
 
 
-def read_quotes(payload: Any, names: dict[str, str]) -> list[Quote]:
+def read_quotes(names: dict[str, str], payload: Any) -> list[Quote]:
     """`names`: Kite's key → our symbol, in the order asked. What the venue does not know is absent."""
     data = fields.row(payload, "quotes")
     return [_quote(symbol, fields.row(data[key], "quote")) for key, symbol in names.items() if key in data]
@@ -433,76 +434,26 @@ def _bar(candle: Any, *, daily: bool) -> Bar:
 
 # -- reading: what is listed ---------------------------------------------------------------------------------------
 
-_INSTRUMENT_COLUMNS = (
-    "instrument_token", "tradingsymbol", "name", "expiry", "strike", "tick_size", "lot_size", "instrument_type",
-    "segment", "exchange",
-)  # fmt: skip
 
-
-def read_dump(reply: Reply) -> Iterable[Row]:
-    """The lines of an instrument dump. UnexpectedReply where a column is missing or nothing is listed."""
+def read_instruments(reply: Reply) -> list[ListedInstrument]:
+    """The lines of an instrument dump. UnexpectedReply where it cannot be read, or nothing is listed."""
     if reply.status != 200:
         open_envelope(reply)
         raise UnexpectedReply(f"instruments: HTTP {reply.status}.")
     try:
-        lines = csv.DictReader(io.StringIO(reply.body.decode()))
+        listed = read_csv(io.StringIO(reply.body.decode()))
     except UnicodeDecodeError:
         raise UnexpectedReply("instruments: not a text.") from None
-    missing = [name for name in _INSTRUMENT_COLUMNS if name not in (lines.fieldnames or ())]
-    if missing:
-        raise UnexpectedReply(f"instruments: no column {missing[0]}.")
-    found = list(lines)
-    if not found:
+    except MasterRefused as error:
+        raise UnexpectedReply(f"instruments: {error.message}") from None
+    if not listed:
         raise UnexpectedReply("instruments: empty.")
-    return found
+    return listed
 
 
-def read_tokens(reply: Reply) -> dict[KiteName, int]:
-    """Numbers by which quotes are streamed and history is asked for."""
-    return {KiteName(line["exchange"], line["tradingsymbol"]): _token(line) for line in read_dump(reply)}
-
-
-def read_instruments(reply: Reply) -> list[ListedInstrument]:
-    return [_listed(line) for line in read_dump(reply)]
-
-
-def _token(line: Row) -> int:
-    written = line["instrument_token"]
-    if not (isinstance(written, str) and written.isascii() and written.isdigit() and len(written) <= 12):
-        raise UnexpectedReply("instrument_token: digits were expected.")
-    return int(written)
-
-
-def _listed(line: Row) -> ListedInstrument:
-    exchange, kind, segment = line["exchange"], line["instrument_type"], line["segment"]
-    is_index, is_option = segment == "INDICES", kind in ("CE", "PE")
-    derivative = exchange in CASH_OF
-    expiry = line["expiry"]
-    try:
-        expires_on = date.fromisoformat(expiry) if expiry else None
-        tick, strike = Decimal(line["tick_size"] or 0), Decimal(line["strike"] or 0)
-        lot = int(Decimal(line["lot_size"] or 1))
-    except (ValueError, InvalidOperation):
-        raise UnexpectedReply("instruments: a line that cannot be read.") from None
-    return ListedInstrument(
-        symbol=from_kite(exchange, line["tradingsymbol"], is_index=is_index),
-        name=line["name"] or line["tradingsymbol"],
-        fy_token="",
-        exchange=CASH_OF.get(exchange, exchange),
-        segment="FO" if derivative else "CM",
-        instrument_type="INDEX" if is_index else kind,
-        isin="",
-        tick_size=tick if tick > 0 else Decimal("0.05"),  # indices hold zero
-        lot_size=max(1, lot),
-        freeze_quantity=None,
-        lower_band=None,
-        upper_band=None,
-        previous_close=None,
-        expiry=expires_on,
-        strike=strike if is_option else None,
-        option_type=kind if is_option else None,
-        underlying=line["name"] if derivative else None,
-    )
+def read_tokens(reply: Reply) -> dict[str, int]:
+    """Our symbol → the number by which quotes are streamed and history is asked for."""
+    return {one.symbol: int(one.kite_token) for one in read_instruments(reply)}
 
 
 # -- history spans -------------------------------------------------------------------------------------------------

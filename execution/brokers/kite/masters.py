@@ -10,6 +10,7 @@ from datetime import date
 from decimal import Decimal, InvalidOperation
 from functools import lru_cache
 
+from execution.brokers.kite.symbols import from_kite
 from execution.brokers.port import ListedInstrument
 from trading.marketdata.instruments import MasterRefused
 
@@ -22,11 +23,6 @@ MARKETS = {"NSE": ("NSE", "CM"), "BSE": ("BSE", "CM"), "NFO": ("NSE", "FO"), "BF
 INDEX_CONTRACTS = frozenset(
     ["NIFTY", "BANKNIFTY", "FINNIFTY", "MIDCPNIFTY", "NIFTYNXT50", "SENSEX", "BANKEX", "SENSEX50"]
 )  # names that contracts on indices go by
-INDICES = {
-    "NIFTY 50": "NSE:NIFTY50-INDEX", "NIFTY BANK": "NSE:NIFTYBANK-INDEX", "NIFTY FIN SERVICE": "NSE:FINNIFTY-INDEX",
-    "NIFTY MID SELECT": "NSE:MIDCPNIFTY-INDEX", "NIFTY NEXT 50": "NSE:NIFTYNXT50-INDEX", "SENSEX": "BSE:SENSEX-INDEX",
-    "BANKEX": "BSE:BANKEX-INDEX", "INDIA VIX": "NSE:INDIAVIX-INDEX",
-}  # fmt: skip
 
 
 def read_csv(text: Iterable[str]) -> list[ListedInstrument]:
@@ -65,7 +61,7 @@ def _listed(row: list[str], at: dict[str, int], market: tuple[str, str]) -> List
     is_index = row[at["segment"]] == "INDICES"
     is_contract = segment == "FO"
     return ListedInstrument(
-        symbol=_symbol(exchange, written, is_contract, is_index),
+        symbol=from_kite(row[at["exchange"]], written, is_index=is_index),
         name=written if is_contract else name or written,
         fy_token="",
         exchange=exchange,
@@ -85,17 +81,6 @@ def _listed(row: list[str], at: dict[str, int], market: tuple[str, str]) -> List
         kite_token=row[at["instrument_token"]],
         exchange_token=row[at["exchange_token"]],
     )
-
-
-def _symbol(exchange: str, written: str, is_contract: bool, is_index: bool) -> str:
-    if is_contract:
-        return f"{exchange}:{written}"
-    if is_index:
-        return INDICES.get(written, f"{exchange}:{written.replace(' ', '')}-INDEX")
-    name, dash, series = written.rpartition("-")
-    if exchange == "NSE" and dash and series in ("BE", "BZ", "SM", "ST", "BL", "GS", "GB", "SG", "TB", "MF"):
-        return f"{exchange}:{name}-{series}"
-    return f"{exchange}:{written}-{'EQ' if exchange == 'NSE' else 'A'}"
 
 
 def _kind(kind: str, name: str, is_contract: bool, is_index: bool) -> str:

@@ -24,7 +24,7 @@ INDICES = {
 _INDEX_OF = {(symbol.partition(":")[0], name): symbol for symbol, name in INDICES.items()}
 _DERIVATIVE = re.compile(r"[A-Z0-9&-]+\d{2}[A-Z0-9]*(?:FUT|\d(?:\.\d+)?(?:CE|PE))")
 # Series that Kite keeps as a suffix on NSE. A name may hold a hyphen of its own: BAJAJ-AUTO has no series.
-_SERIES = re.compile(r"(.+)-(BE|BZ|BL|IL|SM|ST|GB|GS|RR|IV|TB|E1|[NYZ][0-9A-Z])")
+_SERIES = re.compile(r"(.+)-(BE|BZ|BL|IL|SM|ST|GB|GS|SG|RR|IV|TB|MF|E1|[NYZ][0-9A-Z])")
 _USUAL_SERIES = {"NSE": "EQ", "BSE": "A"}
 
 
