@@ -238,7 +238,6 @@ class _Jumps:
         self.skip, self.bars = market.warm_up, market.bars
         blocks = -(-self.bars // sk.BLOCK)
         self.terms = _terms(plan, tried)
-        self.evaluation = Evaluation(market.window)
         self.rows: list[Node] = []  # every different row that is asked for
         self._row_of: dict[Node, int] = {}
         self._compile(plan, tried, fixed)
@@ -367,8 +366,8 @@ class _Jumps:
             return atr(window.high, window.low, window.close, self.plan.atr_period)[0]
         if isinstance(node, Number):
             return np.full(window.starts.size, node.value)
-        evaluation = self.evaluation.forgetful()
-        row: NDArray = evaluation.condition(node)[0][0] if is_condition(node) else evaluation.numbers(node)[0]
+        evaluation = Evaluation(window)  # forgotten with the row: the pool is what is remembered
+        row: NDArray = evaluation.truth(node)[0] if is_condition(node) else evaluation.numbers(node)[0]
         return row
 
     def run(

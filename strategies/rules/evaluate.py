@@ -114,12 +114,6 @@ class Evaluation:
         """How many terms have been reckoned so far, shared ones once."""
         return self._shared.store.reckoned
 
-    def forgetful(self) -> Evaluation:
-        """Another of the same window that knows the prices and nothing else: for terms that need not be remembered."""
-        other = Evaluation(self.window)
-        other._numbers |= {node: values for node, values in self._numbers.items() if isinstance(node, Field)}
-        return other
-
     def numbers(self, node: Node) -> Floats:
         """float64[symbols, bars]; NaN where unknown. Do not write to it."""
         if isinstance(node, Number):
