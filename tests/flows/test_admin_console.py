@@ -38,7 +38,10 @@ from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
 
 pytestmark = pytest.mark.django_db
-EDITABLE = {"User", "Group", "EmailAddress", "RiskPolicy"}  # people, their groups, and the policy by new versions
+EDITABLE = {
+    "User", "Group", "EmailAddress", "RiskPolicy",  # people, their groups, and the policy by new versions
+    "CalendarDay", "CalendarYear", "SessionPlan", "ExpiryRuleRow",  # dated facts of the exchange, by their service
+}  # fmt: skip
 
 
 @pytest.fixture

@@ -12,7 +12,7 @@ from trading.venue.charges import ChargeBroker, ChargeSegment, charges_for_order
 from trading.venue.precision import slice_quantity, stock_tick
 from trading.venue.sessions import Phase, SessionKind, bar_start, next_session, session_on
 
-DAYS = st.dates(calendar.KNOWN_FROM, calendar.KNOWN_TO)
+DAYS = st.dates(calendar.SHIPPED_FROM, calendar.SHIPPED_TO)
 KINDS = st.sampled_from(SessionKind)
 
 

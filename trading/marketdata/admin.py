@@ -8,13 +8,14 @@ from django.utils.html import format_html, format_html_join
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator
 from trading.domain.clock import IST
+from trading.marketdata.admin_calendar import CalendarDayAdmin
 from trading.marketdata.admin_instruments import InstrumentAdmin
 from trading.marketdata.candles import bars_of_block
 from trading.marketdata.models import CandleBlock, CandleSeries, Feed, Universe, UniverseMember
 
 USUAL_TIMEFRAME = 1
 
-__all__ = ["CandleBlockAdmin", "CandleSeriesAdmin", "FeedAdmin", "InstrumentAdmin", "UniverseAdmin"]
+__all__ = ["CalendarDayAdmin", "CandleBlockAdmin", "CandleSeriesAdmin", "FeedAdmin", "InstrumentAdmin", "UniverseAdmin"]
 
 
 @admin.register(Feed)

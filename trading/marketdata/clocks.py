@@ -6,6 +6,7 @@ from datetime import datetime
 from django.utils import timezone
 
 from trading.domain.clock import VirtualClock
+from trading.marketdata.calendars import sync_calendar
 from trading.marketdata.models import Feed
 
 REREAD_S = 1.0
@@ -15,10 +16,12 @@ _known: dict[str, tuple[float, VirtualClock | None]] = {}
 def venue_now(feed_name: str) -> datetime:
     """Venue time of a feed, UTC. A feed that is not there runs on wall time.
 
-    The anchor is re-read from the database once a second: at 60× a stale second is a minute of the market.
+    The anchor is re-read from the database once a second: at 60× a stale second is a minute of the market. So is the
+    calendar, every other second: who asks for the time goes by the days and hours that hold now.
     """
     read_at, clock = _known.get(feed_name, (float("-inf"), None))
     if time.monotonic() - read_at > REREAD_S:
+        sync_calendar()
         feed = Feed.objects.filter(name=feed_name).first()
         clock = feed.clock() if feed else None
         _known[feed_name] = (time.monotonic(), clock)

@@ -120,3 +120,107 @@ class SectorStay(models.Model):
 
     def __str__(self) -> str:
         return f"{self.sector} from {self.from_date}"
+
+
+class CalendarDay(models.Model):
+    """A day that is not like its weekday: closed, a weekend session, or hours of its own. Beside the shipped table;
+    a row here takes the place of the shipped one of its day."""
+
+    class Kind(models.TextChoices):
+        CLOSED = "CLOSED", "closed"
+        FULL = "FULL", "weekend day with ordinary hours"
+        HOURS = "HOURS", "hours of its own"
+
+    date = models.DateField(unique=True)
+    kind = models.CharField(max_length=6, choices=Kind)
+    name = models.CharField(max_length=120)
+    hours = models.CharField(max_length=60, blank=True, help_text="09:15-10:00 11:30-12:30; only for hours of its own")
+    certain = models.BooleanField(default=True, help_text="off: the hours are expected, good for simulation only")
+    source = models.CharField(max_length=200, help_text="circular or notice, with its date")
+    changed_by = models.CharField(max_length=60)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-date"]
+        constraints = [
+            models.CheckConstraint(
+                condition=models.Q(kind="HOURS") & ~models.Q(hours="") | ~models.Q(kind="HOURS") & models.Q(hours=""),
+                name="hours_where_they_differ",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.date} {self.kind.lower()}: {self.name}"
+
+
+class CalendarYear(models.Model):
+    """All holidays of this year are entered: its other weekdays trade. Without it a day of the year is closed."""
+
+    year = models.PositiveSmallIntegerField(unique=True)
+    source = models.CharField(max_length=200, help_text="the exchange's circular of the year's holidays")
+    changed_by = models.CharField(max_length=60)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-year"]
+
+    def __str__(self) -> str:
+        return str(self.year)
+
+
+class SessionPlan(models.Model):
+    """The phases of an ordinary day from a day on, for one kind of session."""
+
+    class Kind(models.TextChoices):
+        EQUITY = "EQUITY", "shares"
+        EQUITY_DERIVATIVE_STOCK = "EQUITY_DERIVATIVE_STOCK", "shares that have derivatives"
+        DERIVATIVES = "DERIVATIVES", "futures and options"
+
+    kind = models.CharField(max_length=24, choices=Kind)
+    from_date = models.DateField()
+    phases = models.CharField(max_length=600, help_text="PREOPEN_ENTRY 09:00-09:08~1; …; CONTINUOUS 09:15-15:30")
+    source = models.CharField(max_length=200)
+    changed_by = models.CharField(max_length=60)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-from_date"]
+        constraints = [models.UniqueConstraint(fields=["kind", "from_date"], name="plan_once")]
+
+    def __str__(self) -> str:
+        return f"{self.kind} from {self.from_date}"
+
+
+class ExpiryRuleRow(models.Model):
+    """The weekday on which contracts of a cycle end, from a day on."""
+
+    class Weekday(models.TextChoices):
+        MON = "MON"
+        TUE = "TUE"
+        WED = "WED"
+        THU = "THU"
+        FRI = "FRI"
+        NONE = "NONE", "no such contracts"
+
+    class Cycle(models.TextChoices):
+        WEEKLY = "WEEKLY"
+        MONTHLY = "MONTHLY"
+
+    from_date = models.DateField()
+    exchange = models.CharField(max_length=8)
+    underlying = models.CharField(max_length=40, default="*", help_text="NIFTY; * for all others")
+    cycle = models.CharField(max_length=8, choices=Cycle)
+    weekday = models.CharField(max_length=4, choices=Weekday)
+    source = models.CharField(max_length=200)
+    changed_by = models.CharField(max_length=60)
+    changed_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-from_date"]
+        verbose_name = "expiry rule"
+        constraints = [
+            models.UniqueConstraint(fields=["from_date", "exchange", "underlying", "cycle"], name="expiry_rule_once")
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.exchange} {self.underlying} {self.cycle.lower()}: {self.weekday} from {self.from_date}"

@@ -5,7 +5,6 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 
 import numpy as np
 from django.db import DatabaseError, connection, transaction
@@ -15,6 +14,7 @@ from trading.marketdata.models import CandleCoverage, Feed, Instrument
 from trading.marketdata.ranges import Range, joined, merged, without
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import HistorySource, HistoryUnavailable
+from trading.venue.calendar import remembered
 from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
 
 logger = logging.getLogger(__name__)
@@ -169,7 +169,7 @@ def _session_ranges(start: datetime, end: datetime, timeframe: int, kind: Sessio
     return result
 
 
-@lru_cache(maxsize=4096)
+@remembered(maxsize=4096)
 def _bars_of(day: date, timeframe: int, kind: SessionKind) -> tuple[tuple[datetime, list[datetime]], ...]:
     session = session_on(day, kind=kind, assume_weekdays=True)
     if session is None:

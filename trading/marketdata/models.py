@@ -209,17 +209,24 @@ class CandleCoverage(models.Model):
 
 # Dated facts about instruments have a file of their own; Django looks for them here.
 from trading.marketdata.dated import (  # noqa: E402
+    CalendarDay,
+    CalendarYear,
+    ExpiryRuleRow,
     FormerIdentity,
     InstrumentChange,
     InstrumentRefresh,
     InstrumentTerms,
     SectorStay,
+    SessionPlan,
 )
 
 __all__ = [
+    "CalendarDay",
+    "CalendarYear",
     "CandleBlock",
     "CandleCoverage",
     "CandleSeries",
+    "ExpiryRuleRow",
     "Feed",
     "FormerIdentity",
     "Instrument",
@@ -227,6 +234,7 @@ __all__ = [
     "InstrumentRefresh",
     "InstrumentTerms",
     "SectorStay",
+    "SessionPlan",
     "Universe",
     "UniverseMember",
 ]

@@ -8,7 +8,6 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
-from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -29,7 +28,7 @@ LARGEST_VOLUME = 10**15
 IST_OFFSET_S = 19_800
 DAY_S = 86_400
 MINUTES = 1440
-SHORT_BELOW = 0.97  # a day with fewer of its bars than this is short (an ordinary day: fewer than 364 of 375 minutes)
+SHORT_BELOW = 0.97  # a day with fewer of its bars than this share is short
 SUSPICION = 0.5  # share of days that must look mislabelled before anything is said
 MIXED = 0.2  # share of days of the rarer label from which a file counts as mixed
 
@@ -61,7 +60,7 @@ def with_noise(*prices: Floats) -> Bools:
     return np.any([np.abs(price * 100 - np.rint(price * 100)) > 1e-4 for price in prices], axis=0)
 
 
-@lru_cache(maxsize=8192)
+@calendar.remembered(8192)
 def ordinary_calendar(day: date) -> Session | None:
     return session_on(day, assume_weekdays=True)
 
@@ -277,7 +276,7 @@ class DayBook:
 
 def _plan_of(day: date, timeframe: int, session_lookup: SessionLookup) -> _Plan:
     session = session_lookup(day)
-    known = calendar.KNOWN_FROM <= day <= calendar.KNOWN_TO
+    known = calendar.current().knows(day)
     if session is None:
         return _Plan(np.full(MINUTES, CLOSED_DAY, np.uint8), np.empty(0, np.int64), 0, 0, known)
     midnight = datetime(day.year, day.month, day.day, tzinfo=UTC) - timedelta(seconds=IST_OFFSET_S)

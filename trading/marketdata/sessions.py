@@ -7,6 +7,9 @@ from trading.venue.sessions import Session, SessionKind, exchange_date, session_
 
 
 def session_kind(instrument: Instrument) -> SessionKind:
+    """Whose hours an instrument keeps."""
+    if instrument.is_derivative:
+        return SessionKind.DERIVATIVES
     return SessionKind.EQUITY_DERIVATIVE_STOCK if instrument.has_derivatives else SessionKind.EQUITY
 
 

@@ -10,7 +10,6 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -24,6 +23,7 @@ from trading.marketdata.blocks import DAY, IST_S, date_of
 from trading.marketdata.candles import block_span
 from trading.marketdata.models import CandleSeries, Feed, Instrument
 from trading.marketdata.sessions import session_kind
+from trading.venue.calendar import remembered
 from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
 
 Floats = NDArray[np.float64]
@@ -302,7 +302,7 @@ def _kinds(instruments: Iterable[Instrument]) -> Kinds:
     return frozenset(session_kind(one) for one in instruments) or frozenset({SessionKind.EQUITY})
 
 
-@lru_cache(maxsize=8192)
+@remembered(maxsize=8192)
 def _longest_session(day: date, kinds: Kinds) -> Session | None:
     """A day's session of those instruments that trade longest. All kinds open together."""
     found = [session_on(day, kind=kind, assume_weekdays=True) for kind in kinds]
@@ -323,7 +323,7 @@ def _first_day(bars: int, timeframe: int, until: datetime, kinds: Kinds) -> date
     return day
 
 
-@lru_cache(maxsize=65_536)
+@remembered(maxsize=65_536)
 def _bars_of(day: date, timeframe: int, kinds: Kinds) -> int:
     session = _longest_session(day, kinds)
     if session is None:

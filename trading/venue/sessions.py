@@ -2,8 +2,7 @@
 
 A session is one exchange day of one kind of instrument. It is made of segments of continuous trading: one on an
 ordinary day, two on a day with an outage or a drill. Its instants are aware UTC; its date is the day in India.
-Days and hours come from `calendar`, which also says what it covers. Source of the hours: NSE/CMTR/72349,
-NSE/CMTR/74466 and NSE/FAOP/74467 (see `calendar`).
+Days and hours come from the `calendar` in force, which also says what it covers; no hour stands in this file.
 """
 
 from __future__ import annotations
@@ -11,28 +10,30 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, time, timedelta
 from enum import StrEnum
-from functools import lru_cache
 from typing import Final
 
 from trading.domain.clock import IST
 from trading.venue import calendar
+from trading.venue.calendar import DayKind, Plan, SessionKind, SubPhase, remembered
 
-PREOPEN_LENGTH: Final = timedelta(minutes=15)
-OPEN: Final = time(9, 15)
-CLOSE: Final = time(15, 30)
-AUCTION_STOCK_CLOSE: Final = time(15, 15)  # from CLOSING_AUCTION_FROM
-AUCTION_END: Final = time(15, 35)
-DERIVATIVES_CLOSE: Final = time(15, 40)  # from CLOSING_AUCTION_FROM
-POST_CLOSE_END: Final = time(16, 0)
+__all__ = [
+    "Phase",
+    "PhaseSpan",
+    "Segment",
+    "Session",
+    "SessionKind",
+    "SubPhase",
+    "bar_start",
+    "entry_window",
+    "exchange_date",
+    "next_session",
+    "phase_at",
+    "previous_session",
+    "session_on",
+    "square_off_at",
+]
+
 _SEARCH_DAYS: Final = 30
-
-
-class SessionKind(StrEnum):
-    """Which rule of hours applies to an instrument."""
-
-    EQUITY = "EQUITY"
-    EQUITY_DERIVATIVE_STOCK = "EQUITY_DERIVATIVE_STOCK"  # a share that has derivatives: closes by auction
-    DERIVATIVES = "DERIVATIVES"
 
 
 class Phase(StrEnum):
@@ -45,12 +46,39 @@ class Phase(StrEnum):
     POST_CLOSE = "POST_CLOSE"
 
 
+PHASE_OF: Final[dict[SubPhase, Phase]] = {
+    SubPhase.PREOPEN_ENTRY: Phase.PREOPEN,
+    SubPhase.PREOPEN_LIMIT_ONLY: Phase.PREOPEN,
+    SubPhase.PREOPEN_MATCHING: Phase.PREOPEN,
+    SubPhase.PREOPEN_BUFFER: Phase.PREOPEN,
+    SubPhase.CONTINUOUS: Phase.CONTINUOUS,
+    SubPhase.REFERENCE_PRICE: Phase.CLOSING_AUCTION,
+    SubPhase.AUCTION_ENTRY: Phase.CLOSING_AUCTION,
+    SubPhase.AUCTION_LIMIT_ONLY: Phase.CLOSING_AUCTION,
+    SubPhase.AUCTION_MATCHING: Phase.CLOSING_AUCTION,
+    SubPhase.POST_CLOSE: Phase.POST_CLOSE,
+}
+
+
 @dataclass(frozen=True, slots=True)
 class Segment:
     """A stretch of continuous trading: open at its start, over at its end."""
 
     opens_at: datetime
     closes_at: datetime
+
+    def holds(self, instant: datetime) -> bool:
+        return self.opens_at <= instant < self.closes_at
+
+
+@dataclass(frozen=True, slots=True)
+class PhaseSpan:
+    """A phase of one day in instants. It may end at random from `may_end_at` on; mostly that is its end."""
+
+    phase: SubPhase
+    opens_at: datetime
+    closes_at: datetime
+    may_end_at: datetime
 
     def holds(self, instant: datetime) -> bool:
         return self.opens_at <= instant < self.closes_at
@@ -67,9 +95,7 @@ class Session:
     name: str
     assumed: bool
     segments: tuple[Segment, ...]
-    auction: Segment | None = None
-    post_close: Segment | None = None
-    has_preopen: bool = True
+    phases: tuple[PhaseSpan, ...] = ()
 
     @property
     def minutes(self) -> int:
@@ -78,16 +104,29 @@ class Session:
 
     def phase_at(self, now: datetime) -> Phase:
         """The phase at an aware instant; a pause between two segments is CLOSED but for its own pre-open."""
-        for segment in self.segments:
-            if segment.holds(now):
-                return Phase.CONTINUOUS
-            if self.has_preopen and segment.opens_at - PREOPEN_LENGTH <= now < segment.opens_at:
-                return Phase.PREOPEN
-        if self.auction is not None and self.auction.holds(now):
-            return Phase.CLOSING_AUCTION
-        if self.post_close is not None and self.post_close.holds(now):
-            return Phase.POST_CLOSE
-        return Phase.CLOSED
+        span = self.span_at(now)
+        return PHASE_OF[span.phase] if span is not None else Phase.CLOSED
+
+    def span_at(self, now: datetime) -> PhaseSpan | None:
+        """The phase to the minute, with its ends; None when nothing goes on."""
+        return next((span for span in self.phases if span.holds(now)), None)
+
+    @property
+    def has_preopen(self) -> bool:
+        return any(PHASE_OF[span.phase] is Phase.PREOPEN for span in self.phases)
+
+    @property
+    def auction(self) -> Segment | None:
+        """The closing auction, from the reference price to the matching; None where the day has none."""
+        return self._whole(Phase.CLOSING_AUCTION)
+
+    @property
+    def post_close(self) -> Segment | None:
+        return self._whole(Phase.POST_CLOSE)
+
+    def _whole(self, phase: Phase) -> Segment | None:
+        spans = [span for span in self.phases if PHASE_OF[span.phase] is phase]
+        return Segment(spans[0].opens_at, spans[-1].closes_at) if spans else None
 
     def bar_starts(self, timeframe_minutes: int) -> list[datetime]:
         """Starts of all bars of the day. Every segment begins a new bar; the last bar of a segment may be short."""
@@ -123,62 +162,53 @@ def session_on(day: date, *, kind: SessionKind = SessionKind.EQUITY, assume_week
     return _session_on(day, kind, assume_weekdays)
 
 
-@lru_cache(maxsize=8192)
+@remembered(8192)
 def _session_on(day: date, kind: SessionKind, assume_weekdays: bool) -> Session | None:
-    if not calendar.KNOWN_FROM <= day <= calendar.KNOWN_TO:
-        if assume_weekdays and day.weekday() < 5:
-            return _ordinary(day, kind, name="Assumed weekday", assumed=True)
+    known = calendar.current()
+    plan = known.plan_on(day, kind)
+    unusual = known.days.get(day)
+    if unusual is not None and unusual.kind is DayKind.CLOSED:
         return None
-    if day in calendar.UNUSUAL_HOURS:
-        name, hours = calendar.UNUSUAL_HOURS[day]
-        segments = tuple(Segment(_utc(day, opens), _utc(day, closes)) for opens, closes in hours)
+    if unusual is not None and unusual.kind is DayKind.HOURS:
+        segments = tuple(Segment(_utc(day, opens), _utc(day, closes)) for opens, closes in unusual.hours)
+        phases = _phases_of_segments(day, plan, segments)
         return Session(
-            date=day,
-            kind=kind,
-            opens_at=segments[0].opens_at,
-            closes_at=segments[-1].closes_at,
-            name=name,
-            assumed=day in calendar.HOURS_ASSUMED,
-            segments=segments,
-            has_preopen=_has_preopen(day, kind),
+            day, kind, segments[0].opens_at, segments[-1].closes_at, unusual.name, not unusual.certain, segments, phases
         )
-    if day in calendar.FULL_WEEKEND_DAYS:
-        return _ordinary(day, kind, name=calendar.FULL_WEEKEND_DAYS[day], assumed=False)
-    if day.weekday() >= 5 or day in calendar.CLOSED_WEEKDAYS:
+    if unusual is not None:
+        return _ordinary(day, kind, plan, name=unusual.name, assumed=not unusual.certain)
+    if day.weekday() >= 5:
         return None
-    return _ordinary(day, kind, name="Regular", assumed=False)
+    if known.knows(day):
+        return _ordinary(day, kind, plan, name="Regular", assumed=False)
+    return _ordinary(day, kind, plan, name="Assumed weekday", assumed=True) if assume_weekdays else None
 
 
-def _ordinary(day: date, kind: SessionKind, *, name: str, assumed: bool) -> Session:
-    new_close = day >= calendar.CLOSING_AUCTION_FROM
-    auction: Segment | None = None
-    post_close: Segment | None = Segment(_utc(day, time(15, 40)), _utc(day, POST_CLOSE_END))
-    close = CLOSE
-    if kind is SessionKind.DERIVATIVES:
-        post_close = None
-        if new_close:
-            close = DERIVATIVES_CLOSE
-    elif kind is SessionKind.EQUITY_DERIVATIVE_STOCK and new_close:
-        close = AUCTION_STOCK_CLOSE
-        auction = Segment(_utc(day, AUCTION_STOCK_CLOSE), _utc(day, AUCTION_END))
-        post_close = Segment(_utc(day, time(15, 50)), _utc(day, POST_CLOSE_END))
-    whole_day = Segment(_utc(day, OPEN), _utc(day, close))
-    return Session(
-        date=day,
-        kind=kind,
-        opens_at=whole_day.opens_at,
-        closes_at=whole_day.closes_at,
-        name=name,
-        assumed=assumed,
-        segments=(whole_day,),
-        auction=auction,
-        post_close=post_close,
-        has_preopen=_has_preopen(day, kind),
-    )
+def _ordinary(day: date, kind: SessionKind, plan: Plan, *, name: str, assumed: bool) -> Session:
+    phases = tuple(
+        PhaseSpan(
+            span.phase, _utc(day, span.opens), _utc(day, span.closes),
+            _utc(day, span.closes) - timedelta(minutes=span.random_end_minutes),
+        )
+        for span in plan
+    )  # fmt: skip
+    segments = tuple(Segment(one.opens_at, one.closes_at) for one in phases if one.phase is SubPhase.CONTINUOUS)
+    return Session(day, kind, segments[0].opens_at, segments[-1].closes_at, name, assumed, segments, phases)
 
 
-def _has_preopen(day: date, kind: SessionKind) -> bool:
-    return kind is not SessionKind.DERIVATIVES or day >= calendar.DERIVATIVES_PREOPEN_FROM
+def _phases_of_segments(day: date, plan: Plan, segments: tuple[Segment, ...]) -> tuple[PhaseSpan, ...]:
+    """A day with hours of its own: before each stretch the ordinary pre-open, moved along, and no more."""
+    usual = _ordinary(day, SessionKind.EQUITY, plan, name="", assumed=False)
+    phases: list[PhaseSpan] = []
+    for segment in segments:
+        shift = segment.opens_at - usual.opens_at
+        phases += [
+            PhaseSpan(one.phase, one.opens_at + shift, one.closes_at + shift, one.may_end_at + shift)
+            for one in usual.phases
+            if PHASE_OF[one.phase] is Phase.PREOPEN
+        ]
+        phases.append(PhaseSpan(SubPhase.CONTINUOUS, segment.opens_at, segment.closes_at, segment.closes_at))
+    return tuple(phases)
 
 
 def next_session(

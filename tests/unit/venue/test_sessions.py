@@ -5,6 +5,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from trading.domain.clock import IST
+from trading.venue.expiries import monthly_expiry, next_expiry, weekly_expiry
 from trading.venue.sessions import (
     Phase,
     SessionKind,
@@ -155,3 +156,53 @@ def test_bars_are_counted_from_the_open():
 def test_a_naive_instant_is_refused():
     with pytest.raises(ValueError, match="time zone"):
         exchange_date(datetime(2026, 2, 16, 9, 15))
+
+
+@pytest.mark.parametrize(
+    ("at", "phase"),
+    [
+        ("2026-09-04 09:04", "PREOPEN_ENTRY"), ("2026-09-04 09:07", "PREOPEN_ENTRY"),
+        ("2026-09-07 09:04", "PREOPEN_ENTRY"), ("2026-09-07 09:07", "PREOPEN_LIMIT_ONLY"),
+        ("2026-09-07 09:11", "PREOPEN_MATCHING"), ("2026-09-07 09:13", "PREOPEN_BUFFER"),
+        ("2026-09-07 15:16", "REFERENCE_PRICE"), ("2026-09-07 15:21", "AUCTION_ENTRY"),
+        ("2026-09-07 15:26", "AUCTION_LIMIT_ONLY"), ("2026-09-07 15:32", "AUCTION_MATCHING"),
+        ("2026-09-07 15:45", None), ("2026-09-07 15:55", "POST_CLOSE"),
+    ],
+)  # fmt: skip
+def test_phases_to_the_minute_and_their_change_of_september_2026(at, phase):
+    session = session_on(ist(at).date(), kind=SessionKind.EQUITY_DERIVATIVE_STOCK)
+    span = session.span_at(ist(at))
+    assert (span.phase.value if span else None) == phase
+
+
+def test_a_random_end_is_told_with_the_phase():
+    session = session_on(date(2026, 9, 7), kind=SessionKind.EQUITY_DERIVATIVE_STOCK)
+    entry = session.span_at(ist("2026-09-07 09:07"))
+    assert (entry.may_end_at, entry.closes_at) == (ist("2026-09-07 09:08"), ist("2026-09-07 09:10"))
+
+
+def test_a_muhurat_has_its_pre_open_before_its_own_bell():
+    session = session_on(date(2021, 11, 4))
+    assert session.phase_at(ist("2021-11-04 18:05")) is Phase.PREOPEN
+    assert session.phase_at(ist("2021-11-04 09:05")) is Phase.CLOSED
+    assert session.post_close is None
+
+
+@pytest.mark.parametrize(
+    ("exchange", "underlying", "year", "month", "day"),
+    [
+        ("NSE", "NIFTY", 2026, 3, "2026-03-30"),  # the 31st was a holiday
+        ("NSE", "NIFTY", 2025, 8, "2025-08-28"),  # the last Thursday expiry
+        ("NSE", "RELIANCE", 2025, 9, "2025-09-30"),
+        ("BSE", "SENSEX", 2026, 8, "2026-08-27"),
+    ],
+)
+def test_monthly_contracts_end_on_the_weekday_of_their_time(exchange, underlying, year, month, day):
+    assert monthly_expiry(year, month, exchange=exchange, underlying=underlying) == date.fromisoformat(day)
+
+
+def test_weekly_contracts_move_before_a_holiday_and_only_one_index_of_an_exchange_has_them():
+    assert weekly_expiry(date(2026, 1, 12), exchange="BSE", underlying="SENSEX") == date(2026, 1, 14)
+    assert weekly_expiry(date(2026, 1, 12), exchange="NSE", underlying="BANKNIFTY") is None
+    assert next_expiry(date(2026, 8, 19), exchange="NSE", underlying="BANKNIFTY") == date(2026, 8, 25)
+    assert next_expiry(date(2026, 8, 19), exchange="MCX", underlying="GOLD") is None
