@@ -74,7 +74,8 @@ def _signal(signal: Signal) -> dict[str, object]:
     return {
         "symbol": signal.instrument.symbol, "side": signal.side, "bar_at": _iso(signal.bar_at),
         "entry": str(signal.entry.normalize()), "stop": str(signal.stop.normalize()),
-        "target": str(signal.target.normalize()), "state": signal.state, "refusal": signal.refusal_code,
+        "target": None if signal.target is None else str(signal.target.normalize()), "state": signal.state,
+        "refusal": signal.refusal_code,
         "explanation": signal.explanation,
     }  # fmt: skip
 

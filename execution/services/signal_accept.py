@@ -1,22 +1,24 @@
 """A signal becomes an intent, or is refused and says why."""
 
-from datetime import datetime
+from datetime import datetime, time
 from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
 
-from execution.models import Intent
+from execution.models import Group, Intent
 from execution.services.intent_create import Wish, intent_create, strategy_of
 from risk.sizing import percent_equity, risk_per_trade
 from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
 from strategies.scanner.scan_bar import compile_deployment
+from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
+from trading.venue.sessions import exchange_date
 
 State = Signal.State
 # How far beyond the deciding close an entry may reach, so that it trades on a moving market and still has a limit.
@@ -40,8 +42,11 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
     age_s = (timezone.now() - signal.created_at).total_seconds()
     if timezone.now() > signal.expires_at:
         return _decide(signal, State.EXPIRED, "SIGNAL_AGE", f"Not taken up within {age_s:.0f} s.")
-    if signal.deployment.state != Deployment.State.ACTIVE:
+    if not Deployment.objects.at_work().filter(pk=signal.deployment_id).exists():
         return _decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
+    full = _over_its_own_limits(signal, now)
+    if full is not None:
+        return _decide(signal, State.REFUSED, *full)
     side = Side(signal.side)
     tick = signal.instrument.tick_size
     reach = float(signal.entry) * ENTRY_REACH
@@ -75,6 +80,28 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
     if intent.state == Intent.State.REFUSED:
         return _decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
     return _decide(signal, State.ACCEPTED, "", "")
+
+
+def _over_its_own_limits(signal: Signal, now: datetime) -> tuple[str, str] | None:
+    """Code and sentence where the contract itself allows no more positions or trades; None: there is room.
+
+    Signals of one deployment are decided one after the other, so that two cannot take the last place.
+    """
+    limits = compile_deployment(signal.deployment).body.risk
+    if limits.max_positions is None and limits.max_trades_per_day is None:
+        return None
+    Deployment.objects.select_for_update(of=("self",)).get(pk=signal.deployment_id)
+    taken = Signal.objects.filter(deployment=signal.deployment_id, state=State.ACCEPTED)
+    if limits.max_positions is not None:
+        held = Group.objects.filter(signal__in=taken).exclude(state=Group.State.CLOSED).count()
+        if held >= limits.max_positions:
+            return "CONTRACT_POSITIONS", f"Its contract allows {limits.max_positions} positions, and {held} are open."
+    if limits.max_trades_per_day is not None:
+        today = datetime.combine(exchange_date(now), time(), tzinfo=IST)
+        made = taken.filter(bar_at__gte=today).count()
+        if made >= limits.max_trades_per_day:
+            return "CONTRACT_TRADES", f"Its contract allows {limits.max_trades_per_day} trades a day: {made} were made."
+    return None
 
 
 def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int:

@@ -9,7 +9,15 @@ from enum import StrEnum
 from typing import Any, Final
 
 from strategies.backtest.errors import BacktestRefused
-from strategies.contracts.schema import ContractBody, Holding, SizingKind, StopSpec, TargetSpec
+from strategies.contracts.schema import (
+    ContractBody,
+    Holding,
+    SizingKind,
+    StopSpec,
+    TargetKind,
+    TargetSpec,
+    TrailingKind,
+)
 from strategies.rules.errors import RuleError
 from strategies.rules.evaluate import CompiledRule, Kind, compile_rule
 from trading.domain.orders import Product, Side
@@ -182,23 +190,41 @@ def plan_of_contract(
 ) -> Plan:  # fmt: skip
     """The plan a contract makes: its rules, levels, time limit and, unless told otherwise, its sizing.
 
-    An opposite signal does not close a position: live, the desk refuses it as well.
+    An opposite signal does not close a position: live, the desk refuses it as well. BacktestRefused NOT_TESTED: the
+    contract has an exit that the event loop does not know; leaving it out would test another contract.
     """
+    unknown = untested_exits(body)
+    if unknown:
+        raise BacktestRefused("NOT_TESTED", f"A backtest does not know {', '.join(unknown)} of {body.name} yet")
     return Plan(
         name=name,
         version=body.content_hash,
         long_entry=body.entry_rule(Side.BUY, parameters),
         short_entry=body.entry_rule(Side.SELL, parameters),
+        long_exit=body.exit_rule(Side.BUY, parameters),
+        short_exit=body.exit_rule(Side.SELL, parameters),
         stop=body.stop,
         stop_rule=body.stop_rule(parameters),
         target=body.target,
+        trailing=None if body.trailing is None else Trailing(body.trailing.distance, body.trailing.after),
         max_bars=body.max_bars,
-        rank=rule_of(rank, "--rank", expect="number"),
+        rank=rule_of(rank, "--rank", expect="number") or body.score_rule(parameters),
         sizing=sizing or sizing_of_contract(body),
         account=account,
         costs=costs,
         intraday=(hours or IntradayHours()) if body.holding is Holding.INTRADAY else None,
     )
+
+
+def untested_exits(body: ContractBody) -> list[str]:
+    """Ways out of a contract that the event loop does not know."""
+    found = {
+        "a price target": body.target is not None and body.target.kind is TargetKind.PRICE,
+        "trailing by ATR": body.trailing is not None and body.trailing.kind is TrailingKind.ATR,
+        "partial booking": bool(body.partials),
+        "a time of day to leave": body.exit_at is not None,
+    }
+    return [name for name, there in found.items() if there]
 
 
 def sizing_of_contract(body: ContractBody) -> Sizing:

@@ -12,22 +12,64 @@ import json
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from decimal import Decimal, InvalidOperation
+from datetime import time
+from decimal import Decimal
 from enum import StrEnum
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import Any, Final
 
 import yaml
 
-from strategies.rules.compiled import CompiledRule, Kind, compile_rule
+from strategies.contracts.exits import (
+    LONGEST_RULE,
+    PartKind,
+    PartSpec,
+    StopKind,
+    StopSpec,
+    TargetKind,
+    TargetSpec,
+    TrailingKind,
+    TrailingSpec,
+    periods_of,
+    read_clock,
+    read_parts,
+    read_stop,
+    read_target,
+    read_trailing,
+    written_level,
+    written_part,
+    written_trailing,
+)
+from strategies.contracts.fields import (
+    ContractError,
+    one_of,
+    plain,
+    positive,
+    read_choice,
+    read_mapping,
+    read_number,
+    read_text,
+    whole,
+)
+from strategies.rules.compiled import CompiledRule, Kind, RuleSet, compile_rule
 from strategies.rules.errors import RuleError
 from strategies.rules.functions import TIMEFRAME_MINUTES
 from trading.domain.orders import Product, Side
 from trading.indicators.registry import MAX_PERIOD, REGISTRY
 
+__all__ = [
+    "LIBRARY", "TIMEFRAME_MINUTES", "ContractBody", "ContractError", "Family", "Holding", "ParameterSpec", "PartKind",
+    "PartSpec", "Regime", "RiskSpec", "SizingKind", "SizingSpec", "StopKind", "StopSpec", "TargetKind", "TargetSpec",
+    "TrailingKind", "TrailingSpec", "load_contract", "load_library", "parse_contract",
+]  # fmt: skip
+
 LIBRARY: Final = Path(__file__).resolve().parent.parent / "library"
 
 MAX_PARAMETERS: Final = 30
+RULE_KINDS: Final[Mapping[str, Kind]] = {
+    "long_entry": "condition", "short_entry": "condition", "long_exit": "condition", "short_exit": "condition",
+    "score": "number",
+}  # fmt: skip
 
 _SLUG: Final = re.compile(r"[a-z0-9][a-z0-9_-]{0,59}")
 
@@ -53,32 +95,10 @@ class Regime(StrEnum):
     ANY = "any"
 
 
-class StopKind(StrEnum):
-    PERCENT = "percent"  # of the entry price
-    ATR = "atr"  # multiples of the average true range
-    PRICE = "price"  # a rule that gives a price
-
-
-class TargetKind(StrEnum):
-    PERCENT = "percent"  # of the entry price
-    ATR = "atr"
-    R_MULTIPLE = "r_multiple"  # multiples of what is risked per unit
-
-
 class SizingKind(StrEnum):
     RISK_PER_TRADE = "risk_per_trade"  # percent of equity lost at the stop
     FIXED_QUANTITY = "fixed_quantity"  # units
     PERCENT_EQUITY = "percent_equity"  # percent of equity bought
-
-
-class ContractError(Exception):
-    """A contract that cannot be published: a stable code, the path of the field, and why."""
-
-    def __init__(self, code: str, path: str, message: str) -> None:
-        self.code = code
-        self.path = path
-        self.message = message
-        super().__init__(f"{path}: {message}" if path else message)
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,31 +111,25 @@ class ParameterSpec:
 
 
 @dataclass(frozen=True, slots=True)
-class StopSpec:
-    """`value`: percent or multiple, None for a price rule. `period`: bars of the ATR. `rule`: text of a price rule."""
-
-    kind: StopKind
-    value: Decimal | None
-    period: int | None = None
-    rule: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class TargetSpec:
-    kind: TargetKind
-    value: Decimal
-    period: int | None = None
-
-
-@dataclass(frozen=True, slots=True)
 class SizingSpec:
     kind: SizingKind
     value: Decimal
 
 
 @dataclass(frozen=True, slots=True)
+class RiskSpec:
+    """Limits of one deployment, tighter than the portfolio's; None: the portfolio's alone hold."""
+
+    max_positions: int | None = None
+    max_trades_per_day: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
 class ContractBody:
-    """A checked contract. Rules are kept as text and compiled with the parameters of a deployment."""
+    """A checked contract. Rules are kept as text and compiled with the parameters of a deployment.
+
+    `score` orders signals of one bar, higher first. `exit_at`: the time of day in India at which a trade ends.
+    """
 
     name: str
     family: Family
@@ -128,12 +142,19 @@ class ContractBody:
     long_entry: str | None
     short_entry: str | None
     stop: StopSpec
-    target: TargetSpec
+    target: TargetSpec | None
     sizing: SizingSpec
     product: Product
     max_bars: int | None
     description: str
     when_it_loses: str
+    long_exit: str | None = None
+    short_exit: str | None = None
+    score: str | None = None
+    trailing: TrailingSpec | None = None
+    partials: tuple[PartSpec, ...] = ()
+    exit_at: time | None = None
+    risk: RiskSpec = RiskSpec()
 
     @property
     def timeframe_minutes(self) -> int:
@@ -141,8 +162,13 @@ class ContractBody:
 
     @property
     def atr_period(self) -> int | None:
-        """Bars of the ATR that the stop, or else the target, is measured with; None if neither is."""
-        return self.stop.period or self.target.period
+        """Bars of the ATR that stop, target, trailing and parts are measured with; None if none of them is."""
+        return next(iter(self._atr_periods.values()), None)
+
+    @property
+    def _atr_periods(self) -> dict[str, int]:
+        levels = {"stop": self.stop, "target": self.target, "trailing": self.trailing}
+        return periods_of(levels | {f"partials[{place}]": part for place, part in enumerate(self.partials)})
 
     def parameters_with(self, overrides: Mapping[str, object] | None = None) -> dict[str, float]:
         """All parameters, a deployment's own in place of the defaults. ContractError: unknown or out of range."""
@@ -152,7 +178,7 @@ class ContractBody:
             path = f"parameters.{name}"
             if name not in specs:
                 raise ContractError("UNKNOWN_PARAMETER", path, "the contract has no such parameter")
-            value = _number(given, path)
+            value = read_number(given, path)
             if not specs[name].min <= value <= specs[name].max:
                 raise ContractError(
                     "OUT_OF_RANGE", path, f"{value} is not between {specs[name].min} and {specs[name].max}"
@@ -160,37 +186,72 @@ class ContractBody:
             values[name] = float(value)
         return values
 
+    @property
+    def rule_texts(self) -> dict[str, tuple[str, Kind]]:
+        """Every rule there is, by the path of its field: its text, and what it must give."""
+        texts = {f"rules.{name}": (getattr(self, name), kind) for name, kind in RULE_KINDS.items()}
+        texts["stop.value"] = (self.stop.rule, "number")
+        texts["target.value"] = (self.target.rule if self.target else None, "number")
+        return {path: (text, kind) for path, (text, kind) in texts.items() if text is not None}
+
+    def compiled(self, overrides: Mapping[str, object] | None = None) -> dict[str, CompiledRule]:
+        """Every rule, by the path of its field, with a deployment's parameters. ContractError points into the rule."""
+        values = self.parameters_with(overrides)
+        return {
+            path: _rule(text, values, path, kind, self.timeframe_minutes)
+            for path, (text, kind) in self.rule_texts.items()
+        }
+
     def entry_rule(self, side: Side, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
         """The compiled condition that opens a position on this side; None where the contract does not trade it."""
-        text = self.long_entry if side is Side.BUY else self.short_entry
-        if text is None or side not in self.sides:
-            return None
-        values = self.parameters_with(overrides)
-        return _rule(text, values, "rules." + _entry_name(side), "condition", self.timeframe_minutes)
+        return self._one("rules." + _entry_name(side), overrides) if side in self.sides else None
+
+    def exit_rule(self, side: Side, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
+        """The compiled condition that ends a position opened on this side; None: it has none."""
+        return self._one("rules." + _exit_name(side), overrides) if side in self.sides else None
+
+    def score_rule(self, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
+        return self._one("rules.score", overrides)
 
     def stop_rule(self, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
         """The compiled price of a `price` stop; None for the other kinds."""
-        if self.stop.rule is None:
+        return self._one("stop.value", overrides)
+
+    def target_rule(self, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
+        """The compiled price of a `price` target; None for the other kinds."""
+        return self._one("target.value", overrides)
+
+    def _one(self, path: str, overrides: Mapping[str, object] | None) -> CompiledRule | None:
+        text, kind = self.rule_texts.get(path, (None, "number"))
+        if text is None:
             return None
-        return _rule(self.stop.rule, self.parameters_with(overrides), "stop.value", "number", self.timeframe_minutes)
+        return _rule(text, self.parameters_with(overrides), path, kind, self.timeframe_minutes)  # type: ignore[arg-type]
+
+    def rule_set(self, overrides: Mapping[str, object] | None = None) -> RuleSet:
+        """All rules together: which other bars they need."""
+        return RuleSet.of(*self.compiled(overrides).values())
 
     def bars_needed(self, overrides: Mapping[str, object] | None = None) -> int:
         """Completed bars to load so that every rule and the ATR are settled on the newest one."""
-        rules = [self.entry_rule(side, overrides) for side in self.sides] + [self.stop_rule(overrides)]
-        reach = [rule.history(self.timeframe_minutes) for rule in rules if rule is not None]
+        reach = [self.rule_set(overrides).history(self.timeframe_minutes)]
         if self.atr_period is not None:
             reach.append(REGISTRY["atr"].settling([self.atr_period]))
-        return max(reach, default=0) + 1
+        return max(reach) + 1
 
     def as_mapping(self) -> dict[str, Any]:
-        """The contract as plain JSON values; parsing it again gives an equal body."""
-        stop: dict[str, Any] = {"kind": str(self.stop.kind), "value": self.stop.rule or _plain(self.stop.value)}
-        if self.stop.period is not None:
-            stop["period"] = self.stop.period
-        target: dict[str, Any] = {"kind": str(self.target.kind), "value": _plain(self.target.value)}
-        if self.target.period is not None:
-            target["period"] = self.target.period
-        rules = {_entry_name(Side.BUY): self.long_entry, _entry_name(Side.SELL): self.short_entry}
+        """The contract as plain JSON values; parsing it again gives an equal body. What is not used is left out."""
+        rules = {name: getattr(self, name) for name in RULE_KINDS}
+        optional = {
+            "trailing": written_trailing(self.trailing) if self.trailing else None,
+            "partials": [written_part(part) for part in self.partials] or None,
+            "exit_at": self.exit_at.strftime("%H:%M") if self.exit_at else None,
+            "risk": {
+                name: value
+                for name in ("max_positions", "max_trades_per_day")
+                if (value := getattr(self.risk, name)) is not None
+            } or None,
+            "target": written_level(self.target) if self.target else None,
+        }  # fmt: skip
         return {
             "name": self.name,
             "family": str(self.family),
@@ -200,18 +261,17 @@ class ContractBody:
             "sides": ["long" if side is Side.BUY else "short" for side in self.sides],
             "universes": list(self.universes),
             "parameters": {
-                name: {"default": _plain(spec.default), "min": _plain(spec.min), "max": _plain(spec.max)}
+                name: {"default": plain(spec.default), "min": plain(spec.min), "max": plain(spec.max)}
                 for name, spec in self.parameters
             },
             "rules": {name: text for name, text in rules.items() if text is not None},
-            "stop": stop,
-            "target": target,
-            "sizing": {"kind": str(self.sizing.kind), "value": _plain(self.sizing.value)},
+            "stop": written_level(self.stop),
+            "sizing": {"kind": str(self.sizing.kind), "value": plain(self.sizing.value)},
             "product": str(self.product),
             "max_bars": self.max_bars,
             "description": self.description,
             "when_it_loses": self.when_it_loses,
-        }
+        } | {name: value for name, value in optional.items() if value is not None}
 
     @property
     def canonical_json(self) -> str:
@@ -225,49 +285,69 @@ class ContractBody:
 
 
 _REQUIRED: Final = frozenset(
-    {"name", "family", "timeframe", "holding", "sides", "universes", "rules", "stop", "target", "sizing", "product",
+    {"name", "family", "timeframe", "holding", "sides", "universes", "rules", "stop", "sizing", "product",
      "description", "when_it_loses"}
 )  # fmt: skip
-_OPTIONAL: Final = frozenset({"regime", "parameters", "max_bars"})
+_OPTIONAL: Final = frozenset(
+    {"regime", "parameters", "max_bars", "target", "trailing", "partials", "exit_at", "risk"}
+)  # fmt: skip
 
 
 def parse_contract(mapping: Mapping[str, Any]) -> ContractBody:
     """Check a contract and freeze it. ContractError names the first field that is wrong."""
-    source = _mapping(mapping, "", required=_REQUIRED, optional=_OPTIONAL)
+    source = read_mapping(mapping, "", required=_REQUIRED, optional=_OPTIONAL)
     sides = _sides(source["sides"])
-    rules = _mapping(source["rules"], "rules", optional={"long_entry", "short_entry"})
+    rules = read_mapping(source["rules"], "rules", optional=set(RULE_KINDS))
     body = ContractBody(
-        name=_text(source["name"], "name", longest=100),
-        family=_choice(source["family"], "family", Family),
-        timeframe=_one_of(source["timeframe"], "timeframe", TIMEFRAME_MINUTES),
-        holding=_choice(source["holding"], "holding", Holding),
-        regime=_choice(source.get("regime", Regime.ANY), "regime", Regime),
+        name=read_text(source["name"], "name", longest=100),
+        family=read_choice(source["family"], "family", Family),
+        timeframe=one_of(source["timeframe"], "timeframe", TIMEFRAME_MINUTES),
+        holding=read_choice(source["holding"], "holding", Holding),
+        regime=read_choice(source.get("regime") or Regime.ANY, "regime", Regime),
         sides=sides,
         universes=_universes(source["universes"]),
         parameters=_parameters(source.get("parameters") or {}),
-        long_entry=_entry(rules, Side.BUY, sides),
-        short_entry=_entry(rules, Side.SELL, sides),
-        stop=_stop(source["stop"]),
-        target=_target(source["target"]),
+        long_entry=_side_rule(rules, Side.BUY, sides, _entry_name(Side.BUY), required=True),
+        short_entry=_side_rule(rules, Side.SELL, sides, _entry_name(Side.SELL), required=True),
+        long_exit=_side_rule(rules, Side.BUY, sides, _exit_name(Side.BUY), required=False),
+        short_exit=_side_rule(rules, Side.SELL, sides, _exit_name(Side.SELL), required=False),
+        score=_rule_text(rules, "score"),
+        stop=read_stop(source["stop"]),
+        target=read_target(source.get("target")),
+        trailing=read_trailing(source.get("trailing")),
+        partials=read_parts(source.get("partials")),
+        exit_at=read_clock(source.get("exit_at"), "exit_at"),
+        risk=_risk(source.get("risk")),
         sizing=_sizing(source["sizing"]),
-        product=_choice(source["product"], "product", Product),
-        max_bars=_whole(source["max_bars"], "max_bars", MAX_PERIOD) if source.get("max_bars") is not None else None,
-        description=_text(source["description"], "description"),
-        when_it_loses=_text(source["when_it_loses"], "when_it_loses", shortest=40),
+        product=read_choice(source["product"], "product", Product),
+        max_bars=whole(source["max_bars"], "max_bars", MAX_PERIOD) if source.get("max_bars") is not None else None,
+        description=read_text(source["description"], "description"),
+        when_it_loses=read_text(source["when_it_loses"], "when_it_loses", shortest=40),
     )
     _check_product(body)
-    _check_atr(body)
+    _check_exits(body)
     _check_rules(body)
     return body
 
 
+def parse_text(text: str) -> ContractBody:
+    """Check a contract written as YAML. ContractError also for a text that is not YAML."""
+    return parse_contract(read_yaml(text, "contract"))
+
+
+def read_yaml(text: str, name: str) -> Any:
+    """Plain values of a YAML text. ContractError NOT_YAML says the line."""
+    if len(text) > 64_000:
+        raise ContractError("TOO_LONG", name, "a contract has at most 64,000 characters")
+    try:
+        return yaml.safe_load(text)
+    except (yaml.YAMLError, RecursionError, ValueError) as error:
+        raise ContractError("NOT_YAML", name, str(error)[:300]) from error
+
+
 def load_contract(path: Path) -> ContractBody:
     """Read one YAML file. ContractError also for a file that is not YAML."""
-    try:
-        source = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except yaml.YAMLError as error:
-        raise ContractError("NOT_YAML", path.name, str(error)) from error
-    return parse_contract(source)
+    return parse_contract(read_yaml(path.read_text(encoding="utf-8"), path.name))
 
 
 def load_library() -> dict[str, ContractBody]:
@@ -289,51 +369,48 @@ def _check_product(body: ContractBody) -> None:
         raise ContractError("CONTRADICTION", "timeframe", "a daily bar is complete only when the day is over")
 
 
-def _check_atr(body: ContractBody) -> None:
-    if body.stop.period is not None and body.target.period not in (None, body.stop.period):
-        raise ContractError("CONTRADICTION", "target.period", "stop and target use one ATR: give both the same period")
+def _check_exits(body: ContractBody) -> None:
+    periods = body._atr_periods
+    for path, period in periods.items():
+        if period != next(iter(periods.values())):
+            raise ContractError(
+                "CONTRADICTION", f"{path}.period", f"{', '.join(periods)} use one ATR: give them the same period"
+            )
+    ways = (body.target, body.trailing, body.max_bars, body.exit_at)
+    missing = [side for side in body.sides if getattr(body, _exit_name(side)) is None]
+    if missing and all(way is None for way in ways) and body.holding is not Holding.INTRADAY:
+        raise ContractError(
+            "MISSING", "target", "nothing ends a winning trade: a target, trailing, an exit or max_bars"
+        )
+    if body.exit_at is not None and body.timeframe == "1d":
+        raise ContractError("CONTRADICTION", "exit_at", "daily bars know no time of day")
 
 
 def _check_rules(body: ContractBody) -> None:
     """Rules must hold at the defaults and at both ends of the ranges: a sweep may go anywhere between."""
     for corner in ("default", "min", "max"):
-        values = {name: getattr(spec, corner) for name, spec in body.parameters}
-        for side in body.sides:
-            body.entry_rule(side, values)
-        body.stop_rule(values)
+        body.compiled({name: getattr(spec, corner) for name, spec in body.parameters})
 
 
 # Fields
 
 
-def _stop(value: Any) -> StopSpec:
-    source = _mapping(value, "stop", required={"kind", "value"}, optional={"period"})
-    kind = _choice(source["kind"], "stop.kind", StopKind)
-    if kind is StopKind.PRICE:
-        _no_period(source, "stop")
-        return StopSpec(kind, None, rule=_text(source["value"], "stop.value", longest=2_000))
-    if kind is StopKind.ATR:
-        return StopSpec(kind, _positive(source["value"], "stop.value", 20), _atr_period(source, "stop"))
-    _no_period(source, "stop")
-    return StopSpec(kind, _positive(source["value"], "stop.value", 50))
-
-
-def _target(value: Any) -> TargetSpec:
-    source = _mapping(value, "target", required={"kind", "value"}, optional={"period"})
-    kind = _choice(source["kind"], "target.kind", TargetKind)
-    if kind is TargetKind.ATR:
-        return TargetSpec(kind, _positive(source["value"], "target.value", 50), _atr_period(source, "target"))
-    _no_period(source, "target")
-    return TargetSpec(kind, _positive(source["value"], "target.value", 500 if kind is TargetKind.PERCENT else 50))
-
-
 def _sizing(value: Any) -> SizingSpec:
-    source = _mapping(value, "sizing", required={"kind", "value"})
-    kind = _choice(source["kind"], "sizing.kind", SizingKind)
+    source = read_mapping(value, "sizing", required={"kind", "value"})
+    kind = read_choice(source["kind"], "sizing.kind", SizingKind)
     if kind is SizingKind.FIXED_QUANTITY:
-        return SizingSpec(kind, Decimal(_whole(source["value"], "sizing.value", 10_000_000)))
+        return SizingSpec(kind, Decimal(whole(source["value"], "sizing.value", 10_000_000)))
     most = 10 if kind is SizingKind.RISK_PER_TRADE else 100
-    return SizingSpec(kind, _positive(source["value"], "sizing.value", most))
+    return SizingSpec(kind, positive(source["value"], "sizing.value", most))
+
+
+def _risk(value: Any) -> RiskSpec:
+    if value is None:
+        return RiskSpec()
+    source = read_mapping(value, "risk", optional={"max_positions", "max_trades_per_day"})
+    return RiskSpec(
+        **{name: whole(given, f"risk.{name}", 10_000) for name, given in source.items() if given is not None}
+    )
 
 
 def _sides(value: Any) -> tuple[Side, ...]:
@@ -345,7 +422,7 @@ def _sides(value: Any) -> tuple[Side, ...]:
         or len(set(map(str, value))) != len(value)
     ):
         raise ContractError("WRONG_TYPE", "sides", "a list of long, short or both")
-    chosen = {words[_one_of(word, f"sides[{place}]", words)] for place, word in enumerate(value)}
+    chosen = {words[one_of(word, f"sides[{place}]", words)] for place, word in enumerate(value)}
     return tuple(side for side in (Side.BUY, Side.SELL) if side in chosen)
 
 
@@ -364,115 +441,45 @@ def _parameters(value: Any) -> tuple[tuple[str, ParameterSpec], ...]:
     specs: dict[str, ParameterSpec] = {}
     for name, given in value.items():
         path = f"parameters.{name}"
-        source = _mapping(given, path, required={"default", "min", "max"})
-        spec = ParameterSpec(**{each: _number(source[each], f"{path}.{each}") for each in ("default", "min", "max")})
+        source = read_mapping(given, path, required={"default", "min", "max"})
+        spec = ParameterSpec(
+            **{each: read_number(source[each], f"{path}.{each}") for each in ("default", "min", "max")}
+        )
         if not spec.min <= spec.default <= spec.max:
             raise ContractError("OUT_OF_RANGE", path, "the default must lie between min and max")
         specs[str(name)] = spec
     return tuple(sorted(specs.items()))
 
 
-def _entry(rules: Mapping[str, Any], side: Side, sides: tuple[Side, ...]) -> str | None:
-    name = _entry_name(side)
+def _side_rule(
+    rules: Mapping[str, Any], side: Side, sides: tuple[Side, ...], name: str, *, required: bool
+) -> str | None:
     if side in sides:
-        if name not in rules:
+        if required and rules.get(name) is None:
             raise ContractError("MISSING", f"rules.{name}", "every side that is traded needs its entry rule")
-        return _text(rules[name], f"rules.{name}", longest=2_000)
-    if name in rules:
+        return _rule_text(rules, name)
+    if rules.get(name) is not None:
         raise ContractError("CONTRADICTION", f"rules.{name}", "this side is not among the sides of the contract")
     return None
+
+
+def _rule_text(rules: Mapping[str, Any], name: str) -> str | None:
+    given = rules.get(name)
+    return None if given is None else read_text(given, f"rules.{name}", longest=LONGEST_RULE)
 
 
 def _entry_name(side: Side) -> str:
     return "long_entry" if side is Side.BUY else "short_entry"
 
 
+def _exit_name(side: Side) -> str:
+    return "long_exit" if side is Side.BUY else "short_exit"
+
+
 def _rule(text: str, parameters: Mapping[str, float], path: str, kind: Kind, timeframe: int) -> CompiledRule:
     try:
         return compile_rule(text, parameters, expect=kind, timeframe=timeframe)
     except RuleError as error:
-        raise ContractError(f"RULE_{error.code}", path, str(error)) from error
-
-
-# Plain values
-
-_Enum = TypeVar("_Enum", bound=StrEnum)
-
-
-def _mapping(
-    value: Any,
-    path: str,
-    *,
-    required: frozenset[str] | set[str] = frozenset(),
-    optional: frozenset[str] | set[str] = frozenset(),
-) -> Mapping[str, Any]:
-    if not isinstance(value, Mapping):
-        raise ContractError("WRONG_TYPE", path, "a group of named fields is needed")
-    prefix = f"{path}." if path else ""
-    for name in value:
-        if name not in required and name not in optional:
-            raise ContractError("UNKNOWN_FIELD", f"{prefix}{name}", "no such field")
-    for name in sorted(required):
-        if value.get(name) is None:
-            raise ContractError("MISSING", f"{prefix}{name}", "this field is required")
-    return value
-
-
-def _text(value: Any, path: str, *, shortest: int = 1, longest: int = 4_000) -> str:
-    if not isinstance(value, str):
-        raise ContractError("WRONG_TYPE", path, "a text is needed")
-    text = value.strip()
-    if not shortest <= len(text) <= longest:
-        raise ContractError("WRONG_LENGTH", path, f"{shortest} to {longest} characters, not {len(text)}")
-    return text
-
-
-def _one_of(value: Any, path: str, allowed: Mapping[str, Any]) -> str:
-    if not isinstance(value, str) or value not in allowed:
-        raise ContractError("UNKNOWN_CHOICE", path, f"one of {', '.join(allowed)}")
-    return value
-
-
-def _choice(value: Any, path: str, kind: type[_Enum]) -> _Enum:
-    return kind(_one_of(value, path, {str(member.value): member for member in kind}))
-
-
-def _number(value: Any, path: str) -> Decimal:
-    if isinstance(value, bool) or not isinstance(value, int | float | Decimal | str):
-        raise ContractError("WRONG_TYPE", path, "a number is needed")
-    try:
-        number = Decimal(str(value))
-    except InvalidOperation as error:
-        raise ContractError("WRONG_TYPE", path, "a number is needed") from error
-    if not number.is_finite() or abs(number) > 1_000_000_000:
-        raise ContractError("OUT_OF_RANGE", path, "a number of sensible size is needed")
-    return number
-
-
-def _positive(value: Any, path: str, most: int) -> Decimal:
-    number = _number(value, path)
-    if not 0 < number <= most:
-        raise ContractError("OUT_OF_RANGE", path, f"above 0 and at most {most}, not {number}")
-    return number
-
-
-def _whole(value: Any, path: str, most: int) -> int:
-    number = _positive(value, path, most)
-    if number != int(number):
-        raise ContractError("OUT_OF_RANGE", path, f"a whole number, not {number}")
-    return int(number)
-
-
-def _atr_period(source: Mapping[str, Any], path: str) -> int:
-    return _whole(source.get("period", 14), f"{path}.period", MAX_PERIOD)
-
-
-def _no_period(source: Mapping[str, Any], path: str) -> None:
-    if source.get("period") is not None:
-        raise ContractError("CONTRADICTION", f"{path}.period", "only an atr distance has a period")
-
-
-def _plain(number: Decimal | None) -> int | float | None:
-    if number is None:
-        return None
-    return int(number) if number == int(number) else float(number)
+        raise ContractError(
+            f"RULE_{error.code}", path, str(error), position=error.position, suggestion=error.suggestion
+        ) from error

@@ -1,6 +1,15 @@
 from django.db import models
 
-from accounts.ownership import Owned
+from accounts.ownership import Owned, OwnedQuerySet
+from strategies.models.lifecycle import Stage
+
+
+class DeploymentQuerySet(OwnedQuerySet):
+    def at_work(self) -> "DeploymentQuerySet":
+        """Those that give signals: active, and of a version that is neither paused nor retired."""
+        return self.filter(state=Deployment.State.ACTIVE).exclude(
+            version__standing__stage__in=[Stage.PAUSED, Stage.RETIRED]
+        )
 
 
 class Deployment(Owned):
@@ -17,8 +26,12 @@ class Deployment(Owned):
     version = models.ForeignKey("strategies.ContractVersion", on_delete=models.PROTECT, related_name="deployments")
     universe = models.ForeignKey("marketdata.Universe", on_delete=models.PROTECT, related_name="+")
     parameters = models.JSONField(default=dict, blank=True)
+    created_by = models.CharField(max_length=150, blank=True)
+    stopped_at = models.DateTimeField(null=True, blank=True, help_text="wall time")
     state = models.CharField(max_length=8, choices=State, default=State.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
+
+    objects = DeploymentQuerySet.as_manager()
 
     class Meta:
         constraints = [

@@ -24,7 +24,7 @@ class Signal(Owned):
     side = models.CharField(max_length=4, choices=[(s, s) for s in Side])
     entry = models.DecimalField(max_digits=14, decimal_places=4)
     stop = models.DecimalField(max_digits=14, decimal_places=4)
-    target = models.DecimalField(max_digits=14, decimal_places=4)
+    target = models.DecimalField(max_digits=14, decimal_places=4, null=True, help_text="empty: it ends another way")
     score = models.FloatField(default=0)
     features = models.JSONField(default=dict)
     explanation = models.TextField()

@@ -18,9 +18,7 @@ def scan_due(
 
     A replay steps one feed by hand: `feed_name` names it, `now` is its venue time, `symbols` are those it has.
     """
-    deployments = Deployment.objects.filter(state=Deployment.State.ACTIVE).select_related(
-        "portfolio__account", "version__contract", "universe"
-    )
+    deployments = Deployment.objects.at_work().select_related("portfolio__account", "version__contract", "universe")
     if feed_name is not None:
         deployments = deployments.filter(portfolio__account__feed=feed_name)
     else:

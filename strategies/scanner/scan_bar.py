@@ -39,11 +39,15 @@ class CompiledContract:
     sides: tuple[tuple[Side, CompiledRule], ...]
     stop_rule: CompiledRule | None
     bars: int
+    target_rule: CompiledRule | None = None
+    score_rule: CompiledRule | None = None
+    exits: tuple[tuple[Side, CompiledRule], ...] = ()
 
     @property
     def rules(self) -> RuleSet:
         """All that is evaluated at a bar, and the other bars it looks at."""
-        return RuleSet.of(*(rule for _, rule in self.sides), self.stop_rule)
+        each_side = (rule for _, rule in (*self.sides, *self.exits))
+        return RuleSet.of(*each_side, self.stop_rule, self.target_rule, self.score_rule)
 
 
 @lru_cache(maxsize=256)
@@ -53,7 +57,11 @@ def _compiled(content_hash: str, canonical: str, overrides: tuple[tuple[str, flo
     given = dict(overrides)
     rules = ((side, body.entry_rule(side, given)) for side in body.sides)
     sides = tuple((side, rule) for side, rule in rules if rule is not None)
-    return CompiledContract(body, sides, body.stop_rule(given), max(FEWEST_BARS, body.bars_needed(given)) + 1)
+    exits = ((side, body.exit_rule(side, given)) for side in body.sides)
+    return CompiledContract(
+        body, sides, body.stop_rule(given), max(FEWEST_BARS, body.bars_needed(given)) + 1, body.target_rule(given),
+        body.score_rule(given), tuple((side, rule) for side, rule in exits if rule is not None),
+    )  # fmt: skip
 
 
 def compile_deployment(deployment: Deployment) -> CompiledContract:
@@ -85,11 +93,15 @@ def scan(
     evaluation = Evaluation(window)
     body = contract.body
     newest = prices.bars - 1
-    ranges = stops = np.full(len(instruments), np.nan)
+    ranges = stops = targets = scores = np.full(len(instruments), np.nan)
     if body.atr_period is not None:
         ranges = atr(window.high, window.low, window.close, body.atr_period)[:, -1]
     if contract.stop_rule is not None:
         stops = contract.stop_rule.evaluate(evaluation)[:, -1]
+    if contract.target_rule is not None:
+        targets = contract.target_rule.evaluate(evaluation)[:, -1]
+    if contract.score_rule is not None:
+        scores = contract.score_rule.evaluate(evaluation)[:, -1]
     drafts: list[SignalDraft] = []
     for side, rule in contract.sides:
         fired = rule.evaluate(evaluation)[:, -1]
@@ -99,8 +111,9 @@ def scan(
             average_range = float(ranges[row])
             try:
                 stop, target = stop_and_target(
-                    side, entry, average_range, body, instrument.tick_size, stop_price=float(stops[row])
-                )
+                    side, entry, average_range, body, instrument.tick_size, stop_price=float(stops[row]),
+                    target_price=float(targets[row]),
+                )  # fmt: skip
             except TradingError as error:
                 logger.info("no signal on %s: %s", instrument.symbol, error)
                 continue
@@ -111,9 +124,11 @@ def scan(
                     instrument_id=instrument.pk, side=side, entry=entry, stop=stop, target=target, bar_at=bar_at,
                     dedupe_key=f"{key}:{instrument.pk}:{int(bar_at.timestamp())}",
                     explanation=explain(rule, terms), features=features,
+                    score=float(scores[row]) if np.isfinite(scores[row]) else 0.0,
                 )
             )  # fmt: skip
-    return drafts
+    # Whoever accepts them takes them in this order: the best first, as a backtest fills its slots.
+    return sorted(drafts, key=lambda draft: -draft.score)
 
 
 def other_bars(

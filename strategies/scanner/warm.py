@@ -37,9 +37,7 @@ def warm_scanner() -> None:
 
 def _try_contracts() -> None:
     """Run what is deployed, first on a made-up market (there may be no candle yet), then on the window it will scan."""
-    deployments = Deployment.objects.filter(state=Deployment.State.ACTIVE).select_related(
-        "portfolio__account", "version__contract", "universe"
-    )
+    deployments = Deployment.objects.at_work().select_related("portfolio__account", "version__contract", "universe")
     for deployment in deployments:
         feed = Feed.objects.exclude(kind=Feed.Kind.REPLAY).filter(name=deployment.portfolio.account.feed).first()
         if feed is None:

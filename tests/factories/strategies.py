@@ -6,6 +6,7 @@ import factory
 from django.utils import timezone
 
 from risk.models import Verdict
+from strategies.contracts.publish import publish_library
 from strategies.models import ContractVersion, Deployment, Signal, StrategyContract
 from tests.factories.market import InstrumentFactory, UniverseFactory
 from tests.factories.portfolio import PortfolioFactory
@@ -76,3 +77,8 @@ class VerdictFactory(factory.django.DjangoModelFactory):
     message = "12.00 % of equity in one instrument, 20.00 % allowed."
     policy = "House v1"
     at = factory.LazyFunction(timezone.now)
+
+
+def house_version(slug: str = "ema-alignment") -> ContractVersion:
+    """One of the contracts that come with the desk, published."""
+    return next(one for one in publish_library(actor="the desk") if one.contract.slug == slug)

@@ -26,7 +26,6 @@ from execution.states import OrderState
 from risk.kill_switch import raise_level
 from risk.models import Reservation, RiskBucket
 from risk.reserve import Claim, Kind, release, reserve
-from strategies.contracts.publish import publish_library
 from strategies.models import Signal
 from tests.factories import (
     DeploymentFactory,
@@ -38,6 +37,7 @@ from tests.factories import (
     PortfolioFactory,
     SignalFactory,
 )
+from tests.factories.strategies import house_version
 from tests.factories.world import open_market
 from tests.small_desk import hold_lease
 from trading.domain.errors import NotAllowed
@@ -210,7 +210,7 @@ def test_nothing_is_claimed_after_the_kill_switch(level):
 
 def test_a_signal_is_one_intent_however_many_take_it_up():
     world = open_market()
-    deployment = DeploymentFactory(portfolio=world.portfolio, version=publish_library(actor="the desk")[0])
+    deployment = DeploymentFactory(portfolio=world.portfolio, version=house_version())
     for _ in range(3):
         instrument = InstrumentFactory(sector="")
         world.instrument = instrument
@@ -229,7 +229,7 @@ def test_a_signal_is_one_intent_however_many_take_it_up():
 
 def test_more_signals_than_slots():
     world = open_market()
-    deployment = DeploymentFactory(portfolio=world.portfolio, version=publish_library(actor="the desk")[0])
+    deployment = DeploymentFactory(portfolio=world.portfolio, version=house_version())
     signals = []
     for _ in range(WORKERS):
         world.instrument = InstrumentFactory(sector="")

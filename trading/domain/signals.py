@@ -9,13 +9,13 @@ from trading.domain.orders import Side
 
 @dataclass(frozen=True, slots=True)
 class SignalDraft:
-    """Entry, stop and target in rupees on the tick. `bar_at` is when the deciding bar closed, venue time."""
+    """Entry, stop and target (None: none) in rupees on the tick. `bar_at`: close of the deciding bar, venue time."""
 
     instrument_id: int
     side: Side
     entry: Decimal
     stop: Decimal
-    target: Decimal
+    target: Decimal | None
     bar_at: datetime
     dedupe_key: str
     explanation: str

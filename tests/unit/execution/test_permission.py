@@ -282,9 +282,9 @@ def test_a_hard_loss_closes_everything_and_locks_the_day(desk):
 
 @pytest.fixture
 def signal(desk):
-    from strategies.contracts.publish import publish_library
+    from tests.factories.strategies import house_version
 
-    version = publish_library(actor="the desk")[0]
+    version = house_version()
     deployment = DeploymentFactory(portfolio=desk.portfolio, version=version)
     return SignalFactory(
         portfolio=desk.portfolio, deployment=deployment, instrument=desk.instrument, entry="812.35", stop="804.00",
