@@ -6,6 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 from execution.api import views as execution
+from strategies.api import backtests
 from trading.api.views import Nowhere
 from trading.portfolio.api import views as portfolio
 
@@ -29,6 +30,12 @@ urlpatterns = [
         name="api_watchlist_item",
     ),
     path("signals/", execution.Signals.as_view(), name="api_signals"),
+    path("backtests/", backtests.Backtests.as_view(), name="api_backtests"),
+    path("backtests/<uuid:run_id>/", backtests.BacktestDetail.as_view(), name="api_backtest"),
+    path("backtests/<uuid:run_id>/cancel/", backtests.BacktestCancel.as_view(), name="api_backtest_cancel"),
+    path("backtests/<uuid:run_id>/report/", backtests.BacktestReport.as_view(), name="api_backtest_report"),
+    path("backtests/<uuid:run_id>/trades/", backtests.BacktestTrades.as_view(), name="api_backtest_trades"),
+    path("backtests/<uuid:run_id>/export/<str:name>", backtests.BacktestExport.as_view(), name="api_backtest_export"),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs/", swagger(SpectacularSwaggerSplitView.as_view(url_name="api_schema")), name="api_docs"),
     re_path(r"^.*$", Nowhere.as_view(), name="api_nowhere"),

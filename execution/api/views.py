@@ -4,7 +4,7 @@ from typing import Any
 
 from django.shortcuts import get_object_or_404
 from drf_spectacular.types import OpenApiTypes
-from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
@@ -30,30 +30,14 @@ from execution.services.intent_create import order_ticket
 from execution.services.order_cancel import order_cancel
 from execution.services.override import close_position
 from strategies.models import Signal
-from trading.api.idempotency import HEADER, once
+from trading.api.idempotency import once
+from trading.api.openapi import KEY_PARAMETER, problems_of
 from trading.api.problems import problem
-from trading.api.serializers import ProblemSerializer
 from trading.api.views import DeskEndpoint
 from trading.domain.errors import NotAllowed, NotFound
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.clocks import venue_now
 from trading.portfolio.models import Portfolio, Position
-
-KEY_PARAMETER = OpenApiParameter(
-    HEADER,
-    OpenApiTypes.STR,
-    OpenApiParameter.HEADER,
-    required=True,
-    description="8 to 64 letters, digits or . _ : - · new for each wish; the same key and body get the same answer.",
-)
-
-
-def problems_of(*codes: int) -> dict[Any, Any]:
-    """The schema of the errors an endpoint tells."""
-    return {
-        (code, "application/problem+json"): OpenApiResponse(ProblemSerializer, description="Problem details")
-        for code in codes
-    }
 
 
 def portfolio_of(request: Request, portfolio_id: int | None) -> Portfolio:

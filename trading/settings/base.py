@@ -241,6 +241,8 @@ SPECTACULAR_SETTINGS = {
         "SignalState": "strategies.models.Signal.State",
         "IntentState": "execution.models.Intent.State",
         "GroupState": "execution.models.Group.State",
+        "BacktestState": "strategies.models.BacktestRun.State",
+        "BacktestKind": "strategies.models.BacktestRun.Kind",
         "OrderType": "trading.domain.orders.OrderType",
         "Reason": "trading.domain.orders.Reason",
         "Side": "trading.domain.orders.Side",

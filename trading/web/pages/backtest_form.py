@@ -1,0 +1,165 @@
+"""The form of a new run: what each kind asks for, and its answers as a request and a study."""
+
+from __future__ import annotations
+
+import uuid
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any
+
+from django.http import QueryDict
+
+from accounts.models import User
+from strategies.contracts.schema import ContractError
+from strategies.models import BacktestRun, ContractVersion, RunResult
+from strategies.reports.figures import written
+from trading.marketdata.models import Feed
+
+Kind = BacktestRun.Kind
+REQUEST_FIELDS = (
+    "contract", "feed", "from", "to", "symbols", "cash", "sizing", "charges", "slippage_bps", "slots", "rank",
+)  # fmt: skip
+CHARGES = ("fyers", "zerodha", "none")
+SHOWN_SOURCES = 60
+
+
+@dataclass(frozen=True)
+class KindForm:
+    """What one kind of run is asked with. `fields`: name, label, usual value, and choices where there are any."""
+
+    words: str
+    market: bool = True
+    sweeps: bool = False
+    runs: str = ""
+    one_run: bool = False
+    weighted: bool = False
+    fields: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = field(default=())
+
+
+KINDS: dict[str, KindForm] = {
+    Kind.BACKTEST: KindForm("What a contract would have done on stored candles, within the limits of the house."),
+}
+
+
+def contracts_of(user: User) -> list[dict[str, str]]:
+    """The newest version of every contract this person may test."""
+    seen: set[int] = set()
+    found = []
+    for version in (
+        ContractVersion.objects.for_user(user).select_related("contract").order_by("contract__name", "-number")
+    ):
+        if version.contract_id not in seen:
+            seen.add(version.contract_id)
+            owned = "" if version.contract.owner_id is None else " · yours"
+            found.append(
+                {
+                    "value": f"{version.contract.slug}@{version.number}",
+                    "label": f"{version.contract.name} v{version.number}{owned}",
+                }
+            )
+    return found
+
+
+def parameters_of(user: User, contract: str, given: Mapping[str, str]) -> list[dict[str, str]]:
+    """The parameters of a contract with their ranges, and what was typed for them."""
+    slug, _, number = contract.partition("@")
+    versions = ContractVersion.objects.for_user(user).filter(contract__slug=slug).order_by("contract__owner", "-number")
+    version = versions.filter(number=int(number)).first() if number.isdigit() else versions.first()
+    if version is None:
+        return []
+    try:
+        specs = version.parsed().parameters
+    except ContractError:
+        return []
+    return [
+        {
+            "name": name, "default": f"{spec.default:f}", "min": f"{spec.min:f}", "max": f"{spec.max:f}",
+            "value": given.get(f"p.{name}", ""), "from": given.get(f"from.{name}", ""),
+            "to": given.get(f"to.{name}", ""), "step": given.get(f"step.{name}", ""),
+        }
+        for name, spec in specs
+    ]  # fmt: skip
+
+
+def usual(user: User, today: Any, contracts: list[dict[str, str]]) -> dict[str, str]:
+    """An empty form: the last request of this person where there is one, else three months up to yesterday."""
+    last = BacktestRun.objects.for_user(user).exclude(request={}).order_by("-created_at").first()
+    if last is not None:
+        return as_given(last)
+    return {
+        "contract": contracts[0]["value"] if contracts else "", "feed": feeds()[0] if feeds() else "NSE",
+        "from": (today - timedelta(days=91)).isoformat(), "to": (today - timedelta(days=1)).isoformat(),
+        "symbols": "", "cash": "1000000", "sizing": "", "charges": "fyers", "slippage_bps": "2", "slots": "",
+        "rank": "",
+    }  # fmt: skip
+
+
+def as_given(run: BacktestRun) -> dict[str, str]:
+    """A stored wish as the fields of the form."""
+    request, study = run.request, run.study
+    given = {name: "" if request.get(name) is None else str(request.get(name, "")) for name in REQUEST_FIELDS}
+    given["symbols"] = " ".join(request.get("symbols", []))
+    given |= {f"p.{name}": str(value) for name, value in request.get("parameters", {}).items()}
+    for name, span in study.get("ranges", {}).items():
+        given |= {f"{part}.{name}": str(span[part]) for part in ("from", "to", "step")}
+    return given | {f"s.{name}": str(value) for name, value in study.items() if isinstance(value, str | int | float)}
+
+
+def feeds() -> list[str]:
+    return list(Feed.objects.exclude(kind=Feed.Kind.REPLAY).order_by("name").values_list("name", flat=True))
+
+
+def wish_of(kind: str, posted: QueryDict) -> tuple[dict[str, Any] | None, dict[str, Any]]:
+    """What was typed, as a request (None: made of other runs) and a study."""
+    form = KINDS[kind]
+    request: dict[str, Any] | None = None
+    if form.market:
+        request = {name: posted.get(name, "").strip() for name in REQUEST_FIELDS}
+        request["parameters"] = {
+            name[2:]: value.strip() for name, value in posted.items() if name.startswith("p.") and value.strip()
+        }
+    study: dict[str, Any] = {
+        name: posted.get(f"s.{name}", "").strip() for name, *_ in form.fields if posted.get(f"s.{name}", "").strip()
+    }
+    if form.sweeps:
+        names = [name[5:] for name, value in posted.items() if name.startswith("from.") and value.strip()]
+        study["ranges"] = {
+            name: {part: posted.get(f"{part}.{name}", "").strip() for part in ("from", "to", "step")} for name in names
+        }
+    if form.runs:
+        study["runs"] = posted.getlist("run")
+    if form.weighted:
+        study["custom"] = {
+            name[7:]: value.strip() for name, value in posted.items() if name.startswith("weight.") and value.strip()
+        }
+    return request, study
+
+
+def sources_of(user: User, chosen: list[str]) -> list[dict[str, Any]]:
+    """Finished backtests of this person, newest first, for studies that are made of them."""
+    rows = (
+        RunResult.objects.filter(run__owner=user, run__kind=Kind.BACKTEST)
+        .select_related("run")
+        .defer("report", "arrays")
+        .order_by("-run__created_at")[:SHOWN_SOURCES]
+    )
+    return [
+        {
+            "run": row.run,
+            "chosen": str(row.run_id) in chosen,
+            "words": f"{row.run.request['from']} to {row.run.request['to']} ·"
+            f" {written('return_pct', row.figures.get('return_pct'))} ·"
+            f" {written('trades', row.figures.get('trades'))} trades",
+            "weight": "",
+        }
+        for row in rows
+    ]
+
+
+def key_of(posted: QueryDict) -> uuid.UUID:
+    """The form's own key, so that a second press is the same wish; a new one where it was lost."""
+    try:
+        return uuid.UUID(posted.get("key", ""))
+    except ValueError:
+        return uuid.uuid4()
