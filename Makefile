@@ -65,6 +65,7 @@ lock:
 	$(COMPILE) requirements/base.in -o requirements/base.txt
 	$(COMPILE) requirements/fyers.in --override requirements/fyers-overrides.txt -o requirements/fyers.txt
 	$(COMPILE) requirements/prod.in -c requirements/base.txt -o requirements/prod.txt
+	$(COMPILE) requirements/research.in -c requirements/base.txt -o requirements/research.txt
 	$(COMPILE) requirements/test.in -c requirements/base.txt -o requirements/test.txt
 	$(COMPILE) requirements/dev.in -c requirements/base.txt -o requirements/dev.txt
 

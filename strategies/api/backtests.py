@@ -17,10 +17,12 @@ from rest_framework.response import Response
 from accounts.ownership import OwnedQuerySet
 from strategies.api.backtest_serializers import RunCreateSerializer, RunSerializer, TradePageSerializer
 from strategies.models import BacktestRun
+from strategies.reports.compare import Comparison
 from strategies.reports.export import FILES, file_of
-from strategies.runs.answers import answer_of, own_run
+from strategies.runs.answers import answer_of, is_uuid, own_backtests, own_run
 from strategies.runs.cancel import run_cancel, run_delete
 from strategies.runs.create import run_create
+from strategies.runs.limits import MOST_SOURCES
 from trading.api.idempotency import once
 from trading.api.openapi import KEY_PARAMETER, problems_of
 from trading.api.views import DeskEndpoint
@@ -71,6 +73,18 @@ class Backtests(DeskEndpoint, ListAPIView):
             key=uuid.uuid5(uuid.NAMESPACE_URL, key), wall=timezone.now(),
         )  # fmt: skip
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
+
+
+class BacktestCompare(DeskEndpoint):
+    @extend_schema(
+        operation_id="backtests_compare", tags=["backtests"], summary="Finished backtests side by side",
+        description="Their figures, and the correlation of their daily returns on the days they have in common.",
+        parameters=[OpenApiParameter("run", OpenApiTypes.UUID, many=True, description="two to twelve ids")],
+        responses={200: OpenApiTypes.OBJECT, **problems_of(401, 404, 422, 429)},
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        ids = list(dict.fromkeys(one for one in request.query_params.getlist("run") if is_uuid(one)))
+        return Response(Comparison(own_backtests(request.user.pk, ids[: MOST_SOURCES + 1])).as_mapping())
 
 
 class BacktestDetail(DeskEndpoint):

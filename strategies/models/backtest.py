@@ -3,7 +3,7 @@ from datetime import datetime
 
 from django.conf import settings
 from django.db import models
-from django.db.models import Count, Q, Sum
+from django.db.models import OuterRef, Q, Subquery, Sum
 from django.db.models.functions import Coalesce
 
 from accounts.ownership import Owned, OwnedQuerySet
@@ -12,10 +12,14 @@ from accounts.ownership import Owned, OwnedQuerySet
 class RunQuerySet(OwnedQuerySet):
     def with_progress(self) -> "RunQuerySet":
         """Beside each run, how much of its work is done, as its chunks say."""
-        return self.annotate(
-            done_units=Coalesce(Sum("chunks__done"), 0),
-            chunk_count=Count("chunks"),
+        done = (
+            RunChunk.objects.filter(run=OuterRef("pk"))
+            .order_by()
+            .values("run")
+            .annotate(total=Sum("done"))
+            .values("total")
         )
+        return self.annotate(done_units=Coalesce(Subquery(done, output_field=models.BigIntegerField()), 0))
 
     def open(self) -> "RunQuerySet":
         return self.filter(state__in=BacktestRun.OPEN)

@@ -51,16 +51,15 @@ def csv_text(columns: Columns) -> Iterator[str]:
 
 
 def parquet_bytes(columns: Columns) -> bytes:
-    """The same table as one Parquet file, compressed with Zstandard."""
+    """The same table as one Parquet file, compressed with Zstandard. DuckDB finds `columns` by its name."""
     import duckdb  # loaded when somebody asks for a file: it is large
 
-    table = columns
     with tempfile.TemporaryDirectory(prefix="tarazu-export-") as folder, duckdb.connect(":memory:") as database:
         path = Path(folder) / "table.parquet"
         database.execute("SET threads = 1")
-        database.execute("CREATE TABLE exported AS SELECT * FROM table")
+        database.execute("CREATE TABLE exported AS SELECT * FROM columns")
         database.execute(f"COPY exported TO '{path}' (FORMAT PARQUET, COMPRESSION ZSTD)")
-        return path.read_bytes() if table else b""
+        return path.read_bytes()
 
 
 def safe(text: str) -> str:

@@ -6,6 +6,7 @@ import json
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
+from uuid import UUID
 
 from numpy.typing import NDArray
 
@@ -63,3 +64,11 @@ def own_backtests(owner_id: int, ids: list[Any]) -> list[Answer]:
     if missing:
         raise NotFound("RUN_NOT_FOUND", "There is no finished backtest of yours under one of these ids.")
     return [Answer(found[str(one)].run, found[str(one)]) for one in ids]
+
+
+def is_uuid(text: str) -> bool:
+    try:
+        UUID(text)
+    except ValueError:
+        return False
+    return True

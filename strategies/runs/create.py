@@ -41,6 +41,9 @@ def run_create(
         return known
     if kind not in BacktestRun.Kind.values:
         raise BacktestRefused("UNKNOWN_KIND", f"{kind} is no kind of run: {', '.join(BacktestRun.Kind.values)}")
+    study_is = study_of(kind)
+    if study_is.market and not request:
+        raise BacktestRefused("NO_REQUEST", "Say which contract is to be tested, and on which days")
     waiting = BacktestRun.objects.for_user(owner).open().count()
     if waiting >= limits.OPEN_RUNS:
         raise NotAllowed(
@@ -52,13 +55,13 @@ def run_create(
     prepared = version = None
     asked: dict[str, Any] = {}
     try:
-        if request:
+        if request and study_is.market:
             wanted = read_request(request)
             version = find_version(wanted.contract, owner_id=owner.pk)
             wanted = replace(wanted, contract=f"{version.contract.slug}@{version.number}")
             prepared = prepare(wanted, house, owner_id=owner.pk)
             asked = wanted.as_mapping()
-        planned = study_of(kind).plan(Wish(owner.pk, study or {}, prepared))
+        planned = study_is.plan(Wish(owner.pk, study or {}, prepared))
     except ContractError as error:
         raise BacktestRefused(error.code, str(error)) from error
     run = BacktestRun.objects.create(

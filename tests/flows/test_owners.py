@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from datetime import timedelta
+from itertools import product
 from uuid import UUID
 
 import pytest
@@ -20,6 +21,7 @@ from django.utils import timezone
 from accounts.api_keys import issue
 from execution.models import Group, Intent, Order
 from execution.states import PendingOp
+from strategies.models import BacktestRun
 from tests.factories import (
     BrokerAccountFactory,
     ClosedTradeFactory,
@@ -35,6 +37,7 @@ from tests.factories import (
     UserFactory,
     VerdictFactory,
 )
+from tests.factories.runs import finished_run
 from tests.factories.strategies import ContractFactory, ContractVersionFactory
 from tests.factories.world import house_policy, open_feed, quote, running_engine
 from trading.audit.models import AuditEntry
@@ -49,6 +52,8 @@ pytestmark = pytest.mark.django_db
 OWN = {
     "api/v1/portfolios/", "api/v1/dashboard/", "api/v1/positions/", "api/v1/orders/", "api/v1/signals/",
     "", "positions/", "orders/", "signals/", "journal/", "ticket/", "kill/", "kill/progress/", "kill/rearm/",
+    "backtests/", "backtests/new/", "backtests/parameters/", "backtests/compare/",
+    "api/v1/backtests/", "api/v1/backtests/compare/",
     "desk/state/", "desk/equity/", "desk/portfolio/", "desk/part/<slug:name>/",
     "api/v1/watchlists/", "market/", "market/find/", "market/watchlists/", "^market/(?P<symbol>[^/:]+:[^/:]+)/$",
     "^market/(?P<symbol>[^/:]+:[^/:]+)/candles/$", "^market/(?P<symbol>[^/:]+:[^/:]+)/chart/$",
@@ -57,6 +62,11 @@ OWN = {
 OF_ONE_ROW = {
     "api/v1/positions/<uuid:group_id>/close/", "api/v1/orders/<int:order_id>/", "api/v1/orders/<int:order_id>/cancel/",
     "positions/<uuid:group_id>/close/", "positions/<uuid:group_id>/progress/", "orders/<int:order_id>/",
+    "api/v1/backtests/<uuid:run_id>/", "api/v1/backtests/<uuid:run_id>/cancel/",
+    "api/v1/backtests/<uuid:run_id>/report/", "api/v1/backtests/<uuid:run_id>/trades/",
+    "api/v1/backtests/<uuid:run_id>/export/<str:name>", "backtests/<uuid:run_id>/", "backtests/<uuid:run_id>/progress/",
+    "backtests/<uuid:run_id>/cancel/", "backtests/<uuid:run_id>/again/", "backtests/<uuid:run_id>/delete/",
+    "backtests/<uuid:run_id>/trades/", "backtests/<uuid:run_id>/candles/", "backtests/<uuid:run_id>/files/<str:name>",
     "orders/<int:order_id>/cancel/", "approvals/<uuid:intent_id>/", "alerts/<int:alert_id>/acknowledge/",
     "^engine/(?P<account_id>\\d+)/(?P<act>pause|resume)/$",
     "api/v1/watchlists/<int:watchlist_id>/", "api/v1/watchlists/<int:watchlist_id>/items/",
@@ -72,6 +82,7 @@ CONSOLE = "console/"  # for staff alone
 WHATEVER = {
     "symbol": "NSE:ASKING-EQ", "act": "pause", "uidb36": "1", "key": "a-key", "app_label": "execution", "url": "x/",
     "extra_context": "x",
+    "name": "trades.csv",
 }  # fmt: skip
 
 
@@ -126,13 +137,14 @@ def somebody(mark: str, *, quoted: bool) -> Person:
     watchlist = Watchlist.objects.create(owner=user, name=f"{mark} list")
     watchlist.items.create(instrument=held, place=1)
     ChartSettings.objects.create(owner=user, indicators=[["sma", [1000 + len(mark)]]])
+    run = finished_run(user, title=f"{mark} backtest", symbol=held.symbol)
     record("test.happened", actor=user.username, owner_id=user.pk, subject=f"{mark} subject")
     person.ids = {
         "user_id": user.pk, "account_id": account.pk, "portfolio_id": portfolio.pk, "signal_id": signal.pk,
         "group_id": group.pk, "order_id": order.pk, "intent_id": waiting.pk, "intent": order.intent_id,
         "fill_id": fill.pk, "verdict_id": verdict.pk, "position_id": position.pk, "trade_id": trade.pk,
         "group_ref": trade.group_ref, "key_id": key.pk, "alert_id": alert.pk, "deployment_id": deployment.pk,
-        "contract_id": contract.pk, "watchlist_id": watchlist.pk,
+        "contract_id": contract.pk, "watchlist_id": watchlist.pk, "run_id": run.pk,
     }  # fmt: skip
     return person
 
@@ -212,6 +224,7 @@ def state_of(person: Person) -> list[object]:
         Order.objects.filter(portfolio=order.portfolio).count(),
         AuditEntry.objects.filter(owner_id=person.user.pk).count(),
         list(Watchlist.objects.for_user(person.user).values_list("name", "items__instrument", "items__place")),
+        list(BacktestRun.objects.for_user(person.user).values_list("state", flat=True)),
     ]  # fmt: skip
 
 
@@ -225,12 +238,14 @@ def test_every_route_has_a_rule():
 
 def test_each_one_sees_their_own(client, asking):
     """Otherwise all that follows would pass on empty pages."""
-    for listing in ["portfolios", "positions", "orders", "signals", "watchlists"]:
+    for listing in ["portfolios", "positions", "orders", "signals", "watchlists", "backtests"]:
         assert asking.mark in text_of(client.get(f"/api/v1/{listing}/")), listing
-    for page in ["", "positions/", "orders/", "signals/", "journal/", "market/"]:
+    for page in ["", "positions/", "orders/", "signals/", "journal/", "market/", "backtests/"]:
         assert asking.mark in text_of(client.get(f"/{page}")), page
     assert client.get(f"/api/v1/orders/{asking.ids['order_id']}/").status_code == 200
     assert client.get(f"/orders/{asking.ids['order_id']}/").status_code == 200
+    for part in ["", "trades/", "files/trades.csv", "files/tear-sheet.html"]:
+        assert asking.mark in text_of(client.get(f"/backtests/{asking.ids['run_id']}/{part}")), part
 
 
 @pytest.mark.parametrize("route", sorted(OWN))
@@ -249,15 +264,14 @@ def test_what_is_ones_own_holds_nothing_of_the_other(client, other, route):
 
 
 @pytest.mark.parametrize("route", sorted(OF_ONE_ROW))
-@pytest.mark.parametrize("method", ["get", "post", "put", "patch", "delete"])
-@pytest.mark.parametrize("htmx", [False, True])
-def test_a_row_of_the_other_does_not_exist(client, other, route, method, htmx):
+def test_a_row_of_the_other_does_not_exist(client, other, route):
     before = state_of(other)
     path = address(route, WHATEVER | other.ids)
-    headers = {"idempotency-key": f"{method}-{htmx}-crawl"} | ({"hx-request": "true"} if htmx else {})
-    reply = ask(client, method, path, headers)
-    assert reply.status_code in {404, 405}, (path, reply.status_code)
-    assert_silent(reply, other, path)
+    for method, htmx in product(["get", "post", "put", "patch", "delete"], [False, True]):
+        headers = {"idempotency-key": f"{method}-{htmx}-crawl"} | ({"hx-request": "true"} if htmx else {})
+        reply = ask(client, method, path, headers)
+        assert reply.status_code in {404, 405}, (method, path, reply.status_code)
+        assert_silent(reply, other, path)
     assert state_of(other) == before
 
 

@@ -42,6 +42,7 @@ urlpatterns = [
     re_path(rf"^market/{SYMBOL}/chart/$", market_instrument.chart, name="instrument-chart"),
     path("backtests/", backtests.backtests, name="backtests"),
     path("backtests/new/", backtests.new, name="backtest-new"),
+    path("backtests/compare/", backtests.compare, name="backtest-compare"),
     path("backtests/parameters/", backtests.parameters, name="backtest-parameters"),
     path("backtests/<uuid:run_id>/", backtests.backtest, name="backtest"),
     path("backtests/<uuid:run_id>/progress/", backtests.progress, name="backtest-progress"),

@@ -70,9 +70,12 @@ class Outcome:
 
 @dataclass(frozen=True)
 class Study:
+    """`market`: it asks for a contract on candles; else it is made of runs that are done."""
+
     plan: Callable[[Wish], Planned]
     work: Callable[[BacktestRun, dict[str, Any], Job], bytes]
     collect: Callable[[BacktestRun, Sequence[bytes]], Outcome | list[dict[str, Any]]]
+    market: bool = True
 
 
 def prepared_of(run: BacktestRun) -> Prepared:

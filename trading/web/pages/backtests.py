@@ -12,11 +12,12 @@ from django.shortcuts import redirect, render
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from strategies.models import BacktestRun, RunResult
+from strategies.reports.compare import Comparison
 from strategies.reports.export import FILES, file_of
 from strategies.reports.figures import tone_of, written
 from strategies.reports.offline import span_of
 from strategies.reports.sheet import Sheet
-from strategies.runs.answers import answer_of, own_run
+from strategies.runs.answers import answer_of, is_uuid, own_backtests, own_run
 from strategies.runs.cancel import run_cancel, run_delete
 from strategies.runs.create import run_again, run_create
 from strategies.runs.limits import MOST_SOURCES
@@ -98,7 +99,7 @@ def _form(request: DeskRequest, kind: str, given: dict[str, str] | None, error: 
     chosen = request.POST.getlist("run") or request.GET.getlist("run")
     if given is None:
         like = request.GET.get("like", "")
-        run = BacktestRun.objects.for_user(request.user).filter(pk=like).first() if _is_uuid(like) else None
+        run = BacktestRun.objects.for_user(request.user).filter(pk=like).first() if is_uuid(like) else None
         given = form.as_given(run) if run else form.usual(request.user, _today(request), contracts)
         chosen = chosen or (run.study.get("runs", []) if run else [])
         wanted = request.GET.get("contract", "")
@@ -272,6 +273,15 @@ def candles(request: DeskRequest, run_id: UUID) -> HttpResponse:
 
 @require_safe
 @signed_in
+def compare(request: DeskRequest) -> HttpResponse:
+    """Finished backtests side by side, as `?run=…&run=…` names them."""
+    ids = list(dict.fromkeys(one for one in request.GET.getlist("run") if is_uuid(one)))[: MOST_SOURCES + 1]
+    found = Comparison(own_backtests(request.user.pk, ids))
+    return render(request, "backtests/compare.html", {"found": found})
+
+
+@require_safe
+@signed_in
 def file(request: DeskRequest, run_id: UUID, name: str) -> HttpResponse:
     """A finished run as a file to keep."""
     run = own_run(request.user, run_id)
@@ -284,11 +294,3 @@ def file(request: DeskRequest, run_id: UUID, name: str) -> HttpResponse:
 
 def _today(request: DeskRequest) -> date:
     return request.desk.wall.astimezone(IST).date()
-
-
-def _is_uuid(text: str) -> bool:
-    try:
-        UUID(text)
-    except ValueError:
-        return False
-    return True
