@@ -14,7 +14,9 @@ from tests.factories.world import World, open_market
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, store_bars
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.models import CandleCoverage
 from trading.portfolio.models import ChartSettings, Watchlist
+from trading.venue.sessions import session_on
 
 pytestmark = pytest.mark.django_db
 HTMX = {"HTTP_HX_REQUEST": "true"}
@@ -223,3 +225,41 @@ def test_a_program_keeps_watchlists_too(client, world):
         assert ask("patch", f"{number}/", wrong).status_code == code
     assert ask("delete", f"{number}/").status_code == 204
     assert ask("delete", f"{number}/").json()["code"] == "WATCHLIST_NOT_FOUND"
+
+
+# --- the state of the data --------------------------------------------------------------------------------------------
+
+
+def test_the_data_page_says_what_is_stored_what_is_missing_and_why(client, world):
+    now = venue_now(world.feed.name)
+    minutes(world, 40)
+    yesterday = session_on(now.date() - timedelta(days=3), assume_weekdays=True)  # the 16th is a Monday
+    whole = [
+        Bar(world.instrument.symbol, at, Decimal(800), Decimal(801), Decimal(799), Decimal(800), 9, ticks=9)
+        for at in yesterday.bar_starts(1)
+    ]
+    store_bars(world.feed, 1, whole[:100] + whole[110:], HISTORY)
+    page = client.get("/market/data/").content.decode()
+    assert "13 Feb: 365 of 375 minutes, missing" in page
+    assert "16 Feb: 40 of 105 minutes, missing" in page
+    assert "No minute of any" not in page
+    day = {"symbol": world.instrument.symbol, "day": "2026-02-13"}
+    gap = client.get("/market/data/missing/", day, **HTMX).content.decode()
+    assert "10:55:00" in gap and ">10<" in gap
+
+
+def test_a_gap_that_the_history_was_asked_about_never_was(client, world):
+    day = session_on(venue_now(world.feed.name).date() - timedelta(days=3), assume_weekdays=True)
+    CandleCoverage.objects.create(
+        feed=world.feed, instrument=world.instrument, timeframe=1, from_at=day.opens_at, to_at=day.closes_at
+    )
+    minutes(world, 1)
+    assert "13 Feb: 0 of 375 minutes, never was" in client.get("/market/data/").content.decode()
+
+
+def test_the_data_page_of_an_empty_desk_and_of_wrong_questions(client):
+    assert "No minute of any instrument is stored yet" in client.get("/market/data/").content.decode()
+    for query in ({"list": "x"}, {"list": "9" * 30}, {"list": "٣"}, {"page": "-1"}, {"page": "abc"}):
+        assert client.get("/market/data/", query).status_code == 200
+    for wrong in ({}, {"symbol": "NSE:SBIN-EQ"}, {"symbol": "NSE:SBIN-EQ", "day": "yesterday"}, {"day": "2026-02-13"}):
+        assert client.get("/market/data/missing/", wrong).status_code == 404

@@ -55,7 +55,8 @@ OWN = {
     "backtests/", "backtests/new/", "backtests/parameters/", "backtests/compare/",
     "api/v1/backtests/", "api/v1/backtests/compare/",
     "desk/state/", "desk/equity/", "desk/portfolio/", "desk/part/<slug:name>/",
-    "api/v1/watchlists/", "market/", "market/find/", "market/watchlists/", "^market/(?P<symbol>[^/:]+:[^/:]+)/$",
+    "api/v1/watchlists/", "market/", "market/find/", "market/data/", "market/watchlists/",
+    "^market/(?P<symbol>[^/:]+:[^/:]+)/$",
     "^market/(?P<symbol>[^/:]+:[^/:]+)/candles/$", "^market/(?P<symbol>[^/:]+:[^/:]+)/chart/$",
 }  # fmt: skip
 # Routes that name a row: another's row does not exist, by any method.
@@ -76,6 +77,7 @@ OF_ONE_ROW = {
 # Routes that are the same for everybody: the market, the machine, the description of the API.
 OF_NOBODY = {
     "healthz", "readyz", "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
+    "market/data/missing/",
 }  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone

@@ -43,6 +43,8 @@ def instrument(request: DeskRequest, symbol: str) -> HttpResponse:
         "cells": quote_cell(quote, row.tick_size) if quote else {"ltp": "—", "chg": "—", "dir": 0},
         "memberships": row.memberships.filter(to_date=None).select_related("universe").order_by("universe__name"),
         "levels": own_levels(user=request.user, portfolio=desk.portfolio, instrument=row),
+        "former": row.former.all(),
+        "terms": row.terms.order_by("-from_date")[:8],
         "lists": lists,
         **_chart_context(row, remembered(request.user)),
     }

@@ -1,0 +1,191 @@
+"""What is known about the market data itself: how much of each day is stored, what is missing and why.
+
+Read from the counts that blocks carry and from CandleCoverage; no bar is unpacked, but for the minutes of one day.
+"""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from enum import StrEnum
+from typing import Any
+
+from django.db.models import Max, Sum
+
+from trading.marketdata.models import CandleBlock, CandleCoverage, CandleSeries, Feed, Instrument
+from trading.marketdata.sessions import session_kind
+from trading.marketdata.windows import load_window
+from trading.venue.sessions import Session, exchange_date, session_on
+
+MINUTE = 1
+
+
+class GapClass(StrEnum):
+    """Why bars of a day are not there, and whether anything will bring them."""
+
+    WHOLE = "WHOLE"  # nothing is missing
+    RUNNING = "RUNNING"  # the day is not over, and nothing is missing so far
+    MISSING = "MISSING"  # the history has not been asked for all of it: a fetch may bring the rest
+    NEVER_WAS = (
+        "NEVER_WAS"  # the history was asked and had no more: the instrument did not trade, or its source lost it
+    )
+    NO_DATA = "NO_DATA"  # not one bar, and the history was not asked
+    DOUBTFUL = "DOUBTFUL"  # all there, but some bars are marked: nothing is traded on those
+
+
+@dataclass(frozen=True, slots=True)
+class DayOfData:
+    """One instrument's minutes of one exchange day. `expected`: minutes of continuous trading so far."""
+
+    day: date
+    bars: int
+    expected: int
+    untrusted: int
+    streamed: int
+    kind: GapClass
+
+    @property
+    def pct(self) -> int:
+        """Share of the day's minutes that are stored, percent, never rounded up to a hundred."""
+        if not self.expected:
+            return 0
+        return min(100, self.bars * 100 // self.expected)
+
+    @property
+    def missing(self) -> int:
+        return max(0, self.expected - self.bars)
+
+    @property
+    def level(self) -> int:
+        """0 nothing, 1 to 3 parts, 4 whole: the shade of the heat map."""
+        return 0 if not self.bars else 4 if not self.missing else 1 + min(2, self.pct // 34)
+
+
+def session_days(feed: Feed, *, until: datetime, count: int) -> list[date]:
+    """The last `count` exchange days up to that of `until`, oldest first."""
+    assumed = feed.kind != Feed.Kind.EXCHANGE
+    days: list[date] = []
+    day = exchange_date(until)
+    for _ in range(count * 3 + 15):
+        if session_on(day, assume_weekdays=assumed) is not None:
+            days.append(day)
+        if len(days) == count:
+            break
+        day -= timedelta(days=1)
+    return days[::-1]
+
+
+def coverage_by_day(
+    feed: Feed, instruments: Sequence[Instrument], days: Sequence[date], *, now: datetime
+) -> dict[int, list[DayOfData]]:
+    """By instrument id, one DayOfData for each of `days`, from the minutes that are stored."""
+    if not instruments or not days:
+        return {}
+    ids = [one.pk for one in instruments]
+    stored: dict[tuple[int, date], tuple[int, int, int]] = {
+        (row["series__instrument_id"], row["first_day"]): (row["bars"], row["untrusted"], row["streamed"])
+        for row in CandleBlock.objects.filter(
+            series__feed=feed, series__timeframe=MINUTE, series__instrument_id__in=ids,
+            first_day__range=(days[0], days[-1]),
+        ).values("series__instrument_id", "first_day", "bars", "untrusted", "streamed")
+    }  # fmt: skip
+    asked = _asked(feed, ids, days)
+    assumed = feed.kind != Feed.Kind.EXCHANGE
+    out: dict[int, list[DayOfData]] = {}
+    for one in instruments:
+        rows = []
+        for day in days:
+            session = session_on(day, kind=session_kind(one), assume_weekdays=assumed)
+            bars, untrusted, streamed = stored.get((one.pk, day), (0, 0, 0))
+            over = session is not None and session.closes_at <= now
+            expected = _minutes_by(session, now) if session else 0
+            kind = _kind(bars, expected, untrusted, over=over, asked=_was_asked(session, asked[one.pk]))
+            rows.append(DayOfData(day, bars, expected, untrusted, streamed, kind))
+        out[one.pk] = rows
+    return out
+
+
+def followed_instruments(feed: Feed) -> list[Instrument]:
+    """Instruments of which minutes of this feed are stored, by symbol."""
+    series = CandleSeries.objects.filter(feed=feed, timeframe=MINUTE)
+    return list(Instrument.objects.filter(pk__in=series.values("instrument_id")).order_by("symbol"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """How much of a feed is in the store."""
+
+    instruments: int
+    bars: int
+    untrusted: int
+    newest_at: datetime | None
+
+
+def stored(feed: Feed) -> Stored:
+    """Sums over everything that is stored of a feed, minutes and longer bars together."""
+    series = CandleSeries.objects.filter(feed=feed)
+    sums: dict[str, Any] = CandleBlock.objects.filter(series__feed=feed).aggregate(
+        bars=Sum("bars", default=0), untrusted=Sum("untrusted", default=0)
+    )
+    newest = series.aggregate(newest=Max("newest_at"))["newest"]
+    return Stored(series.values("instrument_id").distinct().count(), sums["bars"], sums["untrusted"], newest)
+
+
+def missing_minutes(feed: Feed, instrument: Instrument, day: date, *, now: datetime) -> list[tuple[datetime, int]]:
+    """The runs of minutes of one day that are not stored: when each begins, and how many minutes it lasts."""
+    session = session_on(day, kind=session_kind(instrument), assume_weekdays=feed.kind != Feed.Kind.EXCHANGE)
+    if session is None:
+        return []
+    until = min(now, session.closes_at)
+    wanted = [start for start in session.bar_starts(MINUTE) if start + timedelta(minutes=1) <= until]
+    if not wanted:
+        return []
+    window = load_window(feed, [instrument], MINUTE, bars=len(wanted), until=until)
+    have = {datetime.fromtimestamp(at, UTC) for at in window.starts.tolist()}
+    runs: list[tuple[datetime, int]] = []
+    for start in wanted:
+        if start in have:
+            continue
+        if runs and runs[-1][0] + timedelta(minutes=runs[-1][1]) == start:
+            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        else:
+            runs.append((start, 1))
+    return runs
+
+
+def _minutes_by(session: Session, now: datetime) -> int:
+    """Minutes of continuous trading that are over at `now`."""
+    if session.closes_at <= now:
+        return session.minutes
+    return sum(
+        max(0, int((min(now, part.closes_at) - part.opens_at) / timedelta(minutes=1))) for part in session.segments
+    )
+
+
+def _asked(feed: Feed, ids: list[int], days: Sequence[date]) -> dict[int, list[tuple[datetime, datetime]]]:
+    spans: dict[int, list[tuple[datetime, datetime]]] = defaultdict(list)
+    rows = CandleCoverage.objects.filter(
+        feed=feed, timeframe=MINUTE, instrument_id__in=ids, to_at__date__gte=days[0],
+        from_at__date__lte=days[-1] + timedelta(days=1),
+    )  # fmt: skip
+    for pk, start, end in rows.values_list("instrument_id", "from_at", "to_at"):
+        spans[pk].append((start, end))
+    return spans
+
+
+def _was_asked(session: Session | None, spans: list[tuple[datetime, datetime]]) -> bool:
+    if session is None:
+        return False
+    return any(start <= session.opens_at and session.closes_at <= end for start, end in spans)
+
+
+def _kind(bars: int, expected: int, untrusted: int, *, over: bool, asked: bool) -> GapClass:
+    if untrusted:
+        return GapClass.DOUBTFUL
+    if bars >= expected:
+        return GapClass.WHOLE if over else GapClass.RUNNING
+    if asked:
+        return GapClass.NEVER_WAS
+    return GapClass.MISSING if bars else GapClass.NO_DATA

@@ -1,0 +1,184 @@
+"""The state of the market data: how much is stored, what is missing and why, where it comes from and how old it is."""
+
+from dataclasses import dataclass
+from datetime import date
+
+from django.core.paginator import Paginator
+from django.http import Http404, HttpResponse
+from django.shortcuts import render
+from django.views.decorators.http import require_safe
+
+from execution.models import EngineLease
+from trading.marketdata.dated import InstrumentRefresh
+from trading.marketdata.models import Feed, Instrument, Universe
+from trading.marketdata.selectors import (
+    DayOfData,
+    GapClass,
+    coverage_by_day,
+    followed_instruments,
+    missing_minutes,
+    session_days,
+    stored,
+)
+from trading.marketdata.universes import members
+from trading.marketdata.watermark import candles_through
+from trading.web.access import signed_in
+from trading.web.desk import DeskRequest
+
+ROWS = 50
+DAYS = 20
+MOST_GAPS = 60
+BEHIND_S = 180
+WHY = {
+    GapClass.MISSING: ("missing", "The history has not been asked for all of it: a backfill may bring the rest."),
+    GapClass.NO_DATA: ("no data", "Not one bar, and the history was not asked."),
+    GapClass.NEVER_WAS: ("never was", "The history was asked and had no more."),
+    GapClass.DOUBTFUL: ("doubtful", "Some bars are marked: nothing is traded on those."),
+}
+
+
+@require_safe
+@signed_in
+def market_data(request: DeskRequest) -> HttpResponse:
+    desk = request.desk
+    if desk.feed is None:
+        return render(request, "market/data.html", {"feed": None})
+    days = session_days(desk.feed, until=desk.now, count=DAYS)
+    chosen, instruments = _chosen(request, desk.feed)
+    page = Paginator(instruments, ROWS).get_page(request.GET.get("page"))
+    shown = list(page.object_list)
+    covered = coverage_by_day(desk.feed, shown, days, now=desk.now)
+    rows = [(one, covered[one.pk]) for one in shown]
+    gaps = _gaps(rows)
+    context = {
+        "feed": desk.feed,
+        "days": days,
+        "page": page,
+        "rows": rows,
+        "gaps": gaps[:MOST_GAPS],
+        "gap_count": len(gaps),
+        "whole": sum(1 for _, cells in rows for cell in cells if not cell.missing and cell.bars),
+        "cells": sum(len(cells) for _, cells in rows),
+        "universes": Universe.objects.order_by("name"),
+        "chosen": chosen,
+        "stored": stored(desk.feed),
+        "sources": _sources(request, desk.feed),
+    }
+    return render(request, "market/data.html", context)
+
+
+@require_safe
+@signed_in
+def missing(request: DeskRequest) -> HttpResponse:
+    """Which minutes of one day of one instrument are not there."""
+    desk = request.desk
+    symbol, day = request.GET.get("symbol", "")[:60], request.GET.get("day", "")
+    row = Instrument.objects.filter(symbol=symbol).first() if symbol.isprintable() else None
+    try:
+        on = date.fromisoformat(day)
+    except ValueError:
+        raise Http404 from None
+    if row is None or desk.feed is None or not 1990 <= on.year <= 2100:
+        raise Http404
+    runs = missing_minutes(desk.feed, row, on, now=desk.now)
+    return render(request, "market/_missing.html", {"instrument": row, "day": on, "runs": runs})
+
+
+def _chosen(request: DeskRequest, feed: Feed) -> tuple[Universe | None, list[Instrument]]:
+    """The instruments of the list that was asked for, else all of which minutes are stored."""
+    wanted = request.GET.get("list", "")
+    universe = (
+        Universe.objects.filter(pk=wanted).first()
+        if wanted.isascii() and wanted.isdigit() and len(wanted) < 10
+        else None
+    )
+    if universe is None:
+        return None, followed_instruments(feed)
+    return universe, members(universe, request.desk.today)
+
+
+@dataclass(slots=True)
+class Gap:
+    """Days in a row of one instrument that lack bars, or have doubtful ones, for the same reason. Newest last."""
+
+    instrument: Instrument
+    kind: GapClass
+    first: date
+    last: date
+    days: int
+    missing: int
+    untrusted: int
+
+    @property
+    def called(self) -> str:
+        return WHY[self.kind][0]
+
+    @property
+    def why(self) -> str:
+        return WHY[self.kind][1]
+
+
+def _gaps(rows: list[tuple[Instrument, list[DayOfData]]]) -> list[Gap]:
+    """What is not whole, newest first; whole days without a bar are told together."""
+    found: list[Gap] = []
+    for one, cells in rows:
+        running: Gap | None = None
+        for cell in cells:
+            if cell.kind not in WHY:
+                running = None
+                continue
+            if running is not None and not cell.bars and running.kind == cell.kind:
+                running.last, running.days = cell.day, running.days + 1
+                running.missing += cell.missing
+                continue
+            gap = Gap(one, cell.kind, cell.day, cell.day, 1, cell.missing, cell.untrusted)
+            running = gap if not cell.bars else None
+            found.append(gap)
+    return sorted(found, key=lambda gap: (-gap.last.toordinal(), -gap.missing, gap.instrument.symbol))
+
+
+def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
+    """Where data comes from, best first: each with its state, its age in wall seconds, and what it is for."""
+    desk = request.desk
+    silent = desk.data_age is None or desk.data_age > 60
+    running = desk.engine_state == EngineLease.State.RUNNING
+    stream = {
+        "name": "Price stream",
+        "is": "bad" if silent else "warn" if desk.data_age and desk.data_age > 30 else "good",
+        "state": "silent" if silent else "live",
+        "age": desk.data_age,
+        "note": f"Ticks of {feed.name} through the engine: quotes and today’s candles.",
+    }
+    engine = {
+        "name": "Engine",
+        "is": "good" if running else "bad",
+        "state": str(desk.engine_state).lower(),
+        "age": desk.engine_beat_age,
+        "note": "Holds the price socket and fills holes from the history.",
+    }
+    auth = desk.account.auth_state if desk.account else "UNKNOWN"
+    history = {
+        "name": "History of the broker",
+        "is": "good" if auth == "AUTHENTICATED" else "warn",
+        "state": "signed in" if auth == "AUTHENTICATED" else str(auth).lower().replace("_", " "),
+        "age": None,
+        "note": "Past candles, asked only for what is not stored.",
+    }
+    newest = InstrumentRefresh.objects.order_by("-at").first()
+    master = {
+        "name": "Instrument masters",
+        "is": "good" if newest and newest.outcome != "REFUSED" else "warn",
+        "state": f"{newest.source} {newest.outcome.lower().replace('_', ' ')}" if newest else "none yet",
+        "age": (desk.wall - newest.at).total_seconds() if newest else None,
+        "note": "Symbols, ticks, lots and freeze quantities of the day.",
+    }
+    settled = candles_through(feed.name)
+    behind_s = (desk.now - settled).total_seconds() if settled else None
+    candles = {
+        "name": "Candles",
+        "is": "good" if behind_s is not None and behind_s < BEHIND_S else "warn",
+        "state": "no word yet" if behind_s is None else "up to date" if behind_s < BEHIND_S else "behind",
+        "age": behind_s,
+        "note": "Closed minutes written and given to the scanner; age in market time.",
+    }
+    return [stream, engine, candles, history, master]
