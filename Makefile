@@ -7,11 +7,12 @@ LOCKED := requirements/base.txt requirements/fyers.txt requirements/test.txt req
 WORKERS ?= 2
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --quiet
 
-.PHONY: setup setup-test setup-dev run test bench check lock clean help
+.PHONY: setup setup-test setup-dev run test prove bench check lock clean help
 
 help:
 	@echo "make run     start the desk (PORT=8000)      make test   run the tests"
 	@echo "make check   lint, types, import contracts   make bench  measure"
+	@echo "make prove   kill it, lie to it, race it: counts in var/prove.json"
 	@echo "make setup   install only                    make lock   recompile requirements/*.txt"
 
 setup: $(STAMP)
@@ -49,6 +50,10 @@ run: setup
 
 test: setup-test
 	@$(BIN)/python -m pytest -n $(WORKERS) --dist loadfile -q $(ARGS)
+
+# Hours of it, if you like: it goes on where it was cut. ARGS="crash --minutes 10"
+prove: setup-test
+	@$(BIN)/python -m tests.prove $(ARGS)
 
 bench: setup-test
 	@$(BIN)/python -m tests.bench

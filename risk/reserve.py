@@ -14,6 +14,7 @@ from django.utils import timezone
 
 from risk.gates.finding import Limits, Snapshot
 from risk.models import Reservation, RiskBucket
+from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
@@ -167,6 +168,7 @@ def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
             if claim.key not in taken:
                 code, message = REFUSALS[Kind(claim.kind)]
                 raise NotAllowed(code, message, bucket=claim.key, wanted=claim.amount, cap=claim.cap)
+    crashpoint("risk.reserved")
 
 
 def use(*, intent_id: UUID, value_paise: int, remaining: int, remaining_before: int) -> None:
@@ -175,6 +177,7 @@ def use(*, intent_id: UUID, value_paise: int, remaining: int, remaining_before: 
     Quantities are what was left to fill after and before it. Called under the lock of the trade, once for each fill.
     """
     _run(MOVE, intent_id, left=max(0, remaining), before=remaining_before, value=value_paise)
+    crashpoint("risk.used")
 
 
 def settle(*, intent_id: UUID, value_paise: int) -> None:
@@ -187,7 +190,9 @@ def settle(*, intent_id: UUID, value_paise: int) -> None:
 def release(*, intent_id: UUID, keep_trades: bool) -> int:
     """Give back what an intent holds; an entry that traded stays counted for its day. Returns how many were freed."""
     leave = OF_THE_DAY if keep_trades else []
-    return _run(GIVE, intent_id, live=True, leave=leave, sign=1, at=timezone.now())
+    freed = _run(GIVE, intent_id, live=True, leave=leave, sign=1, at=timezone.now())
+    crashpoint("risk.released")
+    return freed
 
 
 def retake(*, intent_id: UUID) -> None:

@@ -16,6 +16,8 @@ from django.db import transaction
 from kombu.exceptions import KombuError, OperationalError
 from prometheus_client import Counter
 
+from trading.domain.crashpoint import crashpoint
+
 logger = logging.getLogger(__name__)
 LOST_BELLS = Counter("tarazu_lost_bells_total", "Bells that could not be rung; the sweep does their work", ["name"])
 LONGEST_STREAM = 1000
@@ -43,6 +45,7 @@ def after_commit(name: str, **ids: Id) -> None:
 
 
 def _nudge(name: str, ids: dict[str, Id]) -> None:
+    crashpoint("intake.before_bell")
     try:
         _connection().xadd(
             nudge_stream(int(ids["account_id"] or 0)),

@@ -17,6 +17,7 @@ import httpx
 
 from execution.brokers.errors import NotSent, SentButUnanswered, TransientError, UnexpectedReply
 from execution.brokers.port import CallClass
+from trading.domain.crashpoint import crashpoint
 
 T = TypeVar("T")
 BeforeCall = Callable[[str], None]
@@ -162,6 +163,8 @@ class HttpClient:
         try:
             request = httpx.Request(method, url, headers=headers, content=body, extensions=extension)
             response = self._transport.handle_request(request)
+            if method != "GET":
+                crashpoint("dispatch.on_the_wire")
             try:
                 chunks = []
                 for chunk in response.iter_bytes():

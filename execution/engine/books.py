@@ -7,12 +7,15 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
-from execution.brokers.port import BrokerGateway
+from execution.brokers.port import BookOrder, BrokerGateway
 from execution.engine.one_of_many import one_of_many
-from execution.models import Order
+from execution.identity import execution_key
+from execution.models import Fill, Order
 from execution.services.fill_apply import fill_apply
-from execution.services.order_update import order_absent, order_expired_with_its_day, order_update
-from execution.states import OrderState
+from execution.services.order_update import STATE_OF, order_absent, order_expired_with_its_day, order_update
+from execution.states import LIVE_STATES, OrderState
+from trading.domain.crashpoint import crashpoint
+from trading.domain.fills import FillFact
 from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
@@ -32,16 +35,21 @@ def read_books(
     asked_at = timezone.now()
     trades = gateway.trades()
     orders = gateway.orders()
-    for fact in trades:
+    crashpoint("fills.books_fetched")
+    for fact in _unbooked(account.pk, trades):
         with one_of_many("books", f"{account.pk}:{fact.broker_order_id}"):
             fill_apply(account_id=account.pk, fact=fact, source="BOOK")
+        crashpoint("fills.applied")
     seen: set[str] = set()
+    settled = _settled(account.pk, orders)
     for news in orders:
-        with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
-            order_update(account_id=account.pk, news=news, source="BOOK")
         seen.add(news.broker_order_id)
         if news.client_order_id:
             seen.add(news.client_order_id)
+        if (news.broker_order_id, STATE_OF[news.status], news.filled_quantity) in settled:
+            continue
+        with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
+            order_update(account_id=account.pk, news=news, source="BOOK")
     live = Order.objects.filter(account=account).live().exclude(state=OrderState.QUEUED)
     for order in live.filter(Q(sent_at__lt=asked_at) | Q(sent_at=None, created_at__lt=asked_at)):
         if order.client_order_id in seen or order.broker_order_id in seen:
@@ -51,3 +59,30 @@ def read_books(
         elif order.state == OrderState.UNKNOWN:
             order_absent(order_id=order.pk, span_s=absent_span_s, books=absent_books)
     return len(trades) + len(orders)
+
+
+def _unbooked(account_id: int, trades: list[FillFact]) -> list[FillFact]:
+    """Trades that are not in our rows exactly as the book has them. By the afternoon that is few of many.
+
+    A book that shows one trade in two versions keeps both: the second is disputed.
+    """
+    keyed = [
+        (
+            execution_key(
+                account_id=account_id, broker_order_id=fact.broker_order_id, broker_trade_id=fact.broker_trade_id,
+                filled_at=fact.filled_at,
+            ),
+            fact,
+        )
+        for fact in trades
+    ]  # fmt: skip
+    rows = Fill.objects.filter(execution_key__in={key for key, _ in keyed})
+    booked = set(rows.values_list("execution_key", "quantity", "price"))
+    return [fact for key, fact in keyed if (key, fact.quantity, fact.price) not in booked]
+
+
+def _settled(account_id: int, orders: list[BookOrder]) -> set[tuple[str | None, str, int]]:
+    """What of the book is over for us too: number, state and filled quantity of orders that have ended here."""
+    ended = [news.broker_order_id for news in orders if news.status.is_final]
+    rows = Order.objects.filter(account_id=account_id, broker_order_id__in=ended).exclude(state__in=LIVE_STATES)
+    return set(rows.values_list("broker_order_id", "state", "filled_quantity"))

@@ -6,6 +6,7 @@ from django.db import connection
 from django.utils import timezone
 
 from execution.models import Order
+from execution.states import PendingOp
 from trading.realtime.publish import publish
 
 # The order is locked, so nobody takes the same number.
@@ -22,8 +23,10 @@ def note(order: Order, kind: str, *, source: str, to_state: str | None = None, a
     before = order.state
     if applied and to_state is not None:
         order.state = to_state
-        if order.is_final and order.done_at is None:
-            order.done_at = timezone.now()
+        if order.is_final:
+            # What has ended has nothing under way; should it turn up after all, its trade asks again.
+            order.pending_op, order.pending_quantity = PendingOp.NONE, None
+            order.done_at = order.done_at or timezone.now()
     with connection.cursor() as cursor:
         cursor.execute(APPEND, {
             "order": order.pk, "kind": kind, "source": source, "before": before, "after": to_state or before,

@@ -12,6 +12,7 @@ from execution.services.events import note
 from execution.services.group_reopen import group_reopen
 from execution.states import OrderState, PendingOp
 from risk.reserve import use
+from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
 from trading.domain.money import to_paise
 from trading.domain.orders import Reason, Side
@@ -57,6 +58,7 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
         order=order, execution_key=key, broker_trade_id=fact.broker_trade_id, quantity=fact.quantity, price=fact.price,
         value_paise=value, filled_at=fact.filled_at, received_at=wall, source=source,
     )  # fmt: skip
+    crashpoint("fills.row_written")
     costs = _sheet(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
     costs -= _sheet(order, order.filled_quantity, order.fill_value_paise, fact.filled_at)
     order.filled_quantity += fact.quantity
@@ -70,6 +72,7 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
         side=Side(order.side), quantity=fact.quantity, value_paise=value, charges=costs, execution_key=key,
         filled_at=fact.filled_at,
     )  # fmt: skip
+    crashpoint("fills.booked")
     # A change to a larger size that was sent may have taken effect: then more of it can still trade.
     works_at = max(order.quantity, order.pending_quantity or 0) if order.pending_op in UNDER_WAY else order.quantity
     if order.filled_quantity >= works_at:
@@ -135,6 +138,7 @@ def _park(account_id: int, key: str, fact: FillFact) -> None:
             "received_at": timezone.now(),
         },
     )  # fmt: skip
+    crashpoint("fills.parked")
 
 
 def drain_parked(order: Order) -> int:

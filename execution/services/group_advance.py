@@ -17,6 +17,7 @@ from execution.services.order_cancel import order_cancel
 from execution.services.order_change import NEVER_LEFT
 from execution.states import AT_EXCHANGE, OrderState, PendingOp
 from risk.reserve import release, settle
+from trading.domain.crashpoint import crashpoint
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.marketdata.models import Feed
@@ -161,6 +162,8 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
             order_cancel(order_id=order.pk, actor="less is held", now=now)
         elif order.state in AT_EXCHANGE and age > EXIT_PATIENCE_S:
             order_cancel(order_id=order.pk, actor="a new price", now=now)
+    if exits or others:
+        crashpoint("exit.cancels_asked")
     if exits or others or held == 0 or not _market_open(group, now):
         return
     reason = Reason(group.close_reason)
@@ -184,6 +187,7 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
         reach = quote.last_price * EXIT_BAND * (1 + min(len(sent), FURTHEST_REACH))
         # A protected limit: it trades now, and not at any price. It reaches further with every try, within reason.
         limit = to_tick(quote.last_price + side.sign * reach, tick=group.instrument.tick_size, side=side)
+    crashpoint("exit.sized")
     _send(
         group, reason=reason, side=side, quantity=abs(held), key=f"exit:{group.pk}",
         order_type=OrderType.LIMIT if limit else OrderType.MARKET, limit_price=limit, now=now,
@@ -191,6 +195,7 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
 
 
 def _send_stop(group: Group, held: int, now: datetime) -> None:
+    crashpoint("protect.stop_wanted")
     side = Side(group.side).opposite
     trigger: Decimal = group.stop_price  # type: ignore[assignment]
     limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=group.instrument.tick_size, side=side)
@@ -198,6 +203,7 @@ def _send_stop(group: Group, held: int, now: datetime) -> None:
         group, reason=Reason.STOP, side=side, quantity=held, key=f"stop:{group.pk}",
         order_type=OrderType.STOP_LIMIT, limit_price=limit, trigger_price=trigger, now=now,
     )  # fmt: skip
+    crashpoint("protect.stop_queued")
 
 
 def _send(
@@ -233,6 +239,7 @@ def _resize(stop: Order, quantity: int) -> None:
     note(order, "change.asked", source="ENGINE", quantity=quantity)
     order.pending_op, order.pending_quantity, order.next_probe_at = PendingOp.MODIFY_ASKED, quantity, None
     order.save()
+    crashpoint("protect.resize_asked")
     after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
 
 
@@ -269,6 +276,7 @@ def _close(group: Group, orders: list[Order], now: datetime) -> None:
             release(intent_id=order.intent_id, keep_trades=order.filled_quantity > 0)
     if fills:
         _journal(group, orders)
+    crashpoint("house.trade_closed")
     publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
 
 

@@ -25,6 +25,7 @@ from risk.reserve import claims_of, release, reserve
 from risk.snapshot import NOTHING_WORKS, Standing, is_option, standing_of, take_snapshot
 from strategies.contracts.schema import Regime
 from strategies.models import Signal
+from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.orders import OrderIntent, OrderType, Product, Reason, Side
 from trading.marketdata.models import Feed, Instrument
@@ -75,14 +76,17 @@ def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: 
     known = _known(portfolio, wish) if wish.signal is None else None
     if known is not None:
         return known
+    crashpoint("intake.asked")
     try:
-        return _create(portfolio=portfolio, wish=wish, standing=standing, now=now)
+        intent = _create(portfolio=portfolio, wish=wish, standing=standing, now=now)
     except IntegrityError:
         # Somebody with the same key, or the same instrument, was faster by a moment.
         known = _known(portfolio, wish)
         if known is None:
             raise Conflict("ALREADY_POSITIONED", f"Another order for {wish.instrument} was faster.") from None
         return known
+    crashpoint("intake.committed")
+    return intent
 
 
 def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
@@ -113,6 +117,7 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     limits = limits_of(policy)
     asked, snapshot = _look(portfolio, wish, standing)
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
+    crashpoint("risk.assessed")
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
         verdict = _reserve(portfolio, verdict, asked, snapshot, limits, standing)
     intent = Intent(
@@ -152,6 +157,7 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
         if wish.needs_approval:
             intent.decide_by = intent.created_at + timedelta(seconds=APPROVAL_S)
     intent.save(force_insert=True)
+    crashpoint("intake.intent_written")
     store_verdicts(
         portfolio_id=portfolio.pk, verdict=verdict, intent=asked, snapshot=snapshot, policy_id=policy.pk,
         policy=limits.name,

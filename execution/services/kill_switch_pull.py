@@ -11,6 +11,7 @@ from execution.services.group_exit import group_exit
 from execution.services.order_cancel import order_cancel
 from risk.kill_switch import Level, raise_level, rearm
 from risk.models import TradingState
+from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import Reason
 from trading.monitoring.alerts import Level as AlertLevel
 from trading.monitoring.alerts import raise_alert
@@ -18,7 +19,6 @@ from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
 
 
-@transaction.atomic
 def kill_switch_pull(
     *, portfolio: Portfolio | None, level: int, reason: str, actor: str, now: datetime
 ) -> TradingState:
@@ -27,7 +27,15 @@ def kill_switch_pull(
     1 stops entries; 2 cancels them too; 3 cancels every order but protective stops; 4 flattens; 5 lets nothing leave.
     NotAllowed: no reason given, no such level.
     """
+    state = _pull(portfolio=portfolio, level=level, reason=reason, actor=actor, now=now)
+    crashpoint("kill.pulled")
+    return state
+
+
+@transaction.atomic
+def _pull(*, portfolio: Portfolio | None, level: int, reason: str, actor: str, now: datetime) -> TradingState:
     state = raise_level(portfolio=portfolio, level=level, reason=reason, actor=actor)
+    crashpoint("kill.level_raised")
     orders = Order.objects.live()
     groups = Group.objects.exclude(state=Group.State.CLOSED)
     if portfolio is not None:
@@ -45,10 +53,12 @@ def kill_switch_pull(
             doomed = orders.exclude(reason=Reason.STOP)
         for order_id in doomed.order_by("pk").values_list("pk", flat=True):
             order_cancel(order_id=order_id, actor=actor, now=now)
+        crashpoint("kill.cancels_asked")
     if level == Level.FLATTEN:
         for group_id, close_reason in held:
             if not close_reason:
                 group_exit(group_id=group_id, reason=Reason.KILL, actor=actor)
+        crashpoint("kill.exits_asked")
     _tell(portfolio, f"The kill switch was pulled by {actor}: {reason}")
     return state
 

@@ -9,6 +9,7 @@ from execution.brokers.port import Acknowledged, BrokerGateway, Refused, SendRes
 from execution.models import Order
 from execution.services.events import note
 from execution.states import AT_EXCHANGE, PendingOp
+from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType
 from trading.outbox import after_commit
 
@@ -25,10 +26,12 @@ def order_change(*, order_id: int, gateway: BrokerGateway) -> Order:
         return Order.objects.get(pk=order_id)
     broker_id = order.broker_order_id or ""
     if order.pending_op == PendingOp.CANCEL_SENT:
-        return _end(order_id, PendingOp.CANCEL_SENT, None, gateway.cancel(broker_id))
-    quantity = order.pending_quantity
-    result = gateway.modify(broker_id, order_type=OrderType(order.order_type), quantity=quantity)
-    return _end(order_id, PendingOp.MODIFY_SENT, quantity, result)
+        operation, quantity, result = PendingOp.CANCEL_SENT, None, gateway.cancel(broker_id)
+    else:
+        operation, quantity = PendingOp.MODIFY_SENT, order.pending_quantity
+        result = gateway.modify(broker_id, order_type=OrderType(order.order_type), quantity=quantity)
+    crashpoint("exit.change_answered")
+    return _end(order_id, operation, quantity, result)
 
 
 @transaction.atomic

@@ -20,6 +20,7 @@ from execution.services.group_reopen import group_reopen
 from execution.states import ORDER_MOVES, OrderState, PendingOp
 from risk.kill_switch import kill_state
 from risk.order_rate import take_turn
+from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
@@ -76,11 +77,16 @@ def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bo
     token = uuid4()
     if paced:
         _await_turn(order_id)
+    crashpoint("dispatch.before_claim")
     claimed = _claim(order_id, token, fence)
     if claimed is None:
         return _withdraw_if_void(order_id, fence)
+    crashpoint("dispatch.claimed")
     result = gateway.place(claimed.request, klass=CallClass.PACED if paced else claimed.klass)
-    return record_send(order_id=order_id, token=token, result=result)
+    crashpoint("dispatch.answered")
+    order = record_send(order_id=order_id, token=token, result=result)
+    crashpoint("dispatch.recorded")
+    return order
 
 
 def _await_turn(order_id: int) -> None:
@@ -107,6 +113,7 @@ def _claim(order_id: int, token: UUID, fence: int) -> Claimed | None:
             row = cursor.fetchone()
         if row is None:
             return None
+        crashpoint("dispatch.claiming")
         tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner_id = row
         publish(owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed")
     request = OrderRequest(
@@ -182,6 +189,7 @@ def record_send(*, order_id: int, token: UUID, result: SendResult) -> Order:
             if order.state == OrderState.SENDING:
                 mark_unknown(order, cause)
     order.save()
+    crashpoint("dispatch.recording")
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     return order
 
@@ -224,4 +232,5 @@ def lease_expired(*, order_id: int) -> bool:
     ORDER_MOVES.check(order.state, OrderState.UNKNOWN)
     mark_unknown(order, "the engine stopped while it was sending")
     order.save()
+    crashpoint("house.lease_expired")
     return True

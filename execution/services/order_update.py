@@ -12,6 +12,7 @@ from execution.services.group_reopen import group_reopen
 from execution.services.order_adopt import order_adopt, owner_of
 from execution.services.order_submit import bind
 from execution.states import ORDER_MOVES, REVIVABLE, OrderState, PendingOp
+from trading.domain.crashpoint import crashpoint
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.outbox import after_commit
 
@@ -101,6 +102,7 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
     if news.message:
         order.broker_message = news.message[:240]
     order.save()
+    crashpoint("fills.order_seen")
     if before != (order.state, order.pending_op, order.quantity):
         after_commit("engine.group", account_id=account_id, group_id=str(order.group_id))
     return order
@@ -169,6 +171,8 @@ def order_absent(*, order_id: int, span_s: float, books: int) -> bool:
         clear_alerts("ORDER_UNKNOWN", owner_id=order.portfolio.owner_id, about=str(order.pk))
         after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     order.save()
+    if proven:
+        crashpoint("house.absence_proven")
     return proven
 
 

@@ -13,6 +13,7 @@ from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
 from strategies.scanner.scan_bar import compile_deployment
 from trading.domain.clock import IST
+from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import TradingError
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
@@ -38,6 +39,7 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
     )
     if signal.state != State.NEW:
         return signal
+    crashpoint("intake.signal_locked")
     portfolio = signal.portfolio
     age_s = (timezone.now() - signal.created_at).total_seconds()
     if timezone.now() > signal.expires_at:

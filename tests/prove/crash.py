@@ -1,0 +1,112 @@
+"""The crash campaign: every named point, many seeds, one SIGKILL each; then both sides must agree."""
+
+import random
+import re
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from tests.prove.designs import DESIGNS
+from tests.prove.line import Exchange
+from tests.prove.trial import Kill, Outcome, Stage, run_trial
+from tests.small_broker import LOST, VANISHED
+from trading.domain.crashpoint import POINTS
+
+SCENARIOS = ("trade", "signal", "kill", "hand", "pieces")
+ONCE = {
+    "intake.signal_locked", "house.lease_expired", "house.absence_proven", "house.trade_closed", "fills.parked",
+    "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled", "protect.resize_asked",
+}  # fmt: skip
+"""Points that one trade passes once or twice."""
+
+
+@dataclass(frozen=True, slots=True)
+class Trial:
+    """Where to die, and in which weather. The same for the same point and seed."""
+
+    point: str
+    seed: int
+    scenario: str
+    kills: tuple[Kill, ...]
+    roughness: float = 0.5
+    answer: object = None
+
+    @property
+    def name(self) -> str:
+        return f"{self.point}:{self.seed}"
+
+
+def trial_of(point: str, seed: int) -> Trial:
+    """The trial of one point with one seed."""
+    rng = random.Random(f"trial:{point}:{seed}")
+    scenario = rng.choice(SCENARIOS)
+    hit = 1 if point in ONCE else rng.choice([1, 1, 2, 3])
+    kills: tuple[Kill, ...] = (Kill(point, hit),)
+    roughness, answer = rng.choice([0.2, 0.5, 0.8]), None
+    if point == "intake.signal_locked":
+        scenario = "signal"
+    elif point.startswith("kill."):
+        scenario = "kill"
+    elif point == "protect.resize_asked":
+        scenario, roughness = "pieces", 0.1
+    elif point in ("protect.stop_wanted", "protect.stop_queued"):
+        roughness = 0.2
+    elif point == "fills.parked":
+        answer = LOST
+    elif point == "house.absence_proven":
+        answer = VANISHED
+    elif point == "house.lease_expired":
+        before = rng.choice(["dispatch.claimed", "dispatch.on_the_wire", "dispatch.answered"])
+        kills, answer = (Kill(before), Kill(point)), VANISHED
+    return Trial(point, seed, scenario, kills, roughness, answer)
+
+
+def run(stage: Stage, trial: Trial) -> Outcome:
+    """One trial. Where its hit is never reached it dies at the first one instead, if need be in fairer weather."""
+    last = trial.kills[-1]
+    first = replace(trial, kills=(*trial.kills[:-1], Kill(last.point)))
+    fairer = replace(first, roughness=0.0, scenario="kill" if last.point.startswith("kill.") else "pieces")
+    for one in (trial, first, fairer):
+        outcome = run_trial(
+            stage, seed=trial.name, scenario=one.scenario, kills=one.kills, roughness=one.roughness, answer=one.answer
+        )
+        if last.point in outcome.killed or outcome.trouble:
+            break
+    return outcome
+
+
+def caught(stage: Stage, name: str, *, most: int = 40) -> int | None:
+    """How many trials it took the oracle to see through a broken design; None if it never did."""
+    broken = DESIGNS[name]
+    for number in range(most):
+        outcome = run_trial(
+            stage, seed=f"{name}:{number}", scenario=broken.scenario, design=broken.switch_on, patience=broken.patience,
+            roughness=broken.roughness, lag=broken.lag, doubts=broken.doubts,
+            kills=(Kill("dispatch.answered"),) if number % 3 == 2 else (),
+        )  # fmt: skip
+        if outcome.trouble:
+            return number + 1
+    return None
+
+
+@contextmanager
+def stage() -> Iterator[Stage]:
+    """A line to the broker, and what all trials share in the database."""
+    with tempfile.TemporaryDirectory(prefix="tarazu-proof-") as folder:
+        exchange = Exchange(Path(folder))
+        try:
+            yield Stage(exchange)
+        finally:
+            exchange.close()
+
+
+def points_in_code(root: Path) -> dict[str, int]:
+    """How often each point is in the product's code."""
+    found: dict[str, int] = dict.fromkeys(POINTS, 0)
+    for package in ("trading", "accounts", "risk", "strategies", "execution"):
+        for path in (root / package).rglob("*.py"):
+            for name in re.findall(r'crashpoint\("([^"]+)"\)', path.read_text()):
+                found[name] = found.get(name, 0) + 1
+    return found

@@ -1,0 +1,115 @@
+"""Both sides of an account laid side by side when everything has come to rest: what does not agree, in words."""
+
+from collections import Counter
+from collections.abc import Mapping
+from typing import Any
+
+from django.db.models import Sum
+
+from execution.models import Fill, Group, Intent, Order, ParkedFill
+from risk.models import Reservation, RiskBucket
+from risk.reserve import OF_THE_DAY
+from strategies.models import Signal
+from trading.domain.orders import Side
+from trading.portfolio.ledger import Account, balance
+from trading.portfolio.models import ClosedTrade, LedgerTransaction, Portfolio, Position
+
+
+def disagreements(portfolio: Portfolio, truth: Mapping[str, Any], *, by_hand: bool = False) -> list[str]:
+    """Nothing where no order was doubled, no fill lost, nothing is stuck, and every sum is the same on both sides."""
+    orders = list(Order.objects.filter(portfolio=portfolio))
+    fills = list(Fill.objects.filter(order__portfolio=portfolio).select_related("order"))
+    found = [*_doubled(orders, truth), *_lost(fills, truth), *_stuck(portfolio, orders)]
+    found += [*_sums(portfolio, orders, fills, truth), *_room(portfolio)]
+    if truth["most_sold_beyond"] and not by_hand:
+        found.append(f"on sale beyond what was held: {truth['most_sold_beyond']}")
+    return found
+
+
+def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
+    """At most one order at the broker for an intent: an intent has one row, and a row one tag."""
+    placed = Counter(request.client_order_id for request in truth["requests"])
+    known = {order.client_order_id for order in orders}
+    found = [f"{count} broker orders carry the tag {tag}" for tag, count in placed.items() if count > 1]
+    found += [f"a broker order carries the tag {tag}, which no row knows" for tag in placed.keys() - known]
+    entries = [order for order in orders if order.reason == "ENTRY"]
+    if len(entries) > 1:
+        found.append(f"{len(entries)} entries of one wish")
+    return found
+
+
+def _lost(fills: list[Fill], truth: Mapping[str, Any]) -> list[str]:
+    said = Counter((f.broker_order_id, f.broker_trade_id, f.quantity, f.price) for f in truth["facts"])
+    booked = Counter((f.order.broker_order_id, f.broker_trade_id, f.quantity, f.price) for f in fills)
+    found = [f"fill {key} was lost" for key in said - booked]
+    found += [f"fill {key} was booked and never happened, or twice" for key in booked - said]
+    return found
+
+
+def _stuck(portfolio: Portfolio, orders: list[Order]) -> list[str]:
+    found = [f"order {order.pk} is stuck in {order.state}" for order in orders if not order.is_final]
+    found += [
+        f"order {order.pk} is still asked to {order.pending_op}" for order in orders if order.pending_op != "NONE"
+    ]
+    for group in Group.objects.filter(portfolio=portfolio).exclude(state=Group.State.CLOSED):
+        found.append(f"trade {group.pk} is stuck in {group.state}")
+    for signal in Signal.objects.filter(portfolio=portfolio, state=Signal.State.NEW):
+        found.append(f"signal {signal.pk} was never decided")
+    for intent in Intent.objects.filter(portfolio=portfolio, state=Intent.State.WAITING):
+        found.append(f"intent {intent.pk} waits for nobody")
+    for parked in ParkedFill.objects.filter(account=portfolio.account, drained_at=None):
+        found.append(f"fill {parked.execution_key} is parked")
+    return found
+
+
+def _sums(portfolio: Portfolio, orders: list[Order], fills: list[Fill], truth: Mapping[str, Any]) -> list[str]:
+    found = []
+    held = sum(Position.objects.filter(portfolio=portfolio).values_list("net_quantity", flat=True))
+    booked = sum(Side(fill.order.side).sign * fill.quantity for fill in fills)
+    if not held == booked == truth["net"]:
+        found.append(f"held {held}, sum of fills {booked}, broker {truth['net']}")
+    if truth["net"]:
+        found.append(f"not flat at the broker: {truth['net']}")
+    for order in orders:
+        own = [fill for fill in fills if fill.order_id == order.pk]
+        quantity, value = sum(fill.quantity for fill in own), sum(fill.value_paise for fill in own)
+        if (order.filled_quantity, order.fill_value_paise) != (quantity, value):
+            found.append(f"order {order.pk} says {order.filled_quantity} filled, its fills {quantity}")
+        if order.filled_quantity > order.quantity:
+            found.append(f"order {order.pk} is filled beyond its size")
+    paid = sum(Side(fill.order.side).sign * fill.value_paise for fill in fills)
+    charges = sum(order.charges_paise for order in orders)
+    cash = balance(portfolio.pk, Account.CASH)
+    if cash != portfolio.opening_cash_paise - paid - charges:
+        found.append(f"cash is off by {cash - portfolio.opening_cash_paise + paid + charges} paise")
+    if total := sum(balance(portfolio.pk, account) for account in Account.values):
+        found.append(f"the ledger is off by {total} paise")
+    posted = LedgerTransaction.objects.filter(portfolio=portfolio, kind="FILL").count()
+    if posted != len(fills):
+        found.append(f"{posted} fills posted, {len(fills)} booked")
+    traded = {order.group_id for order in orders if order.filled_quantity}
+    pages = set(ClosedTrade.objects.filter(portfolio=portfolio).values_list("group_ref", flat=True))
+    if traded != pages:
+        found.append(f"{len(traded)} trades traded, {len(pages)} are in the journal")
+    return found
+
+
+def _room(portfolio: Portfolio) -> list[str]:
+    """Buckets equal what is reserved and used, and at rest nothing but what the day counts is left in them."""
+    found = []
+    of_the_day = Counter[str]()
+    for bucket in RiskBucket.objects.filter(portfolio=portfolio):
+        active = Reservation.objects.filter(bucket=bucket, released_at=None)
+        sums = active.aggregate(amount=Sum("amount"), used=Sum("used"))
+        held = (sums["amount"] or 0, sums["used"] or 0)
+        if (bucket.reserved, bucket.used) != held:
+            found.append(f"{bucket.key} says {bucket.reserved} and {bucket.used}, its reservations {held}")
+        if bucket.kind in OF_THE_DAY:
+            of_the_day[bucket.kind] += bucket.taken
+        elif bucket.taken:
+            found.append(f"{bucket.key} still holds {bucket.taken}")
+    entered = Order.objects.filter(portfolio=portfolio, reason="ENTRY", filled_quantity__gt=0)
+    traded = (len(entered), sum(entered.values_list("fill_value_paise", flat=True)))
+    if (counted := (of_the_day[RiskBucket.Kind.TRADES], of_the_day[RiskBucket.Kind.DAY])) != traded:
+        found.append(f"the day counts {counted} entries and paise, {traded} traded")
+    return found

@@ -1,0 +1,365 @@
+"""One trade on a bad day, killed and taken up again: the desk lives in processes that die, the broker does not.
+
+A script says what people and the market do. The desk walks it in a process of its own, which is killed at a named point
+with SIGKILL; the next process takes it up where it stopped, and a person whose request was cut off asks again with the
+same key. At the end the broker turns honest, time passes, and both sides are compared.
+"""
+
+import os
+import random
+import signal
+import threading
+import traceback
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import Any
+
+from django.db import connection, connections
+from django.utils import timezone
+
+from execution.engine.account_engine import AccountEngine
+from execution.engine.lease import State, acquire, renew, set_state, this_process
+from execution.models import Group, Intent, Order, ParkedFill
+from execution.services.intent_create import order_ticket
+from execution.services.kill_switch_pull import kill_switch_pull
+from execution.services.override import close_position
+from strategies.contracts.publish import publish_library
+from strategies.models import Signal
+from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory
+from tests.factories.world import ELEVEN, house_policy, open_feed, quote
+from tests.prove.line import Exchange, Line
+from tests.prove.oracle import disagreements
+from tests.prove.rough_broker import LONGEST_LAG, RoughBroker
+from trading.domain import crashpoint
+from trading.domain.errors import TradingError
+from trading.domain.fills import FillFact
+from trading.domain.orders import OrderType, Product, Side
+from trading.marketdata.models import Feed, Instrument
+from trading.portfolio.models import Portfolio
+
+QUIET_TURNS = 60
+STRIDE_S = 20
+"""Wall seconds that pass between two turns of the end: rows are made older, so nobody waits."""
+
+Step = tuple[str, Any]
+Design = Callable[[], None]
+"""Changes the code of one life: how a broken design is switched on. The product has none of them."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """Die at this point, when it is passed for the `hit`-th time."""
+
+    point: str
+    hit: int = 1
+
+
+@dataclass
+class Outcome:
+    """What a trial came to. `trouble` is empty when both sides agree and nothing is stuck."""
+
+    killed: list[str] = field(default_factory=list)
+    trouble: list[str] = field(default_factory=list)
+    passed: Counter[str] = field(default_factory=Counter)
+    lives: int = 0
+    orders: int = 0
+    fills: int = 0
+
+
+class Stage:
+    """What all trials share: the feed, the contracts, the line to the broker."""
+
+    def __init__(self, exchange: Exchange) -> None:
+        house_policy()
+        self.exchange = exchange
+        self.feed: Feed = open_feed(at=ELEVEN, name="proof")
+        self.version = publish_library(actor="the proof")[0]
+        self.number = 0
+
+
+@dataclass
+class World:
+    """One trader, one account, one share, of which nobody else knows anything."""
+
+    portfolio: Portfolio
+    instrument: Instrument
+    feed: Feed
+    signal_id: Any = None
+
+    @classmethod
+    def of(cls, stage: Stage, *, signal: bool) -> "World":
+        stage.number += 1
+        portfolio = PortfolioFactory(account__feed=stage.feed.name)
+        world = cls(portfolio, InstrumentFactory(), stage.feed)
+        if signal:
+            deployment = DeploymentFactory(portfolio=portfolio, version=stage.version)
+            world.signal_id = SignalFactory(
+                portfolio=portfolio, deployment=deployment, instrument=world.instrument, entry="812.35", stop="804.00",
+                target="829.00", expires_at=timezone.now() + timedelta(minutes=5),
+            ).pk  # fmt: skip
+        return world
+
+
+class Progress:
+    """What the outside world remembers: how far the script is, and what was asked of the market. Beside the broker, in
+    the process that is not killed."""
+
+    def __init__(self, broker: RoughBroker, script: list[Step]) -> None:
+        self.broker = broker
+        self.script = script
+        self.at = 0
+        self.passed: Counter[str] = Counter()
+        self.finished = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.broker, name)
+
+    def next_step(self) -> Step | None:
+        return self.script[self.at] if self.at < len(self.script) else None
+
+    def done(self) -> None:
+        self.at += 1
+
+    def market(self, name: str, argument: Any) -> int:
+        """A thing that happens at the exchange happens once, whether or not the desk hears of it."""
+        self.at += 1
+        return getattr(self.broker, name)(*argument)
+
+    def finish(self, passed: Counter[str]) -> None:
+        self.passed.update(passed)
+        self.finished = True
+
+
+# -- the script --------------------------------------------------------------------------------------------------
+
+
+def script_of(seed: str, *, scenario: str) -> list[Step]:
+    """What people and the market do, the same for the same seed."""
+    rng = random.Random(f"script:{seed}")
+    steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
+    steps.append(("turn", rng.randint(1, 2)))
+    if scenario == "kill" and rng.random() < 0.3:
+        steps += [("kill", rng.choice([2, 3, 4])), ("turn", 1)]
+    if scenario == "wait":
+        steps += [("wait", 40), ("turn", 1)] * 8
+    if scenario == "pieces":
+        steps += [("trade", (0.4,)), ("turn", 4), ("trade", (0.5,)), ("turn", 4), ("trade", (1.0,)), ("turn", 3)]
+    elif rng.random() < 0.9:
+        for _ in range(rng.randint(1, 3)):
+            steps += [("trade", (rng.choice([0.3, 0.5, 1.0]),)), ("turn", rng.randint(1, 3))]
+    if scenario == "hand":
+        steps += [("by_hand", rng.randint(1, 10)), ("turn", 2)]
+    end = rng.random()
+    if scenario == "kill":
+        steps += [("kill", rng.choice([4, 4, 4, 3]))]
+    elif end < 0.25:
+        steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 1)]
+    steps += [("close", None), ("turn", rng.randint(1, 3))]
+    if rng.random() < 0.5:
+        steps += [("trade", (0.5,)), ("turn", 1)]
+    return steps
+
+
+# -- a life ------------------------------------------------------------------------------------------------------
+
+
+class Life:
+    """The desk in one process, from its start to its end, or to its death."""
+
+    def __init__(self, world: World, line: Line, now: datetime, *, patience: int = QUIET_TURNS) -> None:
+        self.patience = patience
+        self.world = world
+        self.line = line
+        self.now = now
+        self.account = world.portfolio.account
+        fence = acquire(self.account.pk, this_process())
+        if fence is None:
+            raise RuntimeError("the lease of a process that was killed is not free")
+        self.fence = fence
+        self.engine = AccountEngine(
+            account=self.account, feed=world.feed, gateway=line, fence=fence, now=lambda: self.now  # type: ignore[arg-type]
+        )  # fmt: skip
+
+    def run(self) -> None:
+        self.beat()
+        self.engine.read_books()
+        while (step := self.line.call("next_step")) is not None:
+            self.beat()
+            name, argument = step
+            if name in ("trade", "stop_hit", "by_hand"):
+                self.market(name, argument)
+            else:
+                getattr(self, name)(argument)
+                self.line.call("done")
+        self.come_to_rest()
+
+    def beat(self) -> None:
+        """A sign of life, and a fresh price."""
+        renew(self.account.pk, self.fence)
+        set_state(self.account.pk, self.fence, State.RUNNING)
+        quote(self.world.feed, self.world.instrument)
+
+    # -- people
+
+    def ask(self, quantity: int) -> None:
+        order_ticket(
+            user=self.account.owner, portfolio=self.world.portfolio, symbol=self.world.instrument.symbol, side=Side.BUY,
+            quantity=quantity, order_type=OrderType.LIMIT, limit_price=Decimal("812.35"), stop_price=Decimal("804.00"),
+            target_price=None, product=Product.INTRADAY, idempotency_key="the only wish", source=Intent.Source.PAGE,
+            now=self.now,
+        )  # fmt: skip
+
+    def wait(self, seconds: int) -> None:
+        grow_older(self.account.pk, seconds)
+
+    def signal(self, _: None) -> None:
+        """It is in its row already: the sweep takes it up."""
+        self.engine.sweep()
+
+    def close(self, _: None) -> None:
+        for group_id in Group.objects.filter(portfolio=self.world.portfolio).values_list("pk", flat=True):
+            close_position(group_id=group_id, actor="a person", now=self.now)
+
+    def kill(self, level: int) -> None:
+        kill_switch_pull(
+            portfolio=self.world.portfolio, level=level, reason="the proof", actor="a person", now=self.now
+        )
+
+    # -- the market
+
+    def market(self, name: str, argument: Any) -> None:
+        self.line.call("market", name, (self.world.instrument.symbol, argument) if name == "by_hand" else argument)
+
+    # -- the desk
+
+    def turn(self, times: int) -> None:
+        for _ in range(times):
+            self.beat()
+            self.engine.sweep()
+            for one in self.line.call("news"):
+                if isinstance(one, FillFact):
+                    self.engine.hear_fill(one)
+                else:
+                    self.engine.hear_order(one)
+            self.engine.read_books()
+
+    def come_to_rest(self) -> None:
+        """The broker is honest from here on, everything that rests trades, and time passes until nothing is left."""
+        self.line.call("calm")
+        for _ in range(self.patience):
+            if self.is_quiet():
+                return
+            self.turn(1)
+            self.line.call("trade", 1.0)
+            grow_older(self.account.pk, STRIDE_S)
+
+    def is_quiet(self) -> bool:
+        mine = {"portfolio": self.world.portfolio}
+        return not (
+            Order.objects.filter(**mine).live().exists()
+            or Group.objects.filter(**mine).exclude(state=Group.State.CLOSED).exists()
+            or Signal.objects.filter(**mine, state=Signal.State.NEW).exists()
+            or ParkedFill.objects.filter(account=self.account, drained_at=None).exists()
+        )
+
+
+OLDER = """
+UPDATE execution_order SET created_at = created_at - %(by)s, sent_at = sent_at - %(by)s, acked_at = acked_at - %(by)s,
+    lease_expires_at = lease_expires_at - %(by)s, unknown_since = unknown_since - %(by)s,
+    next_probe_at = next_probe_at - %(by)s, cancel_asked_at = cancel_asked_at - %(by)s,
+    valid_until = valid_until - %(by)s
+WHERE account_id = %(account)s;
+UPDATE execution_intent SET created_at = created_at - %(by)s, decide_by = decide_by - %(by)s
+WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s)
+"""
+
+
+def grow_older(account_id: int, seconds: float) -> None:
+    """Let wall time pass for the rows of one account: leases run out, patience ends."""
+    with connection.cursor() as cursor:
+        for statement in OLDER.split(";"):
+            cursor.execute(statement, {"by": timedelta(seconds=seconds), "account": account_id})
+
+
+# -- lives and deaths --------------------------------------------------------------------------------------------
+
+
+def run_trial(
+    stage: Stage, *, seed: str, scenario: str = "trade", kills: tuple[Kill, ...] = (), design: Design | None = None,
+    roughness: float = 0.5, lag: int = LONGEST_LAG, answer: object = None, patience: int = QUIET_TURNS,
+    doubts: tuple[object, ...] = (),
+) -> Outcome:  # fmt: skip
+    """Walk one script to its end, dying at each of the kills in turn, and compare both sides.
+
+    `answer` is what the entry gets from the broker, whatever the seed would have given it.
+    """
+    outcome = Outcome()
+    world = World.of(stage, signal=scenario == "signal")
+    broker = RoughBroker(at=ELEVEN, seed=seed, roughness=roughness, lag=lag, doubts=doubts)
+    if answer is not None:
+        broker.answers.append(answer)
+        broker.tagless = True
+    progress = Progress(broker, script_of(seed, scenario=scenario))
+    stage.exchange.served = progress
+    connections.close_all()  # a connection must not be shared by a fork
+    for kill in (*kills, None):
+        outcome.lives += 1
+        died = _live(stage, world, kill, design, patience)
+        if died == "killed" and kill is not None:
+            outcome.killed.append(kill.point)
+            continue
+        if died:
+            outcome.trouble.append(died)
+        break
+    outcome.passed, outcome.orders, outcome.fills = progress.passed, len(broker.requests), len(broker.facts)
+    if not progress.finished and not outcome.trouble:
+        outcome.trouble.append("the last life did not come to its end")
+    outcome.trouble += disagreements(world.portfolio, broker.truth(), by_hand=scenario == "hand")
+    return outcome
+
+
+def _live(stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int) -> str:
+    """Fork, live, wait. Empty: it came to its end; "killed"; or what went wrong."""
+    reader, writer = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        os.close(reader)
+        _child(stage, world, kill, design, patience, writer)
+    os.close(writer)
+    with os.fdopen(reader) as said:
+        trouble = said.read()
+    _, status = os.waitpid(pid, 0)
+    if os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL:
+        return "killed"
+    return trouble or ("" if os.waitstatus_to_exitcode(status) == 0 else f"ended with {status}")
+
+
+def _child(stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, writer: int) -> None:
+    passed: Counter[str] = Counter()
+
+    def pass_point(name: str) -> None:
+        passed[name] += 1
+        if kill is not None and name == kill.point and passed[name] == kill.hit:
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    code = 0
+    try:
+        threading.excepthook = lambda _: None
+        if design is not None:
+            design()
+        crashpoint.arm(pass_point)
+        line = Line(stage.exchange.address)
+        Life(world, line, ELEVEN, patience=patience).run()
+        line.call("finish", passed)
+    except TradingError as error:
+        os.write(writer, f"{error.code}: {error.message}".encode())
+        code = 1
+    except BaseException:
+        os.write(writer, traceback.format_exc()[-2000:].encode())
+        code = 1
+    finally:
+        connections.close_all()
+        os._exit(code)

@@ -1,0 +1,65 @@
+"""Named places at which the desk may die. In production they do nothing; the proof arms one and kills itself there.
+
+A name says which step was just done. The list is the promise: each place is in the code once, and each is survived.
+"""
+
+from collections.abc import Callable
+
+POINTS: tuple[str, ...] = (
+    # intake: a wish becomes an intent
+    "intake.asked",
+    "intake.signal_locked",
+    "intake.intent_written",
+    "intake.committed",
+    "intake.before_bell",
+    # risk: room under a limit
+    "risk.assessed",
+    "risk.reserved",
+    "risk.used",
+    "risk.released",
+    # dispatch: an order goes to the broker
+    "dispatch.before_claim",
+    "dispatch.claiming",
+    "dispatch.claimed",
+    "dispatch.on_the_wire",
+    "dispatch.answered",
+    "dispatch.recording",
+    "dispatch.recorded",
+    # fills: what the exchange did
+    "fills.books_fetched",
+    "fills.row_written",
+    "fills.booked",
+    "fills.applied",
+    "fills.parked",
+    "fills.order_seen",
+    # protection and the way out
+    "protect.stop_wanted",
+    "protect.stop_queued",
+    "protect.resize_asked",
+    "exit.cancels_asked",
+    "exit.sized",
+    "exit.change_answered",
+    # the kill switch
+    "kill.level_raised",
+    "kill.cancels_asked",
+    "kill.exits_asked",
+    "kill.pulled",
+    # keeping house
+    "house.lease_expired",
+    "house.absence_proven",
+    "house.trade_closed",
+)
+
+_armed: Callable[[str], None] | None = None
+
+
+def crashpoint(name: str) -> None:
+    """The step called `name` is done. Nothing happens unless a test has armed the points."""
+    if _armed is not None:
+        _armed(name)
+
+
+def arm(action: Callable[[str], None] | None) -> None:
+    """Call `action` with the name of every point that is passed from now on in this process; None disarms."""
+    global _armed
+    _armed = action
