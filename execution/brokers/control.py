@@ -49,9 +49,25 @@ class SandboxControl:
             frames_by_connection=by_connection,
         )
 
-    def faults(self, *, kind: str, count: int = 1) -> None:
+    def faults(self, *, kind: str, count: int = 1, **rule: Any) -> None:
         """Have the venue misbehave: `drop_reply` accepts a placement and says nothing."""
-        self._post("faults", {"kind": kind, "count": count})
+        self._post("faults", {"kind": kind, "count": count, **rule})
+
+    def plan(self, name: str, *, seed: int | None = None) -> dict[str, Any]:
+        """Play one of the venue's fault plans from its beginning; what is on now."""
+        return self._post("plan", {"name": name, **({} if seed is None else {"seed": seed})})
+
+    def act(self, name: str, **what: Any) -> str:
+        """Let something happen at the exchange that nobody here asked for; the number of the order it touched."""
+        return str(self._post("act", {"act": name, **what}).get("id", ""))
+
+    def faults_done(self) -> dict[str, Any]:
+        """What is on, and how often each fault was done since the venue started."""
+        return self._http.read("GET", f"{self._url}/faults", understand=_body)
+
+    def good_day(self) -> None:
+        """No faults from here on."""
+        self._http.read("DELETE", f"{self._url}/faults", understand=_body)
 
     def _post(self, name: str, body: dict[str, Any]) -> dict[str, Any]:
         url = f"{self._url}/{name}"

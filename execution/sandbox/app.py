@@ -9,11 +9,12 @@ import time
 from typing import Any
 
 from execution.sandbox.exchange import Exchange
-from execution.sandbox.faults import KINDS, FaultPlan
 from execution.sandbox.fyers_rest import FyersRest
 from execution.sandbox.fyers_sockets import Sockets, transport_of
 from execution.sandbox.http import ApiError, Receive, Reply, Request, Scope, Send, ok, read_request, send_reply
 from execution.sandbox.kite_rest import KiteRest
+from execution.sandbox.panel import FaultPanel, only_from_here
+from execution.sandbox.spoiling import FYERS, KITE, CutLine, Page, Spoiler
 
 logger = logging.getLogger("sandbox")
 MAX_STEPS = 100_000
@@ -30,7 +31,9 @@ class SandboxApp:
         self.rest = rest
         self.kite = kite
         self.sockets = sockets
-        self.faults = FaultPlan()
+        self.faults = sockets.faults
+        self.spoiler = Spoiler(self.faults)
+        self.panel = FaultPanel(deck=self.faults, exchange=exchange, sockets=sockets)
         self.wake = asyncio.Event()
         self._step_lock = asyncio.Lock()
 
@@ -44,15 +47,18 @@ class SandboxApp:
         try:
             request = await read_request(scope, receive)
             if request.path.startswith("/sandbox/"):
+                only_from_here(scope, request)
                 reply = await self._control(request)
             else:
-                await self._maybe_delay()
-                is_placement = self.rest.is_placement(request) or self.kite.is_placement(request)
-                dialect = self.kite if self.kite.knows(request.path) else self.rest
-                reply = await dialect.handle(request)
-                if is_placement and self.faults.take_drop():
-                    transport_of(send).abort()
-                    return
+                if self.kite.knows(request.path):
+                    reply = await self.spoiler.handle(request, self.kite.handle, KITE)
+                else:
+                    reply = await self.spoiler.handle(request, self.rest.handle, FYERS)
+        except CutLine:
+            transport_of(send).abort()
+            return
+        except Page as page:
+            reply = page.reply
         except ApiError as error:
             reply = Reply(error.status, _encode(error.body()), headers=error.headers)
         except ConnectionResetError:
@@ -61,11 +67,6 @@ class SandboxApp:
             logger.exception("%s %s failed", scope["method"], scope["path"])
             reply = Reply(500, _encode({"s": "error", "code": 500, "message": "internal error"}))
         await send_reply(reply, send)
-
-    async def _maybe_delay(self) -> None:
-        delay_s = self.faults.take_delay_s()
-        if delay_s:
-            await asyncio.sleep(delay_s)
 
     # -- controls -----------------------------------------------------------------------------------------------
 
@@ -77,8 +78,8 @@ class SandboxApp:
             return self._set_clock(request.json_object())
         if what == ("POST", "/sandbox/step"):
             return await self._step(request.json_object() if request.body else {})
-        if what == ("POST", "/sandbox/faults"):
-            return self._set_fault(request.json_object())
+        if (reply := self.panel.handle(request)) is not None:
+            return reply
         raise ApiError(404, 404, "no such path")
 
     def clock(self) -> dict[str, Any]:
@@ -142,21 +143,6 @@ class SandboxApp:
                 "order_events": self.sockets.order_events,
             }
         )
-
-    def _set_fault(self, body: dict[str, Any]) -> Reply:
-        kind, count, delay_ms = body.get("kind"), body.get("count", 1), body.get("ms", 0)
-        if kind not in KINDS:
-            raise ApiError(400, -50, f"kind must be one of {', '.join(KINDS)}")
-        if any(isinstance(n, bool) or not isinstance(n, int) or n < 0 for n in (count, delay_ms)):
-            raise ApiError(400, -50, "count and ms must be whole numbers")
-        dropped = 0
-        if kind == "drop_reply":
-            self.faults.drop_replies = count
-        elif kind == "delay_ms":
-            self.faults.delays, self.faults.delay_ms = count, delay_ms
-        else:
-            dropped = self.sockets.drop_all()
-        return ok({"dropped": dropped})
 
     # -- the heartbeat ------------------------------------------------------------------------------------------
 

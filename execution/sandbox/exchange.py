@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from datetime import date
 from typing import Any
 
-from execution.sandbox.accounts import CNC, INTRADAY, Account, Trade
+from execution.sandbox.accounts import CNC, INTRADAY, Account, Position, Trade
 from execution.sandbox.calendar import ist, session_hours
 from execution.sandbox.journal import Journal, JournalError
 from execution.sandbox.market import Market, Quote
@@ -269,7 +269,7 @@ class Exchange:
             if done.order.id in sleeping and done.order.triggered:
                 sleeping.discard(done.order.id)
                 self._note(done.order)
-            self._book_execution(done)
+            self.book_execution(done)
         for order in [o for o in book.live if o.id in sleeping]:  # woke without trading
             self._note(order)
         for order in [
@@ -277,27 +277,28 @@ class Exchange:
             for o in self._changed.values()
             if o.symbol == symbol and o.is_live and o.triggered and o.validity == "IOC"
         ]:
-            self._close(order, CANCELLED, "IOC remainder cancelled")
+            self.end_order(order, CANCELLED, "IOC remainder cancelled")
 
     def _end_session(self) -> None:
         """Day orders expire; the broker squares off what is still open intraday, at the last price."""
         self.ended = True
         for order in [o for o in self.orders.values() if o.is_live]:
-            self._close(order, EXPIRED, "Order expired at the end of the session")
+            self.end_order(order, EXPIRED, "Order expired at the end of the session")
         for account in self.accounts.values():
             for position in [p for p in account.positions.values() if p.product == INTRADAY and p.net]:
-                last = self.quote(position.symbol).last
-                order = self._new_order(
-                    account.user,
-                    Ticket(
-                        position.symbol, -position.side, abs(position.net), MARKET, INTRADAY, "DAY", 0, 0, SYSTEM_TAG
-                    ),
-                )
-                order.source = "A"
-                order.working_limit = last
-                self._note(order)
-                order.filled, order.value, order.status = order.qty, order.qty * last, FILLED
-                self._book_execution(Execution(order, order.qty, last))
+                self.square_off(account.user, position)
+
+    def square_off(self, user: str, position: Position) -> str:
+        """The broker closes an intraday position at the last price; the number of its order. To be committed."""
+        last = self.quote(position.symbol).last
+        ticket = Ticket(position.symbol, -position.side, abs(position.net), MARKET, INTRADAY, "DAY", 0, 0, SYSTEM_TAG)
+        order = self._new_order(user, ticket)
+        order.source = "A"
+        order.working_limit = last
+        self._note(order)
+        order.filled, order.value, order.status = order.qty, order.qty * last, FILLED
+        self.book_execution(Execution(order, order.qty, last))
+        return order.id
 
     def _next_session(self, wall: float) -> None:
         day = self.market.day_after(self.market.running.day)
@@ -398,7 +399,7 @@ class Exchange:
     def cancel(self, user: str, order_id: str, wall: float) -> Order:
         self.advance(wall)
         order = self._live(user, order_id)
-        self._close(order, CANCELLED, "Order cancelled by the user")
+        self.end_order(order, CANCELLED, "Order cancelled by the user")
         self.commit(self.clock.at(wall))
         return order
 
@@ -447,11 +448,11 @@ class Exchange:
 
     def _admit(self, order: Order) -> None:
         for done in self.book(order.symbol).add(order, self.market.depth(order.symbol, self.tick)):
-            self._book_execution(done)
+            self.book_execution(done)
         if order.is_live and order.triggered and order.validity == "IOC":
-            self._close(order, CANCELLED, "IOC remainder cancelled")
+            self.end_order(order, CANCELLED, "IOC remainder cancelled")
 
-    def _book_execution(self, done: Execution) -> None:
+    def book_execution(self, done: Execution) -> None:
         order = done.order
         order.trades += 1
         trade = Trade(
@@ -481,7 +482,7 @@ class Exchange:
         self._changed[order.id] = order
         self._events.append(Event(order.user, "orders", Order(**asdict(order))))
 
-    def _close(self, order: Order, status: int, message: str) -> None:
+    def end_order(self, order: Order, status: int, message: str) -> None:
         self.book(order.symbol).remove(order)
         order.status, order.message = status, message
         self._note(order)

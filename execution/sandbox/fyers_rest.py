@@ -60,10 +60,6 @@ class FyersRest:
             "/sym_details/index_hsm_mapping.json": {"GET": masters.index_map},
         }
 
-    @staticmethod
-    def is_placement(request: Request) -> bool:
-        return request.method == "POST" and request.path == f"{API}/orders/sync"
-
     async def handle(self, request: Request) -> Reply:
         open_methods = self.open_routes.get(request.path)
         if open_methods is not None:

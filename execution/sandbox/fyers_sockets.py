@@ -6,12 +6,14 @@ import asyncio
 import contextlib
 import json
 import time
+from collections import deque
 from typing import Any
 from urllib.parse import parse_qsl
 
 from execution.sandbox import fyers_wire as wire
 from execution.sandbox.accounts import Position, Trade
 from execution.sandbox.exchange import Event, Exchange
+from execution.sandbox.faults import REMEMBERED, FaultDeck
 from execution.sandbox.fyers_rows import order_frame, position_frame, trade_frame
 from execution.sandbox.http import Receive, Scope, Send
 from execution.sandbox.kite_ticker import TICKER_PATH, TickerConnection
@@ -99,7 +101,8 @@ class PriceTopics:
 class PriceConnection:
     """One subscriber of the data socket. A slow one simply gets the latest prices later."""
 
-    def __init__(self, *, name: str, topics: PriceTopics, desk: TokenDesk, send: Send) -> None:
+    def __init__(self, *, name: str, topics: PriceTopics, desk: TokenDesk, send: Send, faults: FaultDeck) -> None:
+        self.faults = faults
         self.name = name
         self.topics = topics
         self.desk = desk
@@ -162,6 +165,8 @@ class PriceConnection:
 
     async def flush(self) -> None:
         """Send what changed since the last frame; a snapshot first for what is new."""
+        if time.time() < self.faults.silent_until:
+            return
         async with self._lock:
             items = [item for topic in self._channel if (item := self._item(topic)) is not None]
             if not items:
@@ -265,8 +270,11 @@ class Sockets:
         self.orders: dict[str, OrderConnection] = {}
         self.tickers: dict[str, TickerConnection] = {}
         self.order_events = 0
+        self.faults = FaultDeck()
         self._transports: dict[str, Any] = {}
         self._number = 0
+        self._held: dict[str, list[tuple[str, str]]] = {}
+        self._recent: deque[tuple[str, str, str]] = deque(maxlen=REMEMBERED)
 
     def publish(self, events: list[Event]) -> None:
         listings = self.exchange.market.listings
@@ -281,16 +289,44 @@ class Sockets:
                 assert isinstance(subject, Position)
                 frame = position_frame(subject, listing, self.exchange.quote(subject.symbol).last)
             text = json.dumps(frame, separators=(",", ":"))
-            for connection in self.orders.values():
-                if connection.user == event.user:
-                    before = connection.events
-                    connection.tell(event.kind, text)
-                    self.order_events += connection.events - before
-            if isinstance(subject, Order):
+            self._recent.append((event.user, event.kind, text))
+            for kind, told in self._spoilt(event.user, event.kind, text):
+                self._tell(event.user, kind, told)
+            if isinstance(subject, Order) and not self.is_silent:
                 listening = [ticker for ticker in self.tickers.values() if ticker.user == event.user]
                 for ticker in listening:
                     ticker.tell(subject)
                 self.order_events += bool(listening)  # a client has several connections, and needs one of them
+
+    def _tell(self, user: str, kind: str, text: str) -> None:
+        if time.time() < self.faults.silent_until:
+            return
+        for connection in self.orders.values():
+            if connection.user == user:
+                before = connection.events
+                connection.tell(kind, text)
+                self.order_events += connection.events - before
+
+    def _spoilt(self, user: str, kind: str, text: str) -> list[tuple[str, str]]:
+        """What really leaves in place of one frame: nothing, it twice, or it after the next."""
+        fired = {rule.kind for rule in self.faults.at("frame")}
+        late = self._held.pop(user, [])
+        if "late_frame" in fired and not late:
+            self._held[user] = [(kind, text)]
+            return []
+        frames = [] if "lost_frame" in fired else [(kind, text)]
+        return [*(frames * 2 if "doubled_frame" in fired else frames), *late]
+
+    def say_again(self, count: int) -> int:
+        """Send the last frames once more, as some brokers do after a reconnect."""
+        again = list(self._recent)[-count:] if count else []
+        for user, kind, text in again:
+            self._tell(user, kind, text)
+        return len(again)
+
+    @property
+    def is_silent(self) -> bool:
+        return time.time() < self.faults.silent_until
 
     def prices_moved(self) -> None:
         streams: list[PriceConnection | TickerConnection] = [*self.prices.values(), *self.tickers.values()]
@@ -354,12 +390,14 @@ class Sockets:
     async def _serve_prices(self, receive: Receive, send: Send) -> None:
         await send({"type": "websocket.accept"})
         name = self._name("prices", send)
-        connection = self.prices[name] = PriceConnection(name=name, topics=self.topics, desk=self.desk, send=send)
+        connection = self.prices[name] = PriceConnection(
+            name=name, topics=self.topics, desk=self.desk, send=send, faults=self.faults
+        )
         runner = asyncio.create_task(connection.run()) if not self.exchange.clock.stepped else None
         try:
             while (message := await receive())["type"] == "websocket.receive":
                 data = message.get("bytes")
-                if data is not None:
+                if data is not None and not self.is_silent:
                     await connection.receive(data)
         except ValueError:
             await send({"type": "websocket.close", "code": 1003, "reason": "unreadable frame"})
@@ -383,7 +421,8 @@ class Sockets:
         overrun = asyncio.create_task(self._close_overrun(connection, name))
         try:
             while (message := await receive())["type"] == "websocket.receive":
-                connection.receive(message.get("text") or "")
+                if not self.is_silent:
+                    connection.receive(message.get("text") or "")
         finally:
             del self.orders[name], self._transports[name]
             await _stop(runner)

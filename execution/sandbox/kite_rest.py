@@ -102,10 +102,6 @@ class KiteRest:
             "connect", "session", "user", "orders", "trades", "portfolio", "quote", "instruments",
         )  # fmt: skip
 
-    @staticmethod
-    def is_placement(request: Request) -> bool:
-        return request.method == "POST" and request.path == ORDERS
-
     async def handle(self, request: Request) -> Reply:
         if (request.method, request.path) == ("GET", "/connect/login"):
             return self.log_in(request)

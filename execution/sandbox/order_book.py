@@ -54,7 +54,7 @@ class Order:
 
     @property
     def remaining(self) -> int:
-        return self.qty - self.filled
+        return max(0, self.qty - self.filled)
 
     @property
     def is_live(self) -> bool:
