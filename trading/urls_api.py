@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from execution.api import views as execution
 from strategies.api import backtests
+from strategies.api import views as strategies
 from trading.api.views import Nowhere
 from trading.portfolio.api import views as portfolio
 
@@ -37,6 +38,17 @@ urlpatterns = [
     path("backtests/<uuid:run_id>/report/", backtests.BacktestReport.as_view(), name="api_backtest_report"),
     path("backtests/<uuid:run_id>/trades/", backtests.BacktestTrades.as_view(), name="api_backtest_trades"),
     path("backtests/<uuid:run_id>/export/<str:name>", backtests.BacktestExport.as_view(), name="api_backtest_export"),
+    path("contracts/", strategies.Contracts.as_view(), name="api_contracts"),
+    path("contracts/validate/", strategies.Validate.as_view(), name="api_contracts_validate"),
+    path("contracts/<int:contract_id>/", strategies.ContractDetail.as_view(), name="api_contract"),
+    path("versions/<int:version_id>/", strategies.VersionDetail.as_view(), name="api_version"),
+    path("versions/<int:version_id>/move/", strategies.VersionMove.as_view(), name="api_version_move"),
+    path("deployments/", strategies.Deployments.as_view(), name="api_deployments"),
+    re_path(
+        r"^deployments/(?P<deployment_id>\d{1,12})/(?P<act>pause|resume|stop)/$",
+        strategies.DeploymentAct.as_view(),
+        name="api_deployment_act",
+    ),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs/", swagger(SpectacularSwaggerSplitView.as_view(url_name="api_schema")), name="api_docs"),
     re_path(r"^.*$", Nowhere.as_view(), name="api_nowhere"),

@@ -21,6 +21,7 @@ from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
 from execution.models import Group, Intent, Order
 from execution.services.approval_decide import approval_expire
+from execution.services.bar_exit import bar_exit
 from execution.services.fill_apply import fill_apply
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
@@ -205,7 +206,7 @@ class AccountEngine:
         """What the clock and the loss limit ask for: flat after a hard loss, out of intraday before the close, and the
         contract's last bar. None waits for another that fails."""
         now, asked = self.now(), 0
-        for rule in (loss_flatten, square_off, time_exit):
+        for rule in (loss_flatten, square_off, time_exit, bar_exit):
             with one_of_many("rules", f"{self.account.pk}:{rule.__name__}"):
                 asked += rule(account_id=self.account.pk, now=now)
         return asked

@@ -28,11 +28,14 @@ class Guard:
     side: Side
     stop: Decimal | None
     target: Decimal | None
+    trail: Decimal | None = None
 
     def reached(self, price: Decimal) -> Reason | None:
         ahead = self.side.sign
         if self.target is not None and (price - self.target) * ahead >= 0:
             return Reason.TARGET
+        if self.trail is not None and (price - self.trail) * ahead <= 0:
+            return Reason.TRAILING
         if self.stop is not None and (self.stop - price) * ahead > self.stop * SOFTWARE_STOP_SLACK:
             return Reason.STOP
         return None
@@ -111,7 +114,7 @@ class Market:
         guards: dict[str, list[Guard]] = {}
         for group in groups:
             guards.setdefault(group.instrument.symbol, []).append(
-                Guard(group.pk, Side(group.side), group.stop_price, group.target_price)
+                Guard(group.pk, Side(group.side), group.stop_price, group.target_price, group.trail_price)
             )
         with self._lock:
             self._guards = guards

@@ -26,6 +26,10 @@ class Group(Owned):
     signal = models.ForeignKey("strategies.Signal", null=True, on_delete=models.PROTECT, related_name="groups")
     stop_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
     target_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
+    trail_price = models.DecimalField(
+        max_digits=14, decimal_places=4, null=True, blank=True, help_text="trailing stop, watched by the engine"
+    )
+    judged_through = models.DateTimeField(null=True, blank=True, help_text="close of the last bar its rules saw")
     state = models.CharField(max_length=8, choices=State, default=State.OPENING)
     close_reason = models.CharField(max_length=12, blank=True, choices=[(r, r) for r in Reason])
     close_asked_by = models.CharField(max_length=150, blank=True)

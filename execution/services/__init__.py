@@ -13,7 +13,8 @@ group_reopen      late news of a trade that was over
 order_cancel      ask for a cancel; safe to repeat
 order_change      carry out cancels and changes at the broker
 square_off        out of intraday before the close
-time_exit         the contract's last bar
+time_exit         the contract's last bar, and its time of day
+bar_exit          the contract's exit rule and trailing stop, at each bar's close
 loss_flatten      out of everything after a hard loss
 kill_switch_pull  block, cancel, flatten
 override          a hand on the desk

@@ -75,8 +75,8 @@ class TargetSpec:
 class TrailingSpec:
     """A stop `distance` behind the best price since the entry, once the trade has gained `after`.
 
-    Percent: distance of the best price, gain of the entry price. ATR: multiples of the range at the deciding bar. The
-    best price is of bars that are over; the stop only ever moves towards the price.
+    `distance` is percent of the best price, or multiples of the average range at the deciding bar; `after` is percent
+    of the entry price. The best price is of bars that are over; the stop only ever moves towards the price.
     """
 
     kind: TrailingKind

@@ -78,13 +78,19 @@ def _to_paper(version: ContractVersion, actor: str) -> None:
 def unknown_instruments(body: ContractBody) -> list[str]:
     """Reference instruments of the rules that this desk does not know, each with the nearest name there is."""
     names = body.rule_set().symbols
-    known = set(Instrument.objects.filter(symbol__in=names).values_list("symbol", flat=True))
+    known = known_symbols(set(names))
     missing = [name for name in names if name not in known]
     if not missing:
         return []
     all_known = {symbol.lower(): symbol for symbol in Instrument.objects.values_list("symbol", flat=True)}
     hints = {name: nearest(name, all_known) for name in missing}
     return [f"{name} (did you mean {all_known[hint]}?)" if (hint := hints[name]) else name for name in missing]
+
+
+def known_symbols(names: set[str] | None) -> set[str]:
+    """Those of the names that the desk has instruments of; None: every one it has."""
+    instruments = Instrument.objects.all() if names is None else Instrument.objects.filter(symbol__in=names)
+    return set(instruments.values_list("symbol", flat=True)) if names is None or names else set()
 
 
 def as_yaml(version: ContractVersion) -> str:

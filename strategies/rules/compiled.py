@@ -194,7 +194,7 @@ def _reach(node: Node, *, settled: bool) -> int:
 def _needs(node: Node, timeframe: int, symbol: str, base: int) -> list[SeriesNeed]:
     """Every other series below a node that is itself reckoned on (timeframe, symbol)."""
     found: list[SeriesNeed] = []
-    for each in _local(node):
+    for each in local_nodes(node):
         if not isinstance(each, On | Of):
             continue
         minutes = each.timeframe if isinstance(each, On) else timeframe
@@ -208,17 +208,17 @@ def _needs(node: Node, timeframe: int, symbol: str, base: int) -> list[SeriesNee
     return found
 
 
-def _local(node: Node) -> list[Node]:
+def local_nodes(node: Node) -> list[Node]:
     """The nodes reckoned on the same bars, those that lead elsewhere included but not what is in them."""
     nodes = [node]
     if not isinstance(node, On | Of):
         for child in children(node):
-            nodes += _local(child)
+            nodes += local_nodes(child)
     return nodes
 
 
 def _session_names(node: Node) -> set[str]:
-    return {each.name for each in _local(node) if isinstance(each, Field | OpeningRange)}
+    return {each.name for each in local_nodes(node) if isinstance(each, Field | OpeningRange)}
 
 
 def _session_bars(whole: bool, previous: bool, timeframe: int) -> int:

@@ -132,10 +132,11 @@ def scan(
 
 
 def other_bars(
-    rules: RuleSet, *, feed: Feed, instruments: list[Instrument], base: int, until: datetime
+    rules: RuleSet, *, feed: Feed, instruments: list[Instrument], base: int, until: datetime, spare: int = FEWEST_BARS
 ) -> dict[SeriesKey, Window]:
     """The bars of other timeframes and reference instruments that rules on `base` minutes look at, up to `until`.
 
+    `spare`: bars of the window itself, over which the others must reach besides what each rule needs.
     TradingError UNKNOWN_INSTRUMENT: the desk has no instrument of a name they use.
     """
     others: dict[SeriesKey, Window] = {}
@@ -145,7 +146,7 @@ def other_bars(
         wanted = [one for one in named if one is not None]
         if not wanted:
             raise TradingError("UNKNOWN_INSTRUMENT", f"The rules name {symbol}, which this desk does not know.")
-        bars = need.bars + max(FEWEST_BARS * base // timeframe, 1)
+        bars = need.bars + max(-(-spare * base // timeframe), 1)
         others[timeframe, symbol] = rule_window(cache.window(feed, wanted, timeframe, bars=bars, until=until))
     return others
 

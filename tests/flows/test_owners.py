@@ -21,7 +21,7 @@ from django.utils import timezone
 from accounts.api_keys import issue
 from execution.models import Group, Intent, Order
 from execution.states import PendingOp
-from strategies.models import BacktestRun
+from strategies.models import BacktestRun, ContractVersion, Deployment
 from tests.factories import (
     BrokerAccountFactory,
     ClosedTradeFactory,
@@ -55,6 +55,7 @@ OWN = {
     "backtests/", "backtests/new/", "backtests/parameters/", "backtests/compare/",
     "api/v1/backtests/", "api/v1/backtests/compare/",
     "desk/state/", "desk/equity/", "desk/portfolio/", "desk/part/<slug:name>/",
+    "strategies/", "strategies/new/", "api/v1/contracts/", "api/v1/deployments/",
     "api/v1/watchlists/", "market/", "market/find/", "market/data/", "market/watchlists/",
     "^market/(?P<symbol>[^/:]+:[^/:]+)/$",
     "^market/(?P<symbol>[^/:]+:[^/:]+)/candles/$", "^market/(?P<symbol>[^/:]+:[^/:]+)/chart/$",
@@ -70,6 +71,13 @@ OF_ONE_ROW = {
     "backtests/<uuid:run_id>/trades/", "backtests/<uuid:run_id>/candles/", "backtests/<uuid:run_id>/files/<str:name>",
     "orders/<int:order_id>/cancel/", "approvals/<uuid:intent_id>/", "alerts/<int:alert_id>/acknowledge/",
     "^engine/(?P<account_id>\\d+)/(?P<act>pause|resume)/$",
+    "strategies/<int:contract_id>/", "strategies/<int:contract_id>/edit/",
+    *(f"strategies/versions/<int:version_id>/{act}/" for act in ("yaml", "deploy", "decline")),
+    "^strategies/versions/(?P<version_id>\\d{1,12})/to/(?P<stage>PAPER|LIVE|PAUSED|RETIRED)/$",
+    "^strategies/deployments/(?P<deployment_id>\\d{1,12})/(?P<act>pause|resume|stop)/$",
+    "api/v1/contracts/<int:contract_id>/", "api/v1/versions/<int:version_id>/",
+    "api/v1/versions/<int:version_id>/move/",
+    "api/v1/^deployments/(?P<deployment_id>\\d{1,12})/(?P<act>pause|resume|stop)/$",
     "api/v1/watchlists/<int:watchlist_id>/", "api/v1/watchlists/<int:watchlist_id>/items/",
     "api/v1/watchlists/<int:watchlist_id>/items/<str:symbol>/",
     *(f"market/watchlists/<int:watchlist_id>/{act}/" for act in ("rename", "delete", "add", "remove", "move")),
@@ -78,10 +86,12 @@ OF_ONE_ROW = {
 OF_NOBODY = {
     "healthz", "readyz", "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
     "market/data/missing/",
+    "strategies/names/", "strategies/check/", "strategies/fired/", "api/v1/contracts/validate/",
 }  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone
 WHATEVER = {
+    "stage": "PAPER",
     "symbol": "NSE:ASKING-EQ", "act": "pause", "uidb36": "1", "key": "a-key", "app_label": "execution", "url": "x/",
     "extra_context": "x",
     "name": "trades.csv",
@@ -146,7 +156,7 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         "group_id": group.pk, "order_id": order.pk, "intent_id": waiting.pk, "intent": order.intent_id,
         "fill_id": fill.pk, "verdict_id": verdict.pk, "position_id": position.pk, "trade_id": trade.pk,
         "group_ref": trade.group_ref, "key_id": key.pk, "alert_id": alert.pk, "deployment_id": deployment.pk,
-        "contract_id": contract.pk, "watchlist_id": watchlist.pk, "run_id": run.pk,
+        "contract_id": contract.pk, "version_id": deployment.version_id, "watchlist_id": watchlist.pk, "run_id": run.pk,
     }  # fmt: skip
     return person
 
@@ -222,6 +232,8 @@ def state_of(person: Person) -> list[object]:
         Intent.objects.get(pk=person.ids["intent_id"]).state,
         Alert.objects.get(pk=person.ids["alert_id"]).acknowledged_at,
         account.engine.state, account.engine.paused_by,
+        Deployment.objects.get(pk=person.ids["deployment_id"]).state,
+        list(ContractVersion.objects.filter(contract__owner=person.user).values_list("number", "standing__stage")),
         list(order.portfolio.trading_states.values_list("level", flat=True)),
         Order.objects.filter(portfolio=order.portfolio).count(),
         AuditEntry.objects.filter(owner_id=person.user.pk).count(),
@@ -240,9 +252,9 @@ def test_every_route_has_a_rule():
 
 def test_each_one_sees_their_own(client, asking):
     """Otherwise all that follows would pass on empty pages."""
-    for listing in ["portfolios", "positions", "orders", "signals", "watchlists", "backtests"]:
+    for listing in ["portfolios", "positions", "orders", "signals", "watchlists", "backtests", "contracts"]:
         assert asking.mark in text_of(client.get(f"/api/v1/{listing}/")), listing
-    for page in ["", "positions/", "orders/", "signals/", "journal/", "market/", "backtests/"]:
+    for page in ["", "positions/", "orders/", "signals/", "journal/", "market/", "backtests/", "strategies/"]:
         assert asking.mark in text_of(client.get(f"/{page}")), page
     assert client.get(f"/api/v1/orders/{asking.ids['order_id']}/").status_code == 200
     assert client.get(f"/orders/{asking.ids['order_id']}/").status_code == 200

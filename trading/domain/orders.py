@@ -48,7 +48,9 @@ class Reason(StrEnum):
     ENTRY = "ENTRY"
     STOP = "STOP"
     TARGET = "TARGET"
-    TIME = "TIME"  # the contract's own limit of bars
+    TIME = "TIME"  # the contract's own limit of bars, or its time of day
+    RULE = "RULE"  # the contract's exit rule
+    TRAILING = "TRAILING"  # the trailing stop, watched by the engine
     SQUARE_OFF = "SQUARE_OFF"
     MANUAL = "MANUAL"
     KILL = "KILL"

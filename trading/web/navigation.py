@@ -28,6 +28,7 @@ PAGES = (
         '<path d="M10 11v6M6.5 8.5a5 5 0 0 1 7 0M4 6a8.5 8.5 0 0 1 12 0"/><circle cx="10" cy="11" r="1.2"/>',
         "s",
     ),
+    Page("Strategies", "web:strategies", '<path d="M4 16V9M8 16V4M12 16v-5M16 16V7"/>', "y"),
     Page("Backtests", "web:backtests", '<path d="M3 17V3M3 17h14M6 13l3-4 3 2 5-6"/><path d="M13 5h4v4"/>', "k"),
     Page(
         "Market",

@@ -1,0 +1,109 @@
+"""What a contract asks for at the close of a bar: to leave by its rule, or to draw its trailing stop closer.
+
+Judged once for each bar of each trade, on the candles alone: the same bars give a backtest the same answer. A trailing
+stop is watched by the engine; the stop that stands at the broker is not moved and remains the last protection.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+import numpy as np
+
+from execution.models import Group
+from execution.services.group_exit import group_exit
+from strategies.rules.evaluate import Evaluation
+from strategies.rules.nodes import Rank, walk
+from strategies.scanner.due import closed_bars
+from strategies.scanner.scan_bar import CompiledContract, cache, compile_deployment, other_bars, rule_window
+from strategies.tactics.trailing import trailing_stop
+from trading.domain.orders import Reason, Side
+from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.universes import members
+from trading.marketdata.windows import PriceWindow
+from trading.realtime.publish import publish
+from trading.venue.sessions import exchange_date
+
+
+def bar_exit(*, account_id: int, now: datetime) -> int:
+    """Judge every open trade of an account whose contract asks for it and whose bar has closed. Returns exits asked."""
+    groups = Group.objects.filter(
+        portfolio__account_id=account_id, state=Group.State.OPEN, close_reason="", signal__isnull=False,
+        opened_at__isnull=False,
+    ).select_related(
+        "portfolio__account", "instrument", "signal__deployment__version", "signal__deployment__universe"
+    )  # fmt: skip
+    asked = 0
+    for group in groups:
+        assert group.signal is not None
+        contract = compile_deployment(group.signal.deployment)
+        if contract.body.trailing is None and Side(group.side) not in dict(contract.exits):
+            continue
+        asked += _judge(group, contract, now)
+    return asked
+
+
+def _judge(group: Group, contract: CompiledContract, now: datetime) -> int:
+    feed = Feed.objects.get(name=group.portfolio.account.feed)
+    minutes = contract.body.timeframe_minutes
+    ends = closed_bars(feed, timeframe=minutes, now=now)
+    newest = ends[-1] if ends else None
+    if newest is None or group.opened_at is None or newest <= group.opened_at:
+        return 0
+    if group.judged_through is not None and newest <= group.judged_through:
+        return 0
+    rule = dict(contract.exits).get(Side(group.side))
+    alone = rule is None or not any(isinstance(node, Rank) for node in walk(rule.node))
+    instruments = [group.instrument] if alone else _universe(group, now)
+    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=newest)
+    if not prices.bars or prices.starts[-1] < newest.timestamp() - 60 * minutes:
+        return 0  # its candle is not there yet: asked again in a moment
+    row = prices.row(group.instrument.symbol)
+    if contract.body.trailing is not None:
+        _trail(group, contract, prices, row)
+    Group.objects.filter(pk=group.pk).update(judged_through=newest)
+    if rule is None:
+        return 0
+    others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=newest)
+    evaluation = Evaluation(rule_window(prices, others))
+    if not evaluation.truth(rule.node)[row, -1]:
+        return 0
+    return int(group_exit(group_id=group.pk, reason=Reason.RULE, actor=str(group.signal.deployment.version)[:150]))  # type: ignore[union-attr]
+
+
+def _trail(group: Group, contract: CompiledContract, prices: PriceWindow, row: int) -> None:
+    """Draw the trailing stop closer where the bars since the entry allow it."""
+    spec, side = contract.body.trailing, Side(group.side)
+    entry = _entry_price(group)
+    if spec is None or entry is None or group.opened_at is None or group.signal is None:
+        return
+    since = np.asarray(prices.starts) + 60 * contract.body.timeframe_minutes > group.opened_at.timestamp()
+    seen = (prices.high if side is Side.BUY else prices.low)[row, since]
+    seen = seen[np.isfinite(seen)]
+    if not seen.size:
+        return
+    best = Decimal(str(round(float(seen.max() if side is Side.BUY else seen.min()), 4)))
+    atr = group.signal.features.get("atr")
+    stop = trailing_stop(
+        side, entry, best, spec, tick=group.instrument.tick_size, atr=atr, before=group.trail_price
+    )  # fmt: skip
+    if stop != group.trail_price:
+        Group.objects.filter(pk=group.pk).update(trail_price=stop)
+        group.trail_price = stop
+        publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
+
+
+def _entry_price(group: Group) -> Decimal | None:
+    """What was paid on average for what was opened, rupees."""
+    filled: Iterable[tuple[int, int]] = [
+        (order.filled_quantity, order.fill_value_paise)
+        for order in group.orders.filter(reason=Reason.ENTRY).prefetch_related("fills")
+    ]
+    quantity, value = (sum(part) for part in zip(*filled, strict=True)) if filled else (0, 0)
+    return Decimal(value) / 100 / quantity if quantity else None
+
+
+def _universe(group: Group, now: datetime) -> list[Instrument]:
+    assert group.signal is not None
+    found = [one for one in members(group.signal.deployment.universe, exchange_date(now)) if one.is_tradable]
+    return found if group.instrument in found else [*found, group.instrument]
