@@ -5,4 +5,5 @@ sheet      a tear sheet as pictures and tables
 offline    the same in one file, without a single request
 export     trades and curves as CSV and Parquet
 compare    several results side by side
+studies    sweeps, walk-forwards and the rest on their pages
 """

@@ -73,7 +73,7 @@ class Comparison:
             return []
         found = correlations(self.streams.returns)
         return [
-            {"name": name, "cells": [_correlation(value) for value in row]}
+            {"name": name, "cells": [shade_of_correlation(value) for value in row]}
             for name, row in zip(self.streams.names, found.tolist(), strict=True)
         ]
 
@@ -119,8 +119,9 @@ def _carried(values: np.ndarray) -> np.ndarray:
     return filled
 
 
-def _correlation(value: float) -> dict[str, str]:
-    if value != value:
+def shade_of_correlation(value: float | None) -> dict[str, str]:
+    """A cell of a matrix: its text, and one of four shades of its sign."""
+    if value is None or value != value:
         return {"text": "—", "shade": ""}
     step = sum(1 for edge in (0.25, 0.5, 0.75) if abs(value) >= edge) + 1
     shade = "" if abs(value) < 0.05 else f"{'p' if value > 0 else 'n'}{step}"

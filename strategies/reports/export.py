@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.backtest.tear_sheet import TearSheet
+from strategies.models import BacktestRun
 from strategies.reports.offline import offline_sheet
 from strategies.runs.answers import Answer
 from trading.domain.errors import NotFound
@@ -39,6 +40,13 @@ def equity_table(answer: Answer) -> Columns:
         "equity": found.equity,
         "drawdown_pct": found.drawdown,
     }
+
+
+def sets_table(answer: Answer) -> Columns:
+    """Every set of parameters that a sweep tried, with its figures; NaN where there is none."""
+    names: list[str] = answer.report["columns"]
+    columns = [*answer.arrays["values"].T, *answer.arrays["table"].T]
+    return {name: np.ascontiguousarray(column) for name, column in zip(names, columns, strict=True)}
 
 
 def csv_text(columns: Columns) -> Iterator[str]:
@@ -80,14 +88,26 @@ FILES: Final[dict[str, tuple[str, Callable[[Answer], bytes]]]] = {
     "report.json": ("application/json", lambda answer: answer.text.encode()),
     "trades.csv": ("text/csv; charset=utf-8", _csv(trades_table)),
     "trades.parquet": ("application/vnd.apache.parquet", _parquet(trades_table)),
+    "sets.csv": ("text/csv; charset=utf-8", _csv(sets_table)),
+    "sets.parquet": ("application/vnd.apache.parquet", _parquet(sets_table)),
     "equity.csv": ("text/csv; charset=utf-8", _csv(equity_table)),
     "equity.parquet": ("application/vnd.apache.parquet", _parquet(equity_table)),
 }
 
 
+SETS: Final = ("sets.csv", "sets.parquet")
+
+
+def files_of(kind: str) -> list[str]:
+    """The names of the files that a run of this kind has."""
+    if kind == BacktestRun.Kind.BACKTEST:
+        return [name for name in FILES if name not in SETS]
+    return ["report.json", *SETS] if kind == BacktestRun.Kind.SWEEP else ["report.json"]
+
+
 def file_of(answer: Answer, name: str) -> tuple[bytes, str]:
-    """The bytes of one file of a finished backtest, and what they are. NotFound: there is no such file of it."""
-    if (name != "report.json" and answer.run.kind != answer.run.Kind.BACKTEST) or name not in FILES:
+    """The bytes of one file of a finished run, and what they are. NotFound: there is no such file of it."""
+    if name not in files_of(answer.run.kind):
         raise NotFound("FILE_NOT_FOUND", f"There is no {name} of this run.")
     kind, make = FILES[name]
     return make(answer), kind

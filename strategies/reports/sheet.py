@@ -81,7 +81,7 @@ class Sheet:
         found = self.found
         return _safe(
             charts.pair(
-                found.equity, found.drawdown, labels=self._days(5), words=_lakh, start=found.cash,
+                found.equity, found.drawdown, labels=self._days(5), words=rupees_on_an_axis, start=found.cash,
                 title=f"Equity of {self.run.title}",
             )
         )  # fmt: skip
@@ -262,8 +262,8 @@ def _price(value: float | None) -> str:
     return "—" if value is None else number(Decimal(str(value)), 2)
 
 
-def _lakh(value: float) -> str:
-    """Rupees on an axis: 12.5 L, 3.2 cr."""
+def rupees_on_an_axis(value: float) -> str:
+    """12.5 L, 3.2 cr."""
     size = abs(value)
     if size >= 1e7:
         return charts.minus(f"{value / 1e7:.4g} cr")

@@ -11,8 +11,10 @@ import numpy as np
 
 from strategies.backtest.engine import run
 from strategies.backtest.market import Market, day_open_s, market_of
+from strategies.backtest.openings import Combinations
 from strategies.backtest.plan import Account, Costs, Plan, Trailing, rule_of
 from strategies.backtest.regimes import regimes_of_days
+from strategies.backtest.sweep import sweep
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec
 from trading.indicators.registry import warm_cache
 from trading.venue.charges import ChargeBroker
@@ -28,6 +30,8 @@ def warm_research() -> None:
         result = run(_plan(reverse), market)
         result.as_json()
     regimes_of_days(market)
+    for symbols in (1, 2):  # one symbol alone has kernels of its own
+        sweep(_plan(False), made_up_market(symbols), Combinations.of([{"exit.target": 2.0}, {"exit.target": 3.0}]))
     warm_cache()
     logger.info("research is warm after %.1f s", time.monotonic() - began)
 

@@ -10,6 +10,7 @@ from trading.settings.env import BASE_DIR
 def main() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(env.folder("TARAZU_VAR", BASE_DIR / "var") / "numba"))
     from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
+    from strategies.runs.warm import warm_research
     from trading.indicators.registry import warm_cache
     from trading.marketdata.aligned import warm_blocks
 
@@ -17,6 +18,7 @@ def main() -> None:
     warm_cache()
     warm_rules()
     warm_blocks()
+    warm_research()
     print(f"compiled in {time.monotonic() - began:.0f} s")
 
 

@@ -85,7 +85,14 @@ def prepared_of(run: BacktestRun) -> Prepared:
 
 
 def study_of(kind: str) -> Study:
-    from strategies.runs.studies import backtest
+    from strategies.runs.studies import backtest, look_ahead, monte_carlo, portfolio, sweep, walk_forward
 
-    known = {BacktestRun.Kind.BACKTEST: backtest.STUDY}
-    return known[BacktestRun.Kind(kind)]
+    known: dict[str, Study] = {
+        BacktestRun.Kind.BACKTEST: backtest.STUDY,
+        BacktestRun.Kind.SWEEP: sweep.STUDY,
+        BacktestRun.Kind.WALK_FORWARD: walk_forward.STUDY,
+        BacktestRun.Kind.MONTE_CARLO: monte_carlo.STUDY,
+        BacktestRun.Kind.LOOK_AHEAD: look_ahead.STUDY,
+        BacktestRun.Kind.PORTFOLIO: portfolio.STUDY,
+    }
+    return known[kind]

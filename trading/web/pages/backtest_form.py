@@ -14,6 +14,7 @@ from accounts.models import User
 from strategies.contracts.schema import ContractError
 from strategies.models import BacktestRun, ContractVersion, RunResult
 from strategies.reports.figures import written
+from strategies.runs.studies.settings import OBJECTIVES
 from trading.marketdata.models import Feed
 
 Kind = BacktestRun.Kind
@@ -37,9 +38,52 @@ class KindForm:
     fields: tuple[tuple[str, str, str, tuple[tuple[str, str], ...]], ...] = field(default=())
 
 
+METHODS = (("grid", "every set"), ("random", "some, by lot"), ("optuna", "as Optuna learns"))
+DRAWS = (("shuffle", "the same trades in another order"), ("bootstrap", "trades drawn anew"))
+OBJECTIVE = ("objective", "Look for the highest", "sharpe", tuple((one, one.replace("_", " ")) for one in OBJECTIVES))
+FEWEST = ("fewest_trades", "With at least so many trades", "5", ())
+SEED = ("seed", "Seed", "1", ())
 KINDS: dict[str, KindForm] = {
     Kind.BACKTEST: KindForm("What a contract would have done on stored candles, within the limits of the house."),
-}
+    Kind.SWEEP: KindForm(
+        "Many sets of parameters on one market: which was best, how steadily, and how much of it is luck.",
+        sweeps=True,
+        fields=(
+            ("method", "Try", "grid", METHODS),
+            ("samples", "How many, by lot or Optuna", "200", ()), OBJECTIVE, FEWEST, SEED,
+        ),
+    ),
+    Kind.WALK_FORWARD: KindForm(
+        "Learn parameters on some months, test them on the next, roll on. It passes when more than 60 % of the test"
+        " windows earn.",
+        sweeps=True,
+        fields=(
+            ("train_months", "Months to learn on", "3", ()), ("test_months", "Months to test on", "1", ()), OBJECTIVE,
+            FEWEST,
+        ),
+    ),
+    Kind.LOOK_AHEAD: KindForm(
+        "Cuts the future off, again and again, and looks whether the past of a plan changes. It must not.",
+        fields=(("cuts", "Cuts", "20", ()), SEED),
+    ),
+    Kind.MONTE_CARLO: KindForm(
+        "The trades of one backtest in other orders, or drawn anew: how much of the way was luck.",
+        market=False, runs="Whose trades", one_run=True,
+        fields=(
+            ("draw", "Paths", "shuffle", DRAWS),
+            ("paths", "How many", "2000", ()), ("ruin_pct", "Call it ruin at a drawdown of, %", "30", ()), SEED,
+        ),
+    ),
+    Kind.PORTFOLIO: KindForm(
+        "Several finished backtests held together, brought back to their weights every day.",
+        market=False, runs="What is held", weighted=True,
+        fields=(
+            ("weighting", "Weights", "risk_parity",
+             (("equal", "equal"), ("inverse_volatility", "inverse volatility"), ("risk_parity", "risk parity"),
+              ("custom", "custom"))),
+        ),
+    ),
+}  # fmt: skip
 
 
 def contracts_of(user: User) -> list[dict[str, str]]:
@@ -136,7 +180,7 @@ def wish_of(kind: str, posted: QueryDict) -> tuple[dict[str, Any] | None, dict[s
     return request, study
 
 
-def sources_of(user: User, chosen: list[str]) -> list[dict[str, Any]]:
+def sources_of(user: User, chosen: list[str], weights: Mapping[str, str]) -> list[dict[str, Any]]:
     """Finished backtests of this person, newest first, for studies that are made of them."""
     rows = (
         RunResult.objects.filter(run__owner=user, run__kind=Kind.BACKTEST)
@@ -151,7 +195,7 @@ def sources_of(user: User, chosen: list[str]) -> list[dict[str, Any]]:
             "words": f"{row.run.request['from']} to {row.run.request['to']} ·"
             f" {written('return_pct', row.figures.get('return_pct'))} ·"
             f" {written('trades', row.figures.get('trades'))} trades",
-            "weight": "",
+            "weight": weights.get(str(row.run_id), ""),
         }
         for row in rows
     ]

@@ -13,10 +13,11 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 
 from strategies.models import BacktestRun, RunResult
 from strategies.reports.compare import Comparison
-from strategies.reports.export import FILES, file_of
+from strategies.reports.export import file_of, files_of
 from strategies.reports.figures import tone_of, written
 from strategies.reports.offline import span_of
 from strategies.reports.sheet import Sheet
+from strategies.reports.studies import study_page
 from strategies.runs.answers import answer_of, is_uuid, own_backtests, own_run
 from strategies.runs.cancel import run_cancel, run_delete
 from strategies.runs.create import run_again, run_create
@@ -108,6 +109,7 @@ def _form(request: DeskRequest, kind: str, given: dict[str, str] | None, error: 
     known = {one["value"] for one in contracts}
     if given.get("contract") and given["contract"] not in known:
         contracts = [{"value": given["contract"], "label": given["contract"]}, *contracts]
+    weights = {name[7:]: value for name, value in given.items() if name.startswith("weight.")}
     fields = [
         {"name": name, "label": label, "value": given.get(f"s.{name}", value), "choices": choices}
         for name, label, value, choices in asks.fields
@@ -118,7 +120,7 @@ def _form(request: DeskRequest, kind: str, given: dict[str, str] | None, error: 
         "feeds": form.feeds(), "charges": form.CHARGES, "key": request.POST.get("key") or str(uuid.uuid4()),
         "needs_market": asks.market, "sweeps": asks.sweeps, "study_fields": fields, "needs_runs": bool(asks.runs),
         "runs_words": asks.runs, "one_run": asks.one_run, "weighted": asks.weighted,
-        "sources": form.sources_of(request.user, chosen) if asks.runs else [],
+        "sources": form.sources_of(request.user, chosen, weights) if asks.runs else [],
         "parameters": form.parameters_of(request.user, given.get("contract", ""), given) if asks.market else [],
     }  # fmt: skip
 
@@ -138,11 +140,15 @@ def parameters(request: DeskRequest) -> HttpResponse:
 def backtest(request: DeskRequest, run_id: UUID) -> HttpResponse:
     """One run: how far it is, or what it found."""
     run = own_run(request.user, run_id)
-    context: dict[str, Any] = {"run": run, "key": str(uuid.uuid4()), "files": list(FILES)}
+    context: dict[str, Any] = {"run": run, "key": str(uuid.uuid4()), "files": files_of(run.kind)}
     if run.is_open:
         context |= _pace(run, request.desk.wall)
     elif run.state == BacktestRun.State.DONE and run.kind == Kind.BACKTEST:
         context |= _sheet(request, run)
+    elif run.state == BacktestRun.State.DONE:
+        study = study_page(answer_of(run))
+        study.across, study.down = request.GET.get("across", ""), request.GET.get("down", "")
+        context |= {"study": study, "files": files_of(run.kind)}
     return render(request, "backtests/run.html", context)
 
 
