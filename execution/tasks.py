@@ -4,9 +4,11 @@ import logging
 from datetime import timedelta
 
 from celery import shared_task
+from celery.signals import worker_shutting_down
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
+from execution.backfills import let_go, work_on_backfills
 from execution.brokers.errors import BrokerError
 from execution.brokers.instrument_refresh import refresh_from_broker
 from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth_state
@@ -45,6 +47,18 @@ def poll_fills(**_from_newer_callers: object) -> None:
                 gateway.close()
         except BrokerError as error:
             logger.warning("books of account %s: %s", account.pk, error)
+
+
+@shared_task(name="backfill.work", ignore_result=True)
+def backfill_work_task(**_from_newer_callers: object) -> None:
+    """A backfill waits, or may: work on it if nobody does."""
+    work_on_backfills()
+
+
+@worker_shutting_down.connect
+def give_back(**_: object) -> None:
+    """A backfill at work goes back to the queue after its next call."""
+    let_go()
 
 
 @shared_task(name="execution.watch_tokens", ignore_result=True)

@@ -13,6 +13,8 @@ RATES = {
     "order": (2.5, 2),
     "exit": (2.0, 1),
     "read": (3.0, 1),
+    # A backfill takes this turn before each of its reads, and leaves the other two in a second to whoever trades.
+    "history": (1.0, 1),
 }
 
 TAKE = """

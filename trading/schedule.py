@@ -15,5 +15,7 @@ BEAT_SCHEDULE = {
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
     # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
     "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},
+    # A backfill is rung for when it is asked for; this finds those whose bell, or whose worker, was lost.
+    "backfills": {"task": "backfill.work", "schedule": 20.0, "options": {"expires": 20}},
     "old runs": {"task": "research.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
 }  # fmt: skip

@@ -5,6 +5,7 @@ from csp.decorators import csp_replace
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+from execution.api import backfills
 from execution.api import views as execution
 from strategies.api import backtests
 from strategies.api import views as strategies
@@ -49,6 +50,10 @@ urlpatterns = [
         strategies.DeploymentAct.as_view(),
         name="api_deployment_act",
     ),
+    path("backfills/", backfills.Backfills.as_view(), name="api_backfills"),
+    path("backfills/<uuid:backfill_id>/", backfills.BackfillDetail.as_view(), name="api_backfill"),
+    path("backfills/<uuid:backfill_id>/cancel/", backfills.BackfillCancel.as_view(), name="api_backfill_cancel"),
+    path("calls-saved/", backfills.CallsSaved.as_view(), name="api_calls_saved"),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs/", swagger(SpectacularSwaggerSplitView.as_view(url_name="api_schema")), name="api_docs"),
     re_path(r"^.*$", Nowhere.as_view(), name="api_nowhere"),

@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Side
+from trading.marketdata.sources import HistoryLimits
 
 # -- what became of something we sent ------------------------------------------------------------------------------
 
@@ -294,6 +295,10 @@ class BrokerGateway(Protocol):
     def quotes(self, symbols: Iterable[str]) -> list[Quote]: ...
 
     def depth(self, symbol: str) -> Depth: ...
+
+    @property
+    def history_limits(self) -> HistoryLimits:
+        """What one request of `history` may span."""
 
     def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
         """Bars that begin within [start, end), oldest first; the last may still be forming.

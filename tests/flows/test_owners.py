@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import date, timedelta
 from itertools import product
 from uuid import UUID
 
@@ -42,6 +42,7 @@ from tests.factories.strategies import ContractFactory, ContractVersionFactory
 from tests.factories.world import house_policy, open_feed, quote, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
+from trading.marketdata.models import Backfill
 from trading.monitoring.models import Alert
 from trading.portfolio.models import ChartSettings, Watchlist
 from trading.web.pages.dashboard import PARTS
@@ -51,6 +52,7 @@ pytestmark = pytest.mark.django_db
 # Routes that show a person's own things. Asked for with every id of the other in the query as well.
 OWN = {
     "api/v1/portfolios/", "api/v1/dashboard/", "api/v1/positions/", "api/v1/orders/", "api/v1/signals/",
+    "api/v1/backfills/",
     "", "positions/", "orders/", "signals/", "journal/", "ticket/", "kill/", "kill/progress/", "kill/rearm/",
     "backtests/", "backtests/new/", "backtests/parameters/", "backtests/compare/",
     "api/v1/backtests/", "api/v1/backtests/compare/",
@@ -63,6 +65,7 @@ OWN = {
 # Routes that name a row: another's row does not exist, by any method.
 OF_ONE_ROW = {
     "api/v1/positions/<uuid:group_id>/close/", "api/v1/orders/<int:order_id>/", "api/v1/orders/<int:order_id>/cancel/",
+    "api/v1/backfills/<uuid:backfill_id>/", "api/v1/backfills/<uuid:backfill_id>/cancel/",
     "positions/<uuid:group_id>/close/", "positions/<uuid:group_id>/progress/", "orders/<int:order_id>/",
     "api/v1/backtests/<uuid:run_id>/", "api/v1/backtests/<uuid:run_id>/cancel/",
     "api/v1/backtests/<uuid:run_id>/report/", "api/v1/backtests/<uuid:run_id>/trades/",
@@ -87,6 +90,7 @@ OF_NOBODY = {
     "healthz", "readyz", "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
     "market/data/missing/",
     "strategies/names/", "strategies/check/", "strategies/fired/", "api/v1/contracts/validate/",
+    "api/v1/calls-saved/",
 }  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone
@@ -150,6 +154,10 @@ def somebody(mark: str, *, quoted: bool) -> Person:
     watchlist.items.create(instrument=held, place=1)
     ChartSettings.objects.create(owner=user, indicators=[["sma", [1000 + len(mark)]]])
     run = finished_run(user, title=f"{mark} backtest", symbol=held.symbol)
+    backfill = Backfill.objects.create(
+        owner=user, feed=feed, account_id=account.pk, title=f"{mark} backfill", symbols=[held.symbol], timeframe=1,
+        from_date=date(2026, 2, 16), to_date=date(2026, 2, 20), created_at=timezone.now(),
+    )  # fmt: skip
     record("test.happened", actor=user.username, owner_id=user.pk, subject=f"{mark} subject")
     person.ids = {
         "user_id": user.pk, "account_id": account.pk, "portfolio_id": portfolio.pk, "signal_id": signal.pk,
@@ -157,6 +165,7 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         "fill_id": fill.pk, "verdict_id": verdict.pk, "position_id": position.pk, "trade_id": trade.pk,
         "group_ref": trade.group_ref, "key_id": key.pk, "alert_id": alert.pk, "deployment_id": deployment.pk,
         "contract_id": contract.pk, "version_id": deployment.version_id, "watchlist_id": watchlist.pk, "run_id": run.pk,
+        "backfill_id": backfill.pk,
     }  # fmt: skip
     return person
 
@@ -236,6 +245,7 @@ def state_of(person: Person) -> list[object]:
         list(ContractVersion.objects.filter(contract__owner=person.user).values_list("number", "standing__stage")),
         list(order.portfolio.trading_states.values_list("level", flat=True)),
         Order.objects.filter(portfolio=order.portfolio).count(),
+        Backfill.objects.get(pk=person.ids["backfill_id"]).state,
         AuditEntry.objects.filter(owner_id=person.user.pk).count(),
         list(Watchlist.objects.for_user(person.user).values_list("name", "items__instrument", "items__place")),
         list(BacktestRun.objects.for_user(person.user).values_list("state", flat=True)),
@@ -252,7 +262,16 @@ def test_every_route_has_a_rule():
 
 def test_each_one_sees_their_own(client, asking):
     """Otherwise all that follows would pass on empty pages."""
-    for listing in ["portfolios", "positions", "orders", "signals", "watchlists", "backtests", "contracts"]:
+    for listing in [
+        "portfolios",
+        "positions",
+        "orders",
+        "signals",
+        "watchlists",
+        "backtests",
+        "contracts",
+        "backfills",
+    ]:
         assert asking.mark in text_of(client.get(f"/api/v1/{listing}/")), listing
     for page in ["", "positions/", "orders/", "signals/", "journal/", "market/", "backtests/", "strategies/"]:
         assert asking.mark in text_of(client.get(f"/{page}")), page

@@ -1,7 +1,7 @@
 """History: look into the database, fetch only what is missing, store, serve."""
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
@@ -9,11 +9,14 @@ from datetime import UTC, date, datetime, timedelta
 import numpy as np
 from django.db import DatabaseError, connection, transaction
 
+from trading.domain.clock import IST
+from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, columns_of, store_bars
 from trading.marketdata.models import CandleCoverage, Feed, Instrument
 from trading.marketdata.ranges import Range, joined, merged, without
 from trading.marketdata.sessions import session_kind
-from trading.marketdata.sources import HistorySource, HistoryUnavailable
+from trading.marketdata.sources import DAILY, HistoryLimits, HistorySource, HistoryUnavailable
+from trading.marketdata.tally import tally
 from trading.venue.calendar import remembered
 from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
 
@@ -25,9 +28,14 @@ SETTLING_BARS = 3  # a history may lag by this many bars: what is absent there i
 
 @dataclass(slots=True)
 class Fetched:
-    """What one `ensure_candles` took. `saved` counts the instruments that needed no call."""
+    """What one `ensure_candles` took.
+
+    `needed`: requests it would take to fetch all that was wanted; `calls`: requests made; `saved` counts the
+    instruments that needed no call.
+    """
 
     instruments: int = 0
+    needed: int = 0
     calls: int = 0
     saved: int = 0
     bars: int = 0
@@ -39,6 +47,13 @@ class Fetched:
         return 100.0 * self.saved / self.instruments if self.instruments else 100.0
 
 
+class Interrupted(Exception):
+    """Whoever watched the calls wants no more of them. What was fetched is stored."""
+
+
+Watch = Callable[[Fetched], None]
+
+
 def ensure_candles(
     feed: Feed,
     instruments: Sequence[Instrument],
@@ -48,34 +63,53 @@ def ensure_candles(
     history: HistorySource,
     *,
     now: datetime,
+    watch: Watch = lambda _: None,
 ) -> Fetched:
     """Make sure that the closed bars of [start, end) that exist are stored; fetch only the missing ranges.
 
     `now` is venue time: bars not over by then are not asked for, and the newest few are asked for again until they are
     there. One fetcher at a time for each instrument; call it outside a transaction, for it waits for the network.
-    A source that does not answer is told in `failed`; what did arrive is stored.
+    A source that does not answer is told in `failed`; what did arrive is stored, request by request, so that whoever
+    asks next goes on where this one was killed. `watch` is told after every call, and may raise Interrupted.
     """
     end = min(end, now)
     wanted = {one.pk: _session_ranges(start, end, timeframe, session_kind(one)) for one in instruments}
     result = Fetched(instruments=len(instruments))
+    result.needed = sum(requests_for(ranges, timeframe, history.limits) for ranges in wanted.values())
     missing = _missing(feed, timeframe, wanted)
-    for instrument in instruments:
-        if not missing[instrument.pk]:
-            result.saved += 1
-            continue
-        with _sole_fetcher(feed, instrument, timeframe):
-            ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]})[instrument.pk]
-            if not ranges:  # another fetcher was quicker
+    try:
+        for instrument in instruments:
+            if not missing[instrument.pk]:
                 result.saved += 1
                 continue
-            for one in ranges:
+            with _sole_fetcher(feed, instrument, timeframe):
+                ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]})[instrument.pk]
+                if not ranges:  # another fetcher was quicker
+                    result.saved += 1
+                    continue
                 try:
-                    _fetch(feed, instrument, timeframe, one, history, now=now, result=result)
+                    for one in ranges:
+                        _fetch(feed, instrument, timeframe, one, history, now=now, result=result, watch=watch)
                 except HistoryUnavailable as error:
                     logger.warning("no history of %s: %s", instrument.symbol, error)
                     result.failed[instrument.symbol] = error.code
-                    break
+    finally:
+        tally(feed, exchange_date(now), needed=result.needed, calls=result.calls, bars=result.bars)
     return result
+
+
+def requests_for(ranges: Sequence[Range], timeframe: int, limits: HistoryLimits) -> int:
+    """Requests that it takes to fetch all of these."""
+    if not ranges:
+        return 0
+    return sum(1 for _ in limits.requests((ranges[0][0], ranges[-1][1]), timeframe))
+
+
+def requests_between(
+    instrument: Instrument, timeframe: int, start: datetime, end: datetime, limits: HistoryLimits
+) -> int:
+    """Requests that it takes to fetch everything an instrument traded in [start, end)."""
+    return requests_for(_session_ranges(start, end, timeframe, session_kind(instrument)), timeframe, limits)
 
 
 def _fetch(
@@ -87,16 +121,45 @@ def _fetch(
     *,
     now: datetime,
     result: Fetched,
+    watch: Watch,
 ) -> None:
-    start, end = asked
-    result.calls += 1
-    bars = [bar for bar in history.history(instrument.symbol, timeframe, start, end) if start <= bar.started_at < end]
-    bars = [bar for bar in bars if _ends_at(bar.started_at, timeframe) <= now]
-    result.bars += len(bars)
     settled = now - timedelta(minutes=timeframe * SETTLING_BARS)
-    with transaction.atomic():
-        result.stored += store_bars(feed, timeframe, bars, HISTORY)
-        _remember(feed, instrument, timeframe, (start, min(end, settled)))
+    oldest = next(history.limits.requests(asked, timeframe), (asked[1], asked[1]))[0]
+    if oldest > asked[0]:  # from a time of which the source knows nothing: known to be absent
+        _remember(feed, instrument, timeframe, (asked[0], oldest))
+    for start, end in history.limits.requests(asked, timeframe):
+        result.calls += 1
+        bars = _in_session(
+            history.history(instrument.symbol, timeframe, *_whole_days(start, end, timeframe)), timeframe
+        )
+        bars = [bar for bar in bars if start <= bar.started_at < end and _ends_at(bar.started_at, timeframe) <= now]
+        result.bars += len(bars)
+        with transaction.atomic():
+            result.stored += store_bars(feed, timeframe, bars, HISTORY)
+            _remember(feed, instrument, timeframe, (start, min(end, settled)))
+        watch(result)
+
+
+def _whole_days(start: datetime, end: datetime, timeframe: int) -> Range:
+    """Daily bars are labelled by some with the open and by others with midnight: their days are asked for whole."""
+    if timeframe < DAILY:
+        return start, end
+    last = exchange_date(end - timedelta(microseconds=1)) + timedelta(days=1)
+    return _midnight(exchange_date(start)), _midnight(last)
+
+
+def _in_session(bars: list[Bar], timeframe: int) -> list[Bar]:
+    """Daily bars begin when their session does."""
+    if timeframe >= DAILY:
+        for bar in bars:
+            session = session_on(exchange_date(bar.started_at), assume_weekdays=True)
+            if session is not None:
+                bar.started_at = session.opens_at
+    return bars
+
+
+def _midnight(day: date) -> datetime:
+    return datetime(day.year, day.month, day.day, tzinfo=IST)
 
 
 def _remember(feed: Feed, instrument: Instrument, timeframe: int, known: Range) -> None:
@@ -162,6 +225,9 @@ def _session_ranges(start: datetime, end: datetime, timeframe: int, kind: Sessio
     day, last_day = exchange_date(start), exchange_date(end)
     while day <= last_day:
         for closes_at, starts in _bars_of(day, timeframe, kind):
+            if start <= starts[0] and closes_at <= end:
+                result.append((starts[0], closes_at))
+                continue
             over = [at for at in starts if at >= start and min(at + timedelta(minutes=timeframe), closes_at) <= end]
             if over:
                 result.append((over[0], min(over[-1] + timedelta(minutes=timeframe), closes_at)))

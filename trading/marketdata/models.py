@@ -219,8 +219,10 @@ from trading.marketdata.dated import (  # noqa: E402
     SectorStay,
     SessionPlan,
 )
+from trading.marketdata.fetching import Backfill, HistoryTally  # noqa: E402
 
 __all__ = [
+    "Backfill",
     "CalendarDay",
     "CalendarYear",
     "CandleBlock",
@@ -229,6 +231,7 @@ __all__ = [
     "ExpiryRuleRow",
     "Feed",
     "FormerIdentity",
+    "HistoryTally",
     "Instrument",
     "InstrumentChange",
     "InstrumentRefresh",

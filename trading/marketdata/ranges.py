@@ -1,5 +1,6 @@
 """Arithmetic of half-open ranges of time: what is wanted, less what is there, is what must be fetched."""
 
+from bisect import bisect_right
 from collections.abc import Iterable
 from datetime import datetime
 from typing import TypeAlias
@@ -56,10 +57,13 @@ def without(wanted: Iterable[Range], taken: Iterable[Range]) -> list[Range]:
 def joined(ranges: Iterable[Range], wanted: Iterable[Range]) -> list[Range]:
     """Ranges with nothing wanted between them become one: two missing days are one question, the night is no gap."""
     needed = merged(wanted)
+    ends = [end for _, end in needed]
     result: list[Range] = []
     for start, end in merged(ranges):
-        if result and not common([(result[-1][1], start)], needed):
-            result[-1] = (result[-1][0], end)
-        else:
-            result.append((start, end))
+        if result:
+            after = bisect_right(ends, result[-1][1])  # the first wanted range that ends behind the gap's begin
+            if after == len(needed) or needed[after][0] >= start:
+                result[-1] = (result[-1][0], end)
+                continue
+        result.append((start, end))
     return result

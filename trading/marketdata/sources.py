@@ -1,22 +1,56 @@
 """Where candles come from, as this floor sees it: a port. Who fills it (a broker, a replay) is decided above."""
 
-from datetime import datetime
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import date, datetime, timedelta
 from typing import Protocol
 
+from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.marketdata.builder import Bar
+from trading.marketdata.ranges import Range
+
+DAILY = 1440  # minutes
 
 
 class HistoryUnavailable(TradingError):
     """The source did not answer, or not sensibly. Nothing is known of the range; it is asked for again next time."""
 
 
+@dataclass(frozen=True, slots=True)
+class HistoryLimits:
+    """What one request may span, and the first day of which the source knows anything."""
+
+    minutes_span: timedelta = timedelta(days=36_500)
+    daily_span: timedelta = timedelta(days=36_500)
+    since: date = date(1990, 1, 1)
+    spans: Mapping[int, timedelta] = field(default_factory=dict)  # of timeframes with a span of their own
+
+    def requests(self, asked: Range, timeframe: int) -> Iterator[Range]:
+        """A range cut into what may be asked for at once, oldest first; what is too old is left out."""
+        start, end = asked
+        first = datetime(self.since.year, self.since.month, self.since.day, tzinfo=IST)
+        start = max(start, first)
+        step = self.spans.get(timeframe, self.daily_span if timeframe >= DAILY else self.minutes_span)
+        while start < end:
+            yield start, min(start + step, end)
+            start += step
+
+
+NO_LIMITS = HistoryLimits()
+
+
 class HistorySource(Protocol):
     """Bars of the past."""
+
+    @property
+    def limits(self) -> HistoryLimits:
+        """What one call of `history` may ask for."""
+        ...
 
     def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
         """All bars of `timeframe` minutes with start <= started_at < end, in order; an empty list means: none exist.
 
-        Cuts its questions to what the source allows. Errors: HistoryUnavailable.
+        Errors: HistoryUnavailable.
         """
         ...

@@ -137,6 +137,7 @@ CELERY_TASK_ROUTES = {
     "execution.*": {"queue": "orders"},
     "strategies.*": {"queue": "scans"},
     "research.*": {"queue": "research"},
+    "backfill.*": {"queue": "research"},  # minutes of waiting for a broker
 }
 QUEUES = ["work", "orders", "scans"]
 RESEARCH_QUEUE = "research"  # backtests and sweeps: a worker of its own, so that no trade ever waits behind one

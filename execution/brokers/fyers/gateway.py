@@ -27,6 +27,7 @@ from execution.brokers.port import (
 )
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType
+from trading.marketdata.sources import HistoryLimits
 
 T = TypeVar("T")
 QUOTES_PER_CALL = 50
@@ -139,6 +140,10 @@ class FyersGateway:
     def depth(self, symbol: str) -> Depth:
         url = _with(f"{self.endpoints.data}/depth", symbol=symbol, ohlcv_flag=1)
         return self._get(url, mapping.reader("d", lambda payload: mapping.read_depth(payload, symbol)))
+
+    @property
+    def history_limits(self) -> HistoryLimits:
+        return mapping.HISTORY_LIMITS
 
     def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
         """Bars that begin within [start, end). Long spans are asked for in pieces and come back as one."""

@@ -44,6 +44,7 @@ from execution.brokers.port import (
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
+from trading.marketdata.sources import HistoryLimits
 
 T = TypeVar("T")
 
@@ -531,7 +532,8 @@ def _expiry(line: Row) -> date | None:
 
 _MINUTES = {f"{n}m": str(n) for n in (1, 2, 3, 5, 10, 15, 20, 30, 60, 120, 240)}
 RESOLUTIONS = {**_MINUTES, "1h": "60", "2h": "120", "4h": "240", "1d": "1D"}
-_MINUTE_SPAN, _DAY_SPAN = timedelta(days=99), timedelta(days=365)  # the broker's limits are 100 and 366
+# FYERS API v3, history: 100 days of minutes or 366 daily bars a request, both ends counted; nothing before July 2017.
+HISTORY_LIMITS = HistoryLimits(minutes_span=timedelta(days=99), daily_span=timedelta(days=365), since=date(2017, 7, 3))
 
 
 def spans(timeframe: str, start: datetime, end: datetime) -> list[tuple[int, int]]:
@@ -543,7 +545,7 @@ def spans(timeframe: str, start: datetime, end: datetime) -> list[tuple[int, int
         raise ValueError(f"unknown timeframe {timeframe!r}")
     if start.tzinfo is None or end.tzinfo is None:
         raise ValueError("a span needs aware instants")
-    step = _DAY_SPAN if timeframe == "1d" else _MINUTE_SPAN
+    step = HISTORY_LIMITS.daily_span if timeframe == "1d" else HISTORY_LIMITS.minutes_span
     found = []
     at, end = start.astimezone(UTC), end.astimezone(UTC)
     while at < end:

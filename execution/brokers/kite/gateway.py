@@ -31,6 +31,7 @@ from execution.brokers.port import (
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType
+from trading.marketdata.sources import HistoryLimits
 from trading.venue.sessions import Phase, exchange_date, session_on
 
 T = TypeVar("T")
@@ -150,6 +151,10 @@ class KiteGateway:
     def depth(self, symbol: str) -> Depth:
         key = self._known(symbol).key
         return self._get(f"quote?{urlencode({'i': key})}", lambda payload: mapping.read_depth(payload, key, symbol))
+
+    @property
+    def history_limits(self) -> HistoryLimits:
+        return mapping.HISTORY_LIMITS
 
     def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
         """Bars that begin within [start, end). Long spans are asked for in pieces and come back as one."""

@@ -45,6 +45,7 @@ from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
 from trading.marketdata.instruments import MasterRefused
+from trading.marketdata.sources import HistoryLimits
 
 T = TypeVar("T")
 
@@ -464,6 +465,11 @@ INTERVALS = {
 }  # fmt: skip
 _DAYS = {"minute": 60, "3minute": 100, "5minute": 100, "10minute": 100, "15minute": 200, "30minute": 200,
          "60minute": 400, "day": 2000}  # fmt: skip
+# Kite Connect v3, historical data: days a request by interval, both ends counted.
+HISTORY_LIMITS = HistoryLimits(
+    minutes_span=timedelta(days=_DAYS["minute"] - 1), daily_span=timedelta(days=_DAYS["day"] - 1),
+    spans={int(name[:-1]): timedelta(days=_DAYS[interval] - 1) for name, interval in INTERVALS.items() if name[-1] == "m"},
+)  # fmt: skip
 
 
 def spans(timeframe: str, start: datetime, end: datetime) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from trading.marketdata.builder import Bar, BarFlag
 from trading.marketdata.candles import HISTORY, STREAM, candles_of, store_bars
 from trading.marketdata.history import ensure_candles
 from trading.marketdata.models import CandleBlock, CandleCoverage, Feed, Instrument
-from trading.marketdata.sources import HistoryUnavailable
+from trading.marketdata.sources import NO_LIMITS, HistoryUnavailable
 from trading.venue.sessions import exchange_date, session_on
 
 OPEN = datetime(2026, 2, 16, 3, 45, tzinfo=UTC)  # a Monday
@@ -26,6 +26,8 @@ def count() -> int:
 
 class Tape:
     """A history with a bar in every minute of every session, but for those it lacks. Remembers what it was asked."""
+
+    limits = NO_LIMITS
 
     def __init__(self, *lacking: datetime) -> None:
         self.lacking = set(lacking)

@@ -1,0 +1,107 @@
+"""Rows about fetching history: what was asked for, how far it is, and how many calls were not needed."""
+
+import uuid
+from datetime import datetime
+
+from django.conf import settings
+from django.db import models
+from django.db.models import Q
+
+from accounts.ownership import Owned
+from trading.marketdata.models import Feed
+
+
+class HistoryTally(models.Model):
+    """One exchange day's fetching of a feed: requests that would have been needed, and requests that were made."""
+
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="+", db_index=False)
+    date = models.DateField()
+    needed = models.BigIntegerField(default=0)
+    calls = models.BigIntegerField(default=0)
+    bars = models.BigIntegerField(default=0, help_text="bars that the calls brought")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["feed", "date"], name="tally_once")]
+        verbose_name_plural = "history tallies"
+
+    def __str__(self) -> str:
+        return f"{self.feed} {self.date}: {self.calls} of {self.needed} calls"
+
+    @property
+    def saved(self) -> int:
+        return max(0, self.needed - self.calls)
+
+    @property
+    def saved_pct(self) -> float:
+        return 100.0 * self.saved / self.needed if self.needed else 100.0
+
+
+class Backfill(Owned):
+    """A wish for the past: candles of these instruments between two days. The row is the work; it is done once.
+
+    What is done is told by the candles themselves and by CandleCoverage: a worker that was killed is followed by
+    another that asks for nothing twice.
+    """
+
+    class State(models.TextChoices):
+        QUEUED = "QUEUED"
+        RUNNING = "RUNNING"
+        DONE = "DONE"
+        FAILED = "FAILED"
+        CANCELLED = "CANCELLED"
+
+    OPEN = (State.QUEUED, State.RUNNING)
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="backfills")
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="+")
+    account_id = models.BigIntegerField(help_text="the broker account whose history is asked")
+    title = models.CharField(max_length=160)
+    symbols = models.JSONField(help_text="symbols, in the order in which they are fetched")
+    timeframe = models.PositiveSmallIntegerField(help_text="minutes; 1440 is a day")
+    from_date = models.DateField()
+    to_date = models.DateField(help_text="included")
+    state = models.CharField(max_length=9, choices=State, default=State.QUEUED)
+    position = models.PositiveIntegerField(default=0, help_text="instruments that are through")
+    needed = models.BigIntegerField(default=0, help_text="requests it takes to fetch everything")
+    settled = models.BigIntegerField(default=0, help_text="requests that were made, or were not needed")
+    calls = models.BigIntegerField(default=0)
+    bars = models.BigIntegerField(default=0, help_text="bars that arrived")
+    stored = models.BigIntegerField(default=0, help_text="of these, bars that were new")
+    failed = models.JSONField(default=dict, help_text="symbol to the code of what went wrong")
+    holder = models.UUIDField(null=True)
+    leased_until = models.DateTimeField(null=True, help_text="wall time; a claim that grew older may be taken over")
+    error = models.CharField(max_length=400, blank=True)
+    created_at = models.DateTimeField(help_text="wall time")
+    started_at = models.DateTimeField(null=True, help_text="wall time")
+    finished_at = models.DateTimeField(null=True, help_text="wall time")
+
+    class Meta:
+        ordering = ["-created_at", "-id"]
+        indexes = [models.Index(fields=["state"], condition=Q(state__in=["QUEUED", "RUNNING"]), name="backfill_open")]
+
+    def __str__(self) -> str:
+        return self.title
+
+    @property
+    def is_open(self) -> bool:
+        return self.state in self.OPEN
+
+    @property
+    def saved(self) -> int:
+        """Requests that were not needed."""
+        return max(0, self.settled - self.calls)
+
+    @property
+    def percent(self) -> int:
+        if self.state == self.State.DONE:
+            return 100
+        return min(99, 100 * self.settled // self.needed) if self.needed else 0
+
+    def pace(self, wall: datetime) -> tuple[float | None, float | None]:
+        """Bars a second since it began, and the seconds that are left at its rate of calls; None: not known yet."""
+        if self.started_at is None or not self.settled:
+            return None, None
+        seconds = max(((self.finished_at or wall) - self.started_at).total_seconds(), 1e-3)
+        left = (self.needed - self.settled) * seconds / self.settled if self.is_open else 0.0
+        return self.bars / seconds, max(0.0, left)
