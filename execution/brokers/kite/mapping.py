@@ -468,7 +468,7 @@ _DAYS = {"minute": 60, "3minute": 100, "5minute": 100, "10minute": 100, "15minut
 # Kite Connect v3, historical data: days a request by interval, both ends counted.
 HISTORY_LIMITS = HistoryLimits(
     minutes_span=timedelta(days=_DAYS["minute"] - 1), daily_span=timedelta(days=_DAYS["day"] - 1),
-    spans={int(name[:-1]): timedelta(days=_DAYS[interval] - 1) for name, interval in INTERVALS.items() if name[-1] == "m"},
+    spans={int(name[:-1]): timedelta(days=_DAYS[known] - 1) for name, known in INTERVALS.items() if name[-1] == "m"},
 )  # fmt: skip
 
 
