@@ -12,9 +12,10 @@ from django.utils.html import format_html_join
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money, require_operator
 from execution.engine import lifecycle
-from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
+from execution.models import EngineLease, Fill, Group, Intent, Mismatch, Order, OrderEvent, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
+from execution.services.mismatch_decide import mismatch_decide
 from execution.services.order_cancel import order_cancel
 from execution.services.override import close_position
 from risk.models import TradingState, Verdict
@@ -153,6 +154,52 @@ class ParkedFillAdmin(ReadOnlyAdmin):
     list_select_related = ("account",)
     list_filter = (("drained_at", admin.EmptyFieldListFilter),)
     search_fields = ("broker_order_id", "execution_key")
+
+
+@admin.register(ReconRun)
+class ReconRunAdmin(ReadOnlyAdmin):
+    list_display = ("ended_at", "account", "cause", "outcome", "orders", "trades", "positions", "trouble")
+    list_select_related = ("account",)
+    list_filter = ("outcome", "cause")
+    search_fields = ("account__name", "inputs_hash")
+    paginator = ShallowPaginator
+
+
+@admin.register(Mismatch)
+class MismatchAdmin(ReadOnlyAdmin):
+    """Both sides of a difference, with the buttons that settle it. What needs a price is for its owner's page."""
+
+    list_display = (
+        "symbol", "account", "kind", "ours", "theirs", "difference", "state", "first_seen_at", "decided_by",
+    )  # fmt: skip
+    list_select_related = ("account",)
+    list_filter = ("state", "kind")
+    search_fields = ("symbol", "account__name", "reference")
+    actions = ("accept", "dispute", "reverse", "release")
+
+    def _decide(self, request: HttpRequest, rows: QuerySet[Mismatch], decision: str, told: str) -> None:
+        def decide(row: Mismatch) -> bool:
+            now = venue_now(row.account.feed)
+            actor = request.user.get_username()
+            return bool(mismatch_decide(mismatch_id=row.pk, decision=decision, actor=actor, now=now))
+
+        self.press(request, rows.select_related("account"), decide, told=told)
+
+    @admin.action(description="It is right: not to be managed here", permissions=["operate"])
+    def accept(self, request: HttpRequest, rows: QuerySet[Mismatch]) -> None:
+        self._decide(request, rows, "accept", "Accepted")
+
+    @admin.action(description="Dispute: stays in quarantine", permissions=["operate"])
+    def dispute(self, request: HttpRequest, rows: QuerySet[Mismatch]) -> None:
+        self._decide(request, rows, "dispute", "Disputed")
+
+    @admin.action(description="Reverse the fill that the exchange took back", permissions=["operate"])
+    def reverse(self, request: HttpRequest, rows: QuerySet[Mismatch]) -> None:
+        self._decide(request, rows, "reverse", "Reversed")
+
+    @admin.action(description="Release from quarantine", permissions=["operate"])
+    def release(self, request: HttpRequest, rows: QuerySet[Mismatch]) -> None:
+        self._decide(request, rows, "release", "Released")
 
 
 @admin.register(EngineLease)

@@ -8,6 +8,8 @@ from uuid import UUID
 from trading.venue.sessions import exchange_date
 
 LENGTH = 20
+OF_THE_DESK = "DESK-"
+"""How the number of an order begins that a person booked by hand: no broker's book has it."""
 
 
 def client_order_id(*, account_id: int, intent_id: UUID, live: bool) -> str:

@@ -3,12 +3,21 @@
 It speaks the port and keeps books of its own. Nothing trades by itself: a test says what trades, and when.
 """
 
-from collections import deque
+from collections import Counter, deque
 from dataclasses import dataclass, replace
 from datetime import datetime
 from decimal import Decimal
 
-from execution.brokers.port import Acknowledged, BookOrder, BrokerStatus, CallClass, Refused, SendResult, Unknown
+from execution.brokers.port import (
+    Acknowledged,
+    BookOrder,
+    BrokerPosition,
+    BrokerStatus,
+    CallClass,
+    Refused,
+    SendResult,
+    Unknown,
+)
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType
 
@@ -37,6 +46,7 @@ class SmallBroker:
         self.calls: list[str] = []
         self.taken = 0
         self.hidden: set[str] = set()  # orders that the book does not show (yet)
+        self.surplus = 0  # units in every position that no trade explains
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -83,6 +93,17 @@ class SmallBroker:
 
     def trades(self) -> list[FillFact]:
         return list(self.facts)
+
+    def positions(self) -> list[BrokerPosition]:
+        """What the day's trades add up to, one line for each symbol and product."""
+        net: Counter[tuple[str, str]] = Counter()
+        for fact in self.facts:
+            net[fact.symbol, self.book[fact.broker_order_id].product] += fact.side.sign * fact.quantity
+        zero = Decimal(0)
+        return [
+            BrokerPosition(symbol, product, quantity + self.surplus, zero, zero, zero, None)
+            for (symbol, product), quantity in net.items()
+        ]
 
     def close(self) -> None: ...
 

@@ -19,7 +19,8 @@ from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
 from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
-from execution.models import Group, Intent, Order
+from execution.models import Group, Intent, Order, ReconRun
+from execution.reconcile.run import reconcile
 from execution.services.approval_decide import approval_expire
 from execution.services.bar_exit import bar_exit
 from execution.services.fill_apply import fill_apply
@@ -177,6 +178,10 @@ class AccountEngine:
 
     def read_books(self) -> int:
         return read_books(account=self.account, gateway=self.gateway, now=self.now())
+
+    def reconcile(self, cause: str) -> ReconRun:
+        """Compare everything with the broker. See `execution.reconcile`."""
+        return reconcile(account=self.account, gateway=self.gateway, now=self.now(), cause=cause)
 
     # -- keeping -----------------------------------------------------------------------------------------------------
 

@@ -1,7 +1,7 @@
 """The broker's books, read whole and often: what the stream lost is found here, and the unknown is decided here."""
 
 import logging
-from datetime import datetime
+from datetime import datetime, time
 
 from django.db.models import Q
 from django.utils import timezone
@@ -9,11 +9,12 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder, BrokerGateway
 from execution.engine.one_of_many import one_of_many
-from execution.identity import execution_key
+from execution.identity import OF_THE_DESK, execution_key
 from execution.models import Fill, Order
 from execution.services.fill_apply import fill_apply
 from execution.services.order_update import STATE_OF, order_absent, order_expired_with_its_day, order_update
 from execution.states import LIVE_STATES, OrderState
+from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
 from trading.venue.sessions import exchange_date
@@ -36,6 +37,18 @@ def read_books(
     trades = gateway.trades()
     orders = gateway.orders()
     crashpoint("fills.books_fetched")
+    apply_books(
+        account=account, trades=trades, orders=orders, asked_at=asked_at, now=now, absent_books=absent_books,
+        absent_span_s=absent_span_s,
+    )  # fmt: skip
+    return len(trades) + len(orders)
+
+
+def apply_books(
+    *, account: BrokerAccount, trades: list[FillFact], orders: list[BookOrder], asked_at: datetime, now: datetime,
+    absent_books: int = ABSENT_BOOKS, absent_span_s: float = ABSENT_SPAN_S,
+) -> None:  # fmt: skip
+    """Take over what two books say that were asked for at `asked_at`, wall time."""
     for fact in _unbooked(account.pk, trades):
         with one_of_many("books", f"{account.pk}:{fact.broker_order_id}"):
             fill_apply(account_id=account.pk, fact=fact, source="BOOK")
@@ -50,15 +63,24 @@ def read_books(
             continue
         with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
             order_update(account_id=account.pk, news=news, source="BOOK")
+    # A book that has lost an order it once had is not complete, and proves the absence of none.
+    complete = known_today(account.pk, now) <= seen
     live = Order.objects.filter(account=account).live().exclude(state=OrderState.QUEUED)
     for order in live.filter(Q(sent_at__lt=asked_at) | Q(sent_at=None, created_at__lt=asked_at)):
         if order.client_order_id in seen or order.broker_order_id in seen:
             continue
         if exchange_date(order.placed_at) < exchange_date(now):
             order_expired_with_its_day(order_id=order.pk)
-        elif order.state == OrderState.UNKNOWN:
+        elif order.state == OrderState.UNKNOWN and complete:
             order_absent(order_id=order.pk, span_s=absent_span_s, books=absent_books)
-    return len(trades) + len(orders)
+
+
+def known_today(account_id: int, now: datetime) -> set[str]:
+    """Broker orders of ours that a whole book of today shows."""
+    midnight = datetime.combine(exchange_date(now), time.min, tzinfo=IST)
+    placed = Order.objects.filter(account_id=account_id, placed_at__gte=midnight, broker_order_id__isnull=False)
+    numbers = placed.exclude(broker_order_id__startswith=OF_THE_DESK).values_list("broker_order_id", flat=True)
+    return {number for number in numbers if number is not None}
 
 
 def _unbooked(account_id: int, trades: list[FillFact]) -> list[FillFact]:

@@ -35,7 +35,8 @@ from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.show import keep_equity, show_prices, show_summary
-from execution.models import EngineLease, Order
+from execution.models import EngineLease, Order, ReconRun
+from execution.reconcile.heal import SECOND_LOOK
 from strategies.models import Deployment
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import anchor, venue_now
@@ -55,6 +56,7 @@ logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 0.5
 BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
+RECON_EVERY_S = 60.0
 SHOW_EVERY_S = 0.25
 CLOCK_DRIFT_S = 0.05
 SENDERS = 3
@@ -73,6 +75,9 @@ class AccountRunner:
         self._told = stop
         self.stop = threading.Event()
         self._books_due = threading.Event()
+        self._compared = threading.Event()  # nothing is entered before the two sides were laid side by side
+        self._compared_at = 0.0
+        self._recon_cause: ReconRun.Cause | None = ReconRun.Cause.STARTUP
         self._stream_state: dict[str, str] = {}
         self._history_from = None
         self._history_due = threading.Event()
@@ -299,7 +304,9 @@ class AccountRunner:
                     last = entry_id
                     bells[fields[b"name"].decode(), fields[b"ids"].decode()] = None
             for name, ids in sorted(bells, key=lambda bell: bell[0] not in URGENT):
-                if name == "engine.books":
+                if name in ("engine.books", "engine.reconcile"):
+                    if name == "engine.reconcile":
+                        self._recon_cause = ReconRun.Cause.ASKED
                     self._books_due.set()
                 else:
                     self.engine.answer(name, json.loads(ids))
@@ -318,9 +325,29 @@ class AccountRunner:
             # Asked for many times in a moment, read once: the broker counts every call.
             self.stop.wait(max(0.0, last + 1.0 - time.monotonic()))
             self._books_due.clear()
-            self.engine.read_books()
+            self._look_at_books()
             last = time.monotonic()
             Heartbeat.objects.update_or_create(name=f"books:{self.account.pk}", defaults={"at": timezone.now()})
+
+    def _look_at_books(self) -> None:
+        """Read the books; compare everything where there is a reason to, or it was not done for a while."""
+        cause, self._recon_cause = self._recon_cause, None
+        if cause is None and time.monotonic() - self._compared_at >= RECON_EVERY_S:
+            cause = ReconRun.Cause.PERIODIC
+        if cause is None:
+            self.engine.read_books()
+            return
+        run = self.engine.reconcile(cause)
+        if run.outcome == ReconRun.Outcome.INVALID:
+            self._recon_cause = self._recon_cause or cause  # not done: again at the next reading
+            self.engine.read_books()
+            return
+        self._compared_at = time.monotonic()
+        if run.outcome == ReconRun.Outcome.WAITING:
+            self._compared_at -= RECON_EVERY_S - SECOND_LOOK.total_seconds()  # the second look, soon
+        if not self._compared.is_set():
+            logger.info("account %s: compared with the broker, %s", self.account.pk, run.outcome)
+            self._compared.set()
 
     def _keep(self) -> None:
         """Once a second: the clock, the candles, what time asks for, and how the engine is doing."""
@@ -360,6 +387,8 @@ class AccountRunner:
             self._say_state(State.PAUSED, f"by {lease.paused_by}")
         elif missing:
             self._say_state(State.PREFLIGHT, f"waiting for the stream of {' and '.join(missing)}")
+        elif not self._compared.is_set():
+            self._say_state(State.PREFLIGHT, "comparing with the broker")
         else:
             # The scanner waits for the past by itself (`say_candles_through`); a hand and an exit need none of it.
             self._say_state(State.RUNNING, "" if self._caught_up.is_set() else "fetching the candles before now")
@@ -379,6 +408,8 @@ class AccountRunner:
         if known != word:
             logger.info("account %s: %s %s %s", self.account.pk, name, word, cause)
         if word == "connected":
+            if name == "orders" and self._compared.is_set():
+                self._recon_cause = ReconRun.Cause.RECONNECT
             self._books_due.set()
             if name == "prices":
                 self._history_due.set()

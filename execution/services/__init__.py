@@ -10,6 +10,8 @@ fill_apply        one execution, once: order, position, ledger
 group_advance     what a trade needs next: protection, exit, end
 group_exit        ask for the end of a trade
 group_reopen      late news of a trade that was over
+fill_bust         a trade that the exchange took back
+mismatch_decide   what a person says of a difference with the broker
 order_cancel      ask for a cancel; safe to repeat
 order_change      carry out cancels and changes at the broker
 square_off        out of intraday before the close

@@ -59,8 +59,8 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
         value_paise=value, filled_at=fact.filled_at, received_at=wall, source=source,
     )  # fmt: skip
     crashpoint("fills.row_written")
-    costs = _sheet(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
-    costs -= _sheet(order, order.filled_quantity, order.fill_value_paise, fact.filled_at)
+    costs = sheet_of(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
+    costs -= sheet_of(order, order.filled_quantity, order.fill_value_paise, fact.filled_at)
     order.filled_quantity += fact.quantity
     order.fill_value_paise += value
     order.charges_paise += costs.total
@@ -101,7 +101,7 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
     return fill
 
 
-def _sheet(order: Order, quantity: int, value_paise: int, filled_at: datetime) -> ChargeSheet:
+def sheet_of(order: Order, quantity: int, value_paise: int, filled_at: datetime) -> ChargeSheet:
     return charges_for_order(
         broker="SANDBOX" if not order.account.is_live else order.account.broker,
         segment=charge_segment(order.product),

@@ -10,7 +10,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
-from execution.models import Group, Intent, Order
+from execution.models import Group, Intent, Mismatch, Order
 from execution.services.events import note
 from execution.services.intent_create import Wish, intent_create
 from execution.services.order_cancel import order_cancel
@@ -214,6 +214,19 @@ def _send(
     tries = Intent.objects.filter(group=group, dedupe_key__startswith=f"{key}:")
     last = tries.order_by("created_at").last()
     if last is not None and last.state == Intent.State.REFUSED and timezone.now() - last.created_at < HELD_BACK_PAUSE:
+        return
+    most = Mismatch.objects.most_to_close(
+        group.portfolio.account_id, group.instrument.symbol, group.product, side.opposite.sign
+    )
+    if most is not None and most < quantity:
+        # Who has less cannot sell more: the broker's own figure binds while the two are compared by a person.
+        raise_alert(
+            "EXIT_CAPPED", f"{group.instrument.ticker}: {quantity} are held here, {most} at the broker.",
+            level=Level.SEVERE, owner_id=group.portfolio.owner_id, about=str(group.pk),
+            next_step="Decide on the reconciliation page.",
+        )  # fmt: skip
+        quantity = most
+    if quantity == 0:
         return
     intent = intent_create(
         portfolio=group.portfolio,

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from execution.engine.readiness import engine_readiness
 from execution.identity import client_order_id
-from execution.models import Group, Intent, Order
+from execution.models import Group, Intent, Mismatch, Order
 from execution.outstanding import repeat_age_s, working_in
 from execution.services.events import note
 from execution.states import OrderState
@@ -119,7 +119,9 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
     crashpoint("risk.assessed")
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
-        verdict = _reserve(portfolio, verdict, asked, snapshot, limits, standing)
+        verdict = _in_quarantine(portfolio, wish, verdict) or _reserve(
+            portfolio, verdict, asked, snapshot, limits, standing
+        )
     intent = Intent(
         id=intent_id,
         portfolio=portfolio,
@@ -166,6 +168,16 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
         queue_order(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
     publish(portfolio.owner_id, "position" if wish.signal is None else "signal", intent=str(intent.pk))
     return intent
+
+
+def _in_quarantine(portfolio: Portfolio, wish: Wish, approved: ApprovedIntent) -> RefusedIntent | None:
+    """Nothing is entered where the broker holds something else than we think."""
+    doubt = Mismatch.objects.holding_back(portfolio.account_id, wish.instrument.symbol).first()
+    if doubt is None:
+        return None
+    message = f"In quarantine: {doubt.ours} are held here, {doubt.theirs} at the broker."
+    finding = Finding("QUARANTINED", Outcome.REJECT, 0, str(doubt.theirs), str(doubt.ours), message)
+    return RefusedIntent(approved.intent_id, "QUARANTINED", message, (*approved.findings, finding))
 
 
 def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot]:

@@ -19,7 +19,7 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.api_keys import issue
-from execution.models import Group, Intent, Order
+from execution.models import Group, Intent, Mismatch, Order, ReconRun
 from execution.states import PendingOp
 from strategies.models import BacktestRun, ContractVersion, Deployment
 from tests.factories import (
@@ -85,6 +85,8 @@ OF_ONE_ROW = {
     "api/v1/watchlists/<int:watchlist_id>/items/<str:symbol>/",
     *(f"market/watchlists/<int:watchlist_id>/{act}/" for act in ("rename", "delete", "add", "remove", "move")),
 }  # fmt: skip
+OWN |= {"reconcile/", "reconcile/now/"}
+OF_ONE_ROW |= {"reconcile/<int:mismatch_id>/"}
 # Routes that are the same for everybody: the market, the machine, the description of the API.
 OF_NOBODY = {
     "healthz", "readyz", "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
@@ -167,7 +169,22 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         "contract_id": contract.pk, "version_id": deployment.version_id, "watchlist_id": watchlist.pk, "run_id": run.pk,
         "backfill_id": backfill.pk,
     }  # fmt: skip
+    person.ids["mismatch_id"] = in_doubt(account, mark, held.symbol)
     return person
+
+
+def in_doubt(account, mark: str, symbol: str) -> int:
+    """A difference with the broker, and the comparison that found it."""
+    wall = timezone.now()
+    ReconRun.objects.create(
+        account=account, cause="STARTUP", outcome="INVALID", trouble=f"{mark} books", venue_at=wall, began_at=wall,
+        ended_at=wall,
+    )  # fmt: skip
+    return Mismatch.objects.create(
+        account=account, kind=Mismatch.Kind.POSITION, symbol=symbol, product="INTRADAY", note=f"{mark} remark",
+        session_date=timezone.localdate(), ours=10, theirs=4, state=Mismatch.State.OPEN, first_seen_at=wall,
+        last_seen_at=wall,
+    ).pk  # fmt: skip
 
 
 @pytest.fixture

@@ -8,7 +8,7 @@ from typing import Any
 
 from execution.brokers.fyers.mapping import read_send_reply
 from execution.brokers.http import Reply
-from execution.brokers.port import BookOrder, CallClass, SendResult
+from execution.brokers.port import BookOrder, BrokerPosition, CallClass, SendResult
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest
@@ -77,6 +77,9 @@ class Line:
 
     def trades(self) -> list[FillFact]:
         return self.call("trades")
+
+    def positions(self) -> list[BrokerPosition]:
+        return self.call("positions")
 
     def close(self) -> None:
         self._line.close()

@@ -22,7 +22,7 @@ from django.utils import timezone
 
 from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, renew, set_state, this_process
-from execution.models import Group, Intent, Order, ParkedFill
+from execution.models import Group, Intent, Order, ParkedFill, ReconRun
 from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
@@ -184,8 +184,10 @@ class Life:
         )  # fmt: skip
 
     def run(self) -> None:
+        """Every life begins by comparing, like an engine; books that are not believable yet are read again later."""
         self.beat()
         self.engine.read_books()
+        self.engine.reconcile(ReconRun.Cause.STARTUP)
         while (step := self.line.call("next_step")) is not None:
             self.beat()
             name, argument = step
@@ -245,6 +247,7 @@ class Life:
                 else:
                     self.engine.hear_order(one)
             self.engine.read_books()
+        self.engine.reconcile(ReconRun.Cause.PERIODIC)
 
     def come_to_rest(self) -> None:
         """The broker is honest from here on, everything that rests trades, and time passes until nothing is left."""

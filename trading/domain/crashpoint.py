@@ -39,6 +39,12 @@ POINTS: tuple[str, ...] = (
     "exit.cancels_asked",
     "exit.sized",
     "exit.change_answered",
+    # reconciliation
+    "recon.snapshot_taken",
+    "recon.compared",
+    "recon.healing",
+    "recon.healed",
+    "recon.stored",
     # the kill switch
     "kill.level_raised",
     "kill.cancels_asked",

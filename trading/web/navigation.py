@@ -37,6 +37,7 @@ PAGES = (
         "m",
     ),
     Page("Journal", "web:journal", '<path d="M5 3h10v14H5zM8 7h4M8 10h4"/>', "j"),
+    Page("Reconcile", "web:reconcile", '<path d="M10 3v14M4 6h12M4 6l-2 5h4zM16 6l-2 5h4zM7 17h6"/>', "r"),
     Page(
         "Console",
         "admin:index",

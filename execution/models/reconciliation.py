@@ -1,0 +1,116 @@
+"""What was compared with the broker, what was found, and what a person decided about it."""
+
+from django.db import models
+from django.db.models import Q
+
+from accounts.ownership import Owned, OwnedQuerySet
+
+
+class ReconRun(Owned):
+    """One comparison of an account with its broker. Written once, when it is over."""
+
+    OWNER = "account__owner"
+
+    class Cause(models.TextChoices):
+        STARTUP = "STARTUP", "the engine started"
+        PERIODIC = "PERIODIC", "its time had come"
+        RECONNECT = "RECONNECT", "the order socket came back"
+        BREAKER_CLOSED = "BREAKER_CLOSED", "the broker answers again"
+        ASKED = "ASKED", "a person asked"
+
+    class Outcome(models.TextChoices):
+        CLEAN = "CLEAN", "both sides agree"
+        HEALED = "HEALED", "what was missing here was taken over"
+        WAITING = "WAITING", "a difference was seen once"
+        QUARANTINED = "QUARANTINED", "a difference that nobody can explain"
+        INVALID = "INVALID", "the broker's books could not be believed"
+
+    account = models.ForeignKey("accounts.BrokerAccount", on_delete=models.CASCADE, related_name="recon_runs")
+    cause = models.CharField(max_length=16, choices=Cause)
+    outcome = models.CharField(max_length=12, choices=Outcome)
+    trouble = models.CharField(max_length=240, blank=True, help_text="why the books were not believed")
+    inputs_hash = models.CharField(max_length=32, blank=True, help_text="of the broker's books as they were read")
+    orders = models.PositiveIntegerField(default=0)
+    trades = models.PositiveIntegerField(default=0)
+    positions = models.PositiveIntegerField(default=0)
+    differences = models.JSONField(default=list)
+    actions = models.JSONField(default=list)
+    venue_at = models.DateTimeField(help_text="venue time")
+    began_at = models.DateTimeField(help_text="wall time, like the next")
+    ended_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-id"]
+        indexes = [models.Index(fields=["account", "-id"], name="recon_newest")]
+
+    def __str__(self) -> str:
+        return f"{self.account} {self.outcome}"
+
+
+class MismatchQuerySet(OwnedQuerySet["Mismatch"]):
+    def holding_back(self, account_id: int, symbol: str) -> "MismatchQuerySet":
+        """Differences for which nothing is entered in an instrument."""
+        return self.filter(account_id=account_id, symbol=symbol, state__in=Mismatch.HELD_BACK)
+
+    def most_to_close(self, account_id: int, symbol: str, product: str, side_sign: int) -> int | None:
+        """Units that the broker has of a position whose quantity is in doubt; None where it is not."""
+        doubted = self.holding_back(account_id, symbol).filter(product=product, kind=Mismatch.Kind.POSITION).first()
+        return None if doubted is None else max(0, doubted.theirs * side_sign)
+
+
+class Mismatch(Owned):
+    """One thing in which the broker and the desk differ. While it is open nothing is entered in that instrument."""
+
+    OWNER = "account__owner"
+
+    class Kind(models.TextChoices):
+        POSITION = "POSITION", "another quantity is held"
+        FILL_GONE = "FILL_GONE", "a fill is not in the broker's trade book"
+        UNKNOWN_TAG = "UNKNOWN_TAG", "an order carries our tag, and no row knows it"
+
+    class State(models.TextChoices):
+        SEEN = "SEEN", "seen once, waiting for a second look"
+        OPEN = "OPEN", "in quarantine"
+        DISPUTED = "DISPUTED", "in quarantine, taken up with the broker"
+        ACCEPTED = "ACCEPTED", "a person said that it is right as it is"
+        RESOLVED = "RESOLVED", "both sides agree again"
+
+    HELD_BACK = (State.OPEN, State.DISPUTED)
+
+    account = models.ForeignKey("accounts.BrokerAccount", on_delete=models.CASCADE, related_name="mismatches")
+    kind = models.CharField(max_length=12, choices=Kind)
+    symbol = models.CharField(max_length=60)
+    product = models.CharField(max_length=16, blank=True)
+    reference = models.CharField(max_length=120, blank=True, help_text="the fill or the broker's order in question")
+    session_date = models.DateField()
+    ours = models.BigIntegerField(help_text="units, signed")
+    theirs = models.BigIntegerField(help_text="units, signed")
+    state = models.CharField(max_length=10, choices=State, default=State.SEEN)
+    first_seen_at = models.DateTimeField(help_text="wall time, like the next two")
+    last_seen_at = models.DateTimeField()
+    decided_at = models.DateTimeField(null=True)
+    decided_by = models.CharField(max_length=150, blank=True)
+    note = models.CharField(max_length=240, blank=True)
+
+    objects = MismatchQuerySet.as_manager()  # type: ignore[misc]
+
+    class Meta:
+        ordering = ["-id"]
+        constraints = [
+            models.UniqueConstraint(
+                fields=["account", "kind", "symbol", "product", "reference"],
+                condition=Q(state__in=["SEEN", "OPEN", "DISPUTED"]), name="mismatch_open_once",
+            )
+        ]  # fmt: skip
+
+    def __str__(self) -> str:
+        return f"{self.symbol} {self.kind}: {self.ours} here, {self.theirs} there"
+
+    @property
+    def difference(self) -> int:
+        """Units that the broker has and we do not."""
+        return self.theirs - self.ours
+
+    @property
+    def is_held_back(self) -> bool:
+        return self.state in self.HELD_BACK

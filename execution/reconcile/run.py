@@ -1,0 +1,112 @@
+"""One reconciliation: read the books until they can be believed, take over what is missing, hold back the rest."""
+
+from collections import Counter
+from datetime import datetime
+
+from django.db import transaction
+from django.utils import timezone
+
+from accounts.models import BrokerAccount
+from execution.brokers.errors import BrokerError
+from execution.brokers.port import BrokerGateway
+from execution.engine.books import apply_books, known_today
+from execution.models import Fill, Mismatch, Order, OrderEvent, ReconRun
+from execution.reconcile.compare import Key, Ours, compare
+from execution.reconcile.heal import mismatches_note
+from execution.reconcile.snapshot import NotBelievable, Snapshot, take_snapshot
+from trading.domain.crashpoint import crashpoint
+from trading.domain.orders import Product, Side
+from trading.monitoring.alerts import clear_alerts, raise_alert
+from trading.venue.sessions import exchange_date
+
+Outcome = ReconRun.Outcome
+KEPT_EVENTS = ("order.seen", "order.filled", "order.adopted", "order.changed_outside")
+
+
+def reconcile(*, account: BrokerAccount, gateway: BrokerGateway, now: datetime, cause: str) -> ReconRun:
+    """Compare an account with its broker and store what came of it. Sends nothing. `now` is venue time.
+
+    Books that cannot be read or believed change nothing and are stored as INVALID. Where both sides agree already, all
+    that is written is the row of the run itself.
+    """
+    began_at = timezone.now()
+    try:
+        snapshot = take_snapshot(gateway, known=known_today(account.pk, now))
+    except (BrokerError, NotBelievable) as error:
+        return _invalid(account, cause, f"{error.code}: {error.message}", now, began_at)
+    crashpoint("recon.snapshot_taken")
+    newest = _newest_event(account)
+    apply_books(account=account, trades=list(snapshot.trades), orders=list(snapshot.orders),
+                asked_at=snapshot.asked_at, now=now)  # fmt: skip
+    taken_over = [
+        f"order {event.order_id}: {event.kind}"
+        for event in OrderEvent.objects.filter(order__account=account, pk__gt=newest, kind__in=KEPT_EVENTS)
+    ]
+    found = compare(
+        _our_side(account, now), orders=snapshot.orders, trades=snapshot.trades, positions=snapshot.positions
+    )
+    crashpoint("recon.compared")
+    actions = taken_over + mismatches_note(account=account, found=found, now=now)
+    crashpoint("recon.healed")
+    run = _store(account, cause, snapshot, [one.as_dict() for one in found], actions, bool(taken_over), now, began_at)
+    crashpoint("recon.stored")
+    return run
+
+
+def _our_side(account: BrokerAccount, now: datetime) -> Ours:
+    """What our rows say the broker should have: today's, and of products that are carried over night everything."""
+    net: Counter[Key] = Counter()
+    fills: dict[tuple[str, str], tuple[int, Key]] = {}
+    today = exchange_date(now)
+    rows = Fill.objects.filter(order__account=account, bust=None).select_related("order__instrument")
+    for fill in rows:
+        order = fill.order
+        key = (order.instrument.symbol, order.product)
+        signed = Side(order.side).sign * fill.quantity
+        is_todays = exchange_date(fill.filled_at) == today
+        if is_todays or order.product == Product.MARGIN:
+            net[key] += signed
+        if is_todays and order.broker_order_id:
+            fills[order.broker_order_id, fill.broker_trade_id] = (signed, key)
+    order_ids = Order.objects.filter(account=account, broker_order_id__isnull=False)
+    accepted: Counter[Key] = Counter()
+    for row in Mismatch.objects.filter(
+        account=account, kind=Mismatch.Kind.POSITION, state=Mismatch.State.ACCEPTED, session_date=today
+    ):  # fmt: skip
+        accepted[row.symbol, row.product] += row.difference
+    return Ours(net, set(order_ids.values_list("broker_order_id", flat=True)), fills, accepted)
+
+
+def _newest_event(account: BrokerAccount) -> int:
+    return OrderEvent.objects.filter(order__account=account).order_by("-pk").values_list("pk", flat=True).first() or 0
+
+
+@transaction.atomic
+def _store(
+    account: BrokerAccount, cause: str, snapshot: Snapshot, differences: list[dict[str, object]], actions: list[str],
+    healed: bool, now: datetime, began_at: datetime,
+) -> ReconRun:  # fmt: skip
+    held_back = Mismatch.objects.filter(account=account, state__in=Mismatch.HELD_BACK).exists()
+    if held_back:
+        outcome = Outcome.QUARANTINED
+    elif differences:
+        outcome = Outcome.WAITING
+    else:
+        outcome = Outcome.HEALED if healed else Outcome.CLEAN
+    clear_alerts("RECON_INVALID", owner_id=account.owner_id, about=str(account.pk))
+    return ReconRun.objects.create(
+        account=account, cause=cause, outcome=outcome, inputs_hash=snapshot.inputs_hash, orders=len(snapshot.orders),
+        trades=len(snapshot.trades), positions=len(snapshot.positions), differences=differences, actions=actions,
+        venue_at=now, began_at=began_at, ended_at=timezone.now(),
+    )  # fmt: skip
+
+
+def _invalid(account: BrokerAccount, cause: str, trouble: str, now: datetime, began_at: datetime) -> ReconRun:
+    raise_alert(
+        "RECON_INVALID", f"{account.name}: the broker's books were not believed. {trouble}"[:300],
+        owner_id=account.owner_id, about=str(account.pk), next_step="Nothing to do: they are read again.",
+    )  # fmt: skip
+    return ReconRun.objects.create(
+        account=account, cause=cause, outcome=Outcome.INVALID, trouble=trouble[:240], venue_at=now, began_at=began_at,
+        ended_at=timezone.now(),
+    )  # fmt: skip
