@@ -52,7 +52,6 @@ def apply_books(
     for fact in _unbooked(account.pk, trades):
         with one_of_many("books", f"{account.pk}:{fact.broker_order_id}"):
             fill_apply(account_id=account.pk, fact=fact, source="BOOK")
-        crashpoint("fills.applied")
     seen: set[str] = set()
     settled = _settled(account.pk, orders)
     for news in orders:

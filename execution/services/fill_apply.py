@@ -26,13 +26,19 @@ from trading.venue.sessions import exchange_date
 UNDER_WAY = (PendingOp.MODIFY_SENT, PendingOp.CANCEL_ASKED, PendingOp.CANCEL_SENT)
 
 
-@transaction.atomic
 def fill_apply(*, account_id: int, fact: FillFact, source: str) -> Fill | None:
     """Record one fill and all that follows from it; None if it was known, or waits for its order.
 
     One fact counts once, however often and in whatever order it arrives. More than was ordered is booked too, because
     it happened; the trade is then quarantined. A fill whose order is not known yet is parked, never dropped.
     """
+    fill = _record(account_id, fact, source)
+    crashpoint("fills.applied")
+    return fill
+
+
+@transaction.atomic
+def _record(account_id: int, fact: FillFact, source: str) -> Fill | None:
     key = execution_key(
         account_id=account_id, broker_order_id=fact.broker_order_id, broker_trade_id=fact.broker_trade_id,
         filled_at=fact.filled_at,

@@ -32,6 +32,8 @@ from trading.venue.sessions import Phase, exchange_date
 State = Group.State
 ENTRY_PATIENCE = timedelta(minutes=5)
 """Venue time an entry may rest unfilled."""
+MOST_CHANGES = 24
+"""Changes of one order; brokers refuse the twenty-sixth."""
 EXIT_PATIENCE_S = 6
 """Wall seconds an exit may rest unfilled before it is priced anew."""
 EXIT_BAND = Decimal("0.005")
@@ -248,6 +250,10 @@ def _send(
 def _resize(stop: Order, quantity: int) -> None:
     order = Order.objects.lock(stop.pk)
     if order.pending_op != PendingOp.NONE or order.is_final:
+        return
+    if order.events.filter(kind="change.asked").count() >= MOST_CHANGES:
+        # The broker would refuse the next: this one goes, and a new one is sent once it is gone.
+        order_cancel(order_id=order.pk, actor="changed as often as the broker allows", now=order.placed_at)
         return
     note(order, "change.asked", source="ENGINE", quantity=quantity)
     order.pending_op, order.pending_quantity, order.next_probe_at = PendingOp.MODIFY_ASKED, quantity, None

@@ -165,6 +165,8 @@ def record_send(*, order_id: int, token: UUID, result: SendResult) -> Order:
         return order
     order.lease_expires_at = None
     match result:
+        case Acknowledged(broker_order_id=broker_id) if _belongs_to_another(order, broker_id):
+            mark_unknown(order, f"the broker answered with the number of another order, {broker_id}")
         case Acknowledged(broker_order_id=broker_id, message=message):
             bind(order, broker_id)
             order.broker_message = message[:240]
@@ -192,6 +194,21 @@ def record_send(*, order_id: int, token: UUID, result: SendResult) -> Order:
     crashpoint("dispatch.recording")
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     return order
+
+
+def _belongs_to_another(order: Order, broker_order_id: str) -> bool:
+    """The broker named a number that is somebody else's: quarantined, and looked up by its tag like any doubt."""
+    others = Order.objects.filter(account_id=order.account_id, broker_order_id=broker_order_id).exclude(pk=order.pk)
+    if order.state != OrderState.SENDING or not others.exists():
+        return False
+    note(order, "broker.id_taken", source="ENGINE", applied=False, number=broker_order_id)
+    Group.objects.filter(pk=order.group_id).update(quarantined=True)
+    raise_alert(
+        "BROKER_ID_CONFLICT", f"The broker answered {order.client_order_id} with the number of another order.",
+        level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
+        next_step="Nothing to do: it is looked up by its tag.",
+    )  # fmt: skip
+    return True
 
 
 def mark_unknown(order: Order, cause: str) -> None:

@@ -64,7 +64,7 @@ def test_an_order_goes_out_once_with_its_tag_and_our_name(at):
     assert json.loads(body)["orderTag"] == TAG
 
 
-def test_where_nobody_listens_nothing_was_sent(at):
+def test_fault_37_where_nobody_listens_nothing_was_sent(at):
     result = at(f"http://127.0.0.1:{free_port()}").place(request())
     assert isinstance(result, Refused) and result.code == "NOT_SENT"
 
@@ -75,7 +75,7 @@ def test_a_line_that_breaks_after_sending_leaves_doubt(at):
     assert len(server.requests) == 1, "a placement is never sent twice"
 
 
-def test_half_an_answer_leaves_doubt(at):
+def test_fault_17_half_an_answer_leaves_doubt(at):
     def stammer(line, _request):
         line.sendall(b"HTTP/1.1 200 OK\r\ncontent-length: 500\r\n\r\n" + PLACED.encode())
         hang_up(line, _request)

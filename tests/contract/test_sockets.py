@@ -132,7 +132,7 @@ def test_a_venue_that_is_away_is_tried_again_ever_less_often():
     assert 0.1 < at[6] - at[5] < 0.4
 
 
-def test_silence_is_noticed_where_answers_are_due():
+def test_fault_38_silence_is_noticed_where_answers_are_due():
     def say_nothing(connection):
         connection.send(SUBSCRIBED)
         for _ in connection:

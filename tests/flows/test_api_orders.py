@@ -114,7 +114,7 @@ def test_an_order_that_risk_allows_is_queued_with_its_story(program, world):
         ({"stop_prise": "804.00"}, "stop_prise"),
     ],
 )
-def test_a_wrong_field_is_named_and_nothing_changes(program, changes, field):
+def test_fault_60_a_wrong_field_is_named_and_nothing_changes(program, changes, field):
     reply = program.post(ORDERS, ticket(**changes))
     assert reply.status_code == 400, reply.content
     assert reply["content-type"] == "application/problem+json"
@@ -300,7 +300,7 @@ def test_a_copy_that_comes_while_the_first_is_at_work_is_told_to_come_back(progr
     assert reply["retry-after"] == "1"
 
 
-def test_an_answer_that_was_lost_with_its_process_is_found_again_without_a_second_trade(program, world):
+def test_fault_53_an_answer_that_was_lost_with_its_process_is_found_again_without_a_second_trade(program, world):
     first = program.post(ORDERS, ticket())
     IdempotencyRecord.objects.update(status=None, body=None, claimed_at=timezone.now() - timedelta(minutes=1))
     again = program.post(ORDERS, ticket())
@@ -310,7 +310,7 @@ def test_an_answer_that_was_lost_with_its_process_is_found_again_without_a_secon
 
 
 @pytest.mark.django_db(transaction=True)
-def test_fifty_copies_at_once_make_one_order(valkey):
+def test_fault_21_fifty_copies_at_once_make_one_order(valkey):
     world = open_market()
     program = Program(world.user)
     copies = 50

@@ -141,7 +141,7 @@ def test_worker_killed_in_mid_trade_scans_on_and_no_bar_twice(desk, client):
     ended_well(desk, group)
 
 
-def test_engine_killed_in_mid_trade_takes_the_trade_up_again(desk, client):
+def test_fault_50_engine_killed_in_mid_trade_takes_the_trade_up_again(desk, client):
     group = mid_trade(desk, client, "NSE:SBIN-EQ")
     gone = desk.kill("engine")
     desk.close(client, group)  # asked for while nobody is there to do it

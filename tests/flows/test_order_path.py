@@ -145,7 +145,7 @@ def test_the_clock_squares_off_before_the_broker_does(desk):
     flat_and_settled(desk)
 
 
-def test_a_day_that_ends_with_a_position_ends_with_the_brokers_square_off(desk):
+def test_fault_32_a_day_that_ends_with_a_position_ends_with_the_brokers_square_off(desk):
     group = desk.enter(stop_price=desk.near("-4"))
     step = desk.control.step(until=DAY.replace(hour=15, minute=15))
     desk.now = step.venue
@@ -155,7 +155,7 @@ def test_a_day_that_ends_with_a_position_ends_with_the_brokers_square_off(desk):
     flat_and_settled(desk)
 
 
-def test_news_twice_and_books_read_again_change_nothing(desk):
+def test_fault_40_news_twice_and_books_read_again_change_nothing(desk):
     group = desk.enter()
 
     def everything():

@@ -20,7 +20,7 @@ from execution.services import fill_apply, order_submit
 from execution.services.order_update import order_absent
 from execution.states import OrderState, PendingOp
 from tests.prove import line
-from tests.prove.rough_broker import DOUBTFUL_400
+from tests.prove.rough_broker import DOUBTFUL_400, LONGEST_LAG
 from tests.small_broker import LOST
 
 
@@ -30,7 +30,7 @@ class Broken:
 
     switch_on: Callable[[], None]
     doubts: tuple[object, ...] = (LOST,)
-    lag: int = 3
+    lag: int = LONGEST_LAG
     roughness: float = 1.0
     scenario: str = "pieces"
     patience: int = 15  # turns at the end, most of which a broken desk uses up
@@ -95,6 +95,6 @@ DESIGNS: dict[str, Broken] = {
     "retry on error": Broken(retry_on_error),
     "HTTP 400 is final": Broken(http_400_is_final, doubts=(DOUBTFUL_400,)),
     "give up after two empty books": Broken(give_up_after_two_books),
-    "send again after proof, book later than the proof": Broken(send_again_after_proof, lag=14, scenario="wait"),
+    "send again after proof, book later than the proof": Broken(send_again_after_proof, lag=60, scenario="wait"),
     "no unique key on the execution": Broken(every_report_is_an_execution, patience=3),
 }

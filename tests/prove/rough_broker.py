@@ -16,7 +16,7 @@ from trading.domain.orders import OrderRequest, Side
 
 DOUBTFUL_400 = "doubtful 400"  # taken, and answered with 400 "order request timed out"
 TIMED_OUT = Reply(400, {}, b'{"s":"error","code":-99,"message":"order request timed out"}')
-LONGEST_LAG = 3  # readings of the book: well inside the six that a proof of absence takes
+LONGEST_LAG = 8  # readings of the book, three a turn: well inside the six over three minutes that a proof takes
 PRICES = [Decimal("812.30"), Decimal("812.35"), Decimal("812.05"), Decimal("811.90")]
 
 
@@ -41,6 +41,7 @@ class RoughBroker(SmallBroker):
     # -- the port ------------------------------------------------------------------------------------------------
 
     def place(self, request: OrderRequest, **how: object) -> SendResult | Reply:  # type: ignore[override]
+        told = bool(self.answers)  # the trial itself decides what this one gets, and that the book is as late as can be
         answer = self._answer((LOST, LOST, DOUBTFUL_400, VANISHED, NOT_SENT, Refuse("RATE_LIMITED", "429")))
         if answer is not None and answer != DOUBTFUL_400:
             self.answers.appendleft(answer)
@@ -48,7 +49,8 @@ class RoughBroker(SmallBroker):
         result = super().place(request)
         if self.taken > before:
             self.requests.append(request)
-            self._lag[self.newest()] = self.random.randint(0, self.longest_lag) if self.roughness else 0
+            lag = self.longest_lag if told else self.random.randint(0, self.longest_lag)
+            self._lag[self.newest()] = lag if self.roughness or told else 0
             self._watch()
         return TIMED_OUT if answer == DOUBTFUL_400 else result
 

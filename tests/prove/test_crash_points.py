@@ -9,8 +9,6 @@ from tests.prove import crash
 from tests.prove.designs import DESIGNS
 from trading.domain.crashpoint import POINTS
 
-GROUPS = sorted({point.split(".")[0] for point in POINTS})
-
 
 @pytest.fixture
 def stage(transactional_db, valkey):
@@ -23,12 +21,64 @@ def test_every_point_is_in_the_code_once():
     assert crash.points_in_code(Path(__file__).resolve().parents[2]) == dict.fromkeys(POINTS, 1)
 
 
-@pytest.mark.parametrize("group", GROUPS)
-def test_a_desk_that_dies_there_doubles_nothing_and_loses_nothing(stage, group):
-    for point in [point for point in POINTS if point.startswith(f"{group}.")][::2]:
+def survives(stage, *points: str) -> None:
+    """Killed there, started again, come to rest: nothing is doubled, lost or stuck."""
+    for point in points:
         outcome = crash.run(stage, crash.trial_of(point, 0))
         assert point in outcome.killed, f"{point} was never reached"
         assert not outcome.trouble, (point, outcome.trouble)
+
+
+def test_fault_01_kill_before_the_intent_is_committed(stage):
+    survives(stage, "intake.asked", "intake.intent_written")
+
+
+def test_fault_02_kill_between_the_commit_and_the_answer(stage):
+    survives(stage, "intake.committed")
+
+
+def test_fault_03_kill_inside_the_transaction_of_risk_and_order(stage):
+    survives(stage, "risk.reserved")
+
+
+def test_fault_04_kill_between_the_commit_and_the_bell(stage):
+    survives(stage, "intake.before_bell")
+
+
+def test_fault_05_kill_between_the_claim_and_the_first_byte(stage):
+    survives(stage, "dispatch.claimed", "house.absence_proven")
+
+
+def test_fault_06_kill_between_the_last_byte_and_the_answer(stage):
+    survives(stage, "dispatch.on_the_wire")
+
+
+def test_fault_07_kill_between_the_answer_and_its_record(stage):
+    survives(stage, "dispatch.answered")
+
+
+def test_fault_08_kill_around_the_booking_of_a_fill(stage):
+    survives(stage, "fills.books_fetched", "fills.booked", "fills.applied")
+
+
+def test_fault_09_kill_between_a_fill_and_its_protection(stage):
+    survives(stage, "protect.stop_wanted")
+
+
+def test_fault_10_kill_between_the_cancel_and_the_exit(stage):
+    survives(stage, "exit.cancels_asked")
+
+
+def test_fault_11_kill_while_the_kill_switch_flattens(stage):
+    survives(stage, "kill.exits_asked")
+
+
+def test_fault_12_kill_while_the_two_sides_are_compared(stage):
+    survives(stage, "recon.healing")
+
+
+def test_fault_13_kill_while_a_trade_is_closed_in_the_journal(stage):
+    survives(stage, "house.trade_closed")
 
 
 @pytest.mark.parametrize("name", DESIGNS)

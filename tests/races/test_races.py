@@ -254,7 +254,7 @@ def test_more_signals_than_slots():
 # -- news, steps and switches all at once ------------------------------------------------------------------------
 
 
-def test_fills_steps_and_a_kill_switch_together_neither_deadlock_nor_lose_a_fill():
+def test_fault_54_fills_steps_and_a_kill_switch_together_neither_deadlock_nor_lose_a_fill():
     world = open_market()
     hold_lease(world.portfolio.account)
     groups = []

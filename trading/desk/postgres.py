@@ -93,6 +93,11 @@ def made_by(data: Path) -> int | None:
         return None
 
 
+def durability(durable: bool) -> dict[str, str]:
+    """What was committed is on the disk; only a server that is thrown away afterwards may forget."""
+    return dict.fromkeys(("fsync", "synchronous_commit", "full_page_writes"), "on" if durable else "off")
+
+
 class PostgresServer:
     """One cluster in one folder. The instance that starts it is its parent; it dies with it."""
 
@@ -221,9 +226,7 @@ class PostgresServer:
             "shared_buffers": "64MB",
             "timezone": "UTC",
             "log_timezone": "UTC",
-            "fsync": "on" if self.durable else "off",
-            "synchronous_commit": "on" if self.durable else "off",
-            "full_page_writes": "on" if self.durable else "off",
+            **durability(self.durable),
         }
         command = [str(self.programs.bin / "postgres"), "-D", str(self.folders.postgres)]
         for name, value in settings.items():

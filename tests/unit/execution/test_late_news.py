@@ -38,7 +38,7 @@ def lost_entry(desk) -> Order:
     return desk.order(intent)
 
 
-def test_a_lost_reply_is_looked_up_by_its_tag_and_never_sent_again(desk):
+def test_fault_14_a_lost_reply_is_looked_up_by_its_tag_and_never_sent_again(desk):
     order = lost_entry(desk)
     assert order.state == OrderState.UNKNOWN and order.broker_order_id is None
     assert RiskBucket.objects.get(kind="EXPOSURE").reserved > 0, "its room stays taken"
@@ -50,7 +50,7 @@ def test_a_lost_reply_is_looked_up_by_its_tag_and_never_sent_again(desk):
     assert desk.broker.calls.count("place BUY 10 LIMIT") == 1
 
 
-def test_an_order_that_never_arrived_is_proven_absent_and_gives_its_room_back(desk):
+def test_fault_15_an_order_that_never_arrived_is_proven_absent_and_gives_its_room_back(desk):
     desk.broker.answers.append(VANISHED)
     order = desk.order(desk.ask())
     desk.turn(3)
@@ -73,7 +73,7 @@ def test_no_proof_of_absence_while_a_trade_is_unexplained(desk):
 
 
 @pytest.mark.parametrize("filled", [0, 4, 10])
-def test_an_order_thought_absent_turns_up(desk, filled):
+def test_fault_18_an_order_thought_absent_turns_up(desk, filled):
     order = give_up(desk, lost_entry(desk))
     assert order.state == OrderState.NOT_PLACED
     desk.turn()
@@ -123,7 +123,7 @@ def test_a_refusal_that_was_a_lie(desk):
     assert desk.broker.book["B000001"].status is BrokerStatus.CANCELLED
 
 
-def test_an_order_of_a_restored_backup_is_not_sent_a_second_time(desk):
+def test_fault_61_an_order_of_a_restored_backup_is_not_sent_a_second_time(desk):
     order = desk.order(desk.ask())
     desk.engine.sweep()
     # The rows of an hour ago: queued, says the backup.
@@ -172,7 +172,7 @@ def _fields(fact):
     return {name: getattr(fact, name) for name in fact.__dataclass_fields__}
 
 
-def test_fills_after_the_end_count(desk):
+def test_fault_28_fills_after_the_end_count(desk):
     group = desk.enter(filled=0)
     order = group.orders.get()
     desk.engine.hear_order(desk.broker.end(order.broker_order_id))
@@ -203,7 +203,7 @@ def test_a_trade_reopened_by_late_news_has_its_page_written_anew(desk):
     assert page.gross_paise == 4 * 803_50 + 2 * 803_00 - 4 * 812_30 - 2 * 812_35
 
 
-def test_the_same_news_twice_and_in_any_order_changes_nothing(desk):
+def test_fault_25_the_same_news_twice_and_in_any_order_changes_nothing(desk):
     seen = set()
     for order_of_news in list(permutations(range(4)))[::3]:
         group = desk.enter(filled=0)
@@ -247,7 +247,7 @@ def test_reading_the_books_twice_changes_nothing(desk):
     assert everything() == before and Group.objects.get(pk=group.pk).state == Group.State.OPEN
 
 
-def test_a_trade_reported_in_two_versions_is_disputed_not_booked_twice(desk):
+def test_fault_26_a_trade_reported_in_two_versions_is_disputed_not_booked_twice(desk):
     group = desk.enter(filled=4)
     fact = desk.broker.facts[0]
     desk.engine.hear_fill(FillFact(**{**_fields(fact), "price": fact.price + 1}))

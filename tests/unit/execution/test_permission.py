@@ -42,7 +42,7 @@ def free(desk) -> bool:
 # -- leases ------------------------------------------------------------------------------------------------------
 
 
-def test_an_engine_without_the_lease_sends_nothing_and_leaves_the_order_to_the_next(desk):
+def test_fault_52_an_engine_without_the_lease_sends_nothing_and_leaves_the_order_to_the_next(desk):
     order = desk.order(desk.ask())
     EngineLease.objects.update(token=2)  # somebody else has taken over
     desk.engine.send_queued()
@@ -317,7 +317,7 @@ def test_a_crash_between_intent_and_signal_leaves_neither(desk, signal, monkeypa
     assert (signal.state, Intent.objects.count()) == (Signal.State.ACCEPTED, 1)
 
 
-def test_a_signal_that_cannot_be_read_holds_up_nobody(desk):
+def test_fault_59_a_signal_that_cannot_be_read_holds_up_nobody(desk):
     broken = SignalFactory(
         portfolio=desk.portfolio,
         deployment=DeploymentFactory(portfolio=desk.portfolio, version=ContractVersionFactory()),
@@ -328,7 +328,7 @@ def test_a_signal_that_cannot_be_read_holds_up_nobody(desk):
     assert Alert.objects.filter(code="STEP_FAILED", dedupe_key__contains=str(broken.pk)).exists()
 
 
-def test_a_trade_that_cannot_be_advanced_holds_up_no_other(desk):
+def test_fault_49_a_trade_that_cannot_be_advanced_holds_up_no_other(desk):
     stuck = desk.ask()
     other = InstrumentFactory(symbol="NSE:TCS-EQ")
     quote(desk.world.feed, other)

@@ -69,7 +69,7 @@ def test_asking_twice_closes_once(desk):
     assert Order.objects.filter(reason="MANUAL").count() == 1
 
 
-def test_a_close_while_nobody_knows_whether_the_entry_arrived(desk):
+def test_fault_23_a_close_while_nobody_knows_whether_the_entry_arrived(desk):
     desk.broker.answers.append(LOST)
     desk.broker.hidden.add("B000001")
     intent = desk.ask()
@@ -230,7 +230,7 @@ def test_protection_held_back_by_a_lockdown_comes_afterwards(desk):
 # -- sizes that change under way ---------------------------------------------------------------------------------
 
 
-def test_a_stop_that_trades_while_it_is_made_larger_is_not_taken_for_done(desk):
+def test_fault_30_a_stop_that_trades_while_it_is_made_larger_is_not_taken_for_done(desk):
     group = desk.enter(filled=4)
     entry, stop = group.orders.get(reason="ENTRY"), desk.stop_of(group)
     desk.broker.fill(entry.broker_order_id, 6, "812.35")
@@ -275,7 +275,7 @@ def test_an_order_that_ended_smaller_than_we_thought_has_ended(desk):
     assert (entry.state, entry.quantity, desk.stop_of(group).quantity) == (OrderState.FILLED, 6, 6)
 
 
-def test_an_overfill_is_booked_and_protected(desk):
+def test_fault_27_an_overfill_is_booked_and_protected(desk):
     group = desk.enter(filled=0)
     entry = group.orders.get()
     desk.broker.fill(entry.broker_order_id, 15, "812.35")

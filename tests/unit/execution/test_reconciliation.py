@@ -59,7 +59,7 @@ def test_fills_and_states_that_were_missed_are_taken_over_and_told(desk):
 
 
 @pytest.mark.parametrize("spoil", ["empty", "short", "trades", "error", "moving"])
-def test_books_that_cannot_be_believed_change_nothing(desk, spoil, monkeypatch):
+def test_fault_19_books_that_cannot_be_believed_change_nothing(desk, spoil, monkeypatch):
     desk.enter()
     stop = desk.broker.newest()
     broker, orders = desk.broker, desk.broker.orders
@@ -183,7 +183,7 @@ def test_what_was_closed_outside_is_booked_at_the_price_that_a_person_gives(desk
     assert compare(desk).outcome == OUT.CLEAN
 
 
-def test_a_fill_that_the_exchange_took_back_is_reversed_beside_it(desk):
+def test_fault_31_a_fill_that_the_exchange_took_back_is_reversed_beside_it(desk):
     group = desk.enter(filled=4)
     entry = group.orders.get(reason="ENTRY")
     gone = desk.broker.facts.pop()

@@ -62,7 +62,7 @@ def test_impossible_bars_are_bad(broken, count):
     assert check_bars([bar(0), broken], 1).bad_bars == count
 
 
-def test_the_first_of_two_bars_with_one_stamp_is_kept():
+def test_fault_42_the_first_of_two_bars_with_one_stamp_is_kept():
     report = check_bars([bar(0), bar(1), bar(0, price="7")], 1)
     assert (report.good, report.duplicates, report.unsorted) == (2, 1, 1)
 

@@ -47,7 +47,7 @@ def test_the_same_master_again_changes_nothing_and_says_nothing():
     assert AuditEntry.objects.count() == 1
 
 
-def test_a_changed_tick_is_taken_over_with_before_and_after():
+def test_fault_45_a_changed_tick_is_taken_over_with_before_and_after():
     refresh_instruments([SBIN], now=NOW)
     diff = refresh_instruments([replace(SBIN, tick_size=Decimal("0.10"))], now=NOW)
     assert diff.changed == {"NSE:SBIN-EQ": {"tick_size": ("0.0500", "0.10")}}

@@ -117,7 +117,7 @@ def test_phases_of_a_derivative_stock_with_a_closing_auction(at, phase):
     assert phase_at(ist(f"2026-08-03 {at}"), kind=kind) is phase
 
 
-def test_days_outside_the_calendar_are_closed_unless_weekdays_are_assumed():
+def test_fault_44_days_outside_the_calendar_are_closed_unless_weekdays_are_assumed():
     assert session_on(date(2016, 8, 16)) is None
     assumed = session_on(date(2016, 8, 16), assume_weekdays=True)
     assert assumed is not None and assumed.assumed and assumed.minutes == 375

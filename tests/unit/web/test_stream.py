@@ -26,7 +26,7 @@ def test_a_late_event_is_waited_for():
     assert seqs(order.take(event(11))) == [11, 12]
 
 
-def test_what_never_comes_shows_as_a_gap():
+def test_fault_58_what_never_comes_shows_as_a_gap():
     order = Reorder(10)
     assert seqs(order.take(event(13))) == []
     assert seqs(order.give_up()) == [13]

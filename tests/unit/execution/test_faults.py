@@ -1,0 +1,295 @@
+"""Faults of the catalogue that need no process of their own. Each test carries the number of its fault.
+
+The others are where their subject is; `pytest -k fault_` runs them all.
+"""
+
+import inspect
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.db import DatabaseError, connection
+from django.utils import timezone
+
+from accounts.models import BrokerAccount
+from execution.brokers.errors import AuthError, TransientError
+from execution.brokers.fyers.mapping import read_send_reply
+from execution.brokers.http import Reply
+from execution.brokers.port import Acknowledged, Unknown
+from execution.brokers.registry import sign_in
+from execution.models import Fill, Group, Intent, Order, OrderEvent, ReconRun
+from execution.services.fill_apply import fill_apply
+from execution.services.fill_bust import fill_bust, fill_correct
+from execution.services.group_exit import group_exit
+from execution.services.order_cancel import order_cancel
+from execution.services.order_submit import order_submit
+from execution.states import OrderState, PendingOp
+from risk.models import RiskBucket
+from tests.factories import FillFactFactory
+from tests.prove.rough_broker import TIMED_OUT
+from tests.small_broker import LOST, Refuse
+from tests.small_desk import small_desk
+from trading.desk.postgres import PostgresServer, durability
+from trading.domain.orders import Reason
+from trading.monitoring.models import Alert
+from trading.monitoring.slots import take_slot
+from trading.portfolio.models import LedgerEntry, Position
+
+CLOSED = Group.State.CLOSED
+
+
+def placed(desk) -> int:
+    return sum(call.startswith("place") for call in desk.broker.calls)
+
+
+def rested(desk, **changes) -> Order:
+    """An entry that rests at the broker."""
+    order = desk.order(desk.ask(**changes))
+    desk.turn()
+    order.refresh_from_db()
+    assert order.state == OrderState.OPEN
+    return order
+
+
+def test_fault_16_a_400_that_says_timed_out_is_doubt_and_the_order_is_adopted(desk):
+    assert isinstance(read_send_reply(TIMED_OUT), Unknown)
+    desk.broker.answers.append(LOST)  # what the desk makes of such an answer
+    order = desk.order(desk.ask())
+    desk.turn(2)
+    order.refresh_from_db()
+    assert (order.state, order.broker_order_id, placed(desk)) == (OrderState.OPEN, "B000001", 1)
+
+
+@pytest.mark.parametrize(
+    "body", [b"", b"<!doctype html>", b'{"s":"ok","id":"26', b"[]", b'"ok"', b'{"s":"ok"}', b"\xff\xfe", b"null"]
+)
+def test_fault_17_an_answer_of_no_known_shape_is_doubt(body):
+    assert isinstance(read_send_reply(Reply(200, {}, body)), Unknown)
+
+
+def test_fault_20_an_answer_with_the_number_of_another_order_is_not_believed(desk):
+    first = rested(desk)
+    group = Group.objects.get(pk=first.group_id)
+    desk.broker.fill(first.broker_order_id, 10, "812.30")
+    place = desk.broker.place
+
+    def confused(request, **how):
+        result = place(request, **how)
+        return Acknowledged(first.broker_order_id) if isinstance(result, Acknowledged) else result
+
+    desk.broker.place = confused
+    desk.engine.read_books()
+    desk.engine.sweep()
+    stop = group.orders.get(reason="STOP")
+    assert OrderEvent.objects.filter(order=stop, kind="broker.id_taken", applied=False).exists()
+    desk.turn()
+    stop.refresh_from_db()
+    assert (stop.state, stop.broker_order_id) == (OrderState.OPEN, desk.broker.newest()), "found by its tag"
+    assert Alert.objects.filter(code="BROKER_ID_CONFLICT").exists() and placed(desk) == 2
+
+
+def test_fault_22_the_same_idea_under_another_key_is_refused_while_the_first_lives(desk):
+    rested(desk)
+    assert desk.ask().refusal_code in ("ALREADY_POSITIONED", "DUPLICATE_ORDER", "OPPOSITE_ORDER")
+    assert Order.objects.count() == 1
+
+
+def test_fault_23_an_end_asked_for_before_the_entry_filled_leaves_no_short(desk):
+    order = rested(desk)
+    desk.broker.fill(order.broker_order_id, 3, "812.30")
+    group_exit(group_id=order.group_id, reason=Reason.MANUAL, actor="me")
+    desk.turn(3)
+    assert desk.working() <= 3
+    desk.broker.fill(desk.broker.newest(), 3, "812.00")
+    desk.turn(3)
+    assert desk.net_at_broker() == desk.held() == 0
+    assert Group.objects.get().state == CLOSED
+
+
+def test_fault_24_an_order_is_stored_and_answered_for_without_a_word_to_the_broker(desk):
+    assert desk.ask().state == Intent.State.APPROVED
+    assert desk.broker.calls == [] and Order.objects.get().state == OrderState.QUEUED
+
+
+def test_fault_29_a_cancel_that_races_the_full_fill_ends_filled_with_nothing_under_way(desk):
+    order = rested(desk)
+    order_cancel(order_id=order.pk, actor="me", now=desk.now[0])
+    desk.broker.answers.append("slow")
+    desk.engine.sweep()
+    desk.broker.fill(order.broker_order_id, 10, "812.30")
+    desk.turn(2)
+    order.refresh_from_db()
+    assert (order.state, order.pending_op, order.filled_quantity) == (OrderState.FILLED, PendingOp.NONE, 10)
+    assert desk.working() == 10, "and it is protected"
+
+
+def test_fault_30_the_twenty_sixth_change_is_a_new_order(desk):
+    group = desk.enter(filled=4)
+    stop = desk.stop_of(group)
+    for seq in range(24):
+        OrderEvent.objects.create(
+            order=stop, seq=1000 + seq, kind="change.asked", source="ENGINE", from_state="OPEN", to_state="OPEN",
+            at=timezone.now(),
+        )  # fmt: skip
+    entry = group.orders.get(reason="ENTRY")
+    desk.broker.fill(entry.broker_order_id, 6, "812.30")
+    desk.turn(4)
+    assert "modify 10" not in desk.broker.calls
+    stop.refresh_from_db()
+    assert stop.state == OrderState.CANCELLED
+    assert (desk.stop_of(group).quantity, desk.working()) == (10, 10)
+
+
+def test_fault_31_a_correction_reverses_the_old_trade_and_books_the_new(desk):
+    desk.enter()
+    fill = Fill.objects.get()
+    wrong = FillFactFactory(
+        broker_order_id=fill.order.broker_order_id, broker_trade_id="C1", symbol=desk.instrument.symbol, quantity=10,
+        price=Decimal("811.00"), filled_at=fill.filled_at,
+    )  # fmt: skip
+    assert fill_correct(fill_id=fill.pk, corrected=wrong, actor="me", now=desk.now[0]) is not None
+    assert fill_correct(fill_id=fill.pk, corrected=wrong, actor="me", now=desk.now[0]) is None
+    assert fill_bust(fill_id=fill.pk, reason="again", actor="me", now=desk.now[0]) is None
+    position = Position.objects.get(portfolio=desk.portfolio)
+    assert (position.net_quantity, position.cost_paise) == (10, 8_110_00)
+    assert sum(LedgerEntry.objects.values_list("amount_paise", flat=True)) == 0
+    order = Order.objects.get(pk=fill.order_id)
+    assert (order.filled_quantity, order.fill_value_paise) == (10, 8_110_00)
+
+
+def test_fault_33_an_order_refused_for_its_token_is_not_sent_again_and_an_exit_is(desk):
+    desk.broker.answers.append(Refuse("AUTH", "Your token has expired."))
+    order = desk.order(desk.ask())
+    desk.turn(3)
+    order.refresh_from_db()
+    assert (order.state, placed(desk)) == (OrderState.REJECTED, 1)
+    group = desk.enter()
+    desk.broker.answers.extend(["as asked", Refuse("AUTH", "Your token has expired.")])
+    group_exit(group_id=group.pk, reason=Reason.MANUAL, actor="me")
+    desk.turn(4)
+    assert Order.objects.filter(reason="MANUAL").earliest("pk").state == OrderState.REJECTED
+    assert Order.objects.filter(reason="MANUAL").count() == 2 and desk.working() == 10
+
+
+def test_fault_34_a_live_account_is_never_signed_in_by_itself(desk):
+    BrokerAccount.objects.filter(pk=desk.account.pk).update(environment=BrokerAccount.Environment.LIVE)
+    account = BrokerAccount.objects.get(pk=desk.account.pk)
+    for _ in range(3):
+        with pytest.raises(AuthError):
+            sign_in(account)
+    account.refresh_from_db()
+    assert account.auth_state == BrokerAccount.AuthState.NEEDS_LOGIN
+    assert Alert.objects.filter(code="NEEDS_LOGIN").count() == 1
+
+
+def test_fault_35_an_entry_turned_away_for_its_rate_is_over_and_gives_its_room_back(desk):
+    desk.broker.answers.append(Refuse("RATE_LIMITED", "429"))
+    order = desk.order(desk.ask())
+    desk.turn(4)
+    order.refresh_from_db()
+    assert (order.state, placed(desk)) == (OrderState.REJECTED, 1)
+    assert not RiskBucket.objects.exclude(reserved=0).exists()
+
+
+def test_fault_36_a_broker_that_is_down_changes_nothing_and_is_taken_up_where_it_stood(desk):
+    order = rested(desk)
+    trades = desk.broker.trades
+
+    def down():
+        raise TransientError("BROKER_UNAVAILABLE", "HTTP 503.")
+
+    desk.broker.trades = down
+    desk.broker.fill(order.broker_order_id, 10, "812.30")
+    for _ in range(3):
+        with pytest.raises(TransientError):
+            desk.engine.read_books()
+        assert desk.engine.reconcile(ReconRun.Cause.PERIODIC).outcome == ReconRun.Outcome.INVALID
+    assert desk.held() == 0
+    desk.broker.trades = trades
+    desk.turn(2)
+    assert desk.held() == 10 == desk.working()
+
+
+def test_fault_39_a_frame_that_was_lost_is_in_the_next_book(desk):
+    order = rested(desk)
+    desk.broker.fill(order.broker_order_id, 10, "812.30")  # the socket says nothing of it
+    desk.engine.read_books()
+    assert desk.held() == 10
+
+
+def test_fault_41_nothing_is_entered_on_a_price_that_is_old(desk, valkey):
+    desk.world.still_running()
+    valkey.flushdb()
+    desk.world.still_running = lambda: None  # the engine runs; no price arrives any more
+    intent = desk.ask()
+    assert intent.state == Intent.State.REFUSED and not Order.objects.exists()
+
+
+def test_fault_46_an_empty_valkey_in_mid_trade_loses_and_doubles_nothing(desk, valkey):
+    order = desk.order(desk.ask())
+    valkey.flushall()
+    desk.turn()
+    desk.broker.fill(order.broker_order_id or desk.broker.newest(), 10, "812.30")
+    valkey.flushall()
+    desk.turn(3)
+    assert (desk.held(), desk.working(), placed(desk)) == (10, 10, 2)
+
+
+def test_fault_47_no_wait_for_valkey_is_without_an_end(desk):
+    from trading import outbox
+    from trading.marketdata import quotes
+    from trading.realtime import publish
+
+    for module in (outbox, quotes, publish):
+        options = module._connection().connection_pool.connection_kwargs
+        assert 0 < options["socket_timeout"] <= 3 and 0 < options["socket_connect_timeout"] <= 3
+
+
+def test_fault_48_a_second_delivery_of_an_order_finds_nothing_to_do(desk):
+    order = desk.order(desk.ask())
+    for _ in range(3):
+        order_submit(order_id=order.pk, gateway=desk.broker, fence=1)
+    assert placed(desk) == 1
+    Order.objects.filter(pk=order.pk).update(
+        state=OrderState.QUEUED, valid_until=timezone.now() - timedelta(seconds=1), broker_order_id=None
+    )
+    order_submit(order_id=order.pk, gateway=desk.broker, fence=1)
+    order.refresh_from_db()
+    assert (order.state, placed(desk)) == (OrderState.WITHDRAWN, 1)
+
+
+def test_fault_51_two_beats_do_a_job_once(db):
+    assert [take_slot("a job", every_s=3600) for _ in range(3)] == [True, False, False]
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fault_55_what_cannot_be_written_down_is_not_sent(transactional_db, valkey):
+    desk = small_desk()
+    order = desk.order(desk.ask())
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "CREATE FUNCTION no_space() RETURNS trigger LANGUAGE plpgsql AS "
+            "$$ BEGIN RAISE EXCEPTION 'could not extend file: No space left on device'; END $$"
+        )
+        cursor.execute(
+            "CREATE TRIGGER no_space BEFORE INSERT ON execution_orderevent FOR EACH ROW EXECUTE FUNCTION no_space()"
+        )
+    with pytest.raises(DatabaseError, match="No space left"):
+        order_submit(order_id=order.pk, gateway=desk.broker, fence=1)
+    with connection.cursor() as cursor:
+        cursor.execute("DROP FUNCTION no_space CASCADE")
+    order.refresh_from_db()
+    assert (order.state, placed(desk)) == (OrderState.QUEUED, 0)
+
+
+def test_fault_62_what_postgresql_has_promised_is_on_the_disk():
+    assert set(durability(True).values()) == {"on"} and {"fsync", "synchronous_commit"} <= durability(True).keys()
+    assert inspect.signature(PostgresServer).parameters["durable"].default is True
+
+
+def test_a_fill_and_its_acknowledgement_at_once_are_one_fill(desk):
+    order = rested(desk)
+    fact = desk.broker.fill(order.broker_order_id, 10, "812.30")
+    for _ in range(3):
+        fill_apply(account_id=desk.account.pk, fact=fact, source="SOCKET")
+    assert Fill.objects.count() == 1
