@@ -7,7 +7,7 @@ from django.db import migrations, models
 class Migration(migrations.Migration):
     dependencies = [
         ("accounts", "0003_zerodha"),
-        ("execution", "0003_time_exit"),
+        ("execution", "0004_exits_of_contracts"),
     ]
 
     operations = [
