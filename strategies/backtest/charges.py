@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from trading.domain.orders import Side
 from trading.venue.charges import GST_PERCENT, ChargeBroker, ChargeSegment, exact_lines
-from trading.venue.matching import kernel
+from trading.venue.matching import bare
 
 SCALE: Final = 1_000_000_000  # rates are in billionths of the value
 CAP, PERCENT, STT, EXCHANGE, SEBI, STAMP, IPFT = range(7)
@@ -27,36 +27,36 @@ _BUY, _SELL = 0, 1
 NO_CHARGES: Final = np.zeros((1, 2, 7), np.int64)
 
 
-@kernel
+@bare
 def _part(value, rate):
     """Whole paise and billionths of a paisa of `value` × `rate` / SCALE, without leaving 64 bits."""
     rest = value % 1_000_000_000 * rate
     return value // 1_000_000_000 * rate + rest // 1_000_000_000, rest % 1_000_000_000
 
 
-@kernel
+@bare
 def _rounded(value, rate):
     whole, rest = _part(value, rate)
     return whole + (1 if 2 * rest >= 1_000_000_000 else 0)
 
 
-@kernel
-def order_charges(value, rates):
+@bare
+def order_charges(value, rates, row, way):
     """Charges of one order in whole paise; each line rounded half up, as the ledger does.
 
-    `value` paise of turnover; `rates` int64[7], one side of one row of `rate_rows`.
+    `value` paise of turnover; `rates` as `rate_rows` makes them, the `row` in force, `way` 0 for a purchase, 1 a sale.
     """
-    cap = rates[CAP]
+    cap = rates[row, way, CAP]
     whole, rest = cap, np.int64(0)
-    if rates[PERCENT] >= 0:
-        asked, asked_rest = _part(value, rates[PERCENT])
+    if rates[row, way, PERCENT] >= 0:
+        asked, asked_rest = _part(value, rates[row, way, PERCENT])
         if asked < cap:
             whole, rest = asked, asked_rest
     total = whole + (1 if 2 * rest >= 1_000_000_000 else 0)
     for line in (STT, EXCHANGE, SEBI, STAMP, IPFT):
-        total += _rounded(value, rates[line])
+        total += _rounded(value, rates[row, way, line])
     for line in (EXCHANGE, SEBI):
-        more, more_rest = _part(value, rates[line])
+        more, more_rest = _part(value, rates[row, way, line])
         whole += more
         rest += more_rest
     # GST on the exact sum of the three: `whole` paise and `rest` billionths, times the percentage.

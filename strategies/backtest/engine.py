@@ -4,18 +4,19 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from strategies.backtest import kernels
 from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.loop import Given, simulate
 from strategies.backtest.market import Hours, Market
-from strategies.backtest.plan import Plan, SizingMode
+from strategies.backtest.plan import HouseGates, Plan, SizingMode
 from strategies.backtest.result import Result
 from strategies.contracts.schema import StopKind, TargetKind
-from strategies.rules.evaluate import CompiledRule, Evaluation
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.nodes import Call, walk
 from trading.indicators.volatility import atr
 from trading.venue.matching import SLIPPAGE_SCALE, UNITS_PER_RUPEE
@@ -25,85 +26,113 @@ _STOP_KINDS: Final = {
 }  # fmt: skip
 _TARGET_KINDS: Final = {
     TargetKind.PERCENT: kernels.BY_PERCENT, TargetKind.ATR: kernels.BY_ATR, TargetKind.R_MULTIPLE: kernels.BY_RISK,
+    TargetKind.PRICE: kernels.BY_PRICE,
 }  # fmt: skip
 _SIZINGS: Final = {
     SizingMode.ALL_IN: kernels.ALL_IN, SizingMode.FIXED: kernels.FIXED, SizingMode.PERCENT: kernels.PERCENT_EQUITY,
     SizingMode.RISK: kernels.RISK_PER_TRADE,
 }  # fmt: skip
 _LOOK_FIRST: Final = 1_024  # bars: most indicators are known by then
-_NO_BOOLS: Final = np.zeros((0, 0), np.bool_)
 _NO_FLOATS: Final = np.zeros((0, 0))
+_NO_PRICES: Final = np.zeros((0, 0, 0))
 
 
 @dataclass(frozen=True, eq=False)
 class Arguments:
     """All that the event loop is given: what it reads, and the buffers it writes. `signals` counts both entry rules."""
 
-    arrays: tuple[Any, ...]
+    given: Given
     trades: NDArray[np.int64]
     equity: NDArray[np.int64]
     counters: NDArray[np.int64]
-    terms: NDArray[np.int64]
     signals: int
+
+    def simulate(self) -> tuple[int, int]:
+        """The number of trades, and the cash at the end."""
+        count, cash = simulate(self.given, self.trades, self.equity, self.counters)
+        return int(count), int(cash)
 
 
 def run(plan: Plan, market: Market) -> Result:
     """Test a plan on a market. Pure: the same two always give the same result.
 
     BacktestRefused: fewer than two bars to trade (EMPTY_RANGE), too few bars for the rules ever to be known
-    (TOO_SHORT), rules that opened nothing on any bar (NEVER_FIRED).
+    (TOO_SHORT), rules that opened nothing on any bar (NEVER_FIRED), no volume for a plan that goes by it (NO_VOLUME).
     """
     if market.bars < 2:
         raise BacktestRefused("EMPTY_RANGE", f"{market.bars} bars are too few to trade", bars=market.bars)
-    evaluation = Evaluation(market.window)
-    given = arguments_of(plan, market, evaluation)
+    evaluation = Evaluation(market.adjusted)
+    arguments = arguments_of(plan, market, evaluation)
     first_known = _first_known(plan, evaluation, market)
-    if not given.signals:
+    if not arguments.signals:
         raise _silent(plan, market, first_known)
-    count, cash = kernels.simulate(*given.arrays, given.trades, given.equity, given.counters)
+    count, cash = arguments.simulate()
     return Result(
-        plan=plan, market=market, trades=given.trades[:count].copy(), equity=given.equity, cash=int(cash),
-        counters=given.counters, first_known=first_known,
+        plan=plan, market=market, trades=arguments.trades[:count].copy(), equity=arguments.equity, cash=cash,
+        counters=arguments.counters, first_known=first_known,
     )  # fmt: skip
 
 
 def arguments_of(plan: Plan, market: Market, evaluation: Evaluation) -> Arguments:
-    """The event loop's arguments, its rules reckoned with what `evaluation` (of the market's window) knows already."""
-    long_in, short_in = (_fired(rule, evaluation, market) for rule in (plan.long_entry, plan.short_entry))
-    signals = int(np.count_nonzero(long_in)) + int(np.count_nonzero(short_in))
-    window, (open_, high, low, close) = market.window, market.prices
-    ranges = asked_stop = score = _NO_FLOATS
+    """The event loop's arguments, its rules reckoned with what `evaluation` (of `market.adjusted`) knows already."""
+    flags = np.zeros((4, len(market.symbols), market.bars), np.bool_)
+    for place, rule in enumerate((plan.long_entry, plan.short_entry, plan.long_exit, plan.short_exit)):
+        if rule is not None:
+            flags[place] = evaluation.truth(rule.node)[:, market.warm_up :]
+    return with_flags(plan, market, evaluation, flags, int(np.count_nonzero(flags[:2])))
+
+
+def with_flags(plan: Plan, market: Market, evaluation: Evaluation, flags: NDArray[np.bool_], signals: int) -> Arguments:
+    """The arguments with the decisions of the rules given, bool[4, symbols, bars], and how many may open something."""
+    window = market.adjusted
+    ranges = score = liquid = _NO_FLOATS
+    asked = _NO_PRICES
     if plan.atr_period is not None:
-        ranges = market.traded(atr(window.high, window.low, window.close, plan.atr_period))
-    if plan.stop_rule is not None:
-        asked_stop = market.traded(plan.stop_rule.evaluate(evaluation))
+        ranges = market.as_traded(atr(window.high, window.low, window.close, plan.atr_period))
+    if plan.stop_rule is not None or plan.target_rule is not None:
+        asked = np.full((2, *market.prices[0].shape), np.nan)
+        for place, rule in enumerate((plan.stop_rule, plan.target_rule)):
+            if rule is not None:
+                asked[place] = market.as_traded(rule.evaluate(evaluation))
     if plan.rank is not None:
         score = np.nan_to_num(market.traded(plan.rank.evaluate(evaluation)), nan=-np.inf)
+    if plan.costs.needs_volume:
+        liquid = market.usual_volume
+        if not np.isfinite(liquid).any():
+            raise BacktestRefused("NO_VOLUME", "Fills by volume need bars with a volume, and there is none")
     hours = hours_of(plan, market)
     rate_of_bar, rates = market.rates(plan.costs.charges, plan.costs.segment)
-    terms = terms_of(plan)
-    arrays = (
-        open_, high, low, close, long_in, short_in,
-        _exits(plan.long_exit, evaluation, market), _exits(plan.short_exit, evaluation, market),
-        score, ranges, asked_stop, hours.may_enter, hours.must_leave, hours.day_ends, rate_of_bar, rates,
-        market.ticks_units, market.lot_units, terms,
+    period_of_bar, contracts = market.contract_terms
+    given = Given(
+        prices=market.price_block, flags=flags, score=score, ranges=ranges, asked=asked, liquid=liquid,
+        blocked=market.blocked, hours=hours.block, clock=np.stack((market.starts, rate_of_bar, period_of_bar)),
+        rates=rates, contracts=contracts, rungs=_rungs(plan), actions=market.action_rows, terms=terms_of(plan),
     )  # fmt: skip
+    most = (signals + 1) * (1 + len(plan.bookings))
     return Arguments(
-        arrays=arrays, trades=np.empty((signals + 1, kernels.TRADE_COLUMNS), np.int64),
-        equity=np.empty(market.bars, np.int64), counters=np.zeros(kernels.COUNTERS, np.int64), terms=terms,
-        signals=signals,
+        given=given, trades=np.empty((most, kernels.TRADE_COLUMNS), np.int64),
+        equity=np.empty(market.bars, np.int64), counters=np.zeros(kernels.COUNTERS, np.int64), signals=signals,
     )  # fmt: skip
+
+
+def _rungs(plan: Plan) -> NDArray[np.int64]:
+    rows = [
+        (_TARGET_KINDS[one.level.kind], millionths(one.level.value), _part_of_equity(one.share_pct))
+        for one in plan.bookings
+    ]
+    return np.array(rows, np.int64).reshape(-1, 3)
 
 
 def hours_of(plan: Plan, market: Market) -> Hours:
     """When the plan may enter and must leave: at any time, or by the hours of an intraday strategy."""
-    if plan.intraday is None:
-        return market.always_open
-    return market.hours(
-        after_open_min=plan.intraday.after_open_min,
-        before_close_min=plan.intraday.before_close_min,
-        square_off_min=plan.intraday.square_off_min,
-    )
+    hours = market.always_open
+    if plan.intraday is not None:
+        hours = market.hours(
+            after_open_min=plan.intraday.after_open_min,
+            before_close_min=plan.intraday.before_close_min,
+            square_off_min=plan.intraday.square_off_min,
+        )
+    return hours if plan.leave_at is None else market.leaving_at(hours, plan.leave_at)
 
 
 def terms_of(plan: Plan) -> NDArray[np.int64]:
@@ -128,18 +157,35 @@ def terms_of(plan: Plan) -> NDArray[np.int64]:
     if trailing is not None:
         terms[kernels.X_TRAIL] = millionths(trailing.distance_pct)
         terms[kernels.X_TRAIL_AFTER] = millionths(trailing.after_pct)
+        terms[kernels.X_TRAIL_KIND] = kernels.BY_PERCENT
+        if trailing.atr_multiple is not None:
+            terms[kernels.X_TRAIL], terms[kernels.X_TRAIL_KIND] = millionths(trailing.atr_multiple), kernels.BY_ATR
     terms[kernels.X_MAX_BARS] = plan.max_bars or 0
+    terms[kernels.X_SPREAD] = plan.costs.spread_ticks
+    terms[kernels.X_IMPACT] = int(plan.costs.impact_bps * SLIPPAGE_SCALE / 10_000)
+    terms[kernels.X_PARTICIPATION] = _part_of_equity(plan.costs.participation_pct)
+    terms[kernels.X_SAFE] = plan.safe_after_booking
+    if plan.entry is not None:
+        terms[kernels.X_LIMIT] = _TARGET_KINDS[plan.entry.kind]
+        terms[kernels.X_LIMIT_VALUE], terms[kernels.X_LIMIT_BARS] = millionths(plan.entry.value), plan.entry.bars
+    if plan.gates is not None:
+        _gate_terms(plan.gates, terms)
     return terms
 
 
-def _fired(rule: CompiledRule | None, evaluation: Evaluation, market: Market) -> NDArray[np.bool_]:
-    if rule is None:
-        return np.zeros((len(market.symbols), market.bars), np.bool_)
-    return market.traded(evaluation.condition(rule.node)[0])
-
-
-def _exits(rule: CompiledRule | None, evaluation: Evaluation, market: Market) -> NDArray[np.bool_]:
-    return _NO_BOOLS if rule is None else market.traded(evaluation.condition(rule.node)[0])
+def _gate_terms(gates: HouseGates, terms: NDArray[np.int64]) -> None:
+    terms[kernels.X_GATED], terms[kernels.X_FLATTEN] = 1, gates.flatten
+    terms[kernels.X_TRADES_PER_DAY], terms[kernels.X_COOLDOWN_S] = gates.trades_per_day, gates.cooldown_min * 60
+    terms[kernels.X_STREAK], terms[kernels.X_STREAK_PAUSE_S] = gates.loss_streak, gates.loss_streak_pause_min * 60
+    for place, percent in (
+        (kernels.X_LOSS_SOFT, gates.daily_loss_soft_pct), (kernels.X_LOSS_HARD, gates.daily_loss_hard_pct),
+        (kernels.X_HALF_SHARE, gates.half_size_share_pct), (kernels.X_CAUTIOUS, gates.drawdown_cautious_pct),
+        (kernels.X_DEFENSIVE, gates.drawdown_defensive_pct), (kernels.X_HALT, gates.drawdown_halt_pct),
+        (kernels.X_HYSTERESIS, gates.drawdown_hysteresis_pct), (kernels.X_DRAWDOWN_SIZE, gates.drawdown_size_pct),
+        (kernels.X_HARD_EXPOSURE, gates.hard_exposure_pct), (kernels.X_CASH_RESERVE, gates.cash_reserve_pct),
+        (kernels.X_DAY_VALUE, gates.day_value_pct),
+    ):  # fmt: skip
+        terms[place] = _part_of_equity(percent)
 
 
 def _first_known(plan: Plan, evaluation: Evaluation, market: Market) -> int:

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass, field
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, field, replace
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
 from typing import Final
@@ -25,25 +25,62 @@ DAY_S: Final = 86_400
 DAILY: Final = 1_440
 OPEN_S: Final = 9 * 3_600 + 15 * 60 - IST_OFFSET_S  # 09:15 in India, from midnight UTC
 _EPOCH_ORDINAL: Final = date(1970, 1, 1).toordinal()
+USUAL_BARS: Final = 20  # whose mean volume is the usual one
 HIGHEST_PRICE: Final = 1_000_000  # rupees; above it the event loop's whole numbers could overflow
 _FIELDS: Final = ("open", "high", "low", "close", "volume")
 
 
 @dataclass(frozen=True, slots=True)
 class Hours:
-    """bool[bars] each: an entry may fill at this open; intraday positions leave at this open; or at this close."""
+    """bool[4, bars]: an entry may fill at this open; intraday positions leave at this open; or at this close; and the
+    first bar of a day."""
 
-    may_enter: NDArray[np.bool_]
-    must_leave: NDArray[np.bool_]
-    day_ends: NDArray[np.bool_]
+    block: NDArray[np.bool_]
+
+    @property
+    def may_enter(self) -> NDArray[np.bool_]:
+        return self.block[0]
+
+    @property
+    def must_leave(self) -> NDArray[np.bool_]:
+        return self.block[1]
+
+    @property
+    def day_ends(self) -> NDArray[np.bool_]:
+        return self.block[2]
+
+
+@dataclass(frozen=True, slots=True)
+class CorporateAction:
+    """On the morning of `ex_date` every `before` shares become `after`; `dividend` rupees a share are paid besides, on
+    the shares held before. For prices that are not adjusted for it."""
+
+    symbol: str
+    ex_date: date
+    after: int = 1
+    before: int = 1
+    dividend: Decimal = Decimal(0)
+
+
+@dataclass(frozen=True, slots=True)
+class ContractTerms:
+    """Ticks in rupees, lots and largest single orders (0: none) of all symbols, from a day on."""
+
+    from_date: date
+    ticks: tuple[Decimal, ...]
+    lots: tuple[int, ...]
+    freezes: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Market:
     """Bars of one or more symbols. The first `warm_up` bars are history for the rules and are not traded.
 
-    `timeframe` minutes. `ticks` rupees and `lots` units, in the order of the symbols. `notes` are what a reader of the
-    result must know about the data.
+    `timeframe` minutes. `ticks` rupees and `lots` units, in the order of the symbols; `later_terms` replace them from
+    their day on, `freezes` are the largest single orders until then. `bands_pct`: circuit bands around the close of the
+    day before (None: none). `notes` are what a reader of the result must know about the data.
+
+    With `actions` the window holds prices as they were; rules see them adjusted for what came later, fills do not.
     """
 
     window: Window
@@ -54,6 +91,10 @@ class Market:
     warm_up: int = 0
     kind: SessionKind = SessionKind.EQUITY
     notes: tuple[str, ...] = field(default=())
+    freezes: tuple[int, ...] = ()
+    later_terms: tuple[ContractTerms, ...] = ()
+    bands_pct: tuple[Decimal | None, ...] = ()
+    actions: tuple[CorporateAction, ...] = ()
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -85,9 +126,110 @@ class Market:
         open_, high, low, close = (self.traded(getattr(self.window, name)) for name in _FIELDS[:4])
         return open_, high, low, close
 
+    @cached_property
+    def price_block(self) -> Floats:
+        """The same in one piece, float64[4, symbols, bars]."""
+        return np.stack(self.prices)
+
     def traded(self, values: NDArray) -> NDArray:
         """The traded part of something per symbol and bar."""
         return np.ascontiguousarray(values[:, self.warm_up :])
+
+    @cached_property
+    def contract_terms(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """The period of each traded bar, int64[bars], and int64[periods, symbols, 3]: tick in ten-thousandths of a
+        rupee, lot, largest single order."""
+        freezes = self.freezes or (0,) * len(self.symbols)
+        later = sorted(self.later_terms, key=lambda one: one.from_date)
+        rows = [(self.ticks, self.lots, freezes), *((one.ticks, one.lots, one.freezes) for one in later)]
+        table = [
+            [(int(tick * UNITS_PER_RUPEE), lot, most) for tick, lot, most in zip(*row, strict=True)] for row in rows
+        ]
+        starts = np.array([one.from_date.toordinal() for one in later], np.int64)
+        period = np.searchsorted(starts, self.day_ordinals, side="right").astype(np.int64)
+        return period, np.array(table, np.int64).reshape(len(rows), len(self.symbols), 3)
+
+    @cached_property
+    def new_days(self) -> NDArray[np.bool_]:
+        """bool[bars]: the first traded bar of an exchange day."""
+        return np.diff(self.day_ordinals, prepend=-1) != 0
+
+    @cached_property
+    def usual_volume(self) -> Floats:
+        """float64[symbols, bars]: mean units traded in the twenty bars before; NaN where none are known."""
+        volume = np.nan_to_num(self.window.volume, nan=0.0)
+        summed = np.cumsum(np.pad(volume, ((0, 0), (1, 0))), axis=1)
+        upto = np.arange(self.window.starts.size)
+        first = np.maximum(upto - USUAL_BARS, 0)
+        with np.errstate(invalid="ignore"):
+            mean = (summed[:, upto] - summed[:, first]) / (upto - first)
+        return self.traded(np.where(mean > 0, mean, np.nan))
+
+    @cached_property
+    def blocked(self) -> NDArray[np.uint8]:
+        """uint8[symbols, bars]: 1 nobody sells (locked at the upper circuit), 2 nobody buys, 3 neither. Empty when no
+        symbol has a band."""
+        if not any(self.bands_pct):
+            return np.zeros((0, 0), np.uint8)
+        _, high, low, close = self.prices
+        ends = self.day_ends
+        days = np.repeat(np.arange(ends.size), np.diff(ends, prepend=-1))
+        found = np.zeros(close.shape, np.uint8)
+        for row, band in enumerate(self.bands_pct):
+            if band is None:
+                continue
+            known = np.where(np.isfinite(close[row]), np.arange(self.bars), 0)
+            last = close[row][np.maximum.accumulate(known)[ends]]
+            before = np.concatenate(([np.nan], last[:-1]))[days]
+            tick, share = float(self.ticks[row]), float(band) / 100
+            upper = np.floor(before * (1 + share) / tick + 1e-9) * tick
+            lower = np.ceil(before * (1 - share) / tick - 1e-9) * tick
+            found[row] = (low[row] >= upper - 1e-9) * 1 + (high[row] <= lower + 1e-9) * 2
+        return found
+
+    @cached_property
+    def action_rows(self) -> NDArray[np.int64]:
+        """int64[actions, 5]: bar, symbol, shares after, shares before, dividend; those that fall on traded bars."""
+        rows = []
+        for one in self.actions:
+            bar = int(np.searchsorted(self.day_ordinals, one.ex_date.toordinal()))
+            if one.symbol in self.symbols and 0 < bar < self.bars:
+                dividend = int(one.dividend * UNITS_PER_RUPEE)
+                rows.append((bar, self.symbols.index(one.symbol), one.after, one.before, dividend))
+        return np.array(sorted(rows), np.int64).reshape(-1, 5)
+
+    @cached_property
+    def factors(self) -> Floats | None:
+        """float64[symbols, all bars]: what makes prices before a split comparable with those after; None: nothing."""
+        if all(one.after == one.before for one in self.actions):
+            return None
+        days = exchange_days(self.window.starts) + _EPOCH_ORDINAL
+        found = np.ones(self.window.close.shape)
+        for one in self.actions:
+            if one.symbol in self.symbols:
+                found[self.symbols.index(one.symbol), days < one.ex_date.toordinal()] *= one.before / one.after
+        return found
+
+    @cached_property
+    def adjusted(self) -> Window:
+        """What the rules see: the window, with the prices before a split in shares of today."""
+        factors = self.factors
+        if factors is None:
+            return self.window
+        w = self.window
+        return replace(
+            w, open=w.open * factors, high=w.high * factors, low=w.low * factors, close=w.close * factors,
+            volume=w.volume / factors,
+        )  # fmt: skip
+
+    def as_traded(self, values: NDArray) -> NDArray:
+        """The traded part of prices that were reckoned on `adjusted`, in the prices of their own day."""
+        return self.traded(values if self.factors is None else values / self.factors)
+
+    @property
+    def is_plain(self) -> bool:
+        """One set of terms, nothing locked, no actions."""
+        return not (self.later_terms or any(self.freezes) or any(self.bands_pct) or self.actions)
 
     @cached_property
     def ticks_units(self) -> NDArray[np.int64]:
@@ -101,7 +243,7 @@ class Market:
     def always_open(self) -> Hours:
         """The hours of a strategy that may hold and enter at any time."""
         never = np.zeros(self.bars, np.bool_)
-        return Hours(np.ones(self.bars, np.bool_), never, never)
+        return Hours(np.stack((~never, never, never, self.new_days)))
 
     def hours(self, *, after_open_min: int, before_close_min: int, square_off_min: int) -> Hours:
         """The hours of an intraday strategy, by the start of each bar."""
@@ -110,6 +252,12 @@ class Market:
         if known is None:
             known = self._hours_by_rule[key] = self._hours(*key)
         return known
+
+    def leaving_at(self, hours: Hours, clock: time) -> Hours:
+        """The same hours for trades that end at a time of day in India: nothing is opened from then until midnight."""
+        second = (self.starts + IST_OFFSET_S) % DAY_S
+        late = second >= clock.hour * 3_600 + clock.minute * 60
+        return Hours(np.stack((hours.may_enter & ~late, hours.must_leave | late, hours.day_ends, self.new_days)))
 
     @cached_property
     def _hours_by_rule(self) -> dict[tuple[int, int, int], Hours]:
@@ -128,7 +276,7 @@ class Market:
             opens, closes = entry_window(session, after_open_min, before_close_min)
             may_enter[first:after] = (day >= opens.timestamp()) & (day < closes.timestamp())
             must_leave[first:after] = day >= square_off_at(session, square_off_min).timestamp()
-        return Hours(may_enter, must_leave, day_ends)
+        return Hours(np.stack((may_enter, must_leave, day_ends, self.new_days)))
 
     def rates(self, broker: ChargeBroker | None, segment: ChargeSegment) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """The row of charge rates of each traded bar, int64[bars], and the rows (see `charges.rate_rows`)."""
@@ -154,6 +302,9 @@ class Market:
         digest = hashlib.sha256()
         for one in (self.symbols, self.timeframe, self.ticks, self.lots, self.warm_up, self.exchange):
             digest.update(repr(one).encode())
+        for more in (self.freezes, self.later_terms, self.bands_pct, self.actions):
+            if more:
+                digest.update(repr(more).encode())
         digest.update(np.ascontiguousarray(self.window.starts).data)
         for name in _FIELDS:
             digest.update(getattr(self.window, name).data)

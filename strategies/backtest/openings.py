@@ -93,7 +93,8 @@ def plan_with(plan: Plan, numbers: Mapping[str, float], fixed: Mapping[str, floa
 
     changed = replace(
         plan, long_entry=again(plan.long_entry), short_entry=again(plan.short_entry), long_exit=again(plan.long_exit),
-        short_exit=again(plan.short_exit), stop_rule=again(plan.stop_rule), rank=again(plan.rank),
+        short_exit=again(plan.short_exit), stop_rule=again(plan.stop_rule), target_rule=again(plan.target_rule),
+        rank=again(plan.rank),
     )  # fmt: skip
     return with_levels(changed, numbers)
 
@@ -112,7 +113,7 @@ def _with_level(plan: Plan, name: str, number: float) -> Plan:
         return replace(plan, max_bars=int(number))
     if name == "exit.stop" and plan.stop is not None and plan.stop.kind is not StopKind.PRICE and 0 < value <= 50:
         return replace(plan, stop=replace(plan.stop, value=value))
-    if name == "exit.target" and plan.target is not None and 0 < value <= 500:
+    if name == "exit.target" and plan.target is not None and plan.target.value is not None and 0 < value <= 500:
         return replace(plan, target=replace(plan.target, value=value))
     if name == "exit.trailing":
         return replace(plan, trailing=replace(plan.trailing or Trailing(value), distance_pct=value))

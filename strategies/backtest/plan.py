@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from datetime import time
 from decimal import Decimal, InvalidOperation
 from enum import StrEnum
 from typing import Any, Final
@@ -18,13 +19,14 @@ from strategies.contracts.schema import (
     TargetSpec,
     TrailingKind,
 )
+from strategies.rules.compiled import CompiledRule, Kind, compile_rule
 from strategies.rules.errors import RuleError
-from strategies.rules.evaluate import CompiledRule, Kind, compile_rule
 from trading.domain.orders import Product, Side
 from trading.venue.charges import ChargeBroker, ChargeSegment
 
 MOST_CASH: Final = Decimal(100_000_000_000)  # rupees: 10,000 crore
 MOST_LEVERAGE: Final = 20
+MOST_BOOKINGS: Final = 3
 
 
 class SizingMode(StrEnum):
@@ -47,10 +49,59 @@ class Sizing:
 
 @dataclass(frozen=True, slots=True)
 class Trailing:
-    """A stop `distance_pct` of the best price behind it, once the trade has gained `after_pct` of its entry."""
+    """A stop `distance_pct` of the best price behind it, once the trade has gained `after_pct` of its entry.
+
+    With `atr_multiple` it is so many average ranges behind instead, of `period` bars.
+    """
 
     distance_pct: Decimal
     after_pct: Decimal = Decimal(0)
+    atr_multiple: Decimal | None = None
+    period: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class LimitEntry:
+    """Entries by limit orders, `value` percent (or average ranges of `period` bars) on the passive side of the signal's
+    price. Each stands for `bars` bars."""
+
+    value: Decimal
+    bars: int = 1
+    kind: TargetKind = TargetKind.PERCENT
+    period: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Booking:
+    """A part of a position, `share_pct` of what was entered, is closed at this level, measured as a target is."""
+
+    level: TargetSpec
+    share_pct: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class HouseGates:
+    """The gates that look at the trader's own state; percent of equity, minutes of the venue. 0 or None: not asked.
+
+    `flatten` closes everything at the hard daily limit. A daily lock ends with the day, a halt never.
+    """
+
+    trades_per_day: int = 0
+    cooldown_min: int = 0
+    loss_streak: int = 0
+    loss_streak_pause_min: int = 0
+    daily_loss_soft_pct: Decimal = Decimal(0)
+    daily_loss_hard_pct: Decimal = Decimal(0)
+    half_size_share_pct: Decimal = Decimal(75)
+    flatten: bool = False
+    drawdown_cautious_pct: Decimal = Decimal(0)
+    drawdown_defensive_pct: Decimal = Decimal(0)
+    drawdown_halt_pct: Decimal = Decimal(0)
+    drawdown_hysteresis_pct: Decimal = Decimal(0)
+    drawdown_size_pct: Decimal = Decimal(50)
+    hard_exposure_pct: Decimal = Decimal(0)
+    cash_reserve_pct: Decimal = Decimal(0)
+    day_value_pct: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +115,20 @@ class IntradayHours:
 
 @dataclass(frozen=True, slots=True)
 class Costs:
-    """`charges` None: none. `slippage_bps` against every order at the market, stops included."""
+    """`charges` None: none. `slippage_bps` against every order at the market, stops included; half of a spread of
+    `spread_ticks` besides. Above a tenth of the usual volume of a bar, `impact_bps` for every tenth more; an entry is
+    at most `participation_pct` of it (0: any part)."""
 
     charges: ChargeBroker | None = None
     segment: ChargeSegment = ChargeSegment.EQUITY_INTRADAY
     slippage_bps: Decimal = Decimal(0)
+    spread_ticks: int = 0
+    impact_bps: Decimal = Decimal(0)
+    participation_pct: Decimal = Decimal(0)
+
+    @property
+    def needs_volume(self) -> bool:
+        return self.impact_bps > 0 or self.participation_pct > 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +159,7 @@ class Plan:
     stop: StopSpec | None = None
     stop_rule: CompiledRule | None = None
     target: TargetSpec | None = None
+    target_rule: CompiledRule | None = None
     trailing: Trailing | None = None
     max_bars: int | None = None
     reverse: bool = False
@@ -107,7 +168,12 @@ class Plan:
     account: Account = Account()
     costs: Costs = Costs()
     intraday: IntradayHours | None = None
-    late_orders: bool = False  # end as published results do: see `kernels`
+    late_orders: bool = False  # end as published results do: see `loop`
+    entry: LimitEntry | None = None  # None: at the market
+    bookings: tuple[Booking, ...] = ()  # nearest first
+    safe_after_booking: bool = False  # the stop of what is left goes to the entry
+    gates: HouseGates | None = None
+    leave_at: time | None = None  # the time of day in India at which a trade ends
 
     def __post_init__(self) -> None:
         if self.long_entry is None and self.short_entry is None:
@@ -117,26 +183,62 @@ class Plan:
         _within("LEVERAGE", "leverage", account.leverage, Decimal(1), Decimal(MOST_LEVERAGE))
         _within("SLOTS", "slots", Decimal(account.slots), Decimal(1), Decimal(10_000))
         _within("SLIPPAGE", "slippage in basis points", costs.slippage_bps, Decimal(0), Decimal(1_000))
+        _within("SLIPPAGE", "spread in ticks", Decimal(costs.spread_ticks), Decimal(0), Decimal(1_000))
+        _within("SLIPPAGE", "impact in basis points", costs.impact_bps, Decimal(0), Decimal(1_000))
+        _within("PARTICIPATION", "share of the volume in percent", costs.participation_pct, Decimal(0), Decimal(100))
         if self.max_bars is not None:
             _within("MAX_BARS", "max bars", Decimal(self.max_bars), Decimal(1), Decimal(1_000_000))
         if self.trailing is not None:
             distance, after = self.trailing.distance_pct, self.trailing.after_pct
-            _within("TRAILING", "trailing distance in percent", distance, Decimal("0.0001"), Decimal(90))
+            if self.trailing.atr_multiple is None:
+                _within("TRAILING", "trailing distance in percent", distance, Decimal("0.0001"), Decimal(90))
+            else:
+                multiple = self.trailing.atr_multiple
+                _within("TRAILING", "trailing distance in average ranges", multiple, Decimal("0.01"), Decimal(50))
             _within("TRAILING", "trailing activation in percent", after, Decimal(0), Decimal(500))
+        if self.entry is not None:
+            _within("LIMIT", "distance of a limit entry", self.entry.value, Decimal(0), Decimal(50))
+            _within("LIMIT", "bars of a limit entry", Decimal(self.entry.bars), Decimal(1), Decimal(100_000))
+        if len(self.bookings) > MOST_BOOKINGS:
+            raise BacktestRefused("BOOKING", f"At most {MOST_BOOKINGS} parts of a position are booked by level")
+        if self.bookings:
+            whole = sum((one.share_pct for one in self.bookings), Decimal(0))
+            _within("BOOKING", "sum of the parts that are booked, in percent,", whole, Decimal("0.01"), Decimal(100))
+            if self.stop is None and any(one.level.kind is TargetKind.R_MULTIPLE for one in self.bookings):
+                raise BacktestRefused(
+                    "NO_STOP", "A part booked at a multiple of the risk needs a stop to measure it by"
+                )
+        if len({spec.period for spec in self._by_range}) > 1:
+            raise BacktestRefused("ATR_PERIOD", "Everything measured by the average range uses one: give one period")
         if self.sizing.mode is SizingMode.RISK and self.stop is None:
             raise BacktestRefused("NO_STOP", "Sizing by risk needs a stop to measure the risk with")
 
     @property
     def atr_period(self) -> int | None:
-        periods = [spec.period for spec in (self.stop, self.target) if spec is not None and spec.period is not None]
-        return periods[0] if periods else None
+        return next((spec.period for spec in self._by_range), None)
+
+    @property
+    def _by_range(self) -> list[StopSpec | TargetSpec | Trailing | LimitEntry]:
+        """Everything that is measured by the average true range."""
+        levels = (self.stop, self.target, self.trailing, self.entry, *(one.level for one in self.bookings))
+        return [spec for spec in levels if spec is not None and spec.period is not None]
+
+    @property
+    def is_plain(self) -> bool:
+        """Nothing but market orders, one level either way, and no gates: what a sweep may jump through."""
+        by_range = self.trailing is not None and self.trailing.atr_multiple is not None
+        costs = self.costs
+        return not (
+            self.target_rule or self.entry or self.bookings or self.gates or by_range or costs.spread_ticks
+            or costs.needs_volume
+        )  # fmt: skip
 
     @property
     def rules(self) -> dict[str, CompiledRule]:
         """Every rule there is, by its place."""
         named = {
             "long_entry": self.long_entry, "short_entry": self.short_entry, "long_exit": self.long_exit,
-            "short_exit": self.short_exit, "stop": self.stop_rule, "rank": self.rank,
+            "short_exit": self.short_exit, "stop": self.stop_rule, "target": self.target_rule, "rank": self.rank,
         }  # fmt: skip
         return {name: rule for name, rule in named.items() if rule is not None}
 
@@ -160,7 +262,24 @@ class Plan:
             "target": _level(self.target),
             "trailing": None
             if self.trailing is None
-            else {"distance_pct": _plain(self.trailing.distance_pct), "after_pct": _plain(self.trailing.after_pct)},
+            else {
+                "distance_pct": _plain(self.trailing.distance_pct),
+                "after_pct": _plain(self.trailing.after_pct),
+                "atr_multiple": _plain_or_none(self.trailing.atr_multiple),
+                "period": self.trailing.period,
+            },
+            "entry": None
+            if self.entry is None
+            else {
+                "kind": str(self.entry.kind),
+                "value": _plain(self.entry.value),
+                "period": self.entry.period,
+                "bars": self.entry.bars,
+            },
+            "bookings": [{"share_pct": _plain(one.share_pct)} | (_level(one.level) or {}) for one in self.bookings],
+            "safe_after_booking": self.safe_after_booking,
+            "leave_at": None if self.leave_at is None else self.leave_at.strftime("%H:%M"),
+            "gates": None if self.gates is None else _numbers(self.gates),
             "max_bars": self.max_bars,
             "reverse": self.reverse,
             "late_orders": self.late_orders,
@@ -174,6 +293,9 @@ class Plan:
             "charges": str(self.costs.charges).lower() if self.costs.charges else "none",
             "segment": str(self.costs.segment) if self.costs.charges else None,
             "slippage_bps": _plain(self.costs.slippage_bps),
+            "spread_ticks": self.costs.spread_ticks,
+            "impact_bps": _plain(self.costs.impact_bps),
+            "participation_pct": _plain(self.costs.participation_pct),
             "intraday": None
             if self.intraday is None
             else {
@@ -190,12 +312,8 @@ def plan_of_contract(
 ) -> Plan:  # fmt: skip
     """The plan a contract makes: its rules, levels, time limit and, unless told otherwise, its sizing.
 
-    An opposite signal does not close a position: live, the desk refuses it as well. BacktestRefused NOT_TESTED: the
-    contract has an exit that the event loop does not know; leaving it out would test another contract.
+    An opposite signal does not close a position: live, the desk refuses it as well.
     """
-    unknown = untested_exits(body)
-    if unknown:
-        raise BacktestRefused("NOT_TESTED", f"A backtest does not know {', '.join(unknown)} of {body.name} yet")
     return Plan(
         name=name,
         version=body.content_hash,
@@ -206,7 +324,10 @@ def plan_of_contract(
         stop=body.stop,
         stop_rule=body.stop_rule(parameters),
         target=body.target,
-        trailing=None if body.trailing is None else Trailing(body.trailing.distance, body.trailing.after),
+        target_rule=body.target_rule(parameters),
+        trailing=_trailing(body),
+        bookings=_bookings(body),
+        leave_at=body.exit_at,
         max_bars=body.max_bars,
         rank=rule_of(rank, "--rank", expect="number") or body.score_rule(parameters),
         sizing=sizing or sizing_of_contract(body),
@@ -216,15 +337,21 @@ def plan_of_contract(
     )
 
 
-def untested_exits(body: ContractBody) -> list[str]:
-    """Ways out of a contract that the event loop does not know."""
-    found = {
-        "a price target": body.target is not None and body.target.kind is TargetKind.PRICE,
-        "trailing by ATR": body.trailing is not None and body.trailing.kind is TrailingKind.ATR,
-        "partial booking": bool(body.partials),
-        "a time of day to leave": body.exit_at is not None,
-    }
-    return [name for name, there in found.items() if there]
+def _trailing(body: ContractBody) -> Trailing | None:
+    spec = body.trailing
+    if spec is None:
+        return None
+    if spec.kind is TrailingKind.ATR:
+        return Trailing(Decimal(0), spec.after, atr_multiple=spec.distance, period=spec.period)
+    return Trailing(spec.distance, spec.after)
+
+
+def _bookings(body: ContractBody) -> tuple[Booking, ...]:
+    """The parts of a contract, nearest first as they are written."""
+    return tuple(
+        Booking(TargetSpec(TargetKind(str(part.kind)), part.value, part.period), part.share_pct)
+        for part in body.partials
+    )
 
 
 def sizing_of_contract(body: ContractBody) -> Sizing:
@@ -298,6 +425,11 @@ def _level(spec: StopSpec | TargetSpec | None) -> dict[str, Any] | None:
     if spec.period is not None:
         level["period"] = spec.period
     return level
+
+
+def _numbers(gates: HouseGates) -> dict[str, Any]:
+    values = {each.name: getattr(gates, each.name) for each in fields(gates)}
+    return {name: _plain(value) if isinstance(value, Decimal) else value for name, value in values.items()}
 
 
 def _plain_or_none(number: Decimal | None) -> str | None:

@@ -19,15 +19,16 @@ from strategies.backtest.plan import Plan
 from trading.venue.charges import rates_known
 from trading.venue.matching import UNITS_PER_PAISA, UNITS_PER_RUPEE
 
-ENGINE_VERSION: Final = 1  # one more whenever the same plan on the same data may give another result
+ENGINE_VERSION: Final = 2  # one more whenever the same plan on the same data may give another result
 
 REASONS: Final = {
     k.RULE: "RULE", k.STOP: "STOP", k.TARGET: "TARGET", k.TRAILING: "TRAILING", k.TIME: "TIME",
-    k.SQUARE_OFF: "SQUARE_OFF", k.REVERSAL: "REVERSAL", k.END: "END", k.RUIN: "RUIN",
+    k.SQUARE_OFF: "SQUARE_OFF", k.REVERSAL: "REVERSAL", k.END: "END", k.RUIN: "RUIN", k.PARTIAL: "PARTIAL",
+    k.LOCKED: "DAILY_LOSS", k.HALTED: "DRAWDOWN",
 }  # fmt: skip
 _DROPPED: Final = {
     "no_slot": k.C_NO_SLOT, "out_of_hours": k.C_OUT_OF_HOURS, "no_money": k.C_NO_MONEY, "no_bar": k.C_NO_BAR,
-    "no_stop_level": k.C_NO_LEVEL,
+    "no_stop_level": k.C_NO_LEVEL, "refused_by_gates": k.C_GATED, "locked": k.C_LOCKED, "not_reached": k.C_EXPIRED,
 }  # fmt: skip
 
 
@@ -99,7 +100,10 @@ class Result:
     def _can_leave(self) -> bool:
         plan = self.plan
         two_ways = plan.reverse and plan.long_entry is not None and plan.short_entry is not None
-        exits = (plan.stop, plan.target, plan.trailing, plan.max_bars, plan.intraday, plan.long_exit, plan.short_exit)
+        exits = (
+            plan.stop, plan.target, plan.trailing, plan.max_bars, plan.intraday, plan.long_exit, plan.short_exit,
+            plan.leave_at,
+        )  # fmt: skip
         return two_ways or any(one is not None for one in exits)
 
     def _fills_without_volume(self) -> int:

@@ -146,7 +146,7 @@ def trades_of(
     plan = replace(plan, late_orders=False)
     batches = (_Jumps if fits(plan, market) else _Loops)(plan, market, tried, dict(fixed or {}), MEMORY_MB)
     sums, counters = np.zeros((1, sk.SUMS)), np.zeros((1, k.COUNTERS), np.int64)
-    kept = np.empty((market.bars + 1, k.TRADE_COLUMNS), np.int64)
+    kept = np.empty((market.bars * len(market.symbols) + 2, k.TRADE_COLUMNS), np.int64)
     with ThreadPoolExecutor(1) as threads:
         batches.prepare(np.array([0]), threads)
         count = batches.run(np.array([0]), sums, counters, kept)
@@ -158,6 +158,8 @@ def fits(plan: Plan, market: Market) -> bool:
     return (
         len(market.symbols) == 1
         and plan.rank is None
+        and plan.is_plain
+        and market.is_plain
         and all(bool(np.isfinite(row).all()) and bool((row > 0).all()) for row in market.prices)
     )
 
@@ -309,7 +311,7 @@ class _Jumps:
 
     def _market(self) -> None:
         market, plan = self.market, self.plan
-        self.prices = np.concatenate(market.prices)
+        self.prices = market.price_block[:, 0]
         blocks = -(-self.bars // sk.BLOCK)
         self.price_ranges = np.empty((4, blocks), np.int64)
         pads = blocks * sk.BLOCK - self.bars
@@ -418,15 +420,15 @@ class _Loops:
         trades: NDArray[np.int64] | None = None,
     ) -> int:  # fmt: skip
         count = 0
-        evaluation = Evaluation(self.market.window)  # shared by the combinations of a part alone: bounded
+        evaluation = Evaluation(self.market.adjusted)  # shared by the combinations of a part alone: bounded
         for one in part.tolist():
             plan = plan_with(self.plan, self.tried.one(one), self.fixed)
             prepared = arguments_of(plan, self.market, evaluation)
             if not prepared.signals:
-                equity = np.full(self.market.bars, prepared.terms[k.X_CASH], np.int64)
+                equity = np.full(self.market.bars, prepared.given.terms[k.X_CASH], np.int64)
                 sk.of_run(np.empty((0, k.TRADE_COLUMNS), np.int64), equity, self.market.day_ends, sums[one])
                 continue
-            count, _ = k.simulate(*prepared.arrays, prepared.trades, prepared.equity, prepared.counters)
+            count, _ = prepared.simulate()
             made = prepared.trades[:count]
             counters[one] = prepared.counters
             sk.of_run(made, prepared.equity, self.market.day_ends, sums[one])

@@ -36,6 +36,7 @@ from strategies.backtest.kernels import (
     T_ENTRY_BAR,
     T_EXIT,
     T_EXIT_BAR,
+    T_INCOME,
     T_PNL,
     T_QUANTITY,
     T_REASON,
@@ -71,7 +72,7 @@ from strategies.backtest.kernels import (
     share_of,
     wanted_quantity,
 )
-from trading.venue.matching import kernel, market_fill, stop_price, target_price, units
+from trading.venue.matching import bare, kernel, market_fill, stop_price, target_price, units
 
 BLOCK: Final = 16
 
@@ -100,7 +101,7 @@ def block_ranges(row, skip, lows, highs):
         highs[block] = high if known else np.inf
 
 
-@kernel
+@bare
 def _crossings(x, y, skip, x_low, x_high, y_low, y_high, ups, downs):
     """Bars where x goes above y, and below it, as `crosses_above` and `crosses_below` have it; how many of each."""
     up = down = 0
@@ -140,7 +141,7 @@ def _crossings(x, y, skip, x_low, x_high, y_low, y_high, ups, downs):
     return up, down
 
 
-@kernel
+@bare
 def _holds(what, a, b):
     if what == LESS:
         return a < b
@@ -157,7 +158,7 @@ def _holds(what, a, b):
     return a > 0.0
 
 
-@kernel
+@bare
 def _where(what, x, y, skip, x_low, x_high, y_low, y_high, out):
     """Bars on which a comparison is known to be true, ascending; how many."""
     count = 0
@@ -172,7 +173,7 @@ def _where(what, x, y, skip, x_low, x_high, y_low, y_high, out):
     return count
 
 
-@kernel
+@bare
 def _marked(x, skip, x_high, out):
     """Bars that a condition reckoned elsewhere has marked with 1."""
     count = 0
@@ -185,7 +186,7 @@ def _marked(x, skip, x_high, out):
     return count
 
 
-@kernel
+@bare
 def _find(program, first, after, pool, pool_low, pool_high, skip, crossed, events, spare):
     """Bars on which every part of a program holds, into `events`; how many.
 
@@ -210,7 +211,7 @@ def _find(program, first, after, pool, pool_low, pool_high, skip, crossed, event
     return _kept(program, first + 1, after, pool, skip, events, count)
 
 
-@kernel
+@bare
 def _kept(program, first, after, pool, skip, events, count):
     for part in range(first, after):
         what, x, y = program[part, 0], pool[program[part, 1]], pool[program[part, 2]]
@@ -270,7 +271,7 @@ def combinations(
     return count
 
 
-@kernel
+@bare
 def _next(events, count, at, bar):
     """The first event at or after a bar, by its place; `count` when there is none. Places only grow."""
     while at < count and events[at] < bar:
@@ -278,7 +279,7 @@ def _next(events, count, at, bar):
     return at
 
 
-@kernel
+@bare
 def _walk(
     prices, price_ranges, pool, skip, range_row, asked_row, terms, may_enter, leaves, closes_day, day_ends,
     rate_of_bar, rates, tick, lot, events, counts, daily, sums, counters, trades,
@@ -336,7 +337,7 @@ def _walk(
             stop, target, sound = levels(
                 side, price, tick, terms[X_STOP_KIND], terms[X_STOP_VALUE], terms[X_TARGET_KIND],
                 terms[X_TARGET_VALUE], pool[range_row, skip + signal] if range_row >= 0 else np.nan,
-                pool[asked_row, skip + signal] if asked_row >= 0 else np.nan,
+                pool[asked_row, skip + signal] if asked_row >= 0 else np.nan, np.nan,
             )  # fmt: skip
             if not sound or price <= 0:
                 counters[C_NO_LEVEL] += 1
@@ -355,20 +356,22 @@ def _walk(
             continue
         fill = market_fill(units(open_[entered]), side, slippage, tick)
         row = rate_of_bar[entered]
-        fees = rates[row, 0 if side > 0 else 1]
+        way = 0 if side > 0 else 1
         quantity = wanted_quantity(sizing, size, cash, slots, leverage, fill, price, stop, lot)
         quantity = min(quantity, terms[X_ORDER_CAP] // fill)
         if position_cap > 0:
             quantity = min(quantity, share_of(max(cash, np.int64(0)), position_cap) // fill)
         if exposure_cap > 0:
             quantity = min(quantity, share_of(max(cash, np.int64(0)), exposure_cap) // fill)
-        quantity = affordable(quantity, fill, cash // 100 * leverage + cash % 100 * leverage // 100, fees, lot)
+        quantity = affordable(
+            quantity, fill, cash // 100 * leverage + cash % 100 * leverage // 100, rates, row, way, lot, 0
+        )
         if quantity < 1:
             counters[C_NO_MONEY] += 1
             continue
         counters[C_TAKEN] += 1
         value = quantity * fill
-        fee = order_charges((value + 50) // 100, fees)
+        fee = order_charges((value + 50) // 100, rates, row, way)
         while day < daily.size and day_ends[day] < entered:
             daily[day] = cash
             day += 1
@@ -395,8 +398,8 @@ def _walk(
         ends = min(closes_day[entered], last)  # the bar that nothing outlives
 
         first_stop = stop
-        ended = -1
-        at = mark = entered
+        ended = np.int64(-1)
+        at = mark = np.int64(entered)
         out = np.int64(0)
         until, asked_until = min(decided - 1, ends), min(decided, ends) - 1
         best = fill
@@ -434,7 +437,7 @@ def _walk(
             next_stop, next_target, sound = levels(
                 -side, next_price, tick, terms[X_STOP_KIND], terms[X_STOP_VALUE], terms[X_TARGET_KIND],
                 terms[X_TARGET_VALUE], pool[range_row, skip + turn] if range_row >= 0 else np.nan,
-                pool[asked_row, skip + turn] if asked_row >= 0 else np.nan,
+                pool[asked_row, skip + turn] if asked_row >= 0 else np.nan, np.nan,
             )  # fmt: skip
             if not sound or next_price <= 0:
                 counters[C_NO_LEVEL] += 1
@@ -471,11 +474,10 @@ def _walk(
             ruined = mark < ended
         if ruined:  # nothing is left to trade with: closed at this close
             ended, reason = mark, RUIN
-            out = units(close[ended])
+            out = units(close[mark])
             turning = 0
-        fees = rates[rate_of_bar[ended], 1 if side > 0 else 0]
         paid = units_held * out
-        fee_out = order_charges((abs(paid) + 50) // 100, fees)
+        fee_out = order_charges((abs(paid) + 50) // 100, rates, rate_of_bar[ended], 1 - way)
         while day < daily.size and day_ends[day] < ended:
             daily[day] = cash + units_held * units(close[day_ends[day]])
             day += 1
@@ -514,7 +516,7 @@ def _walk(
     return count
 
 
-@kernel
+@bare
 def _reached(high, low, price_ranges, at, search, side, stop, target, trail, trail_after, fill, best, trailed, tick):
     """The first bar from `at` to `search` that touches a level, -1 if none; how far the search and the trail came."""
     if trail == 0:
@@ -559,7 +561,7 @@ def _reached(high, low, price_ranges, at, search, side, stop, target, trail, tra
     return -1, at, stop, best, trailed
 
 
-@kernel
+@bare
 def _marked_to(close, price_ranges, mark, end, held, cash, worst, worst_peak, worst_at, worst_from, peak):
     """Equity at the closes from `mark` to before `end`: peak and worst drawdown so far, and the bar that was reached.
     That is `end`, unless everything was lost at the close of an earlier bar."""
@@ -584,7 +586,7 @@ def _marked_to(close, price_ranges, mark, end, held, cash, worst, worst_peak, wo
     return worst, worst_peak, worst_at, worst_from, peak, mark
 
 
-@kernel
+@bare
 def _settled(now, worst, worst_peak, worst_at, worst_from, peak):
     if now >= peak:
         return worst, worst_peak, worst_at, worst_from, now
@@ -593,7 +595,7 @@ def _settled(now, worst, worst_peak, worst_at, worst_from, peak):
     return worst, worst_peak, worst_at, worst_from, peak
 
 
-@kernel
+@bare
 def _write(row, side, signal, entered, ended, fill, out, quantity, fee, fee_out, profit, reason):
     row[T_SYMBOL], row[T_SIDE], row[T_SIGNAL_BAR], row[T_ENTRY_BAR], row[T_EXIT_BAR] = 0, side, signal, entered, ended
     row[T_ENTRY], row[T_EXIT], row[T_QUANTITY], row[T_CHARGES_IN], row[T_CHARGES_OUT] = (
@@ -603,10 +605,10 @@ def _write(row, side, signal, entered, ended, fill, out, quantity, fee, fee_out,
         fee,
         fee_out,
     )
-    row[T_PNL], row[T_REASON] = profit, reason
+    row[T_PNL], row[T_REASON], row[T_INCOME] = profit, reason, 0
 
 
-@kernel
+@bare
 def _extremes(row, high, low, entered, seen, side):
     """Best and worst price of a trade: its fills, and the bars it was held through."""
     highest, lowest = max(row[T_ENTRY], row[T_EXIT]), min(row[T_ENTRY], row[T_EXIT])
@@ -615,7 +617,7 @@ def _extremes(row, high, low, entered, seen, side):
     row[T_BEST], row[T_WORST] = (highest, lowest) if side > 0 else (lowest, highest)
 
 
-@kernel
+@bare
 def of_days(daily, sums):
     """Moments of the daily returns; no days where a day ended with nothing."""
     days = daily.size - 1

@@ -41,7 +41,7 @@ def test_an_order_costs_the_same_paise_as_in_the_ledger(broker, segment, side, e
     known = charges_for_order(
         broker=broker, segment=segment, side=side, quantity=1, value_paise=value, on_date=day, exchange=exchange
     )
-    assert order_charges(value, rates[rows[0], 0 if side is Side.BUY else 1]) == known.total
+    assert order_charges(value, rates, rows[0], 0 if side is Side.BUY else 1) == known.total
 
 
 def test_rates_change_on_the_day_they_change():
@@ -73,7 +73,7 @@ def test_levels_are_those_of_the_desk(side, paise, tick, drawn, average, asked):
     kinds = {"percent": k.BY_PERCENT, "atr": k.BY_ATR, "price": k.BY_PRICE, "r_multiple": k.BY_RISK}
     ours = k.levels(
         side.sign, int(entry * 10_000), int(tick * 10_000), kinds[stop_kind], stop_tenths * 100_000,
-        kinds[target_kind], target_tenths * 100_000, average, asked,
+        kinds[target_kind], target_tenths * 100_000, average, asked, np.nan,
     )  # fmt: skip
     try:
         stop, target = stop_and_target(side, entry, average, body, tick, stop_price=asked)  # type: ignore[arg-type]

@@ -9,6 +9,7 @@ from trading.settings.env import BASE_DIR
 
 def main() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(env.folder("TARAZU_VAR", BASE_DIR / "var") / "numba"))
+    from strategies.backtest.warm import warm as warm_backtests
     from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
     from strategies.runs.warm import warm_research
     from trading.indicators.registry import warm_cache
@@ -18,6 +19,7 @@ def main() -> None:
     warm_cache()
     warm_rules()
     warm_blocks()
+    warm_backtests()
     warm_research()
     print(f"compiled in {time.monotonic() - began:.0f} s")
 

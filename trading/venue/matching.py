@@ -23,7 +23,13 @@ UNITS_PER_RUPEE: Final = 10_000
 UNITS_PER_PAISA: Final = 100
 SLIPPAGE_SCALE: Final = 1_000_000  # slippage is given in hundredths of a basis point
 
-kernel: Callable[..., Any] = njit(nogil=True, cache=True, error_model="numpy")
+_compiled: Callable[..., Any] = njit
+
+kernel: Callable[..., Any] = _compiled(nogil=True, cache=True, error_model="numpy")
+# For kernels that only kernels call and that make no arrays: arrays they are given are not counted as held, which
+# would cost more than the work. A phase is one of them that becomes part of its caller.
+bare: Callable[..., Any] = _compiled(nogil=True, cache=True, error_model="numpy", _nrt=False)
+phase: Callable[..., Any] = _compiled(nogil=True, error_model="numpy", forceinline=True, _nrt=False)
 
 
 @kernel

@@ -187,6 +187,7 @@ def test_slots_go_to_the_highest_score():
     assert only(result)["symbol"] == "NSE:S1-EQ"
     assert result.signals == {
         "fired": 3, "taken": 1, "no_slot": 2, "out_of_hours": 0, "no_money": 0, "no_bar": 0, "no_stop_level": 0,
+        "refused_by_gates": 0, "locked": 0, "not_reached": 0,
     }  # fmt: skip
 
 

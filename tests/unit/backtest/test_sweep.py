@@ -97,7 +97,7 @@ def drawn(seed: int) -> tuple[Plan, Market, Combinations]:
 def by_the_loop(plan: Plan, market: Market):
     """Trades, equity and counters of the event loop alone."""
     given = arguments_of(plan, market, Evaluation(market.window))
-    count, _ = k.simulate(*given.arrays, given.trades, given.equity, given.counters)
+    count, _ = given.simulate()
     return given.trades[:count], given.equity, given.counters
 
 
