@@ -8,10 +8,13 @@ from celery.signals import worker_shutting_down
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
+from accounts.selectors import LOGIN_STATES
 from execution.backfills import let_go, work_on_backfills
 from execution.brokers.errors import BrokerError
 from execution.brokers.instrument_refresh import refresh_from_broker
+from execution.brokers.login import check_sign_in
 from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth_state
+from execution.brokers.sign_in_hours import before_the_open, hours_of_sign_in
 from execution.engine.books import read_books
 from execution.models import EngineLease, Order
 from trading.marketdata.clocks import venue_now
@@ -78,6 +81,33 @@ def watch_tokens(**_from_newer_callers: object) -> None:
                 "LOGIN_RUNS_OUT", f"{account.name}: the sign-in ends in {left.seconds // 60} minutes.",
                 owner_id=account.owner_id, about=str(account.pk), next_step="Sign in at the broker.",
             )  # fmt: skip
+
+
+@shared_task(name="execution.check_sign_ins", ignore_result=True)
+def check_sign_ins(**_from_newer_callers: object) -> None:
+    """Ask the brokers of live accounts whether their sign-ins still open: before the open and through the day."""
+    if not take_slot("check_sign_ins", every_s=300):
+        return
+    for account in BrokerAccount.objects.filter(
+        environment=BrokerAccount.Environment.LIVE, auth_state=AuthState.AUTHENTICATED
+    ):
+        if hours_of_sign_in(timezone.now()):
+            check_sign_in(account)
+
+
+@shared_task(name="execution.remind_of_sign_in", ignore_result=True)
+def remind_of_sign_in(**_from_newer_callers: object) -> None:
+    """On the morning of a trading day, tell owners of live accounts that nobody has signed in yet."""
+    wall = timezone.now()
+    if not take_slot("remind_of_sign_in", every_s=300) or not before_the_open(wall):
+        return
+    for account in BrokerAccount.objects.filter(
+        environment=BrokerAccount.Environment.LIVE, auth_state__in=LOGIN_STATES
+    ):
+        raise_alert(
+            "SIGN_IN_BEFORE_OPEN", f"{account.name} is not signed in, and the market opens soon.",
+            owner_id=account.owner_id, about=str(account.pk), next_step="Settings, Brokers: sign in at the broker.",
+        )  # fmt: skip
 
 
 @shared_task(name="execution.watch_heartbeats", ignore_result=True)

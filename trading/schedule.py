@@ -12,6 +12,8 @@ BEAT_SCHEDULE = {
     "instruments": {
         "task": "execution.refresh_instruments", "schedule": crontab(hour=8, minute=5), "options": {"expires": 3600},
     },
+    "sign-ins": {"task": "execution.check_sign_ins", "schedule": 300.0, "options": {"expires": 120}},
+    "sign-in-reminder": {"task": "execution.remind_of_sign_in", "schedule": 300.0, "options": {"expires": 120}},
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
     # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
     "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},

@@ -7,6 +7,7 @@ from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitVie
 
 from execution.api import backfills
 from execution.api import views as execution
+from execution.api.postbacks import Postback
 from strategies.api import backtests
 from strategies.api import views as strategies
 from trading.api.views import Nowhere
@@ -54,6 +55,7 @@ urlpatterns = [
     path("backfills/<uuid:backfill_id>/", backfills.BackfillDetail.as_view(), name="api_backfill"),
     path("backfills/<uuid:backfill_id>/cancel/", backfills.BackfillCancel.as_view(), name="api_backfill_cancel"),
     path("calls-saved/", backfills.CallsSaved.as_view(), name="api_calls_saved"),
+    path("postbacks/<str:key>/", Postback.as_view(), name="api_postback"),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs/", swagger(SpectacularSwaggerSplitView.as_view(url_name="api_schema")), name="api_docs"),
     re_path(r"^.*$", Nowhere.as_view(), name="api_nowhere"),

@@ -1,7 +1,14 @@
+import secrets
+
 from django.conf import settings
 from django.db import models
 
 from accounts.ownership import Owned
+
+
+def new_postback_key() -> str:
+    """256 bits, as they stand in an address."""
+    return secrets.token_urlsafe(32)
 
 
 class BrokerAccount(Owned):
@@ -35,7 +42,11 @@ class BrokerAccount(Owned):
     auth_state = models.CharField(max_length=16, choices=AuthState, default=AuthState.UNKNOWN)
     auth_cause = models.CharField(max_length=200, blank=True)
     token_expires_at = models.DateTimeField(null=True)
-    validated_at = models.DateTimeField(null=True)
+    validated_at = models.DateTimeField(null=True, help_text="when the token of the day was taken in")
+    checked_at = models.DateTimeField(null=True, help_text="when the broker last said that it still opens")
+    postback_key = models.CharField(
+        max_length=43, unique=True, default=new_postback_key, help_text="the last part of the address for postbacks"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,6 +1,7 @@
 """From an account's row to somebody who can speak to its broker."""
 
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from django.conf import settings
 from django.utils import timezone
@@ -97,9 +98,12 @@ def app_secret_of(account: BrokerAccount) -> str:
     return unseal(account.app_secret_sealed, owner_id=account.owner_id, purpose=SECRET)
 
 
-def login_of(account: BrokerAccount) -> Login:
-    """The two steps of signing in with a person."""
-    return dialect_of(account).login(place_of(account), app_id=account.app_id, secret=app_secret_of(account))
+def login_of(account: BrokerAccount, *, redirect_uri: str = "") -> Login:
+    """The two steps of signing in with a person, who is sent back to `redirect_uri`."""
+    place = place_of(account)
+    if redirect_uri:
+        place = replace(place, redirect_uri=redirect_uri)
+    return dialect_of(account).login(place, app_id=account.app_id, secret=app_secret_of(account))
 
 
 def sign_in(account: BrokerAccount) -> BrokerAccount:
@@ -116,11 +120,14 @@ def sign_in(account: BrokerAccount) -> BrokerAccount:
 def accept_tokens(account: BrokerAccount, tokens: Tokens) -> BrokerAccount:
     """Validate new tokens against the broker's profile before the account counts as signed in, then seal them."""
     profile = login_of(account).whose(tokens)
+    if account.broker_user_id and profile.user_id != account.broker_user_id:
+        raise AuthError("OTHER_PERSON", f"This sign-in belongs to another client than {account.name} does.")
     account.access_token_sealed = seal(tokens.access_token, owner_id=account.owner_id, purpose=TOKEN)
     account.token_expires_at = tokens.expires_at
     account.broker_user_id = profile.user_id
-    account.validated_at = timezone.now()
-    account.save(update_fields=["access_token_sealed", "token_expires_at", "broker_user_id", "validated_at"])
+    account.validated_at = account.checked_at = timezone.now()
+    fields = ["access_token_sealed", "token_expires_at", "broker_user_id", "validated_at", "checked_at"]
+    account.save(update_fields=fields)
     set_auth_state(account, AuthState.AUTHENTICATED, "")
     return account
 

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,7 @@ from django.db import close_old_connections, connection
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
+from accounts.selectors import LOGIN_STATES
 from execution.brokers.control import SandboxControl
 from execution.brokers.dialect import Hearers
 from execution.brokers.errors import AuthError
@@ -58,6 +60,7 @@ SWEEP_EVERY_S = 0.5
 BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
 RECON_EVERY_S = 60.0
 SHOW_EVERY_S = 0.25
+TOKEN_LOOK_S = 2.0
 CLOCK_DRIFT_S = 0.05
 SENDERS = 3
 URGENT = ("engine.signal", "engine.order")  # what may end at the wire is answered before what tidies up
@@ -171,7 +174,12 @@ class AccountRunner:
         self.by_symbol = {one.symbol: one for one in self.instruments}
 
     def _be_signed_in(self) -> None:
-        """A token that the broker accepts, or a named reason why there is none."""
+        """A token that the broker accepts, or a named reason why there is none.
+
+        A live account that lost its sign-in is not asked for again with the dead token: brokers count that.
+        """
+        if self.account.is_live and self.account.auth_state in LOGIN_STATES:
+            raise AuthError("NEEDS_LOGIN", f"{self.account.name}: its owner has to sign in at the broker.")
         try:
             token_of(self.account)
             gateway_of(self.account).profile()
@@ -218,15 +226,31 @@ class AccountRunner:
             self._thread("past", lambda: self._supervise("history", self._fill_history)),
         ]
         self._books_due.set()
+        signed_in_at, looked_at = self.account.validated_at, time.monotonic()
         while not self.stop.is_set():
             if self._told.wait(0.25):
                 self.stop.set()
+            elif time.monotonic() - looked_at > TOKEN_LOOK_S:
+                looked_at = time.monotonic()
+                self._look_for_new_token(signed_in_at)
         self._books_due.set()  # whoever waits for it need not wait for its time
         end = time.monotonic() + STOP_WITHIN_S
         for thread in threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
         self._senders.shutdown(wait=True, cancel_futures=True)
         self.engine.gateway.close()
+
+    def _look_for_new_token(self, signed_in_at: datetime | None) -> None:
+        """Gateway and sockets hold the token they began with: after another sign-in all begins anew, books first."""
+        try:
+            newest = BrokerAccount.objects.values_list("validated_at", flat=True).get(pk=self.account.pk)
+        except DatabaseError as error:
+            logger.warning("the sign-in was not looked at: %s", type(error).__name__)
+            connection.close()
+            return
+        if newest != signed_in_at:
+            logger.info("account %s: signed in anew, starting over", self.account.pk)
+            self.stop.set()
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"{name}-{self.account.pk}", daemon=True)
@@ -272,9 +296,10 @@ class AccountRunner:
             sign_in(self.account)
         except (TradingError, DatabaseError) as failure:
             logger.warning("signing in again failed: %s", failure)
-            return
+            if not self.account.is_live:
+                return
         # Sockets and gateway hold the old token: begin anew with the fresh one.
-        logger.info("account %s: signed in again, starting over", self.account.pk)
+        logger.info("account %s: starting over", self.account.pk)
         self.stop.set()
 
     def _send_in_pool(self, work: Callable[[], object]) -> None:

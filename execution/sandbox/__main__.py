@@ -53,6 +53,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--app", type=registered_app, action="append", default=[], help="ID:SECRET:USER:CASH in rupees; repeatable"
     )
     parser.add_argument("--no-rate-limit", action="store_true")
+    parser.add_argument("--redirect-uri", default="", help="where Kite's sign-in sends the person back")
     parser.add_argument("--ready-fd", type=int, default=None, help="gets the port as a line once requests are answered")
     parser.add_argument("--print-port", action="store_true", help='print {"port": N} once requests are answered')
     return parser.parse_args(argv)
@@ -115,7 +116,7 @@ def build(args: argparse.Namespace) -> tuple[SandboxApp, Journal]:
     sockets = Sockets(exchange=exchange, desk=desk)
     limit = None if args.no_rate_limit else RateLimit()
     rest = FyersRest(exchange=exchange, desk=desk, limit=limit)
-    kite = KiteRest(exchange=exchange, desk=desk, limit=limit)
+    kite = KiteRest(exchange=exchange, desk=desk, limit=limit, redirect_uri=args.redirect_uri)
     return SandboxApp(exchange=exchange, rest=rest, kite=kite, sockets=sockets), journal
 
 

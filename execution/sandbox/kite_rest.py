@@ -70,10 +70,11 @@ def success(data: Any) -> Reply:
 class KiteRest:
     """Routes of one exchange in Kite's words. `knows` says whether a path is one of its own."""
 
-    def __init__(self, *, exchange: Exchange, desk: TokenDesk, limit: RateLimit | None) -> None:
+    def __init__(self, *, exchange: Exchange, desk: TokenDesk, limit: RateLimit | None, redirect_uri: str = "") -> None:
         self.exchange = exchange
         self.desk = desk
         self.limit = limit
+        self.redirect_uri = redirect_uri or "http://127.0.0.1:8000/broker/callback/"
         self.by_name = {("NSE", trading_symbol(one)): one for one in exchange.market.listings.values()}
         self.by_token = {token_of(one): one for one in exchange.market.listings.values()}
         self.routes: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
@@ -138,15 +139,14 @@ class KiteRest:
     # -- sign-in ------------------------------------------------------------------------------------------------
 
     def log_in(self, request: Request) -> Reply:
-        """Approves at once: the sandbox has no human to ask. The redirect is the address given, or the desk's own."""
+        """Approves at once: the sandbox has no human to ask. The redirect is the one that was registered."""
         app = self.desk.apps.get(request.query.get("api_key", ""))
         if app is None:
             raise KiteError(400, "InputException", "Invalid `api_key`.")
         token = self.desk.auth_code(app, nonce="", challenge="", now=time.time())
         answer = [("action", "login"), ("status", "success"), ("request_token", token)]
         answer += parse_qsl(request.query.get("redirect_params", ""))
-        where = request.query.get("redirect_uri") or "http://127.0.0.1/callback"
-        return json_reply(302, {"status": "success"}, {"Location": f"{where}?{urlencode(answer)}"})
+        return json_reply(302, {"status": "success"}, {"Location": f"{self.redirect_uri}?{urlencode(answer)}"})
 
     def session_token(self, request: Request) -> Reply:
         form = request.form()

@@ -44,6 +44,7 @@ class SteppedDesk:
             access_token_sealed=None,
             app_secret_sealed=b"-",
             token_expires_at=None,
+            broker_user_id="",
         )
         account.app_secret_sealed = seal(SECRET, owner_id=account.owner_id, purpose="app_secret")
         account.save()

