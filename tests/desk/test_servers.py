@@ -80,7 +80,7 @@ def test_what_was_written_is_there_at_the_next_start(var, monkeypatch, wheel):
     wait_until_stopped(var)
     began = time.monotonic()
     with Servers(var) as servers:
-        assert time.monotonic() - began < 5
+        assert time.monotonic() - began < 30
         assert ask(servers, "SELECT word FROM memory") == "tarazu"
         with redis.Redis.from_url(servers.environment()["REDIS_URL"]) as client:
             assert client.get("word") == b"tarazu"
