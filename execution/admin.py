@@ -11,13 +11,18 @@ from django.utils import timezone
 from django.utils.html import format_html_join
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money, require_operator
+from accounts.models import User
+from accounts.second_factor import give_factor
 from execution.engine import lifecycle
+from execution.kill_choices import any_scope
+from execution.kill_scopes import portfolios_in
 from execution.models import EngineLease, Fill, Group, Intent, Mismatch, Order, OrderEvent, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
-from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
+from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm, refuse_unless_clean
 from execution.services.mismatch_decide import mismatch_decide
 from execution.services.order_cancel import order_cancel
 from execution.services.override import close_position
+from risk.kill_switch import Scope, ScopeKind
 from risk.models import TradingState, Verdict
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import venue_now
@@ -227,29 +232,41 @@ class EngineLeaseAdmin(ReadOnlyAdmin):
 
 
 class ReasonForm(forms.Form):
-    portfolio = forms.ModelChoiceField(
-        Portfolio.objects.select_related("owner").order_by("owner__username", "name"),
-        required=False,
-        empty_label="The whole desk",
-    )
+    scope = forms.CharField(
+        initial="GLOBAL", max_length=60,
+        help_text="GLOBAL, or kind and id: USER, ACCOUNT, PORTFOLIO, STRATEGY or SYMBOL, as PORTFOLIO:7",
+        widget=forms.TextInput(attrs={"size": 30, "list": "kill-scopes", "autocomplete": "off"}),
+    )  # fmt: skip
     reason = forms.CharField(max_length=200, widget=forms.TextInput(attrs={"size": 60, "autocomplete": "off"}))
+
+    def known_scopes(self) -> list[tuple[str, str]]:
+        """For the list of suggestions: the desk, and every portfolio."""
+        portfolios = Portfolio.objects.select_related("owner").order_by("owner__username", "name")
+        return [("GLOBAL", "The whole desk"), *((f"PORTFOLIO:{one.pk}", f"{one.owner}: {one}") for one in portfolios)]
 
 
 class KillForm(ReasonForm):
     level = forms.TypedChoiceField(
         choices=[(level.value, level.label) for level in TradingState.Level if level.value], coerce=int
     )
-    field_order = ("portfolio", "level", "reason")
+    field_order = ("scope", "level", "reason")
+
+
+class RearmForm(ReasonForm):
+    code = forms.CharField(
+        max_length=16, label="Authenticator code",
+        widget=forms.TextInput(attrs={"size": 10, "inputmode": "numeric", "autocomplete": "one-time-code"}),
+    )  # fmt: skip
 
 
 @admin.register(TradingState)
 class TradingStateAdmin(ReadOnlyAdmin):
-    """The kill switch of the desk and of each portfolio. Both ways it asks for a reason."""
+    """The kill switches by scope. Both ways it asks for a reason, and for a second factor to re-arm."""
 
-    list_display = ("scope", "portfolio", "level", "epoch", "reason", "set_by", "set_at")
-    list_select_related = ("portfolio",)
+    list_display = ("scope", "label", "owner", "level", "epoch", "reason", "set_by", "set_at")
+    list_select_related = ("owner",)
     list_filter = ("level",)
-    search_fields = ("scope", "portfolio__name")
+    search_fields = ("scope", "label")
     change_list_template = "admin/kill_switches.html"
 
     def get_urls(self) -> list[Any]:
@@ -261,21 +278,33 @@ class TradingStateAdmin(ReadOnlyAdmin):
         ]
 
     def kill(self, request: HttpRequest) -> HttpResponse:
-        return self._ask(request, KillForm, kill_switch_pull, "Pull the kill switch", "The kill switch is pulled.")
+        return self._ask(request, KillForm, self._pull, "Pull the kill switch", "The kill switch is pulled.")
 
     def rearm(self, request: HttpRequest) -> HttpResponse:
-        return self._ask(request, ReasonForm, kill_switch_rearm, "Re-arm", "Trading may go on.")
+        return self._ask(request, RearmForm, self._let_trade, "Re-arm", "Trading may go on.")
+
+    def _pull(self, request: HttpRequest, *, scope: Scope, level: int, reason: str, now: Any) -> None:
+        kill_switch_pull(scope=scope, level=level, reason=reason, actor=request.user.get_username(), now=now)
+
+    def _let_trade(self, request: HttpRequest, *, scope: Scope, reason: str, code: str, now: Any) -> None:
+        user = User.objects.get(username=request.user.get_username())
+        refuse_unless_clean(scope)
+        kill_switch_rearm(
+            scope=scope, reason=reason, actor=user.get_username(), factor=give_factor(user, code), now=now
+        )
 
     def _ask(
         self, request: HttpRequest, form_class: type[ReasonForm], service: Any, title: str, told: str
     ) -> HttpResponse:
         require_operator(request)
-        form = form_class(request.POST or None)
+        form = form_class(request.POST or None, initial={"scope": request.GET.get("scope", "GLOBAL")})
         if request.method == "POST" and form.is_valid():
-            portfolio = form.cleaned_data["portfolio"]
-            now = venue_now(portfolio.account.feed) if portfolio else timezone.now()
+            given = dict(form.cleaned_data)
             try:
-                service(actor=request.user.get_username(), now=now, **form.cleaned_data)
+                scope = any_scope(given.pop("scope"))
+                portfolio = portfolios_in(scope).first() if scope.kind is ScopeKind.PORTFOLIO else None
+                now = venue_now(portfolio.account.feed) if portfolio else timezone.now()
+                service(request, scope=scope, now=now, **given)
             except TradingError as error:
                 self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
             else:

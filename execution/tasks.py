@@ -17,11 +17,16 @@ from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth
 from execution.brokers.sign_in_hours import before_the_open, hours_of_sign_in
 from execution.engine.books import read_books
 from execution.models import EngineLease, Order
+from execution.services.failsafe_watch import failsafe_watch
+from execution.services.risk_keep import reports_due, risk_keep, risk_report
+from execution.services.room_recount import room_recount
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Feed
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat
 from trading.monitoring.slots import take_slot
+from trading.portfolio.models import Portfolio
+from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
 ENGINE_SILENT = timedelta(seconds=15)
@@ -141,3 +146,30 @@ def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: obj
         actor = "operator" if forced else "schedule"
         for one in refresh_from_broker(account, now=venue_now(account.feed), actor=actor):
             logger.info("master %s: %s", one.name, one.error or (one.diff and one.diff.counts()))
+
+
+@shared_task(name="execution.recount_room", ignore_result=True)
+def recount_room(**_from_newer_callers: object) -> None:
+    """What risk has given away, counted again from the orders themselves."""
+    if take_slot("recount_room", every_s=60):
+        room_recount(days={exchange_date(venue_now(name)) for name in Feed.objects.values_list("name", flat=True)})
+
+
+@shared_task(name="execution.watch_strategies", ignore_result=True)
+def watch_strategies(**_from_newer_callers: object) -> None:
+    """Strategies that must stop are stopped."""
+    if take_slot("watch_strategies", every_s=15):
+        failsafe_watch()
+
+
+@shared_task(name="execution.keep_risk", ignore_result=True)
+def keep_risk(**_from_newer_callers: object) -> None:
+    """The numbers of risk for the history and the open pages; the report of a session that is over."""
+    if not take_slot("keep_risk", every_s=5):
+        return
+    replays = Feed.objects.filter(kind=Feed.Kind.REPLAY).values("name")
+    for portfolio in Portfolio.objects.select_related("account").exclude(account__feed__in=replays):
+        now = venue_now(portfolio.account.feed)
+        risk_keep(portfolio=portfolio, now=now)
+        for day in reports_due(portfolio, now=now):
+            risk_report(portfolio=portfolio, day=day)

@@ -9,6 +9,7 @@ from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -74,8 +75,8 @@ def market_facts(
     signed = []
     for other in others:
         day = exchange_date(now)
-        pair = tuple(sorted((instrument.pk, other.instrument_id)))
-        alike = _kept.get(("pair", feed.name, pair, day), lambda pair=pair: _correlation(feed, pair, now))
+        pair = (min(instrument.pk, other.instrument_id), max(instrument.pk, other.instrument_id))
+        alike = _kept.get(("pair", feed.name, pair, day), partial(_correlation, feed, pair, now))
         if alike is not None:
             signed.append((other.symbol, alike * sign * (1 if other.net_quantity > 0 else -1)))
     deviation, volume, mean_volume, gap = bars
@@ -120,6 +121,20 @@ def _correlation(feed: Feed, pair: tuple[int, int], now: datetime) -> float | No
     instruments = list(Instrument.objects.filter(pk__in=pair).order_by("pk"))
     window = load_window(feed, instruments, DAILY, bars=CORRELATION_DAYS + 1, until=now)
     return correlation(window.close[0], window.close[1]) if len(instruments) == 2 and window.bars > 1 else None
+
+
+def daily_returns(feed: Feed, instruments: Sequence[Instrument], *, now: datetime, days: int = 250) -> np.ndarray:
+    """Returns of up to so many days, float64[instruments, days]; NaN: no such day. Read once a day and kept."""
+    day = exchange_date(now)
+    key = ("returns", feed.name, tuple(one.pk for one in instruments), day, days)
+    return _kept.get(key, lambda: _returns(feed, instruments, now, days))
+
+
+def _returns(feed: Feed, instruments: Sequence[Instrument], now: datetime, days: int) -> np.ndarray:
+    window = load_window(feed, instruments, DAILY, bars=days + 1, until=now)
+    if window.bars < 2:
+        return np.empty((len(instruments), 0))
+    return window.close[:, 1:] / window.close[:, :-1] - 1
 
 
 def correlation(first: np.ndarray, second: np.ndarray) -> float | None:

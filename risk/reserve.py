@@ -7,6 +7,7 @@ touched in sorted key order: workers wait for each other and never in a circle.
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import date
+from typing import Any
 from uuid import UUID
 
 from django.db import connection, transaction
@@ -106,7 +107,7 @@ def segment_of(intent_segment: str, is_option: bool) -> str:
 def bucket_keys(
     *, portfolio_id: int, account_id: int, instrument_id: int, session_date: date, segment: str = "CM",
     sector: str = "", strategy: str = "",
-) -> Mapping[str, str]:  # fmt: skip
+) -> Mapping[Kind, str]:  # fmt: skip
     """The buckets that an entry draws on, by kind. An instrument without a sector, and a hand, have fewer."""
     keys = {
         Kind.ACCOUNT: f"ACCOUNT:{account_id}",
@@ -125,7 +126,7 @@ def bucket_keys(
 
 
 def claims_of(
-    intent: OrderIntent, snapshot: Snapshot, limits: Limits, keys: Mapping[str, str], *, account_equity_paise: int
+    intent: OrderIntent, snapshot: Snapshot, limits: Limits, keys: Mapping[Kind, str], *, account_equity_paise: int
 ) -> list[Claim]:
     """What an approved entry takes of each bucket, and the caps that the gates read. Pure.
 
@@ -150,7 +151,7 @@ def claims_of(
         Kind.SECTOR: (value, part(limits.sector_exposure_pct)),
         Kind.STRATEGY: (1, limits.max_strategy_positions),
     }
-    return [Claim(kind, key, *amounts[Kind(kind)]) for kind, key in keys.items()]
+    return [Claim(kind, key, *amounts[kind]) for kind, key in keys.items()]
 
 
 @transaction.atomic
@@ -200,7 +201,7 @@ def retake(*, intent_id: UUID) -> None:
     _run(GIVE, intent_id, live=False, leave=[], sign=-1, at=None)
 
 
-def _run(statement: str, intent_id: UUID, **values: object) -> int:
+def _run(statement: str, intent_id: UUID, **values: Any) -> int:
     with transaction.atomic(), connection.cursor() as cursor:
         cursor.execute(statement, {"intent": intent_id, "counts": COUNTS, **values})
         return cursor.rowcount

@@ -4,13 +4,14 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from decimal import Decimal
 from itertools import takewhile
 from typing import Any
 
 from django.db import connection
 
 from risk.gates.finding import Snapshot
-from risk.kill_switch import KillState, scope_of
+from risk.kill_switch import KillState, scope_keys
 from risk.market_facts import NOTHING_MEASURED, MarketFacts
 from risk.models import LossLock, RiskPolicy
 from risk.order_rate import RATES
@@ -31,7 +32,7 @@ SELECT
      ORDER BY portfolio_id NULLS LAST LIMIT 1),
     (SELECT json_build_array(coalesce(max(level), 0), coalesce(sum(epoch), 0),
             coalesce((array_agg(reason ORDER BY level DESC) FILTER (WHERE level > 0))[1], ''))
-     FROM risk_tradingstate WHERE scope IN ('GLOBAL', %(scope)s)),
+     FROM risk_tradingstate WHERE scope = ANY(%(scopes)s)),
     (SELECT coalesce(sum(realised_paise - charges_paise - cost_paise), 0)
      FROM portfolio_position WHERE portfolio_id = %(portfolio)s),
     (SELECT json_agg(json_build_array(p.instrument_id, i.symbol, p.net_quantity, p.cost_paise))
@@ -40,7 +41,9 @@ SELECT
     (SELECT opening_equity_paise FROM portfolio_tradingday
      WHERE portfolio_id = %(portfolio)s AND session_date = %(day)s),
     (SELECT json_object_agg(key, reserved + used) FROM risk_riskbucket WHERE key = ANY(%(keys)s)),
-    (SELECT json_agg(kind) FROM risk_losslock WHERE portfolio_id = %(portfolio)s AND session_date = %(day)s),
+    (SELECT json_agg(json_build_array(kind, session_date = %(day)s)) FROM risk_losslock
+     WHERE portfolio_id = %(portfolio)s
+       AND (session_date = %(day)s OR (released_at IS NULL AND kind = ANY(%(lasting)s) AND session_date < %(day)s))),
     (SELECT closed_at FROM portfolio_closedtrade
      WHERE portfolio_id = %(portfolio)s AND instrument_id = %(instrument)s AND exit_reason = %(stop)s
      ORDER BY closed_at DESC, id DESC LIMIT 1),
@@ -54,7 +57,10 @@ SELECT
                                   p.opening_cash_paise)), 0)
      FROM portfolio_portfolio p WHERE p.account_id = %(account)s),
     (SELECT extract(epoch FROM next_free_at - clock_timestamp()) FROM risk_orderrate
-     WHERE account_id = %(account)s AND call_class = 'order')
+     WHERE account_id = %(account)s AND call_class = 'order'),
+    (SELECT json_build_array(step, drawdown_pct::text) FROM risk_drawdownstate WHERE portfolio_id = %(portfolio)s),
+    (SELECT cause FROM risk_breaker WHERE account_id = %(account)s AND call_class = 'ORDER_WRITE'
+     AND state <> 'CLOSED' AND retry_at > clock_timestamp())
 """
 
 
@@ -88,11 +94,13 @@ class Standing:
     last_stop_out_at: datetime | None
     feed_kind: str
     quotes: dict[str, Quote]
-    keys: Mapping[str, str]
+    keys: Mapping[Kind, str]
     losses_in_row: int
     last_loss_at: datetime | None
     account_equity_paise: int
     order_wait_s: float
+    drawdown: tuple[str, Decimal]
+    breaker_cause: str | None
 
 
 def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = "") -> Standing:
@@ -103,7 +111,9 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
         segment=segment_of(instrument.segment, is_option(instrument)), sector=instrument.sector, strategy=strategy,
     )  # fmt: skip
     asked: dict[str, Any] = {
-        "portfolio": portfolio.pk, "instrument": instrument.pk, "scope": scope_of(portfolio.pk), "day": day,
+        "portfolio": portfolio.pk, "instrument": instrument.pk, "day": day,
+        "scopes": scope_keys(portfolio, instrument_id=instrument.pk, strategy=strategy),
+        "lasting": [str(kind) for kind in LossLock.LASTING],
         "keys": list(keys.values()), "stop": Reason.STOP.value, "feed": portfolio.account.feed,
         "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
     }  # fmt: skip
@@ -111,6 +121,7 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
         cursor.execute(FACTS, asked)
         (
             policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
+            drawdown, breaker_cause,
         ) = cursor.fetchone()  # fmt: skip
     level, epoch, reason = _plain(kill)
     holdings = tuple(Holding(*row) for row in _plain(held) or ())
@@ -120,14 +131,17 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
     equity = cash_paise + worth
     if opening is None:  # the first look of the day
         opening = opening_equity(portfolio, equity_paise=equity, now=now)
+    policy = policy_of(policy_id)
+    latched = {kind for kind, is_today in _plain(locks) or () if is_today or policy.locks_need_release}
+    step, deep = _plain(drawdown) or ("NORMAL", "0")
     losses = list(takewhile(lambda trade: trade[0] < 0, _plain(closed) or ()))
     return Standing(
-        now=now, policy=policy_of(policy_id), kill=KillState(int(level), int(epoch), reason), cash_paise=cash_paise,
+        now=now, policy=policy, kill=KillState(int(level), int(epoch), reason), cash_paise=cash_paise,
         held=holdings, equity_paise=equity, exposure_paise=exposure, opening_equity_paise=opening,
-        reserved=_plain(reserved) or {}, locks=frozenset(_plain(locks) or ()), last_stop_out_at=stopped_at,
+        reserved=_plain(reserved) or {}, locks=frozenset(latched), last_stop_out_at=stopped_at,
         feed_kind=feed_kind, quotes=quotes, keys=keys, losses_in_row=len(losses),
         last_loss_at=datetime.fromisoformat(losses[0][1]) if losses else None, account_equity_paise=int(account_equity),
-        order_wait_s=_wait_s(wait),
+        order_wait_s=_wait_s(wait), drawdown=(step, Decimal(deep)), breaker_cause=breaker_cause,
     )  # fmt: skip
 
 
@@ -154,7 +168,7 @@ def take_snapshot(
     """The portfolio, the instrument and the market as gates see them."""
     now, policy, kill = standing.now, standing.policy, standing.kill
 
-    def taken(kind: str) -> int:
+    def taken(kind: Kind) -> int:
         return standing.reserved.get(standing.keys.get(kind, ""), 0)
 
     session = session_at(Feed(name=portfolio.account.feed, kind=standing.feed_kind), instrument, now)
@@ -183,6 +197,11 @@ def take_snapshot(
         last_stop_out_at=standing.last_stop_out_at,
         soft_locked=LossLock.Kind.SOFT in standing.locks,
         hard_locked=LossLock.Kind.HARD in standing.locks,
+        half_size=LossLock.Kind.HALF in standing.locks,
+        drawdown_state=standing.drawdown[0],
+        drawdown_pct=standing.drawdown[1],
+        breaker_open=standing.breaker_cause is not None,
+        breaker_cause=standing.breaker_cause or "",
         kill_level=kill.level,
         kill_reason=kill.reason,
         auth_state=portfolio.account.auth_state,

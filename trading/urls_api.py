@@ -5,7 +5,7 @@ from csp.decorators import csp_replace
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
-from execution.api import backfills
+from execution.api import backfills, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -19,6 +19,13 @@ swagger = csp_replace({"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "da
 urlpatterns = [
     path("portfolios/", portfolio.PortfolioList.as_view(), name="api_portfolios"),
     path("dashboard/", execution.Dashboard.as_view(), name="api_dashboard"),
+    path("risk/", risk.RiskNow.as_view(), name="api_risk"),
+    path("risk/history/", risk.RiskHistory.as_view(), name="api_risk_history"),
+    path("risk/policy/", risk.Policy.as_view(), name="api_risk_policy"),
+    path("risk/reports/<str:day>/", risk.RiskReports.as_view(), name="api_risk_report"),
+    path("risk/kill/", risk.KillSwitch.as_view(), name="api_kill"),
+    path("risk/kill/rearm/", risk.KillRearm.as_view(), name="api_kill_rearm"),
+    path("why/<slug:kind>/<str:ref>/", risk.WhyEndpoint.as_view(), name="api_why"),
     path("positions/", execution.Positions.as_view(), name="api_positions"),
     path("positions/<uuid:group_id>/close/", execution.PositionClose.as_view(), name="api_position_close"),
     path("orders/", execution.Orders.as_view(), name="api_orders"),

@@ -6,8 +6,6 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from django.db.models import Q
-
 from execution.models import EngineLease, Group, Intent, Order
 from execution.states import OrderState
 from risk.models import TradingState, Verdict
@@ -74,7 +72,14 @@ def dashboard(user: Any, portfolio: Portfolio) -> dict[str, Any]:
     worth = valued(portfolio, now=now)
     orders: Any = Order.objects.for_user(user).filter(portfolio=portfolio)
     lease = EngineLease.objects.for_user(user).filter(account=portfolio.account_id).first()
-    states = TradingState.objects.filter(Q(scope="GLOBAL") | Q(portfolio=portfolio))
+    states = TradingState.objects.filter(
+        scope__in=[
+            "GLOBAL",
+            f"USER:{portfolio.owner_id}",
+            f"ACCOUNT:{portfolio.account_id}",
+            f"PORTFOLIO:{portfolio.pk}",
+        ]
+    )
     level = max((state.level for state in states), default=TradingState.Level.ACTIVE)
     return {
         "portfolio": portfolio.pk,

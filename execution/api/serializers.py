@@ -246,4 +246,4 @@ class DashboardSerializer(serializers.Serializer):
     approvals_waiting = serializers.IntegerField()
     broker_state = serializers.CharField()
     engine_state = serializers.CharField()
-    kill_level = serializers.CharField(help_text="the stricter of the desk's and the portfolio's kill switch")
+    kill_level = serializers.CharField(help_text="the strictest of the kill switches over this portfolio")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from threading import Event
 from typing import Protocol
 
-from execution.brokers.http import BeforeCall
+from execution.brokers.http import BeforeCall, CallGuard
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Profile, Tick, Tokens
 from execution.brokers.socket_loop import OnState, Pace
 from trading.domain.fills import FillFact
@@ -66,8 +66,9 @@ class Dialect(Protocol):
     def sign_in_sandbox(self, place: Place, *, app_id: str, secret: str) -> Tokens: ...
 
     def gateway(
-        self, place: Place, *, app_id: str, token: str, before_call: BeforeCall | None = None
-    ) -> BrokerGateway: ...
+        self, place: Place, *, app_id: str, token: str, before_call: BeforeCall | None = None,
+        guard: CallGuard | None = None,
+    ) -> BrokerGateway: ...  # fmt: skip
 
     def masters(self, place: Place, *, app_id: str, token: str) -> dict[str, BrokerGateway]:
         """By name, gateways that read one instrument master each; shares before what is written on them."""

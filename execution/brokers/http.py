@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
-from typing import Any, NoReturn, TypeVar
+from typing import Any, NoReturn, Protocol, TypeVar
 
 import httpx
 
@@ -21,6 +21,14 @@ from trading.domain.crashpoint import crashpoint
 
 T = TypeVar("T")
 BeforeCall = Callable[[str], None]
+
+
+class CallGuard(Protocol):
+    """Who knows whether the broker is well. `status` None: nothing came back. A cause keeps the call from leaving."""
+
+    def may_call(self, klass: CallClass) -> str: ...
+
+    def ended(self, klass: CallClass, *, status: int | None, cause: str, retry_after: float | None) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +90,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts = USUAL,
         before_call: BeforeCall | None = None,
+        guard: CallGuard | None = None,
         idle_s: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
@@ -95,6 +104,7 @@ class HttpClient:
         self._timeouts = timeouts
         self._extension = timeouts.as_extension()
         self._before_call = before_call
+        self._guard = guard
         self._sleep = sleep
         self._urls: dict[str, httpx.URL] = {}
 
@@ -103,12 +113,11 @@ class HttpClient:
 
     def send_once(self, method: str, url: str, body: bytes, *, klass: CallClass) -> Reply:
         """For what must not happen twice. Raises NotSent or SentButUnanswered."""
-        if self._before_call is not None:
-            self._before_call(klass)
+        self._ask_leave(klass)
         parsed = self._urls.get(url)
         if parsed is None:
             parsed = self._urls[url] = httpx.URL(url)
-        return self._exchange(method, parsed, body, self._headers, self._timeouts, self._extension)
+        return self._watched(klass, method, parsed, body, self._headers, self._timeouts, self._extension)
 
     def read(
         self,
@@ -120,6 +129,7 @@ class HttpClient:
         headers: Mapping[str, str] | None = None,
         timeouts: Timeouts | None = None,
         attempts: int = 3,
+        klass: CallClass = CallClass.READ,
     ) -> T:
         """Ask, and ask again while the trouble looks passing, with a growing and jittered pause.
 
@@ -130,11 +140,11 @@ class HttpClient:
         merged = {**self._headers, **headers} if headers else self._headers
         target = httpx.URL(url)
         for attempt in range(1, attempts + 1):
-            if self._before_call is not None:
-                self._before_call(CallClass.READ)
+            self._ask_leave(klass)
             failure: TransientError
             try:
-                return understand(self._exchange(method, target, body, merged, limits, limits.as_extension()))
+                extension = limits.as_extension()
+                return understand(self._watched(klass, method, target, body, merged, limits, extension))
             except SentButUnanswered as error:
                 failure = TransientError("NO_ANSWER", error.message)
             except TransientError as error:
@@ -146,6 +156,25 @@ class HttpClient:
 
     def close(self) -> None:
         self._transport.close()
+
+    def _ask_leave(self, klass: CallClass) -> None:
+        """The breaker first: a call that may not leave takes no place in the rate. NotSent (BREAKER_OPEN)."""
+        if self._guard is not None and (cause := self._guard.may_call(klass)):
+            raise NotSent("BREAKER_OPEN", cause)
+        if self._before_call is not None:
+            self._before_call(klass)
+
+    def _watched(self, klass: CallClass, *request: Any) -> Reply:
+        """One exchange, whose end the breaker is told."""
+        try:
+            reply = self._exchange(*request)
+        except (NotSent, SentButUnanswered) as error:
+            if self._guard is not None:
+                self._guard.ended(klass, status=None, cause=error.message, retry_after=None)
+            raise
+        if self._guard is not None:
+            self._guard.ended(klass, status=reply.status, cause=f"HTTP {reply.status}", retry_after=reply.retry_after)
+        return reply
 
     def _exchange(
         self,

@@ -52,7 +52,13 @@ class CallClass(StrEnum):
     CANCEL = "cancel"
     EXIT = "exit"
     READ = "read"
+    DATA = "data"
     PACED = "paced"  # its turn was taken with the claim of its order
+    PACED_EXIT = "paced_exit"
+
+    @property
+    def has_its_turn(self) -> bool:
+        return self in (CallClass.PACED, CallClass.PACED_EXIT)
 
 
 # -- what the broker's books say -----------------------------------------------------------------------------------

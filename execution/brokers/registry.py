@@ -11,6 +11,7 @@ from accounts.secrets import seal, unseal
 from execution.brokers.dialect import Dialect, Hearers, Login, Place, Prices, Socket
 from execution.brokers.errors import AuthError
 from execution.brokers.fyers.dialect import Fyers
+from execution.brokers.guard import BrokerGuard
 from execution.brokers.kite.dialect import Kite
 from execution.brokers.port import BrokerGateway, CallClass, Tick, Tokens
 from execution.brokers.socket_loop import OnState, Pace
@@ -21,7 +22,10 @@ from trading.monitoring.alerts import Level, raise_alert
 AuthState = BrokerAccount.AuthState
 Broker = BrokerAccount.Broker
 DIALECTS: dict[str, Dialect] = {Broker.FYERS: Fyers(), Broker.ZERODHA: Kite()}
-RATE_CLASS = {CallClass.ORDER: "order", CallClass.EXIT: "exit", CallClass.CANCEL: "exit", CallClass.READ: "read"}
+RATE_CLASS = {
+    CallClass.ORDER: "order", CallClass.EXIT: "exit", CallClass.CANCEL: "exit", CallClass.READ: "read",
+    CallClass.DATA: "read",
+}  # fmt: skip
 SECRET, TOKEN = "app_secret", "access_token"
 
 
@@ -62,12 +66,13 @@ def gateway_of(account: BrokerAccount, *, paced: bool = True) -> BrokerGateway:
     """
 
     def before_call(klass: str) -> None:
-        if klass != CallClass.PACED:  # that one has its turn already
+        if not CallClass(klass).has_its_turn:
             wait_for_turn(account.pk, RATE_CLASS[CallClass(klass)])
 
     return dialect_of(account).gateway(
-        place_of(account), app_id=account.app_id, token=token_of(account), before_call=before_call if paced else None
-    )
+        place_of(account), app_id=account.app_id, token=token_of(account),
+        before_call=before_call if paced else None, guard=BrokerGuard(account.pk) if paced else None,
+    )  # fmt: skip
 
 
 def order_socket_of(account: BrokerAccount, *, gateway: BrokerGateway, hearers: Hearers, pace: Pace) -> Socket:

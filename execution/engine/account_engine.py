@@ -26,14 +26,17 @@ from execution.services.bar_exit import bar_exit
 from execution.services.fill_apply import fill_apply
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
+from execution.services.kill_resume import kill_resume
 from execution.services.loss_flatten import loss_flatten
 from execution.services.order_change import order_change
 from execution.services.order_submit import lease_expired, order_submit
 from execution.services.order_update import order_update
+from execution.services.runaway_watch import runaway_watch
 from execution.services.signal_accept import signal_accept
 from execution.services.square_off import square_off
 from execution.services.time_exit import time_exit
 from execution.states import AT_EXCHANGE, OrderState, PendingOp
+from risk.drawdown_watch import watch_drawdown
 from risk.loss_locks import latch_losses
 from risk.policies import active_policy
 from strategies.models import Signal
@@ -208,20 +211,22 @@ class AccountEngine:
             raise HistoryUnavailable("HISTORY_INCOMPLETE", f"no history of {len(failed)} instruments", **failed)
 
     def keep_rules_of_time(self) -> int:
-        """What the clock and the loss limit ask for: flat after a hard loss, out of intraday before the close, and the
-        contract's last bar. None waits for another that fails."""
+        """What the clock, the limits and a pulled switch ask for: the rest of a kill, flat after a hard loss, a stop to
+        what runs away, out of intraday before the close, the contract's last bar. None waits for one that fails."""
         now, asked = self.now(), 0
-        for rule in (loss_flatten, square_off, time_exit, bar_exit):
+        for rule in (kill_resume, loss_flatten, runaway_watch, square_off, time_exit, bar_exit):
             with one_of_many("rules", f"{self.account.pk}:{rule.__name__}"):
                 asked += rule(account_id=self.account.pk, now=now)
         return asked
 
     def value(self, portfolio: Portfolio) -> Valuation:
-        """The worth of a portfolio at the engine's own prices; latches the loss locks it calls for."""
+        """The worth of a portfolio at the engine's own prices; latches the locks and the drawdown step it calls for."""
         now = self.now()
         value = value_portfolio(portfolio, quotes=self.market.quotes(), now=now)
         if not value.stale:
-            latch_losses(portfolio=portfolio, value=value, policy=active_policy(portfolio.pk), now=now)
+            policy = active_policy(portfolio.pk)
+            latch_losses(portfolio=portfolio, value=value, policy=policy, now=now)
+            watch_drawdown(portfolio=portfolio, equity_paise=value.equity_paise, policy=policy, now=now)
         return value
 
     def portfolios(self) -> list[Portfolio]:

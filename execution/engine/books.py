@@ -17,6 +17,7 @@ from execution.states import LIVE_STATES, OrderState
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
+from trading.monitoring.models import Heartbeat
 from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
@@ -72,6 +73,7 @@ def apply_books(
             order_expired_with_its_day(order_id=order.pk)
         elif order.state == OrderState.UNKNOWN and complete:
             order_absent(order_id=order.pk, span_s=absent_span_s, books=absent_books)
+    Heartbeat.objects.update_or_create(name=f"books:{account.pk}", defaults={"at": timezone.now()})
 
 
 def known_today(account_id: int, now: datetime) -> set[str]:

@@ -352,7 +352,6 @@ class AccountRunner:
             self._books_due.clear()
             self._look_at_books()
             last = time.monotonic()
-            Heartbeat.objects.update_or_create(name=f"books:{self.account.pk}", defaults={"at": timezone.now()})
 
     def _look_at_books(self) -> None:
         """Read the books; compare everything where there is a reason to, or it was not done for a while."""

@@ -5,6 +5,7 @@ from datetime import datetime
 from django.db import transaction
 from django.utils import timezone
 
+from execution.kill_scopes import keys_of
 from execution.models import Group, Intent
 from execution.services.intent_create import ask_again, last_price, queue_order, withdraw_reservation
 from risk.kill_switch import kill_state
@@ -33,7 +34,7 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
         intent.state = wanted
         intent.save(update_fields=["state"])
         queue_order(
-            intent=intent, kill_epoch=kill_state(intent.portfolio_id).epoch,
+            intent=intent, kill_epoch=kill_state(keys_of(intent.portfolio, intent.instrument_id, intent.signal)).epoch,
             decision_price=last_price(intent.portfolio, intent.instrument),
         )  # fmt: skip
     else:

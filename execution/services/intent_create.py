@@ -11,6 +11,7 @@ from django.utils import timezone
 
 from execution.engine.readiness import engine_readiness
 from execution.identity import client_order_id
+from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent, Mismatch, Order
 from execution.outstanding import repeat_age_s, working_in
 from execution.services.events import note
@@ -221,11 +222,6 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
         repeat_age_s=repeat_age_s(portfolio, instrument, wish.side, contract) if contract is not None else None,
     )
     return asked, snapshot
-
-
-def strategy_of(signal: Signal | None) -> str:
-    """Whose idea it is, as limits and the kill switch know it: its contract, whichever the version. "": a hand."""
-    return str(signal.deployment.version.contract_id) if signal else ""
 
 
 def _family(signal: Signal | None) -> str:

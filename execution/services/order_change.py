@@ -15,7 +15,7 @@ from trading.outbox import after_commit
 
 ASK_AGAIN_AFTER = timedelta(seconds=5)
 NOT_SENT_PAUSE = timedelta(seconds=1)
-NEVER_LEFT = ("NOT_SENT", "RATE_LIMITED", "AUTH")
+NEVER_LEFT = ("NOT_SENT", "RATE_LIMITED", "BREAKER_OPEN", "AUTH")
 """Refusals that say nothing of the order: the call itself did not get through."""
 
 

@@ -13,6 +13,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
+from execution.kill_scopes import keys_of
 from execution.models import EngineLease, Group, Order
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
@@ -27,6 +28,7 @@ from trading.outbox import after_commit
 from trading.realtime.publish import publish
 
 LEASE_S = 15
+_PACED = {CallClass.ORDER: CallClass.PACED, CallClass.EXIT: CallClass.PACED_EXIT}
 FIRST_PROBE_S = 1
 
 # One statement decides: still queued, still in time, this engine still holds the account and may enter, and no kill
@@ -42,7 +44,15 @@ WITH claimed AS (
       AND (SELECT CASE WHEN o.reason = 'ENTRY'
                        THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
                        ELSE coalesce(max(t.level), 0) < 5 END
-           FROM risk_tradingstate t WHERE t.scope IN ('GLOBAL', 'PORTFOLIO:' || o.portfolio_id))
+           FROM risk_tradingstate t WHERE t.scope = ANY((
+               SELECT ARRAY['GLOBAL', 'USER:' || p.owner_id, 'ACCOUNT:' || o.account_id, 'PORTFOLIO:' || o.portfolio_id,
+                            'SYMBOL:' || o.instrument_id, 'SYMBOL:' || o.instrument_id || ':' || p.owner_id,
+                            'STRATEGY:' || v.contract_id, 'STRATEGY:' || v.contract_id || ':' || p.owner_id]
+               FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
+               LEFT JOIN strategies_signal s ON s.id = g.signal_id
+               LEFT JOIN strategies_deployment d ON d.id = s.deployment_id
+               LEFT JOIN strategies_contractversion v ON v.id = d.version_id
+               WHERE g.id = o.group_id)::text[]))
     RETURNING o.*
 ), told AS (
     INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
@@ -82,7 +92,7 @@ def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bo
     if claimed is None:
         return _withdraw_if_void(order_id, fence)
     crashpoint("dispatch.claimed")
-    result = gateway.place(claimed.request, klass=CallClass.PACED if paced else claimed.klass)
+    result = gateway.place(claimed.request, klass=_PACED[claimed.klass] if paced else claimed.klass)
     crashpoint("dispatch.answered")
     order = record_send(order_id=order_id, token=token, result=result)
     crashpoint("dispatch.recorded")
@@ -150,7 +160,7 @@ def _withdraw_if_void(order_id: int, fence: int) -> Order:
 
 
 def _is_void(order: Order) -> bool:
-    state = kill_state(order.portfolio_id)
+    state = kill_state(keys_of(order.portfolio, order.instrument_id, order.group.signal))
     if order.reason == Reason.ENTRY:
         return state.level > 0 or state.epoch != order.kill_epoch
     return state.level >= 5

@@ -6,8 +6,9 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent
-from execution.services.intent_create import Wish, intent_create, strategy_of
+from execution.services.intent_create import Wish, intent_create
 from risk.sizing import percent_equity, risk_per_trade
 from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
@@ -116,6 +117,7 @@ def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> in
     else:
         share = min(sizing.value, standing.policy.risk_per_trade_pct)
         units = risk_per_trade(equity_paise=standing.equity_paise, risk_pct=share, entry=limit, stop=signal.stop)
+    units = units * signal.deployment.allocation_pct // 100
     return signal.instrument.spec.whole_lots(units)
 
 

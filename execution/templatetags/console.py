@@ -96,7 +96,7 @@ def _engine(lease: EngineLease) -> Item:
 
 def _kill(state: TradingState) -> Item:
     detail = f"{state.reason} · {state.set_by} {ist_time(state.set_at) if state.set_at else ''}"
-    return Item(f"{state.scope}: {state.get_level_display()}", detail, "", state.pk, "severe")
+    return Item(f"{state.what}: {state.get_level_display()}", detail, "", state.pk, "severe")
 
 
 def _heartbeat(beat: Heartbeat) -> Item:

@@ -1,3 +1,4 @@
+from django.core.validators import MaxValueValidator
 from django.db import models
 
 from accounts.ownership import Owned, OwnedQuerySet
@@ -28,6 +29,14 @@ class Deployment(Owned):
     parameters = models.JSONField(default=dict, blank=True)
     created_by = models.CharField(max_length=150, blank=True)
     stopped_at = models.DateTimeField(null=True, blank=True, help_text="wall time")
+    allocation_pct = models.PositiveSmallIntegerField(
+        default=100, validators=[MaxValueValidator(100)], help_text="share of the size its contract asks for"
+    )
+    watched_from = models.DateTimeField(
+        null=True, blank=True, help_text="wall time from which refusals count against it again"
+    )
+    trades_seen = models.PositiveIntegerField(default=0, help_text="trades that a person has seen the sum of")
+    trades_at_cut = models.PositiveIntegerField(null=True, blank=True, help_text="trades there were when it was cut")
     state = models.CharField(max_length=8, choices=State, default=State.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
 

@@ -1,6 +1,9 @@
 import factory
+from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
+from django.utils import timezone
 
 from accounts.models import BrokerAccount, User
+from accounts.second_factor import FreshFactor
 from accounts.secrets import seal
 
 PASSWORD = "a-long-enough-passphrase"
@@ -40,3 +43,22 @@ class BrokerAccountFactory(factory.django.DjangoModelFactory):
     )
     broker_user_id = factory.Sequence(lambda n: f"XS{n:05d}")
     auth_state = BrokerAccount.AuthState.AUTHENTICATED
+
+
+TOTP_SECRET = "JBSWY3DPEHPK3PXP"
+
+
+def a_factor() -> FreshFactor:
+    """A second factor that has just been given."""
+    return FreshFactor(0, "totp", timezone.now())
+
+
+def set_up_factor(user: User) -> None:
+    """An authenticator app for this person."""
+    TOTP.activate(user, TOTP_SECRET)
+
+
+def code_now(*, later: int = 0) -> str:
+    """What the app shows; `later` counts steps of thirty seconds."""
+    step = int(timezone.now().timestamp()) // 30 + later
+    return format_hotp_value(hotp_value(TOTP_SECRET, step))

@@ -30,6 +30,7 @@ from tests.factories import (
     VerdictFactory,
 )
 from tests.factories.market import stored_candles
+from tests.factories.people import code_now, set_up_factor
 from tests.factories.world import open_market, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
@@ -276,9 +277,9 @@ def test_an_alert_is_acknowledged_once(console, full):
 
 
 @pytest.mark.parametrize("whole_desk", [True, False])
-def test_the_kill_switch_asks_for_a_reason_and_is_rearmed(console, world, whole_desk):
+def test_the_kill_switch_asks_for_a_reason_and_is_rearmed(console, operator, world, whole_desk):
     kill, rearm = reverse("admin:risk_tradingstate_kill"), reverse("admin:risk_tradingstate_rearm")
-    scope = {"portfolio": "" if whole_desk else world.portfolio.pk}
+    scope = {"scope": "GLOBAL" if whole_desk else f"PORTFOLIO:{world.portfolio.pk}"}
     assert console.get(kill).status_code == 200
     assert console.post(kill, {**scope, "level": 1, "reason": " "}).status_code == 200
     assert not TradingState.objects.exclude(level=0).exists()
@@ -286,7 +287,11 @@ def test_the_kill_switch_asks_for_a_reason_and_is_rearmed(console, world, whole_
     state = TradingState.objects.get(portfolio=None if whole_desk else world.portfolio)
     assert (state.level, state.reason) == (TradingState.Level.NO_ENTRIES, "drill")
     assert "drill" in console.get(reverse("admin:index")).content.decode()
-    console.post(rearm, {**scope, "reason": "drill is over"})
+    console.post(rearm, {**scope, "reason": "drill is over", "code": "123456"})
+    state.refresh_from_db()
+    assert state.level == TradingState.Level.NO_ENTRIES, "not without a second factor"
+    set_up_factor(operator)
+    console.post(rearm, {**scope, "reason": "drill is over", "code": code_now()})
     state.refresh_from_db()
     assert state.level == TradingState.Level.ACTIVE
 

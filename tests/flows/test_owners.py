@@ -20,7 +20,9 @@ from django.utils import timezone
 
 from accounts.api_keys import issue
 from execution.models import Group, Intent, Mismatch, Order, ReconRun
+from execution.services.risk_keep import report_body
 from execution.states import PendingOp
+from risk.models import Breaker, LossLock, RiskReport
 from strategies.models import BacktestRun, ContractVersion, Deployment
 from tests.factories import (
     BrokerAccountFactory,
@@ -98,6 +100,16 @@ OF_NOBODY = {
     "healthz", "readyz", "api/v1/postbacks/<str:key>/",
     "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
 }  # fmt: skip
+# Risk: numbers and limits are one's own, what it opens and asks about names a row.
+OWN |= {
+    "api/v1/risk/", "api/v1/risk/history/", "api/v1/risk/policy/", "api/v1/risk/kill/", "api/v1/risk/kill/rearm/",
+    "api/v1/risk/reports/<str:day>/", "risk/", "risk/history/", "risk/policy/", "risk/policy/file/", "risk/resume/",
+    "risk/report/<str:day>/", "why/silent/",
+}  # fmt: skip
+OF_ONE_ROW |= {
+    "risk/locks/<int:lock_id>/release/", "risk/breakers/<int:breaker_id>/close/", "why/<slug:kind>/<str:ref>/",
+    "api/v1/why/<slug:kind>/<str:ref>/",
+}  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone
 WHATEVER = {
@@ -106,6 +118,7 @@ WHATEVER = {
     "extra_context": "x",
     "name": "trades.csv",
 }  # fmt: skip
+WHATEVER |= {"day": "2026-02-16", "kind": "order"}
 
 
 @dataclass
@@ -164,6 +177,12 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         owner=user, feed=feed, account_id=account.pk, title=f"{mark} backfill", symbols=[held.symbol], timeframe=1,
         from_date=date(2026, 2, 16), to_date=date(2026, 2, 20), created_at=timezone.now(),
     )  # fmt: skip
+    lock = LossLock.objects.create(
+        portfolio=portfolio, session_date="2026-02-13", kind="SOFT", day_pnl_paise=-1, locked_at=timezone.now()
+    )
+    breaker = Breaker.objects.create(account=account, call_class="READ", state="OPEN", cause=f"{mark} cause")
+    day = date(2026, 2, 16)
+    RiskReport.objects.create(portfolio=portfolio, session_date=day, body=report_body(portfolio, day))
     record("test.happened", actor=user.username, owner_id=user.pk, subject=f"{mark} subject")
     person.ids = {
         "user_id": user.pk, "account_id": account.pk, "portfolio_id": portfolio.pk, "signal_id": signal.pk,
@@ -174,6 +193,7 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         "backfill_id": backfill.pk,
     }  # fmt: skip
     person.ids["mismatch_id"] = in_doubt(account, mark, held.symbol)
+    person.ids |= {"lock_id": lock.pk, "breaker_id": breaker.pk, "ref": order.pk}
     return person
 
 

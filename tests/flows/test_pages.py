@@ -25,10 +25,11 @@ from tests.factories import (
     SignalFactory,
     UserFactory,
 )
+from tests.factories.people import code_now, set_up_factor
 from tests.factories.world import open_market
 from tests.flows.full_desk import FullDesk, full_desk
 from trading.audit.models import AuditEntry
-from trading.monitoring.models import Alert
+from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import TradingDay
 from trading.web.pages.dashboard import PARTS
 
@@ -364,7 +365,14 @@ def test_only_an_operator_rearms(trader, desk):
     assert TradingState.objects.get(portfolio=desk.world.portfolio).level == 1
     desk.user.is_staff = True
     desk.user.save()
-    assert "Trading is allowed" in text(trader.post(reverse("web:rearm"), {"reason": "back"}, **HTMX))
+    set_up_factor(desk.user)
+    unread = trader.post(reverse("web:rearm"), {"reason": "back", "code": code_now()}, **HTMX)
+    assert "REARM_NOT_CLEAN" in unread.content.decode(), "the broker's books were not read since"
+    Heartbeat.objects.create(name=f"books:{desk.world.portfolio.account_id}", at=timezone.now())
+    wrong = trader.post(reverse("web:rearm"), {"reason": "back", "code": "000000"}, **HTMX)
+    assert "SECOND_FACTOR_WRONG" in wrong.content.decode()
+    answer = trader.post(reverse("web:rearm"), {"reason": "back", "code": code_now()}, **HTMX)
+    assert "Trading is allowed" in text(answer)
 
 
 # --- the ticket -------------------------------------------------------------------------------------------------------

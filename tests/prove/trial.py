@@ -26,6 +26,7 @@ from execution.models import Group, Intent, Order, ParkedFill, ReconRun
 from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
+from risk.kill_switch import of_portfolio
 from strategies.contracts.publish import publish_library
 from strategies.models import Signal
 from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory
@@ -227,7 +228,7 @@ class Life:
 
     def kill(self, level: int) -> None:
         kill_switch_pull(
-            portfolio=self.world.portfolio, level=level, reason="the proof", actor="a person", now=self.now
+            scope=of_portfolio(self.world.portfolio), level=level, reason="the proof", actor="a person", now=self.now
         )
 
     # -- the market

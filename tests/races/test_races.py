@@ -23,7 +23,7 @@ from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.order_submit import _claim
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
-from risk.kill_switch import raise_level
+from risk.kill_switch import of_portfolio, raise_level
 from risk.models import Reservation, RiskBucket
 from risk.reserve import Claim, Kind, release, reserve
 from strategies.models import Signal
@@ -180,9 +180,11 @@ def test_nothing_is_claimed_after_the_kill_switch(level):
         if number == 0:
             time.sleep(0.03)
             if level == 1:
-                raise_level(portfolio=portfolio, level=1, reason="race", actor="test")
+                raise_level(scope=of_portfolio(portfolio), level=1, reason="race", actor="test")
             else:
-                kill_switch_pull(portfolio=portfolio, level=level, reason="race", actor="test", now=timezone.now())
+                kill_switch_pull(
+                    scope=of_portfolio(portfolio), level=level, reason="race", actor="test", now=timezone.now()
+                )
             with connection.cursor() as cursor:
                 cursor.execute("SELECT clock_timestamp()")
                 return cursor.fetchone()[0]
@@ -268,7 +270,7 @@ def test_fault_54_fills_steps_and_a_kill_switch_together_neither_deadlock_nor_lo
         if number == 0:
             for level in (2, 3, 4):
                 time.sleep(0.05)
-                kill_switch_pull(portfolio=world.portfolio, level=level, reason="race", actor="test", now=now)
+                kill_switch_pull(scope=of_portfolio(world.portfolio), level=level, reason="race", actor="test", now=now)
             return
         for part in range(10):
             for group_id, broker_id, symbol in groups[number % 4 :] + groups[: number % 4]:

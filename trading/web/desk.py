@@ -131,9 +131,10 @@ class Desk:
 
     @cached_property
     def kills(self) -> list[TradingState]:
-        """Kill switches that are pulled, the house's and the portfolio's, hardest first."""
-        scopes = Q(scope="GLOBAL") | (Q(portfolio=self.portfolio) if self.portfolio else Q(pk=None))
-        return list(TradingState.objects.filter(scopes, level__gt=0).order_by("-level"))
+        """Kill switches that are pulled, the person's own and those for everybody, hardest first."""
+        concerns = Q(owner_id=None) | Q(owner_id=self.user.pk)
+        others = Q(scope__startswith="PORTFOLIO:") & ~Q(portfolio=self.portfolio)
+        return list(TradingState.objects.filter(concerns, level__gt=0).exclude(others).order_by("-level", "scope"))
 
     @cached_property
     def alerts(self) -> list[Alert]:

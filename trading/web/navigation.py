@@ -31,6 +31,12 @@ PAGES = (
     Page("Strategies", "web:strategies", '<path d="M4 16V9M8 16V4M12 16v-5M16 16V7"/>', "y"),
     Page("Backtests", "web:backtests", '<path d="M3 17V3M3 17h14M6 13l3-4 3 2 5-6"/><path d="M13 5h4v4"/>', "k"),
     Page(
+        "Risk",
+        "web:risk",
+        '<path d="M10 3l6 2.5V10c0 3.5-2.5 6-6 7-3.5-1-6-3.5-6-7V5.5z"/><path d="M10 7v4M10 13.2v.1"/>',
+        "r",
+    ),
+    Page(
         "Market",
         "web:market",
         '<path d="M5 3v3M5 12v4M3 6h4v6H3zM15 4v4M15 14v3M13 8h4v6h-4zM10 2v2M10 10v4M8 4h4v6H8z"/>',

@@ -9,7 +9,7 @@ from execution.brokers.fyers.gateway import FyersGateway
 from execution.brokers.fyers.login import App, FyersLogin, sign_in_sandbox
 from execution.brokers.fyers.order_socket import OrderSocket
 from execution.brokers.fyers.price_socket import PriceSocket
-from execution.brokers.http import BeforeCall
+from execution.brokers.http import BeforeCall, CallGuard
 from execution.brokers.port import BrokerGateway, Tick, Tokens
 from execution.brokers.socket_loop import OnState, Pace
 
@@ -33,8 +33,13 @@ class Fyers:
     def sign_in_sandbox(self, place: Place, *, app_id: str, secret: str) -> Tokens:
         return sign_in_sandbox(endpoints=_at(place), app=App(app_id, secret, place.redirect_uri))
 
-    def gateway(self, place: Place, *, app_id: str, token: str, before_call: BeforeCall | None = None) -> FyersGateway:
-        return FyersGateway(endpoints=_at(place), credentials=Credentials(app_id, token), before_call=before_call)
+    def gateway(
+        self, place: Place, *, app_id: str, token: str, before_call: BeforeCall | None = None,
+        guard: CallGuard | None = None,
+    ) -> FyersGateway:  # fmt: skip
+        return FyersGateway(
+            endpoints=_at(place), credentials=Credentials(app_id, token), before_call=before_call, guard=guard
+        )
 
     def masters(self, place: Place, *, app_id: str, token: str) -> dict[str, BrokerGateway]:
         """The files are public: they are asked for without the token."""

@@ -10,7 +10,7 @@ from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentBu
 from execution.brokers.fyers import mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
-from execution.brokers.http import BULK, BeforeCall, HttpClient, Reply
+from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient, Reply
 from execution.brokers.port import (
     Bar,
     BookOrder,
@@ -37,8 +37,8 @@ class FyersGateway:
     """One FYERS account. Keep it: its connections stay warm, and a cold one costs an order a handshake.
 
     `before_call` is told the class of every call before it is made, and may wait or raise: the account's rate
-    bucket sits there, and where it raises RateLimited an order is Refused. `masters` names the instrument files
-    that instruments() reads.
+    bucket sits there, and where it raises RateLimited an order is Refused. `guard` is the circuit breaker. `masters`
+    names the instrument files that instruments() reads.
     """
 
     def __init__(
@@ -47,6 +47,7 @@ class FyersGateway:
         endpoints: Endpoints,
         credentials: Credentials,
         before_call: BeforeCall | None = None,
+        guard: CallGuard | None = None,
         masters: tuple[str, ...] = ("NSE_CM",),
     ) -> None:
         self.endpoints = endpoints
@@ -55,6 +56,7 @@ class FyersGateway:
         self._http = HttpClient(
             headers={"authorization": credentials.header, "content-type": "application/json", "version": "3"},
             before_call=before_call,
+            guard=guard,
             idle_s=endpoints.idle_s,
         )
         self._public = HttpClient(before_call=before_call, idle_s=endpoints.idle_s)  # shows our token to nobody
@@ -175,7 +177,9 @@ class FyersGateway:
         return self._get(url, mapping.reader("marketStatus", mapping.read_market_open))
 
     def _get(self, url: str, understand: Callable[[Reply], T]) -> T:
-        return self._http.read("GET", url, understand=understand)
+        """Market data and the account's books fail apart from each other."""
+        klass = CallClass.DATA if url.startswith(self.endpoints.data) else CallClass.READ
+        return self._http.read("GET", url, understand=understand, klass=klass)
 
 
 def _with(url: str, **parameters: Any) -> str:

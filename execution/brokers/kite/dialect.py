@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 
 from execution.brokers.dialect import Hearers, Place
-from execution.brokers.http import BeforeCall
+from execution.brokers.http import BeforeCall, CallGuard
 from execution.brokers.kite.credentials import Credentials
 from execution.brokers.kite.endpoints import Endpoints
 from execution.brokers.kite.gateway import KiteGateway
@@ -33,8 +33,13 @@ class Kite:
     def sign_in_sandbox(self, place: Place, *, app_id: str, secret: str) -> Tokens:
         return sign_in_sandbox(endpoints=_at(place), app=App(app_id, secret))
 
-    def gateway(self, place: Place, *, app_id: str, token: str, before_call: BeforeCall | None = None) -> KiteGateway:
-        return KiteGateway(endpoints=_at(place), credentials=Credentials(app_id, token), before_call=before_call)
+    def gateway(
+        self, place: Place, *, app_id: str, token: str, before_call: BeforeCall | None = None,
+        guard: CallGuard | None = None,
+    ) -> KiteGateway:  # fmt: skip
+        return KiteGateway(
+            endpoints=_at(place), credentials=Credentials(app_id, token), before_call=before_call, guard=guard
+        )
 
     def masters(self, place: Place, *, app_id: str, token: str) -> dict[str, BrokerGateway]:
         exchanges = LIVE_DUMPS if place.base_url is None else SANDBOX_DUMPS

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
-from execution.brokers.http import BULK, BeforeCall, HttpClient
+from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
 from execution.brokers.kite import mapping
 from execution.brokers.kite.credentials import Credentials
 from execution.brokers.kite.endpoints import Endpoints
@@ -43,8 +43,8 @@ class KiteGateway:
     """One Zerodha account. Keep it: its connections stay warm, and it remembers the day's instrument numbers.
 
     `before_call` is told the class of every call before it is made, and may wait or raise: the account's rate bucket
-    sits there, and where it raises RateLimited an order is Refused. `exchanges` names the dumps that instruments()
-    reads.
+    sits there, and where it raises RateLimited an order is Refused. `guard` is the circuit breaker. `exchanges` names
+    the dumps that instruments() reads.
     """
 
     def __init__(
@@ -53,6 +53,7 @@ class KiteGateway:
         endpoints: Endpoints,
         credentials: Credentials,
         before_call: BeforeCall | None = None,
+        guard: CallGuard | None = None,
         exchanges: tuple[str, ...] = ("NSE",),
     ) -> None:
         self.endpoints = endpoints
@@ -64,6 +65,7 @@ class KiteGateway:
                 "content-type": "application/x-www-form-urlencoded",
             },
             before_call=before_call,
+            guard=guard,
             idle_s=endpoints.idle_s,
         )
         self._tokens: dict[str, dict[str, int]] = {}

@@ -18,10 +18,12 @@ from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_re
 from execution.services.order_submit import order_submit, record_send
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
+from risk.kill_switch import DESK, of_portfolio
 from risk.models import LossLock, RiskBucket, Verdict
 from risk.order_rate import take_turn
 from strategies.models import Signal
 from tests.factories import ContractVersionFactory, DeploymentFactory, InstrumentFactory, SignalFactory
+from tests.factories.people import a_factor
 from tests.factories.world import quote
 from trading.domain.errors import Conflict
 from trading.domain.orders import Reason
@@ -135,7 +137,7 @@ def test_an_entry_that_waits_for_its_turn_is_stopped_by_the_switch(desk, monkeyp
 
     def meanwhile(seconds: float) -> None:
         assert seconds > 0
-        kill_switch_pull(portfolio=None, level=1, reason="enough", actor="me", now=desk.now[0])
+        kill_switch_pull(scope=DESK, level=1, reason="enough", actor="me", now=desk.now[0])
 
     monkeypatch.setattr(time, "sleep", meanwhile)
     order_submit(order_id=order.pk, gateway=desk.broker, fence=1, paced=True)
@@ -146,8 +148,10 @@ def test_an_entry_that_waits_for_its_turn_is_stopped_by_the_switch(desk, monkeyp
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
 def test_a_queued_entry_dies_and_stays_dead(desk, level):
     order = desk.order(desk.ask())
-    kill_switch_pull(portfolio=desk.portfolio, level=level, reason="no", actor="me", now=desk.now[0])
-    kill_switch_rearm(portfolio=desk.portfolio, reason="yes", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=level, reason="no", actor="me", now=desk.now[0])
+    desk.engine.read_books()
+    desk.engine.advance_groups()
+    kill_switch_rearm(scope=of_portfolio(desk.portfolio), reason="yes", actor="me", factor=a_factor(), now=desk.now[0])
     desk.turn(3)
     order.refresh_from_db()
     assert (order.state, sent(desk)) == (OrderState.WITHDRAWN, 0)
@@ -157,7 +161,7 @@ def test_a_queued_entry_dies_and_stays_dead(desk, level):
 @pytest.mark.parametrize("level", [1, 2, 3, 4, 5])
 def test_the_kill_switch_of_the_whole_desk_holds_for_every_portfolio(desk, level):
     desk.ask()
-    kill_switch_pull(portfolio=None, level=level, reason="no", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=DESK, level=level, reason="no", actor="me", now=desk.now[0])
     desk.turn(2)
     assert sent(desk) == 0
     assert desk.ask().refusal_code == "KILL_SWITCH"
@@ -165,8 +169,8 @@ def test_the_kill_switch_of_the_whole_desk_holds_for_every_portfolio(desk, level
 
 def test_flatten_closes_what_is_held_and_works_again_after_a_crash(desk):
     group = desk.enter(filled=4)
-    kill_switch_pull(portfolio=desk.portfolio, level=4, reason="no", actor="me", now=desk.now[0])
-    kill_switch_pull(portfolio=desk.portfolio, level=4, reason="again", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=4, reason="no", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=4, reason="again", actor="me", now=desk.now[0])
     desk.turn(4)
     exit_order = Order.objects.get(reason="KILL")
     assert exit_order.quantity == 4 == desk.working()
@@ -177,7 +181,7 @@ def test_flatten_closes_what_is_held_and_works_again_after_a_crash(desk):
 
 def test_cancel_all_leaves_the_stop(desk):
     desk.enter(filled=4)
-    kill_switch_pull(portfolio=desk.portfolio, level=3, reason="no", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=3, reason="no", actor="me", now=desk.now[0])
     desk.turn(3)
     assert desk.working() == 4 == desk.held()
     assert Order.objects.get(reason="ENTRY").state == OrderState.CANCELLED
@@ -240,8 +244,8 @@ def test_a_yes_to_a_price_that_ran_away_is_a_no(desk, waiting):
 
 
 def test_a_killed_question_is_not_answered_after_the_rearming(desk, waiting):
-    kill_switch_pull(portfolio=desk.portfolio, level=1, reason="no", actor="me", now=desk.now[0])
-    kill_switch_rearm(portfolio=desk.portfolio, reason="yes", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=1, reason="no", actor="me", now=desk.now[0])
+    kill_switch_rearm(scope=of_portfolio(desk.portfolio), reason="yes", actor="me", factor=a_factor(), now=desk.now[0])
     with pytest.raises(Conflict):
         decide(desk, waiting)
     assert Intent.objects.get().refusal_code == "KILL_SWITCH" and free(desk)
@@ -267,7 +271,7 @@ def test_a_hard_loss_closes_everything_and_locks_the_day(desk):
     assert value.stale and not LossLock.objects.exists(), "nothing is latched on a price that is not known"
     desk.engine.market.hear(desk.ticks("812.00"))
     desk.engine.value(desk.portfolio)
-    assert set(LossLock.objects.values_list("kind", flat=True)) == {"SOFT", "HARD"}
+    assert set(LossLock.objects.values_list("kind", flat=True)) == {"WARN", "HALF", "SOFT", "HARD"}
     desk.engine.keep_rules_of_time()
     desk.turn(4)
     assert Order.objects.get(reason="KILL").quantity == desk.held() == desk.working()

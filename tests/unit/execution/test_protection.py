@@ -10,7 +10,9 @@ from execution.services.group_exit import group_exit
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
 from execution.services.order_cancel import order_cancel
 from execution.states import OrderState, PendingOp
+from risk.kill_switch import of_portfolio
 from risk.models import RiskBucket
+from tests.factories.people import a_factor
 from tests.small_broker import LOST, NOT_SENT, Refuse
 from trading.domain.orders import Reason, Side
 from trading.monitoring.models import Alert
@@ -202,12 +204,14 @@ def test_a_cancel_that_never_left_is_asked_again(desk):
 
 def test_a_lockdown_holds_an_exit_back_and_lets_it_go_afterwards(desk):
     group = desk.enter()
-    kill_switch_pull(portfolio=desk.portfolio, level=5, reason="stop", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=5, reason="stop", actor="me", now=desk.now[0])
     group_exit(group_id=group.pk, reason=Reason.MANUAL, actor="me")
     desk.turn(6)
     assert not Order.objects.filter(reason="MANUAL").exists()
     assert Intent.objects.filter(reason="MANUAL").count() <= 1, "held back once, not at every sweep"
-    kill_switch_rearm(portfolio=desk.portfolio, reason="go on", actor="me", now=desk.now[0])
+    kill_switch_rearm(
+        scope=of_portfolio(desk.portfolio), reason="go on", actor="me", factor=a_factor(), now=desk.now[0]
+    )
     Intent.objects.filter(reason="MANUAL").update(created_at=group.created_at.replace(year=2020))
     desk.instrument_price("815.00")
     desk.turn(4)
@@ -217,11 +221,13 @@ def test_a_lockdown_holds_an_exit_back_and_lets_it_go_afterwards(desk):
 def test_protection_held_back_by_a_lockdown_comes_afterwards(desk):
     intent = desk.ask()
     desk.turn()
-    kill_switch_pull(portfolio=desk.portfolio, level=5, reason="stop", actor="me", now=desk.now[0])
+    kill_switch_pull(scope=of_portfolio(desk.portfolio), level=5, reason="stop", actor="me", now=desk.now[0])
     desk.broker.fill(desk.order(intent).broker_order_id, 10, "812.30")
     desk.turn(3)
     assert desk.working() == 0
-    kill_switch_rearm(portfolio=desk.portfolio, reason="go on", actor="me", now=desk.now[0])
+    kill_switch_rearm(
+        scope=of_portfolio(desk.portfolio), reason="go on", actor="me", factor=a_factor(), now=desk.now[0]
+    )
     Intent.objects.filter(reason="STOP").update(created_at=intent.created_at.replace(year=2020))
     desk.turn(3)
     assert desk.working() == 10

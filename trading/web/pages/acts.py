@@ -8,17 +8,19 @@ from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.models import BrokerAccount
+from accounts.second_factor import give_factor
 from execution.engine import lifecycle
-from execution.models import Intent, Order
+from execution.kill_choices import choices_for, scope_for
+from execution.kill_report import kill_report
+from execution.models import Intent
 from execution.services.approval_decide import approval_decide
-from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
-from execution.states import OrderState, PendingOp
+from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm, refuse_unless_clean
+from risk.kill_switch import Scope, ScopeKind, of_portfolio
 from risk.models import TradingState
 from trading.audit.record import record
 from trading.domain.errors import NotAllowed
 from trading.marketdata.clocks import venue_now
 from trading.monitoring.models import Alert
-from trading.portfolio.models import Position
 from trading.web.access import dialog, signed_in
 from trading.web.desk import DeskRequest
 
@@ -71,22 +73,26 @@ def engine(request: DeskRequest, account_id: int, act: str) -> HttpResponse:
 @require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def kill(request: DeskRequest) -> HttpResponse:
-    """GET asks how hard and why; POST pulls the switch and shows each step until the broker agrees."""
+    """GET asks what, how hard and why; POST pulls the switch and shows each step until the broker agrees."""
     desk = request.desk
     if desk.portfolio is None:
         raise Http404
-    context: dict[str, object] = {"levels": KILL_LEVELS, "kills": desk.kills}
+    chosen = of_portfolio(desk.portfolio)
+    scopes = sorted(choices_for(request.user), key=lambda scope: scope.key != chosen.key)
+    context: dict[str, object] = {"levels": KILL_LEVELS, "kills": desk.kills, "scopes": scopes}
     if request.method != "POST":
         return dialog(request, "risk/_kill_ask.html", context)
     reason, level = request.POST.get("reason", "").strip(), request.POST.get("level", "")
     if not reason or level not in {str(int(known)) for known, _, _ in KILL_LEVELS}:
         context |= {"missing": "Choose how hard, and type a reason: both are written into the audit trail."}
         return dialog(request, "risk/_kill_ask.html", context, status=422)
+    asked = request.POST.get("scope", "")
+    scope = scope_for(request.user, asked) if asked else chosen
     kill_switch_pull(
-        portfolio=desk.portfolio, level=int(level), reason=reason[:200], actor=request.user.get_username(), now=desk.now
+        scope=scope, level=int(level), reason=reason[:200], actor=request.user.get_username(), now=desk.now
     )
     desk.forget("kills")
-    return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
+    return dialog(request, "risk/_kill_progress.html", _progress(request, scope.key))
 
 
 @require_safe
@@ -94,13 +100,13 @@ def kill(request: DeskRequest) -> HttpResponse:
 def kill_progress(request: DeskRequest) -> HttpResponse:
     if request.desk.portfolio is None:
         raise Http404
-    return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
+    return dialog(request, "risk/_kill_progress.html", _progress(request, request.GET.get("scope", "")))
 
 
 @require_POST
 @signed_in
 def rearm(request: DeskRequest) -> HttpResponse:
-    """An operator lets the portfolio trade again."""
+    """An operator lets a scope trade again, with a second factor given now."""
     if not request.user.is_staff:
         raise NotAllowed("REARM_NEEDS_OPERATOR", "Only an operator of the desk may re-arm the kill switch.")
     if request.desk.portfolio is None:
@@ -108,35 +114,34 @@ def rearm(request: DeskRequest) -> HttpResponse:
     reason = request.POST.get("reason", "").strip()
     if not reason:
         raise NotAllowed("REASON_MISSING", "Re-arming needs a reason: it is written into the audit trail.")
+    pulled = _chosen(request, request.POST.get("scope", ""))
+    if pulled is None:
+        raise NotAllowed("NOT_PULLED", "This kill switch is not pulled.")
+    scope = Scope.read(pulled.scope, pulled.owner_id)
+    refuse_unless_clean(scope)
     kill_switch_rearm(
-        portfolio=request.desk.portfolio,
+        scope=scope,
         reason=reason[:200],
         actor=request.user.get_username(),
+        factor=give_factor(request.user, request.POST.get("code", "")),
         now=request.desk.now,
     )
     request.desk.forget("kills")
-    return dialog(request, "risk/_kill_progress.html", _kill_steps(request))
+    return dialog(request, "risk/_kill_progress.html", _progress(request, ""))
 
 
-def _kill_steps(request: DeskRequest) -> dict[str, object]:
-    """What the switch has brought about so far, and what is still under way, counted from the rows themselves."""
-    portfolio = request.desk.portfolio
+def _chosen(request: DeskRequest, key: str) -> TradingState | None:
+    """The pulled switch that was named, among those that concern this person; the hardest without a name."""
     kills = request.desk.kills
-    level = kills[0].level if kills else Level.ACTIVE
-    live = Order.objects.filter(portfolio=portfolio).live()
-    doomed = live.filter(reason="ENTRY") if level == Level.CANCEL_ENTRIES else live.exclude(reason="STOP")
-    waiting = doomed.filter(state__in=[OrderState.QUEUED, OrderState.SENDING]).count()
-    resting = doomed.exclude(state__in=[OrderState.QUEUED, OrderState.SENDING])
-    asked = resting.exclude(pending_op=PendingOp.NONE).count()
-    unknown = live.filter(state=OrderState.UNKNOWN).count()
-    held = Position.objects.filter(portfolio=portfolio).exclude(net_quantity=0).count()
-    steps: list[tuple[str, bool, str]] = [("Entries are blocked", level >= Level.NO_ENTRIES, "")]
-    if level == Level.FLATTEN:
-        # Closing orders are live until the position is flat: what counts then is what is held.
-        steps.append(("Positions are closed", not held, f"{held} left"))
-        steps.append(("No order is live", not live.exists(), f"{live.count()} left"))
-    elif level >= Level.CANCEL_ENTRIES:
-        steps.append(("Queued orders are withdrawn", not waiting, f"{waiting} left"))
-        steps.append(("Resting orders are cancelled", not resting.exists(), f"{resting.count()} left, {asked} asked"))
-    steps.append(("The broker’s book agrees", not unknown, f"{unknown} unknown: asking the broker"))
-    return {"steps": steps, "kills": kills, "done": all(is_done for _, is_done, _ in steps), "held": held}
+    return next((one for one in kills if one.scope == key), kills[0] if kills and not key else None)
+
+
+def _progress(request: DeskRequest, key: str) -> dict[str, object]:
+    pulled = _chosen(request, key)
+    if pulled is None:
+        return {"kill": None, "kills": request.desk.kills}
+    # Of a switch of the house, a person sees what it did to what is theirs.
+    mine = pulled.owner_id == request.user.pk
+    all_mine = Scope(ScopeKind.USER, request.user.pk, request.user.pk)
+    scope = Scope.read(pulled.scope, pulled.owner_id) if mine else all_mine
+    return {"kill": pulled, "kills": request.desk.kills, "report": kill_report(scope, level=pulled.level)}

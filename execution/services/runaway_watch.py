@@ -1,0 +1,80 @@
+"""A program that runs away pulls the kill switch on itself: no new entries, and those that wait are cancelled."""
+
+import time
+from datetime import datetime, timedelta
+
+from django.db import connection
+from django.utils import timezone
+
+from execution.services.kill_switch_pull import kill_switch_pull
+from risk.kill_switch import Level, of_portfolio
+from risk.models import TradingState
+from risk.policies import active_policy
+from risk.runaway import Activity, Bounds, signs_of
+from trading.portfolio.models import Portfolio
+
+LOOK_BACK = timedelta(minutes=5)
+EVERY_S = 2.0
+_last_look: dict[int, float] = {}
+
+ACTIVITY = """
+SELECT
+    (SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM execution_order o
+        WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL
+        GROUP BY o.group_id) AS trades),
+    (SELECT count(*) FROM execution_order o
+        WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL),
+    (SELECT count(*) FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
+        WHERE o.portfolio_id = %(portfolio)s AND f.received_at > %(since)s),
+    (SELECT count(*) FROM (SELECT state FROM execution_order o
+        WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL
+          AND o.id > coalesce((SELECT max(id) FROM execution_order good WHERE good.portfolio_id = %(portfolio)s
+                               AND good.acked_at IS NOT NULL AND good.state <> 'REJECTED'), 0)
+          AND o.state = 'REJECTED') AS refused),
+    (SELECT coalesce(max(equity_paise), 0) FROM portfolio_equitypoint
+        WHERE portfolio_id = %(portfolio)s AND at > %(venue_since)s AND at <= %(now)s),
+    (SELECT coalesce((SELECT equity_paise FROM portfolio_equitypoint
+        WHERE portfolio_id = %(portfolio)s AND at > %(venue_since)s AND at <= %(now)s ORDER BY at DESC LIMIT 1), 0))
+"""
+
+
+def runaway_watch(*, account_id: int, now: datetime) -> int:
+    """Look at every portfolio of the account, at most once in two seconds; returns how many were stopped.
+
+    What happened before the switch was last touched is known to whoever touched it, and does not count again.
+    """
+    if time.monotonic() - _last_look.get(account_id, -EVERY_S) < EVERY_S:
+        return 0
+    _last_look[account_id] = time.monotonic()
+    stopped = 0
+    for portfolio in Portfolio.objects.filter(account_id=account_id):
+        state = TradingState.objects.filter(scope=of_portfolio(portfolio).key).first()
+        if state is not None and state.level >= Level.CANCEL_ENTRIES:
+            continue
+        found = look_at(portfolio, since=state.set_at if state else None, now=now)
+        if found:
+            kill_switch_pull(
+                scope=of_portfolio(portfolio), level=Level.CANCEL_ENTRIES, actor="runaway watch", now=now,
+                reason=f"{found[0].code}: {found[0].message}",
+            )  # fmt: skip
+            stopped += 1
+    return stopped
+
+
+def look_at(portfolio: Portfolio, *, since: datetime | None, now: datetime):
+    """The signs that one portfolio shows; `since` (wall time) is from when on it is looked at."""
+    policy = active_policy(portfolio.pk)
+    wall = timezone.now()
+    start = max(wall - LOOK_BACK, since or wall - LOOK_BACK)
+    velocity = timedelta(minutes=policy.runaway_loss_min)
+    with connection.cursor() as cursor:
+        cursor.execute(ACTIVITY, {
+            "portfolio": portfolio.pk, "since": start, "now": now,
+            # The switch remembers wall time, the curve is in venue time: after a re-arming it begins anew.
+            "venue_since": now if since is not None and wall - since < velocity else now - velocity,
+        })  # fmt: skip
+        activity = Activity(*cursor.fetchone())
+    return signs_of(activity, Bounds(
+        orders_per_intent=policy.runaway_orders_per_intent, orders_per_fill=policy.runaway_orders_per_fill,
+        rejections=policy.runaway_rejections, loss_pct=policy.runaway_loss_pct,
+    ))  # fmt: skip
