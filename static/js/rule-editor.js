@@ -200,7 +200,7 @@
   shows();
 
   // --- where it fired ---------------------------------------------------------------------------------------------------
-  const chart = document.querySelector("[data-preview]");
+  const chart = document.querySelector("[data-preview-chart]");
   document.querySelector("[data-preview-button]")?.addEventListener("click", () => {
     const query = new URLSearchParams({ symbol: document.querySelector("[data-preview-symbol]").value, timeframe: form.elements.timeframe.value, parameters: JSON.stringify(parameters()) });
     for (const name of ["long_entry", "short_entry", "long_exit", "short_exit"]) {

@@ -11,7 +11,9 @@ import numpy as np
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import DAILY, Market, market_of, range_of
 from strategies.contracts.schema import ContractBody
+from strategies.rules.compiled import RuleSet
 from strategies.rules.functions import nearest
+from strategies.rules.window import SeriesKey, Window, window_of
 from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
 from trading.marketdata.windows import load_window
 from trading.venue.sessions import SessionKind
@@ -110,6 +112,42 @@ def market_of_candles(
         warm_up=warm_up, exchange=instruments[0].exchange, kind=_kind(instruments),
         notes=_notes(prices.symbols, c[:, warm_up:], v[:, warm_up:], warm_up, settling),
     )  # fmt: skip
+
+
+def with_other_bars(market: Market, rules: RuleSet, *, feed: Feed, instruments: Sequence[Instrument]) -> Market:
+    """The market with the bars of other timeframes and reference instruments that the rules look at.
+
+    BacktestRefused: the desk has no such instrument, or no candles of it in the range.
+    """
+    if not rules.needs:
+        return market
+    window = market.window
+    by_symbol = {one.symbol: one for one in instruments}
+    universe = [by_symbol[symbol] for symbol in market.symbols]
+    until = datetime.fromtimestamp(int(window.ends[-1]), UTC)  # type: ignore[index]
+    days = int(np.unique(window.session_index).size) + 1
+    others: dict[SeriesKey, Window] = {}
+    for need in rules.needs:
+        timeframe, symbol = need.key(market.timeframe)
+        wanted = universe if not symbol else instruments_named(symbol)
+        a_day = 1 if timeframe >= DAILY else -(-SESSION_MINUTES // timeframe)
+        bars = days * a_day + need.bars
+        prices = load_window(feed, wanted, timeframe, bars=bars, until=until)
+        if symbol and not prices.bars:
+            raise BacktestRefused("NO_CANDLES", f"{feed.name} has no {timeframe}-minute candles of {symbol}")
+        others[timeframe, symbol] = window_of(
+            symbols=prices.symbols, starts=prices.starts.copy(), open_=prices.open, high=prices.high, low=prices.low,
+            close=prices.close, volume=prices.volume, timeframe=timeframe, kind=_kind(wanted),
+        )  # fmt: skip
+    return replace(market, window=replace(window, others=others))
+
+
+def instruments_named(symbol: str) -> list[Instrument]:
+    """The reference instrument of a rule; it need not be one that can be traded."""
+    found = list(Instrument.objects.filter(symbol=symbol)[:1])
+    if not found:
+        raise BacktestRefused("UNKNOWN_SYMBOL", f"The rules name {symbol}, which this desk does not know")
+    return found
 
 
 def _kind(instruments: Sequence[Instrument]) -> SessionKind:

@@ -308,6 +308,11 @@ class Market:
         digest.update(np.ascontiguousarray(self.window.starts).data)
         for name in _FIELDS:
             digest.update(getattr(self.window, name).data)
+        for key, other in sorted(self.window.others.items()):
+            digest.update(repr((key, other.symbols)).encode())
+            digest.update(np.ascontiguousarray(other.starts).data)
+            for name in _FIELDS:
+                digest.update(getattr(other, name).data)
         return digest.hexdigest()
 
 

@@ -13,7 +13,13 @@ from decimal import Decimal
 from typing import Any, Final
 
 from risk.models import RiskPolicy
-from strategies.backtest.candles import allowed_instruments, check_allowed, instruments_of, market_of_candles
+from strategies.backtest.candles import (
+    allowed_instruments,
+    check_allowed,
+    instruments_of,
+    market_of_candles,
+    with_other_bars,
+)
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import Market
 from strategies.backtest.plan import (
@@ -243,16 +249,18 @@ class Prepared:
 
     def market(self, *, settling: int, from_date: date | None = None, to_date: date | None = None) -> Market:
         """The candles of the request, or of a part of its days, with `settling` bars of history before them."""
-        request = self.request
-        return market_of_candles(
+        request, timeframe = self.request, TIMEFRAME_MINUTES[self.body.timeframe]
+        rules = self.body.rule_set(request.parameters)
+        market = market_of_candles(
             self.feed,
             self.instruments,
-            timeframe=TIMEFRAME_MINUTES[self.body.timeframe],
+            timeframe=timeframe,
             from_date=from_date or request.from_date,
             to_date=to_date or request.to_date,
-            settling=settling,
+            settling=max(settling, rules.history(timeframe) + 1),
             named=bool(request.symbols),
         )
+        return with_other_bars(market, rules, feed=self.feed, instruments=self.instruments)
 
 
 def prepare(request: BacktestRequest, limits: HouseLimits, *, owner_id: int | None = None) -> Prepared:

@@ -1,5 +1,7 @@
 """What is wrong with a rule, and where."""
 
+from trading.domain.errors import TradingError
+
 
 class RuleError(Exception):
     """A rule that cannot be used. `position` counts characters from 0; `suggestion` is a known name or None."""
@@ -22,11 +24,8 @@ class RuleError(Exception):
         return f"{line}\n{' ' * (self.position - start)}^ {self}"
 
 
-class SeriesMissing(LookupError):
+class SeriesMissing(TradingError):
     """A rule was run without the bars of a timeframe or an instrument that it names: see `RuleSet.needs`."""
 
-    code = "SERIES_MISSING"
-
     def __init__(self, message: str, *, symbol: str, timeframe: int) -> None:
-        self.symbol, self.timeframe = symbol, timeframe
-        super().__init__(message)
+        super().__init__("SERIES_MISSING", message, symbol=symbol, timeframe=timeframe)

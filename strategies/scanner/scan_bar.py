@@ -13,9 +13,10 @@ from django.db import transaction
 
 from strategies.contracts.schema import ContractBody, parse_contract
 from strategies.models import Deployment, ScanSlot
+from strategies.rules.compiled import LONGEST_SESSION_MIN
 from strategies.rules.evaluate import CompiledRule, Evaluation, RuleSet, Window, window_of
 from strategies.rules.explain import explain
-from strategies.rules.window import SeriesKey
+from strategies.rules.window import DAILY, ORDINARY_DAY_MIN, SeriesKey
 from strategies.scanner.emit_signal import emit_signal
 from strategies.tactics.stops import stop_and_target
 from trading.domain.errors import TradingError
@@ -146,7 +147,9 @@ def other_bars(
         wanted = [one for one in named if one is not None]
         if not wanted:
             raise TradingError("UNKNOWN_INSTRUMENT", f"The rules name {symbol}, which this desk does not know.")
-        bars = need.bars + max(-(-spare * base // timeframe), 1)
+        days = 1 + -(-spare * base // ORDINARY_DAY_MIN)
+        a_day = 1 if timeframe >= DAILY else -(-LONGEST_SESSION_MIN // timeframe)
+        bars = need.bars + min(days * a_day, spare + a_day)
         others[timeframe, symbol] = rule_window(cache.window(feed, wanted, timeframe, bars=bars, until=until))
     return others
 

@@ -305,13 +305,15 @@ def test_research_is_not_put_to_work():
         put_to_work(published(owner), portfolio, universe)
 
 
-@pytest.mark.parametrize(
-    ("slug", "code"), [("momentum-surfer", "DAILY_BARS_NOT_LIVE"), ("volume-anomaly", "PARTS_NOT_LIVE")]
-)
-def test_what_live_trading_cannot_do_is_refused_and_not_left_out(slug, code):
-    portfolio, universe = where()
-    with refused(code):
-        put_to_work(house_version(slug), portfolio, universe)
+def test_what_live_trading_cannot_do_is_refused_and_not_left_out():
+    owner, operator = UserFactory(), UserFactory(operator=True)
+    portfolio, universe = where(owner)
+    with refused("DAILY_BARS_NOT_LIVE"):
+        put_to_work(house_version("momentum-surfer"), portfolio, universe)
+    parts = published(owner, partials=[{"share_pct": 50, "kind": "r_multiple", "value": 1}])
+    moved(parts, Stage.PAPER, operator, waive=True)
+    with refused("PARTS_NOT_LIVE"):
+        put_to_work(parts, portfolio, universe)
 
 
 def test_a_reference_instrument_must_be_known():
@@ -359,3 +361,64 @@ def test_nobody_deploys_on_what_is_not_theirs():
         deploy_for(user=owner, **asked | {"portfolio_id": own.pk, "universe_name": "nowhere"})
     with refused("UNKNOWN_VERSION"):
         deploy_for(user=owner, **asked | {"portfolio_id": own.pk, "version_id": published(UserFactory()).pk})
+
+
+# Command and console
+
+
+def run(*arguments: str) -> tuple[int, str]:
+    from io import StringIO
+
+    from django.core.management import call_command
+
+    out, err = StringIO(), StringIO()
+    try:
+        call_command(*arguments, stdout=out, stderr=err)
+    except SystemExit as end:
+        return int(end.code or 0), err.getvalue()
+    return 0, out.getvalue()
+
+
+def test_contracts_come_and_go_as_files(tmp_path):
+    owner = UserFactory(username="somebody")
+    assert "ema-alignment@1" in run("publish_contracts")[1]
+    code, text = run("contract", "export", "ema-alignment")
+    file = tmp_path / "my_ema.yaml"
+    file.write_text(text)
+    assert code == 0 and EMA.content_hash in run("contract", "check", str(file))[1]
+    assert run("contract", "import", str(file), "--owner", "somebody")[1].startswith("my-ema@1")
+    assert ContractVersion.objects.get(contract__owner=owner).content_hash == EMA.content_hash
+    for refusal in (
+        ("contract", "check", str(tmp_path / "none.yaml")), ("contract", "export", "nothing"),
+        ("contract", "export", "ema-alignment@x"), ("contract", "import", str(file), "--owner", "nobody"),
+    ):  # fmt: skip
+        code, told = run(*refusal)
+        assert code == 2 and ":" in told
+
+
+def test_operators_approve_decline_pause_and_set_thresholds_in_the_console(client):
+    from django.urls import reverse
+
+    owner, operator = UserFactory(), UserFactory(operator=True)
+    version = on_paper(owner, nets=[100])
+    ask_for_live(version_id=version.pk, user=owner, reason="ninety good days")
+    client.force_login(operator)
+    standings = reverse("admin:strategies_standing_changelist")
+    standing = standing_of_version(version)
+    press = {"action": "approve_live", "_selected_action": [standing.pk]}
+    for _ in range(2):
+        assert client.post(standings, press, follow=True).status_code == 200
+    assert standing_of_version(version).stage == Stage.LIVE
+    client.post(standings, press | {"action": "pause"})
+    assert standing_of_version(version).stage == Stage.PAUSED
+    policy = active_lifecycle_policy()
+    change = reverse("admin:strategies_lifecyclepolicy_change", args=[policy.pk])
+    values = {name: getattr(policy, name) for name in type(policy)._meta.fields_map or []}
+    values |= {
+        "paper_max_drawdown_pct": "20", "paper_min_sharpe": "1", "paper_min_win_rate_pct": "45",
+        "paper_min_trades": "30", "live_min_days": "90", "live_min_trades": "100",
+        "live_drawdown_of_backtest_pct": "120", "live_max_losing_days": "5",
+    }  # fmt: skip
+    assert client.post(change, values, follow=True).status_code == 200
+    assert str(active_lifecycle_policy()) == "Lifecycle v2"
+    assert active_lifecycle_policy().paper_max_drawdown_pct == 20

@@ -32,6 +32,7 @@ from strategies.contracts.schema import (
     TargetKind,
     TargetSpec,
 )
+from strategies.rules.errors import SeriesMissing
 from trading.venue.charges import ChargeBroker, ChargeSegment
 
 SLOTS = 5
@@ -90,7 +91,7 @@ class Command(BaseCommand):
                 _write(Path(given["json"]), text)
         except ContractError as error:
             self._refuse(f"{error.code}: {error}")
-        except BacktestRefused as error:
+        except (BacktestRefused, SeriesMissing) as error:
             self._refuse(str(error))
         for warning in result.warnings:
             self.stderr.write(f"warning: {warning}")
