@@ -17,6 +17,10 @@ BEAT_SCHEDULE = {
     "room": {"task": "execution.recount_room", "schedule": 60.0, "options": {"expires": 60}},
     "strategies": {"task": "execution.watch_strategies", "schedule": 15.0, "options": {"expires": 15}},
     "risk": {"task": "execution.keep_risk", "schedule": 5.0, "options": {"expires": 5}},
+    # After the post-close session: what today's candles are worth.
+    "quality": {
+        "task": "marketdata.check_quality", "schedule": crontab(hour=16, minute=20), "options": {"expires": 3600},
+    },
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
     # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
     "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},

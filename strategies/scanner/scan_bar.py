@@ -5,7 +5,7 @@ import logging
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from functools import lru_cache
 
 import numpy as np
@@ -25,6 +25,7 @@ from trading.domain.orders import Side
 from trading.domain.signals import SignalDraft
 from trading.indicators.volatility import atr
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.quality_days import NOT_TRUSTED, doubts_about
 from trading.marketdata.windows import PriceWindow, WindowCache
 
 logger = logging.getLogger(__name__)
@@ -154,13 +155,27 @@ def other_bars(
     return others
 
 
+def without_doubtful(
+    drafts: list[SignalDraft], *, feed: Feed, instruments: list[Instrument], prices: PriceWindow, bar_at: datetime
+) -> tuple[list[SignalDraft], str]:
+    """The drafts without those on data that is not trusted, and a note that says of which instruments and why."""
+    if not drafts and not np.isnan(prices.close[:, -1]).any():
+        return drafts, ""
+    since = datetime.fromtimestamp(int(prices.starts[0]), UTC)
+    doubts = doubts_about(feed, instruments, prices.timeframe, bar_at=bar_at, since=since)
+    names = {one.pk: one.ticker for one in instruments}
+    told = "; ".join(f"{names[pk]}: {why}" for pk, why in sorted(doubts.items()))
+    kept = [draft for draft in drafts if draft.instrument_id not in doubts]
+    return kept, f"{NOT_TRUSTED}: {told}"[:200] if doubts else ""
+
+
 def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> int:
     """Scan a claimed bar and store its signals with the slot, in one transaction. Returns how many there are."""
     started = time.perf_counter()
     deployment = slot.deployment
     contract = compile_deployment(deployment)
     minutes = contract.body.timeframe_minutes
-    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=slot.bar_at)
+    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=slot.bar_at, adjusted=True)
     drafts: list[SignalDraft] = []
     note = ""
     if prices.bars < contract.bars // 2:
@@ -170,6 +185,7 @@ def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> i
         drafts = scan(
             contract, prices=prices, instruments=instruments, key=f"d{deployment.pk}", bar_at=slot.bar_at, others=others
         )
+        drafts, note = without_doubtful(drafts, feed=feed, instruments=instruments, prices=prices, bar_at=slot.bar_at)
     with transaction.atomic():
         for draft in drafts:
             emit_signal(deployment=deployment, draft=draft)

@@ -7,6 +7,7 @@ from accounts.console import ReadOnlyAdmin, ReadOnlyInline
 from trading.marketdata.admin_calendar import CalendarDayAdmin
 from trading.marketdata.admin_candles import BackfillAdmin, CandleBlockAdmin, CandleSeriesAdmin, HistoryTallyAdmin
 from trading.marketdata.admin_instruments import InstrumentAdmin
+from trading.marketdata.admin_quality import QualityDayAdmin
 from trading.marketdata.models import Feed, Universe, UniverseMember
 
 __all__ = [
@@ -17,6 +18,7 @@ __all__ = [
     "FeedAdmin",
     "HistoryTallyAdmin",
     "InstrumentAdmin",
+    "QualityDayAdmin",
     "UniverseAdmin",
 ]
 

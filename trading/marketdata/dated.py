@@ -224,3 +224,68 @@ class ExpiryRuleRow(models.Model):
 
     def __str__(self) -> str:
         return f"{self.exchange} {self.underlying} {self.cycle.lower()}: {self.weekday} from {self.from_date}"
+
+
+class CorporateAction(models.Model):
+    """A step that the past of an instrument must be multiplied by, or is suspected to need. Only CONFIRMED count."""
+
+    class Kind(models.TextChoices):
+        SPLIT_OR_BONUS = "SPLIT_OR_BONUS", "split or bonus"
+        DEMERGER = "DEMERGER", "demerger"
+        DIVIDEND = "DIVIDEND", "special dividend"
+        RIGHTS = "RIGHTS", "rights"
+        OTHER = "OTHER", "other"
+
+    class State(models.TextChoices):
+        SUSPECTED = "SUSPECTED"
+        CONFIRMED = "CONFIRMED"
+        DISMISSED = "DISMISSED"
+
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="actions")
+    ex_date = models.DateField(help_text="first day that trades without it")
+    kind = models.CharField(max_length=16, choices=Kind)
+    factor = models.DecimalField(max_digits=16, decimal_places=10, help_text="prices before are multiplied by it")
+    state = models.CharField(max_length=10, choices=State, default=State.SUSPECTED)
+    source = models.CharField(max_length=200)
+    note = models.CharField(max_length=300, blank=True)
+    found_at = models.DateTimeField()
+    decided_by = models.CharField(max_length=60, blank=True)
+    decided_at = models.DateTimeField(null=True)
+
+    class Meta:
+        ordering = ["-ex_date"]
+        constraints = [
+            models.UniqueConstraint(fields=["instrument", "ex_date"], name="action_once"),
+            models.CheckConstraint(condition=models.Q(factor__gt=0), name="factor_makes_sense"),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.ex_date} × {self.factor.normalize():f}"
+
+
+class QualityDay(models.Model):
+    """What the stored candles of one instrument on one day are worth. Written anew when the day is judged again."""
+
+    feed = models.ForeignKey("marketdata.Feed", on_delete=models.CASCADE, related_name="+", db_index=False)
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.CASCADE, related_name="+")
+    timeframe = models.PositiveSmallIntegerField(help_text="minutes")
+    day = models.DateField()
+    score = models.PositiveSmallIntegerField(help_text="0 to 100")
+    expected = models.PositiveIntegerField(help_text="bars the session has")
+    present = models.PositiveIntegerField()
+    untrusted = models.PositiveIntegerField(default=0)
+    defects = models.JSONField(default=dict, help_text="code → bars it concerns")
+    largest_gap = models.PositiveIntegerField(default=0, help_text="bars")
+    gap_from = models.CharField(max_length=5, blank=True, help_text="local time in India")
+    checked_at = models.DateTimeField()
+
+    class Meta:
+        ordering = ["-day"]
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "timeframe", "instrument", "day"], name="quality_day_once"),
+            models.CheckConstraint(condition=models.Q(score__lte=100), name="score_of_hundred"),
+        ]
+        indexes = [models.Index(fields=["feed", "timeframe", "day"], name="quality_by_day")]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.timeframe}m {self.day}: {self.score}"

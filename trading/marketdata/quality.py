@@ -201,7 +201,7 @@ class DayBook:
 
     def _plan(self, number: int) -> _Plan:
         if number not in self._plans:
-            self._plans[number] = _plan_of(_date_of(number), self.timeframe, self.session_lookup)
+            self._plans[number] = plan_of(date_of(number), self.timeframe, self.session_lookup)
         return self._plans[number]
 
     def finish(self) -> QualityReport:
@@ -264,17 +264,19 @@ class DayBook:
         largest = self.report.largest_gap
         if largest is None or run > largest.bars:
             first = int(plan.starts[end - run])
-            self.report.largest_gap = Gap(_date_of(number).isoformat(), f"{first // 60:02d}:{first % 60:02d}", run)
+            self.report.largest_gap = Gap(date_of(number).isoformat(), f"{first // 60:02d}:{first % 60:02d}", run)
 
     def _missing_days(self) -> list[str]:
         with_bars = [number for number, day in self._days.items() if day.seen.any()]
         if not with_bars:
             return []
         missing = set(range(min(with_bars), max(with_bars) + 1)) - set(with_bars)
-        return [_date_of(n).isoformat() for n in sorted(missing) if self._plan(n).known and self._plan(n).starts.size]
+        return [date_of(n).isoformat() for n in sorted(missing) if self._plan(n).known and self._plan(n).starts.size]
 
 
-def _plan_of(day: date, timeframe: int, session_lookup: SessionLookup) -> _Plan:
+@calendar.remembered(8192)
+def plan_of(day: date, timeframe: int, session_lookup: SessionLookup) -> _Plan:
+    """The bars a day should have on a calendar, and the fate of a bar by the minute it starts in."""
     session = session_lookup(day)
     known = calendar.current().knows(day)
     if session is None:
@@ -295,7 +297,8 @@ def _plan_of(day: date, timeframe: int, session_lookup: SessionLookup) -> _Plan:
     return _Plan(fate, starts, opens, closes, known)
 
 
-def _date_of(number: int) -> date:
+def date_of(number: int) -> date:
+    """The exchange day of a number of days since 1970 in India."""
     return date(1970, 1, 1) + timedelta(days=number)
 
 

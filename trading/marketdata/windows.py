@@ -17,6 +17,7 @@ from django.db import connection
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from trading.marketdata.actions import factors_at
 from trading.marketdata.aligned import align, resample
 from trading.marketdata.block_rows import any_before, blocks_between
 from trading.marketdata.blocks import DAY, IST_S, date_of
@@ -79,18 +80,31 @@ class SeriesState:
 
 def load_window(
     feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime,
-    with_untrusted: bool = False,
+    with_untrusted: bool = False, adjusted: bool = False,
 ) -> PriceWindow:  # fmt: skip
     """The last `bars` common bar starts of closed candles before `until` (venue time, aware).
 
     A bar is closed when it ends at or before `until`. Stored bars of the timeframe are taken as they are, what is
     missing is made of the minutes that are stored, or of the longest bars that fit. Bars that are not to be trusted are
-    NaN unless asked for. Fewer bars than asked for: there are no more.
+    NaN unless asked for. `adjusted`: as if the corporate actions confirmed up to `until` had always been so. Fewer bars
+    than asked for: there are no more.
     """
     if bars < 1:
         raise ValueError(f"a window has at least one bar, not {bars}")
     series = series_of(feed, instruments, timeframe)
-    return _load(series, instruments, timeframe, bars=bars, until=until, with_untrusted=with_untrusted)
+    window = _load(series, instruments, timeframe, bars=bars, until=until, with_untrusted=with_untrusted)
+    return adjusted_window(window, until=until) if adjusted else window
+
+
+def adjusted_window(window: PriceWindow, *, until: datetime) -> PriceWindow:
+    """A window of raw prices as it looks after the actions confirmed by then; itself where there are none."""
+    factors = factors_at(window.instrument_ids, window.starts, known_on=exchange_date(until)) if window.bars else None
+    if factors is None:
+        return window
+    prices, volumes = factors
+    parts = {name: getattr(window, name) * prices for name in PRICES if name != "volume"}
+    parts["volume"] = window.volume / volumes
+    return _window(window.symbols, window.instrument_ids, window.timeframe, window.starts, parts)
 
 
 def series_of(feed: Feed, instruments: Sequence[Instrument], timeframe: int) -> list[SeriesState]:
@@ -120,9 +134,10 @@ class WindowCache:
         self._kept: OrderedDict[tuple, tuple[list[SeriesState], PriceWindow]] = OrderedDict()
 
     def window(
-        self, feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime
-    ) -> PriceWindow:
-        """As `load_window`."""
+        self, feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, bars: int, until: datetime,
+        adjusted: bool = False,
+    ) -> PriceWindow:  # fmt: skip
+        """As `load_window`. What is kept is raw, so that an action confirmed now counts at once."""
         key = (feed.pk, tuple(one.pk for one in instruments), timeframe, bars)
         series = series_of(feed, instruments, timeframe)
         with self._lock:
@@ -135,7 +150,7 @@ class WindowCache:
             self._kept.move_to_end(key)
             while len(self._kept) > _KEPT_WINDOWS:
                 self._kept.popitem(last=False)
-        return window
+        return adjusted_window(window, until=until) if adjusted else window
 
     def clear(self) -> None:
         with self._lock:

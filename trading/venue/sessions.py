@@ -28,6 +28,7 @@ __all__ = [
     "exchange_date",
     "next_session",
     "phase_at",
+    "previous_day",
     "previous_session",
     "session_on",
     "square_off_at",
@@ -232,6 +233,14 @@ def previous_session(
         session = session_on(day - timedelta(days=back), kind=kind, assume_weekdays=assume_weekdays)
         if session is not None and session.closes_at <= before:
             return session
+    return None
+
+
+def previous_day(day: date) -> date | None:
+    """The trading day before a day; None where the known calendar does not reach."""
+    for back in range(1, _SEARCH_DAYS + 1):
+        if session_on(day - timedelta(days=back)) is not None:
+            return day - timedelta(days=back)
     return None
 
 

@@ -1,0 +1,233 @@
+"""Stored candles judged day by day: a report for each day, marks on the bars in doubt, and why a bar is not trusted."""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, date, datetime, time, timedelta
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from trading.domain.clock import IST
+from trading.marketdata.blocks import UNITS_PER_RUPEE, Columns
+from trading.marketdata.candles import columns_of, mark_bars
+from trading.marketdata.day_quality import Bars, DayQuality, judge_days
+from trading.marketdata.defects import MEANINGS, Defect
+from trading.marketdata.marks import UNTRUSTED, Mark
+from trading.marketdata.models import CorporateAction, Feed, Instrument, QualityDay
+from trading.marketdata.quality import DayBook, SessionLookup
+from trading.marketdata.sessions import session_kind
+from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
+
+DAILY: Final = 1440
+MARKS: Final[dict[Defect, Mark]] = {
+    Defect.OUTLIERS: Mark.OUTLIER,
+    Defect.IMPOSSIBLE_BARS: Mark.BROKEN,
+    Defect.STRAY_SESSION: Mark.MISPLACED,
+    Defect.EARLY_BARS: Mark.MISPLACED,
+    Defect.LATE_BARS: Mark.MISPLACED,
+    Defect.PAUSE_BARS: Mark.MISPLACED,
+    Defect.OFF_GRID: Mark.MISPLACED,
+    Defect.END_LABELLED: Mark.MISPLACED,
+    Defect.PREOPEN_VOLUME: Mark.PREOPEN_VOLUME,
+    Defect.CATCH_UP_VOLUME: Mark.CATCH_UP,
+    Defect.ZERO_FIRST_VOLUME: Mark.NO_VOLUME,
+}
+OURS: Final = Mark(sum({int(mark) for mark in MARKS.values()}))
+
+
+@dataclass(slots=True)
+class SeriesReport:
+    """What the stored candles of one instrument are worth over the days judged."""
+
+    symbol: str
+    timeframe: int
+    days: int = 0
+    score: float = 0.0
+    expected: int = 0
+    present: int = 0
+    untrusted: int = 0
+    marked: int = 0
+    defects: dict[str, int] = field(default_factory=dict)
+
+    def as_dict(self) -> dict[str, Any]:
+        return {name: getattr(self, name) for name in self.__slots__}
+
+    def line(self) -> str:
+        told = ", ".join(f"{code} {count:,}" for code, count in sorted(self.defects.items()))
+        return (
+            f"{self.symbol} {self.timeframe}m: score {self.score}, {self.days} days, {self.present:,} of"
+            f" {self.expected:,} bars, {self.untrusted:,} untrusted{f'; {told}' if told else ''}"
+        )
+
+
+def check_stored(
+    *, feed: Feed, instruments: Sequence[Instrument], timeframe: int, first: date, last: date, now: datetime
+) -> list[SeriesReport]:
+    """Judge the stored candles of these days, keep a QualityDay for each and mark the bars in doubt.
+
+    Judged again, a day's report and marks are written anew. An instrument without candles in these days is left out.
+    `timeframe` in minutes, below a day. Volumes are compared with the exchange's, where daily candles are stored.
+    """
+    reports = []
+    for instrument in instruments:
+        stored = columns_of(feed, [instrument], timeframe, start=_midnight(first), end=_midnight(last + timedelta(1)))
+        if len(stored):
+            reports.append(_check_series(feed, instrument, timeframe, stored, first=first, last=last, now=now))
+    return reports
+
+
+def _check_series(
+    feed: Feed, instrument: Instrument, timeframe: int, stored: Columns, *, first: date, last: date, now: datetime
+) -> SeriesReport:
+    bars = _bars(stored)
+    is_index = instrument.instrument_type == "INDEX"
+    lookup = lookup_of(session_kind(instrument))
+    volumes = _daily_volumes(feed, instrument, first, last)
+    days = judge_days(bars, timeframe, is_index=is_index, daily_volume=volumes, session_lookup=lookup)
+    days = [day for day in days if first <= day.day <= last]
+    if _ends_labelled(bars, timeframe, is_index, lookup):
+        _doubt_all(days, bars)
+    report = SeriesReport(instrument.symbol, timeframe, days=len(days))
+    report.marked = _mark(feed, instrument, timeframe, stored, days)
+    _keep(feed, instrument, timeframe, days, now)
+    for day in days:
+        report.expected, report.present = report.expected + day.expected, report.present + day.present
+        report.untrusted += day.untrusted
+        for defect, count in day.defects.items():
+            report.defects[defect.value] = report.defects.get(defect.value, 0) + count
+    report.score = round(sum(day.score for day in days) / len(days), 1) if days else 0.0
+    return report
+
+
+def _bars(stored: Columns) -> Bars:
+    prices = (column / UNITS_PER_RUPEE for column in (stored.open, stored.high, stored.low, stored.close))
+    return Bars(stored.starts, *prices, stored.volume.astype(np.float64))
+
+
+def _daily_volumes(feed: Feed, instrument: Instrument, first: date, last: date) -> dict[date, float]:
+    found = columns_of(feed, [instrument], DAILY, start=_midnight(first), end=_midnight(last + timedelta(1)))
+    days = (exchange_date(datetime.fromtimestamp(start, UTC)) for start in found.starts.tolist())
+    return dict(zip(days, found.volume.astype(float).tolist(), strict=True))
+
+
+def _ends_labelled(bars: Bars, timeframe: int, is_index: bool, lookup: SessionLookup) -> bool:
+    book = DayBook(timeframe, is_index=is_index, session_lookup=lookup)
+    book.judge(bars.starts, bars.open, bars.high, bars.low, bars.close, bars.volume)
+    return book.finish().suspected_label == "end"
+
+
+def _doubt_all(days: list[DayQuality], bars: Bars) -> None:
+    by_day = {day.day: day for day in days}
+    for start in bars.starts.tolist():
+        day = by_day.get(exchange_date(datetime.fromtimestamp(start, UTC)))
+        if day is not None:
+            day.doubts.setdefault(start, set()).add(Defect.END_LABELLED)
+            day.met(Defect.END_LABELLED)
+
+
+def _mark(feed: Feed, instrument: Instrument, timeframe: int, stored: Columns, days: list[DayQuality]) -> int:
+    """Put the doubts on the bars and take away those of before. Bars without either are not touched."""
+    wanted: dict[int, Mark] = {}
+    for day in days:
+        for start, defects in day.doubts.items():
+            mark = Mark.NONE
+            for defect in defects:
+                mark |= MARKS.get(defect, Mark.NONE)
+            wanted[start] = mark
+    ours = int(OURS)
+    marks: dict[datetime, Mark] = {}
+    for start, before in zip(stored.starts.tolist(), stored.mark.tolist(), strict=True):
+        mark = wanted.get(start, Mark.NONE)
+        if int(mark) != before & ours:
+            marks[datetime.fromtimestamp(start, UTC)] = mark
+    return mark_bars(feed, instrument, timeframe, marks, clear=OURS)
+
+
+def _keep(feed: Feed, instrument: Instrument, timeframe: int, days: list[DayQuality], now: datetime) -> None:
+    QualityDay.objects.bulk_create(
+        [
+            QualityDay(
+                feed=feed, instrument=instrument, timeframe=timeframe, day=day.day, score=day.score,
+                expected=day.expected, present=day.present, untrusted=day.untrusted,
+                defects={code.value: count for code, count in day.defects.items()}, largest_gap=day.largest_gap,
+                gap_from=day.gap_from, checked_at=now,
+            )
+            for day in days
+        ],
+        update_conflicts=True,
+        unique_fields=["feed", "timeframe", "instrument", "day"],
+        update_fields=[
+            "score", "expected", "present", "untrusted", "defects", "largest_gap", "gap_from", "checked_at",
+        ],
+        batch_size=2000,
+    )  # fmt: skip
+
+
+@lru_cache(maxsize=8)
+def lookup_of(kind: SessionKind) -> SessionLookup:
+    """The sessions of one kind; days that no calendar knows are judged as weekdays and told as unknown."""
+
+    def lookup(day: date) -> Session | None:
+        return session_on(day, kind=kind, assume_weekdays=True)
+
+    return lookup
+
+
+def _midnight(day: date) -> datetime:
+    return datetime.combine(day, time(), tzinfo=IST)
+
+
+# -- why a bar is not trusted ------------------------------------------------------------------------------------------
+
+NOT_TRUSTED: Final = "DATA_NOT_TRUSTED"
+REASONS: Final[dict[Mark, str]] = {
+    Mark.OUTLIER: "a price that those around it contradict",
+    Mark.MISPLACED: "its time is in doubt",
+    Mark.DISPUTED: "two sources disagree",
+    Mark.BROKEN: "its numbers cannot be",
+}
+
+
+def distrusted(
+    feed: Feed, instruments: Iterable[Instrument], timeframe: int, *, start: datetime, end: datetime
+) -> dict[int, str]:
+    """Instruments with an untrusted bar in [start, end), by id, and in words why: what a scanner must say.
+
+    Longer bars are made of minutes, so that one doubtful minute is a doubt about them all.
+    """
+    wanted = list(instruments)
+    found: dict[int, int] = {}
+    for minutes in {1, timeframe}:
+        stored = columns_of(feed, wanted, minutes, start=start, end=end)
+        bad = (stored.mark & int(UNTRUSTED)) != 0
+        for pk, mark in zip(stored.series[bad].tolist(), stored.mark[bad].tolist(), strict=True):
+            found[pk] = found.get(pk, 0) | mark
+    return {pk: ", ".join(text for one, text in REASONS.items() if mark & one) for pk, mark in found.items()}
+
+
+def doubts_about(
+    feed: Feed, instruments: Iterable[Instrument], timeframe: int, *, bar_at: datetime, since: datetime
+) -> dict[int, str]:
+    """Instruments of which nothing may be said at the close of a bar, by id, and why (DATA_NOT_TRUSTED).
+
+    `bar_at`: the end of the bar; `since`: the oldest bar that is looked at. Its own bar is not trusted, or a suspected
+    corporate action within the window was neither confirmed nor dismissed: then old and new prices are not comparable.
+    """
+    wanted = list(instruments)
+    found = distrusted(feed, wanted, timeframe, start=bar_at - timedelta(minutes=timeframe), end=bar_at)
+    undecided = CorporateAction.objects.filter(
+        instrument__in=wanted, state=CorporateAction.State.SUSPECTED, ex_date__gt=exchange_date(since),
+        ex_date__lte=exchange_date(bar_at),
+    ).values_list("instrument_id", "ex_date")  # fmt: skip
+    for pk, ex_date in undecided:
+        found.setdefault(pk, f"a suspected corporate action of {ex_date} is not decided")
+    return found
+
+
+def meaning_of(code: str) -> str:
+    """A defect's code in words; the code itself where it is not known (a report of a newer version)."""
+    try:
+        return MEANINGS[Defect(code)].text
+    except ValueError:
+        return code
