@@ -42,6 +42,8 @@ class Prices(Socket, Protocol):
 
     def watch(self, symbols: Iterable[str]) -> None: ...
 
+    def start_over(self, why: str) -> None: ...
+
 
 class Login(Protocol):
     """Signing in with a person, in two steps. Errors: AuthError, BrokerError."""

@@ -52,6 +52,11 @@ class StayingSocket:
         self.pace = pace
         self._heard_at = 0.0
         self._accepted = False
+        self._start_over: str | None = None
+
+    def start_over(self, why: str) -> None:
+        """Leave the connection and come back: it is open, and yet it does not do what it is for. From any thread."""
+        self._start_over = why
 
     def run(self, stop: threading.Event) -> None:
         failures = 0
@@ -84,7 +89,10 @@ class StayingSocket:
             socket = from_venue(lambda: opened.enter_context(self._open(headers)))
             self._heard_at = pinged_at = time.monotonic()
             from_venue(lambda: self.greet(socket))
+            self._start_over = None
             while not stop.is_set():
+                if self._start_over is not None:
+                    raise _FromVenue(TransientError("STALLED", self._start_over))
                 message = from_venue(lambda: _receive(socket))
                 now = time.monotonic()
                 if message is not None:

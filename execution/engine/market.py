@@ -83,6 +83,30 @@ class Market:
         for group_id, reason in reached:
             self._on_guard(group_id, reason)
 
+    def take_quotes(self, quotes: Iterable[Quote]) -> int:
+        """Take prices that were asked for. They move the last prices and the guards, and make no candles: between two
+        questions a high or a low is missed, and history brings the bars. An older price than the known one is passed
+        over. How many were taken."""
+        taken = 0
+        reached: list[tuple[UUID, Reason]] = []
+        with self._lock:
+            for quote in quotes:
+                known = self._quotes.get(quote.symbol)
+                if known is not None and quote.traded_at < known.traded_at:
+                    continue
+                self._quotes[quote.symbol] = quote
+                self._changed.add(quote.symbol)
+                taken += 1
+                if quote.indicative or quote.is_stale:
+                    continue
+                for guard in self._guards.get(quote.symbol, ()):
+                    reason = guard.reached(quote.last_price)
+                    if reason is not None:
+                        reached.append((guard.group_id, reason))
+        for group_id, reason in reached:
+            self._on_guard(group_id, reason)
+        return taken
+
     def changed_quotes(self) -> list[Quote]:
         """Quotes that moved since the last call."""
         with self._lock:

@@ -20,7 +20,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from accounts.selectors import LOGIN_STATES
 from execution.brokers.control import SandboxControl
-from execution.brokers.dialect import Hearers
+from execution.brokers.dialect import Hearers, Prices
 from execution.brokers.errors import AuthError
 from execution.brokers.instrument_refresh import SOURCES
 from execution.brokers.registry import (
@@ -36,6 +36,7 @@ from execution.brokers.registry import (
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
+from execution.engine.live_sources import LiveSources
 from execution.engine.show import keep_equity, show_prices, show_summary
 from execution.models import EngineLease, Order, ReconRun
 from execution.reconcile.heal import SECOND_LOOK
@@ -224,6 +225,7 @@ class AccountRunner:
             self._thread("keep", lambda: self._supervise("keep", self._keep)),
             self._thread("show", lambda: self._supervise("show", self._show)),
             self._thread("past", lambda: self._supervise("history", self._fill_history)),
+            self._thread("live", lambda: self._supervise("price sources", lambda: self._watch_sources(prices))),
         ]
         self._books_due.set()
         signed_in_at, looked_at = self.account.validated_at, time.monotonic()
@@ -456,6 +458,19 @@ class AccountRunner:
                 raise
             if self._stream_state.get("prices") == "connected":
                 self._caught_up.set()
+
+    def _watch_sources(self, prices: Prices) -> None:
+        """Where prices come from, and another place where they do not."""
+        sources = LiveSources(
+            account=self.account, feed=self.feed, market=self.engine.market, gateway=self.engine.gateway,
+            stream=prices, symbols=[one.symbol for one in self.instruments], now=lambda: venue_now(self.feed.name),
+            is_connected=lambda: self._stream_state.get("prices") == "connected",
+        )  # fmt: skip
+        try:
+            while not self.stop.wait(1.0):
+                sources.look()
+        finally:
+            sources.close()
 
     def _show(self) -> None:
         """Prices and figures for open pages; the quotes for every other process."""

@@ -64,14 +64,14 @@ class CorporateActionAdmin(ReadOnlyAdmin):
 
     def get_urls(self) -> list[Any]:
         page = path(
-            "<int:action_id>/decide/", self.admin_site.admin_view(self.decision),
+            "<int:object_id>/decide/", self.admin_site.admin_view(self.decision),
             name="marketdata_corporateaction_decide",
         )  # fmt: skip
         return [page, *super().get_urls()]
 
-    def decision(self, request: HttpRequest, action_id: int) -> HttpResponse:
+    def decision(self, request: HttpRequest, object_id: int) -> HttpResponse:
         require_operator(request)
-        row = get_object_or_404(CorporateAction.objects.select_related("instrument"), pk=action_id)
+        row = get_object_or_404(CorporateAction.objects.select_related("instrument"), pk=object_id)
         known = {"kind": row.kind, "factor": row.factor.normalize(), "source": row.source, "note": row.note}
         form = DecisionForm(request.POST or None, initial=known)
         if request.method == "POST" and form.is_valid():

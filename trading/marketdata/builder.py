@@ -169,6 +169,9 @@ class CandleBuilder:
         return closed
 
     def _fold(self, line: _Line, bar: Bar, price: Decimal, day_volume: int, traded_at: datetime) -> None:
+        if day_volume > 0 and line.day_volume == 0 and bar.flags & BarFlag.FIRST_OF_DAY and bar.volume == 0:
+            # What came before the day's first trade was yesterday's price, told again. An index never has volume.
+            bar.open = bar.high = bar.low = bar.close = price
         if line.last_at is None or traded_at >= line.last_at:
             line.last_at = traded_at
             bar.close = price

@@ -30,6 +30,13 @@ class Quote:
     volume: int
     traded_at: datetime
     received_at: float
+    source: str = "STREAM"  # STREAM, POLL, SECOND, CANDLE: see `live`
+    indicative: bool = False  # of the pre-open auction: nothing was traded at it
+
+    @property
+    def is_stale(self) -> bool:
+        """Whether it is no live price at all: the close of the last candle, shown for want of a better one."""
+        return self.source == "CANDLE"
 
     @property
     def age_s(self) -> float:
@@ -63,7 +70,7 @@ def store_quotes(feed_name: str, quotes: Iterable[Quote]) -> None:
         quote.symbol: json.dumps(
             [
                 str(quote.last_price), _plain(quote.bid), _plain(quote.ask), _plain(quote.previous_close),
-                quote.volume, quote.traded_at.timestamp(), quote.received_at,
+                quote.volume, quote.traded_at.timestamp(), quote.received_at, quote.source, quote.indicative,
             ]
         )
         for quote in quotes
@@ -77,7 +84,7 @@ def store_quotes(feed_name: str, quotes: Iterable[Quote]) -> None:
 
 
 def _read(symbol: str, raw: bytes) -> Quote:
-    last, bid, ask, previous, volume, traded_at, received_at = json.loads(raw)
+    last, bid, ask, previous, volume, traded_at, received_at, *more = json.loads(raw)
     return Quote(
         symbol=symbol,
         last_price=Decimal(last),
@@ -87,6 +94,8 @@ def _read(symbol: str, raw: bytes) -> Quote:
         volume=volume,
         traded_at=datetime.fromtimestamp(traded_at, UTC),
         received_at=received_at,
+        source=more[0] if more else "STREAM",
+        indicative=bool(more[1]) if len(more) > 1 else False,
     )
 
 

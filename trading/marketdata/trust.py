@@ -2,13 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import UTC, date, datetime
 from typing import Any
 
 from django.db.models import Avg, Count, Sum
 
 from trading.marketdata.models import CorporateAction, Feed, Instrument, InstrumentRefresh, QualityDay
 from trading.marketdata.quality_days import meaning_of
+from trading.monitoring.models import Heartbeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,3 +82,40 @@ def masters_state() -> list[InstrumentRefresh]:
     for row in InstrumentRefresh.objects.order_by("-at")[:200]:
         newest.setdefault((row.source, row.markets or row.file_name), row)
     return list(newest.values())
+
+
+@dataclass(frozen=True, slots=True)
+class SourcesState:
+    """Where an account's prices come from. `active`: STREAM, POLL, SECOND or CANDLE (stale); `since`: wall time.
+
+    `sources`: kind → heard_at, good_since, failed_at (UNIX), why. `stale`: symbol → age in seconds (None: never), at
+    most fifty of `stale_count`. `told_at`: when the engine said so; an old one means the engine is not running.
+    """
+
+    active: str
+    since: datetime
+    why: str
+    feed: str
+    phase: str
+    sources: dict[str, dict[str, Any]]
+    symbols: int
+    stale_count: int
+    stale: dict[str, float | None]
+    told_at: datetime
+
+
+def sources_name(account_id: int) -> str:
+    """Under which name an engine tells of its sources."""
+    return f"sources:{account_id}"
+
+
+def sources_state(account_id: int) -> SourcesState | None:
+    """What the engine of an account last said about its price sources; None: it never ran."""
+    beat = Heartbeat.objects.filter(name=sources_name(account_id)).first()
+    if beat is None:
+        return None
+    said = beat.detail
+    return SourcesState(
+        said["active"], datetime.fromtimestamp(said["since"], UTC), said["why"], said["feed"], said["phase"],
+        said["sources"], said["symbols"], said["stale_count"], said["stale"], beat.at,
+    )  # fmt: skip

@@ -198,3 +198,16 @@ def test_fifty_two_symbols_at_four_ticks_a_second_take_less_than_two_percent_of_
         made.tick(*tick)
     made.advance(at(1, 2))
     assert (time.process_time() - started) / 60 < 0.02
+
+
+def test_yesterdays_price_told_before_the_first_trade_is_no_part_of_the_first_bar():
+    made = listening()
+    closed = feed(made, ("120", 0, at(0, 0)), ("100", 50, at(0, 2)), ("101", 80, at(0, 30)), ("101", 90, at(1, 0)))
+    (bar,) = closed
+    assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (100, 101, 100, 101, 80)
+
+
+def test_an_index_without_volume_keeps_its_first_price():
+    closed = feed(listening(), ("120", 0, at(0, 0)), ("121", 0, at(0, 30)), ("122", 0, at(1, 0)))
+    (bar,) = closed
+    assert (bar.open, bar.high, bar.low, bar.close) == (120, 121, 120, 121)
