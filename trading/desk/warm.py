@@ -12,6 +12,7 @@ def main() -> None:
     from strategies.backtest.warm import warm as warm_backtests
     from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
     from strategies.runs.warm import warm_research
+    from trading.indicators.greeks import warm_greeks
     from trading.indicators.registry import warm_cache
     from trading.marketdata.aligned import warm_blocks
 
@@ -21,6 +22,7 @@ def main() -> None:
     warm_blocks()
     warm_backtests()
     warm_research()
+    warm_greeks()
     print(f"compiled in {time.monotonic() - began:.0f} s")
 
 

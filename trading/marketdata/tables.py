@@ -134,15 +134,24 @@ def _csv(path: Path, text: str) -> Table:
 
 
 def _parquet(path: Path) -> Table:
+    import duckdb  # loaded when a Parquet file is read: it is large
+
     try:
-        import pyarrow.parquet as parquet
-        from pyarrow import ArrowException
-    except ImportError:
-        raise TableRefused("NO_PARQUET", f"{path.name}: Parquet files need pyarrow") from None
-    try:
-        table = parquet.read_table(path)
-    except (ArrowException, OSError) as error:
+        with duckdb.connect(":memory:") as database:
+            database.execute("SET threads = 1")
+            columns = database.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+    except duckdb.Error as error:
         raise TableRefused("NOT_A_TABLE", f"{path.name}: {type(error).__name__}") from None
-    if not table.num_rows:
+    table = Table(path, {name.lower(): _plain(column) for name, column in columns.items()})
+    if not len(table):
         raise TableRefused("EMPTY_FILE", f"{path.name} has no rows")
-    return Table(path, {name.lower(): table.column(name).to_numpy(zero_copy_only=False) for name in table.column_names})
+    return table
+
+
+def _plain(column: Any) -> Any:
+    """Without masks: a missing number is NaN, a missing text is empty."""
+    if not isinstance(column, np.ma.MaskedArray):
+        return column
+    if column.dtype.kind in "fiu":
+        return column.astype(np.float64).filled(np.nan)
+    return column if column.dtype.kind == "M" else column.filled("")
