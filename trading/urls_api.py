@@ -11,6 +11,7 @@ from execution.api.postbacks import Postback
 from strategies.api import backtests
 from strategies.api import views as strategies
 from trading.api.views import Nowhere
+from trading.marketdata.api import views as market
 from trading.portfolio.api import views as portfolio
 
 # Swagger UI writes style attributes; its pages, and only they, may.
@@ -63,6 +64,8 @@ urlpatterns = [
     path("backfills/<uuid:backfill_id>/cancel/", backfills.BackfillCancel.as_view(), name="api_backfill_cancel"),
     path("calls-saved/", backfills.CallsSaved.as_view(), name="api_calls_saved"),
     path("postbacks/<str:key>/", Postback.as_view(), name="api_postback"),
+    path("option-chain/", market.OptionChainDetail.as_view(), name="api_option_chain"),
+    path("option-chain/expiries/", market.OptionChainExpiries.as_view(), name="api_option_chain_expiries"),
     path("schema/", SpectacularAPIView.as_view(), name="api_schema"),
     path("docs/", swagger(SpectacularSwaggerSplitView.as_view(url_name="api_schema")), name="api_docs"),
     re_path(r"^.*$", Nowhere.as_view(), name="api_nowhere"),

@@ -264,6 +264,31 @@ class Tokens:
     expires_at: datetime
 
 
+@dataclass(frozen=True, slots=True)
+class ChainLine:
+    """One option of a chain. Prices in rupees, quantities in units; None where the venue shows nothing."""
+
+    symbol: str
+    strike: Decimal
+    option_type: str  # CE, PE
+    last_price: Decimal | None
+    bid: Decimal | None
+    ask: Decimal | None
+    open_interest: int
+    open_interest_change: int
+    volume: int
+
+
+@dataclass(frozen=True, slots=True)
+class OptionChain:
+    """The chain of one expiry around the money. `expiries`: all that are listed, rising."""
+
+    underlying: str
+    spot: Decimal | None
+    expiries: tuple[date, ...]
+    lines: tuple[ChainLine, ...]
+
+
 # -- the port ------------------------------------------------------------------------------------------------------
 
 

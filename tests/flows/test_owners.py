@@ -95,6 +95,7 @@ OF_ONE_ROW |= {"reconcile/<int:mismatch_id>/"}
 OF_NOBODY = {
 
     "market/data/missing/",
+    "api/v1/option-chain/", "api/v1/option-chain/expiries/",
     "strategies/names/", "strategies/check/", "strategies/fired/", "api/v1/contracts/validate/",
     "api/v1/calls-saved/",
     "healthz", "readyz", "api/v1/postbacks/<str:key>/",

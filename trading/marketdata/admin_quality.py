@@ -9,12 +9,15 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import path, reverse
 from django.utils import timezone
-from django.utils.html import format_html
+from django.utils.html import format_html, format_html_join
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, require_operator
 from trading.domain.errors import TradingError
 from trading.marketdata.actions import confirm_action, dismiss_action
-from trading.marketdata.models import CorporateAction, QualityDay
+from trading.marketdata.models import ChainSnapshot, CorporateAction, QualityDay
+from trading.marketdata.option_chain import Chain, as_rows
+
+SHOWN = ("ltp", "bid", "ask", "oi", "volume", "iv")
 
 
 @admin.register(QualityDay)
@@ -93,3 +96,39 @@ class CorporateActionAdmin(ReadOnlyAdmin):
         title = f"{row.instrument.symbol}, {row.ex_date}: {row.note}"
         context = {**self.admin_site.each_context(request), "title": title, "form": form, "opts": self.opts}
         return render(request, "admin/decide_action.html", context)
+
+
+@admin.register(ChainSnapshot)
+class ChainSnapshotAdmin(ReadOnlyAdmin):
+    """Option chains as they were seen. The strikes themselves are shown on request of one row."""
+
+    list_display = (
+        "exchange_at", "underlying", "expiry", "strikes", "spot", "call_oi", "put_oi", "lag", "repeats", "source",
+    )  # fmt: skip
+    list_filter = ("underlying", "source")
+    search_fields = ("=underlying",)
+    date_hierarchy = "exchange_at"
+    ordering = ("-exchange_at",)
+    paginator = ShallowPaginator
+    hidden = ("packed",)
+    extra_facts = ("lag", "table")
+
+    @admin.display(description="lag")
+    def lag(self, row: ChainSnapshot) -> str:
+        return f"{row.lag_s:.0f} s"
+
+    @admin.display(description="strikes")
+    def table(self, snapshot: ChainSnapshot) -> str:
+        lines = (
+            (f"{one['strike']:g}", *(_cell(one[side][name]) for side in ("call", "put") for name in SHOWN))
+            for one in as_rows(Chain.unpack(snapshot.packed))
+        )
+        head = format_html_join("", "<th>{}</th>", ((name,) for name in ("strike", *SHOWN, *SHOWN)))
+        body = format_html_join(
+            "", "<tr>{}</tr>", ((format_html_join("", "<td>{}</td>", zip(line)),) for line in lines)
+        )
+        return format_html("<table><thead><tr>{}</tr></thead><tbody>{}</tbody></table>", head, body)
+
+
+def _cell(value: float | None) -> str:
+    return "" if value is None else f"{value:,.10g}"

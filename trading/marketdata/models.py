@@ -208,6 +208,7 @@ class CandleCoverage(models.Model):
 
 
 # Dated facts about instruments have a file of their own; Django looks for them here.
+from trading.marketdata.chains import ChainSnapshot  # noqa: E402
 from trading.marketdata.dated import (  # noqa: E402
     CalendarDay,
     CalendarYear,
@@ -230,6 +231,7 @@ __all__ = [
     "CandleBlock",
     "CandleCoverage",
     "CandleSeries",
+    "ChainSnapshot",
     "CorporateAction",
     "ExpiryRuleRow",
     "Feed",

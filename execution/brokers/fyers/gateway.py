@@ -1,7 +1,7 @@
 """The port, spoken in FYERS. Sends once, reads patiently, and says so when it does not know."""
 
 from collections.abc import Callable, Iterable
-from datetime import datetime
+from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlencode
@@ -19,6 +19,7 @@ from execution.brokers.port import (
     Depth,
     Funds,
     ListedInstrument,
+    OptionChain,
     Profile,
     Quote,
     Refused,
@@ -171,6 +172,24 @@ class FyersGateway:
                 "GET", self.endpoints.symbol_master(stem), understand=mapping.read_symbol_master, timeouts=BULK
             )
         return listed
+
+    def option_chain(self, symbol: str, *, expiry: date | None = None, strikes: int = 50) -> OptionChain:
+        """The chain of an underlying's expiry, `strikes` to each side of the money; None: the nearest expiry.
+
+        The venue wants an expiry asked for by its own stamp, so a certain one takes two calls. BusinessError
+        (UNKNOWN_EXPIRY) where it lists no such day.
+        """
+        stamp = ""
+        if expiry is not None:
+            stamps = self._chain(symbol, "", 1, mapping.expiry_stamps)
+            if expiry not in stamps:
+                raise BusinessError("UNKNOWN_EXPIRY", f"{symbol} has no contracts that end on {expiry}.")
+            stamp = stamps[expiry]
+        return self._chain(symbol, stamp, strikes, mapping.read_option_chain)
+
+    def _chain(self, symbol: str, stamp: str, strikes: int, read: Callable[[Any], T]) -> T:
+        url = _with(f"{self.endpoints.data}/options-chain-v3", symbol=symbol, strikecount=strikes, timestamp=stamp)
+        return self._get(url, mapping.reader("data", read))
 
     def market_open(self) -> bool:
         url = f"{self.endpoints.data}/marketStatus"

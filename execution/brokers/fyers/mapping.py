@@ -31,10 +31,12 @@ from execution.brokers.port import (
     BookOrder,
     BrokerPosition,
     BrokerStatus,
+    ChainLine,
     Depth,
     DepthLevel,
     Funds,
     ListedInstrument,
+    OptionChain,
     Profile,
     Quote,
     Refused,
@@ -457,6 +459,43 @@ def _bar(candle: Any) -> Bar:
     if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
         raise UnexpectedReply("candles: high and low do not enclose open and close.")
     return bar
+
+
+def read_option_chain(payload: Any) -> OptionChain:
+    """The chain of one expiry: its first line is the underlying itself. Source: FYERS API v3, option chain."""
+    data = fields.row(payload, "option chain")
+    underlying, spot = "", None
+    lines = []
+    for line in fields.rows(fields.pick(data, "optionsChain"), "optionsChain"):
+        option_type = fields.text(line, "option_type", default="")
+        if option_type not in ("CE", "PE"):
+            underlying, spot = fields.identity(line, "symbol"), fields.price_or_none(line, "ltp")
+            continue
+        lines.append(
+            ChainLine(
+                symbol=fields.identity(line, "symbol"),
+                strike=fields.price(line, "strike_price"),
+                option_type=option_type,
+                last_price=fields.price_or_none(line, "ltp"),
+                bid=fields.price_or_none(line, "bid"),
+                ask=fields.price_or_none(line, "ask"),
+                open_interest=fields.quantity(line, "oi", default=0),
+                open_interest_change=fields.whole(line, "oich", default=0),
+                volume=fields.quantity(line, "volume", default=0),
+            )
+        )
+    if not lines:
+        raise UnexpectedReply("option chain: no options.")
+    return OptionChain(underlying, spot, tuple(sorted(expiry_stamps(payload))), tuple(lines))
+
+
+def expiry_stamps(payload: Any) -> dict[date, str]:
+    """How the venue itself writes each expiry: day → the stamp it wants to be asked with."""
+    data = fields.row(payload, "option chain")
+    return {
+        fields.epoch(fields.pick(one, "expiry"), "expiry").astimezone(IST).date(): fields.text(one, "expiry")
+        for one in fields.rows(fields.pick(data, "expiryData"), "expiryData")
+    }
 
 
 def read_market_open(payload: Any) -> bool:
