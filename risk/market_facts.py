@@ -86,7 +86,7 @@ def market_facts(
 def _bars(
     feed: Feed, instrument: Instrument, now: datetime, previous_close: Decimal | None
 ) -> tuple[Decimal | None, int | None, int | None, Decimal | None]:
-    """Deviation of the last closes, volume of the last bar, their mean, and the gap at today's open in percent."""
+    """Deviation of the last closes, volume of the last bar, mean of today's last, and the opening gap in percent."""
     window = load_window(feed, [instrument], BAR_MIN, bars=2 * BARS, until=now)
     closes, volumes = window.close[0], window.volume[0]
     known = np.isfinite(closes)
@@ -94,8 +94,13 @@ def _bars(
     if np.count_nonzero(known) >= BARS:
         last = closes[known][-BARS:]
         deviation = Decimal(str(round(float(np.std(last, ddof=1)), 4)))
-        traded = volumes[known][-BARS:]
-        volume, mean = int(traded[-1]), int(np.mean(traded))
+    session = session_at(feed, instrument, now)
+    if session is not None:
+        # The last bars of a day and the first of the next trade many times what its middle does: a bar is held against
+        # those of its own session, and before there are twenty of them nothing is measured.
+        traded = volumes[known & (window.starts >= int(session.opens_at.timestamp()))][-BARS:]
+        if traded.size == BARS:
+            volume, mean = int(traded[-1]), int(np.mean(traded))
     return deviation, volume, mean, _gap(feed, instrument, now, previous_close)
 
 

@@ -86,3 +86,14 @@ def test_production_refuses_to_start_without_a_secret(tmp_path):
     assert done.stderr == (
         "error: DJANGO_SECRET_KEY is not set: give servers a random secret of 50 characters or more\n"
     )
+
+
+def test_the_migrations_read_off_the_folders_are_those_that_django_knows():
+    from django.db.migrations.loader import MigrationLoader
+
+    from trading.desk.doorway import our_migrations
+
+    found = our_migrations()
+    apps = {app for app, _ in found}
+    assert found == {key for key in MigrationLoader(None).disk_migrations if key[0] in apps}
+    assert {"accounts", "execution", "marketdata", "portfolio", "risk", "strategies"} <= apps

@@ -45,15 +45,34 @@ def servers_are_given() -> bool:
 
 
 def ensure_tables() -> None:
-    """A brand-new database gets its tables before the first command that reads them."""
+    """A brand-new database gets its tables before the first command that reads them; an old one is told of.
+
+    DeskError where migrations wait: they belong to a start of the desk, not to whichever command comes by.
+    """
     import psycopg
 
     with psycopg.connect(os.environ["DATABASE_URL"], connect_timeout=5) as talk:
         found = talk.execute("SELECT to_regclass('django_migrations')").fetchone()
-    if found is not None and found[0] is not None:
+        known = found is not None and found[0] is not None
+        applied = set(talk.execute("SELECT app, name FROM django_migrations").fetchall()) if known else set()
+    if known:
+        if waiting := sorted(our_migrations() - applied):
+            app, name = waiting[0]
+            raise DeskError(
+                f"the database is older than the code ({len(waiting)} migrations wait, {app} {name} first): "
+                "start the desk once (make run), or run manage.py migrate"
+            )
         return
     import django
     from django.core.management import call_command
 
     django.setup()
     call_command("migrate", interactive=False, verbosity=0)
+
+
+def our_migrations() -> set[tuple[str, str]]:
+    """App and name of every migration of the desk, read off its folders: Django need not be loaded for that."""
+    files = (
+        path for pattern in ("*/migrations/0*.py", "trading/*/migrations/0*.py") for path in BASE_DIR.glob(pattern)
+    )
+    return {(path.parent.parent.name, path.stem) for path in files}
