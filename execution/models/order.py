@@ -65,6 +65,8 @@ class Order(Owned):
     next_probe_at = models.DateTimeField(null=True)
     cancel_asked_at = models.DateTimeField(null=True)
 
+    lot_relief = models.JSONField(default=list, help_text="[execution, units] that an exit gives up, in this order")
+
     decision_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
     arrival_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
     placed_at = models.DateTimeField(help_text="venue time of the decision")

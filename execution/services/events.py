@@ -4,11 +4,15 @@ import json
 
 from django.db import connection
 from django.utils import timezone
+from prometheus_client import Counter
 
 from execution.models import Order
 from execution.states import PendingOp
 from trading.realtime.publish import publish
 
+NOT_APPLIED = Counter(
+    "tarazu_order_events_not_applied_total", "What was said of an order and could not change it", ["kind"]
+)
 # The order is locked, so nobody takes the same number.
 APPEND = """
 INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
@@ -33,7 +37,9 @@ def note(order: Order, kind: str, *, source: str, to_state: str | None = None, a
             "applied": applied, "detail": json.dumps({key: str(value) for key, value in detail.items()}),
             "at": timezone.now(),
         })  # fmt: skip
-    if applied:
+    if not applied:
+        NOT_APPLIED.labels(kind=kind).inc()
+    else:
         publish(
             order.portfolio.owner_id, "order", order=order.pk, group=str(order.group_id), state=order.state, event=kind
         )

@@ -10,6 +10,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from execution.lots import lots_given_up
 from execution.models import Group, Intent, Mismatch, Order
 from execution.services.events import note
 from execution.services.intent_create import Wish, intent_create
@@ -245,6 +246,8 @@ def _send(
             "EXIT_HELD_BACK", f"{group.instrument.ticker}: {intent.refusal}", level=Level.SEVERE,
             owner_id=group.portfolio.owner_id, about=str(group.pk), next_step="Read the verdicts of the intent.",
         )  # fmt: skip
+    elif side != group.side:
+        Order.objects.filter(intent=intent).update(lot_relief=lots_given_up(group, quantity))
 
 
 def _resize(stop: Order, quantity: int) -> None:

@@ -9,6 +9,7 @@ from decimal import Decimal
 import pytest
 from django.core.exceptions import ValidationError
 from django.db import IntegrityError, transaction
+from django.db.models import QuerySet
 from django.utils import timezone
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -59,7 +60,13 @@ class DeskMachine(RuleBasedStateMachine):
 
     # -- what happens
 
-    @precondition(lambda self: not Group.objects.exclude(state="CLOSED").exists())
+    def groups(self) -> QuerySet[Group]:
+        return Group.objects.filter(portfolio=self.desk.portfolio).exclude(state="CLOSED")
+
+    def fills(self) -> QuerySet[Fill]:
+        return Fill.objects.filter(order__portfolio=self.desk.portfolio, bust=None)
+
+    @precondition(lambda self: not self.groups().exists())
     @rule(quantity=st.integers(1, 20))
     def ask(self, quantity: int) -> None:
         self.desk.ask(quantity=quantity)
@@ -87,12 +94,14 @@ class DeskMachine(RuleBasedStateMachine):
 
     @rule()
     def cancel_what_rests(self) -> None:
-        for pk in Order.objects.live().filter(reason="ENTRY").values_list("pk", flat=True):
+        for pk in (
+            Order.objects.live().filter(portfolio=self.desk.portfolio, reason="ENTRY").values_list("pk", flat=True)
+        ):
             order_cancel(order_id=pk, actor="me", now=self.desk.now[0])
 
     @rule()
     def close(self) -> None:
-        for pk in Group.objects.exclude(state="CLOSED").values_list("pk", flat=True):
+        for pk in self.groups().values_list("pk", flat=True):
             close_position(group_id=pk, actor="me", now=self.desk.now[0])
 
     @rule(seconds=st.sampled_from([3, 20, 90]))
@@ -103,11 +112,11 @@ class DeskMachine(RuleBasedStateMachine):
     def compare(self) -> None:
         self.desk.engine.reconcile(ReconRun.Cause.ASKED)
 
-    @precondition(lambda self: self.busted == 0 and Fill.objects.filter(bust=None).count() > 1)
+    @precondition(lambda self: self.busted == 0 and self.fills().filter(order__reason="ENTRY").count() > 1)
     @rule()
     def the_exchange_takes_back(self) -> None:
         """The newest trade, at the broker and here. Once: what it leaves behind is bought back or sold by the desk."""
-        fill = Fill.objects.filter(bust=None, order__reason="ENTRY").latest("pk")
+        fill = self.fills().filter(order__reason="ENTRY").latest("pk")
         broker = self.desk.broker
         broker.facts = [fact for fact in broker.facts if fact.broker_trade_id != fill.broker_trade_id]
         self.busted += fill.quantity
@@ -135,7 +144,8 @@ class DeskMachine(RuleBasedStateMachine):
         cost = sum(Position.objects.filter(portfolio=portfolio).values_list("cost_paise", flat=True))
         assert (held == 0) == (cost == 0), "4: flat costs nothing"
         assert balance(portfolio.pk, Account.POSITIONS) == cost
-        assert sum(LedgerEntry.objects.values_list("amount_paise", flat=True)) == 0, "14"
+        entries = LedgerEntry.objects.filter(transaction__portfolio=portfolio)
+        assert sum(entries.values_list("amount_paise", flat=True)) == 0, "14"
         value = value_portfolio(portfolio, quotes={}, now=self.desk.now[0])
         assert value.cash_paise == balance(portfolio.pk, Account.CASH), "3: equity is cash and what is held"
         assert len({fill.execution_key for fill in booked}) == len(booked), "7: one fact counts once"

@@ -68,6 +68,7 @@ class Outcome:
     lives: int = 0
     orders: int = 0
     fills: int = 0
+    portfolio_id: int = 0
 
 
 class Stage:
@@ -248,6 +249,7 @@ class Life:
                 else:
                     self.engine.hear_order(one)
             self.engine.read_books()
+        self.engine.keep_rules_of_time()
         self.engine.reconcile(ReconRun.Cause.PERIODIC)
 
     def come_to_rest(self) -> None:
@@ -302,6 +304,7 @@ def run_trial(
     """
     outcome = Outcome()
     world = World.of(stage, signal=scenario == "signal")
+    outcome.portfolio_id = world.portfolio.pk
     broker = RoughBroker(at=ELEVEN, seed=seed, roughness=roughness, lag=lag, doubts=doubts)
     if answer is not None:
         broker.answers.append(answer)
