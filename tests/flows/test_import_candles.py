@@ -14,7 +14,7 @@ from django.core.management import call_command
 
 from trading.audit.models import AuditEntry
 from trading.domain.clock import IST
-from trading.marketdata import imports
+from trading.marketdata import import_reading
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import bars_of_block
 from trading.marketdata.models import CandleBlock, Feed, Instrument
@@ -189,7 +189,7 @@ def test_the_first_of_two_rows_with_one_stamp_is_stored(tmp_path):
 
 
 def test_duplicates_are_found_however_far_apart(tmp_path, monkeypatch):
-    monkeypatch.setattr(imports, "CHUNK_ROWS", 50)
+    monkeypatch.setattr(import_reading, "CHUNK_ROWS", 50)
     told = run(write(tmp_path / "SBIN.csv", rows(MONDAY) + [row(3)]))
     assert (told.first["duplicates"], told.first["unsorted"], told.first["stored"]) == (1, 1, 375)
 
@@ -290,7 +290,7 @@ def no_candles(folder: Path) -> dict[str, Path]:
 @pytest.mark.parametrize(
     ("name", "code"),
     [
-        ("EMPTY", "EMPTY_FILE"), ("HEADER", "EMPTY_FILE"), ("BINARY", "NOT_TEXT"), ("PARQUET", "NOT_TEXT"),
+        ("EMPTY", "EMPTY_FILE"), ("HEADER", "EMPTY_FILE"), ("BINARY", "NOT_TEXT"), ("PARQUET", "BROKEN_PARQUET"),
         ("COLUMNS", "WRONG_COLUMNS"), ("HUGE", "HUGE_FIELD"), ("LONG", "HUGE_FIELD"), ("CUT", "BROKEN_ARCHIVE"),
         ("LATIN", "NOT_TEXT"), ("MIXED", "MIXED_LABELS"), ("ZONES", "MIXED_ZONES"), ("NIGHT", "NOTHING_IN_SESSION"),
         ("RUBBISH", "NO_GOOD_BAR"),

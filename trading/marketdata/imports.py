@@ -5,15 +5,11 @@ judged is the spool written into the database, in one transaction. So a file is 
 keep the digits they came with, and a dry run is the same walk without the last step.
 """
 
-import csv
-import gzip
 import re
 import tempfile
-import zlib
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta, tzinfo
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -23,19 +19,16 @@ import numpy as np
 
 from trading.audit.record import record
 from trading.domain.clock import IST
-from trading.domain.errors import TradingError
-from trading.marketdata.blocks import UNITS_PER_RUPEE, Columns
+from trading.marketdata.blocks import Columns
 from trading.marketdata.candles import columns_from, store_columns
+from trading.marketdata.import_reading import ImportRefused, Reading, book_for, judge_file
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
-from trading.marketdata.quality import DAY_S, GOOD, IST_OFFSET_S, DayBook, QualityReport, ordinary_calendar
+from trading.marketdata.quality import QualityReport
 from trading.venue.precision import stock_tick
 from trading.venue.sessions import exchange_date
 
-CHUNK_ROWS = 50_000
 SPOOL_IN_MEMORY = 8_000_000
-LONGEST_FIELD = 64
-WANTED = ("ts", "open", "high", "low", "close", "volume")
 INDICES = {
     "NIFTY": "NSE:NIFTY50-INDEX",
     "NIFTY50": "NSE:NIFTY50-INDEX",
@@ -44,23 +37,10 @@ INDICES = {
     "SENSEX": "BSE:SENSEX-INDEX",
 }
 INDEX_TICK = Decimal("0.05")
-TIMEFRAMES = {"1m": 1, "2m": 2, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "60m": 60, "1h": 60}
+TIMEFRAMES = {"1m": 1, "2m": 2, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "60m": 60, "1h": 60, "1d": 1440}
+_ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SYMBOL = re.compile(r"(NSE|BSE):[A-Z0-9][A-Z0-9&_-]{0,40}-(EQ|INDEX)")
 _NAME = re.compile(r"[A-Z0-9][A-Z0-9&_-]{0,40}")
-_FIRST_BYTES_OF_OTHERS = (b"PAR1", b"PK\x03\x04", b"\x89PNG", b"%PDF", b"\x7fELF")
-
-
-class ImportRefused(TradingError):
-    """This file, or this call, cannot be read as candles; nothing of it was stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class Reading:
-    """How to read the files. `label`: whether a stamp is the start or the end of its bar; `zone` is for bare stamps."""
-
-    timeframe: int = 1
-    label: str = "start"
-    zone: tzinfo = IST
 
 
 @dataclass(slots=True)
@@ -118,28 +98,31 @@ class ImportReport:
         }  # fmt: skip
 
 
-def reading_of(*, timeframe: str, label: str, zone: str) -> Reading:
-    """The words of the command line. Errors: ImportRefused UNKNOWN_TIMEFRAME, UNKNOWN_LABEL, UNKNOWN_ZONE."""
+def reading_of(*, timeframe: str, label: str | None, zone: str) -> Reading:
+    """The words of the command line; no label means the start of bars, unless the file looks otherwise.
+
+    Errors: ImportRefused UNKNOWN_TIMEFRAME, UNKNOWN_LABEL, UNKNOWN_ZONE.
+    """
     if timeframe not in TIMEFRAMES:
         raise ImportRefused("UNKNOWN_TIMEFRAME", f"{timeframe!r} is none of {', '.join(TIMEFRAMES)}")
-    if label not in ("start", "end"):
+    if label not in (None, "start", "end"):
         raise ImportRefused("UNKNOWN_LABEL", f"a stamp labels the start or the end of its bar, not {label!r}")
     try:
         known = ZoneInfo(zone)
     except (ZoneInfoNotFoundError, ValueError, OSError):
         raise ImportRefused("UNKNOWN_ZONE", f"no such time zone: {zone!r}") from None
-    return Reading(TIMEFRAMES[timeframe], label, known)
+    return Reading(TIMEFRAMES[timeframe], label or "start", known, label_given=label is not None)
 
 
 def files_in(paths: Sequence[str]) -> list[Path]:
-    """Files as they are, folders as all .csv and .csv.gz below, sorted. Errors: NO_SUCH_FILE, EMPTY_FOLDER."""
+    """Files as they are, folders as all such files below, sorted. Errors: NO_SUCH_FILE, EMPTY_FOLDER."""
     found: list[Path] = []
     for one in paths:
         path = Path(one)
         if path.is_dir():
-            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith((".csv", ".csv.gz")))
+            inside = sorted(p for p in path.rglob("*") if p.is_file() and p.name.lower().endswith(_ENDINGS))
             if not inside:
-                raise ImportRefused("EMPTY_FOLDER", f"{path} holds no .csv or .csv.gz file")
+                raise ImportRefused("EMPTY_FOLDER", f"{path} holds no .csv, .csv.gz or .parquet file")
             found += inside
         elif path.exists():
             found.append(path)
@@ -150,7 +133,7 @@ def files_in(paths: Sequence[str]) -> list[Path]:
 
 def symbol_of(path: Path) -> str:
     """The instrument a file is named after: RELIANCE.csv.gz → NSE:RELIANCE-EQ, BANKNIFTY.csv → NSE:NIFTYBANK-INDEX."""
-    name = re.sub(r"\.csv(\.gz)?$", "", path.name, flags=re.IGNORECASE).upper()
+    name = re.sub(r"\.(csv(\.gz)?|parquet)$", "", path.name, flags=re.IGNORECASE).upper()
     if not _NAME.fullmatch(name):
         raise ImportRefused("NO_SYMBOL", f"{path.name} names no instrument: give --symbol NSE:NAME-EQ")
     return INDICES.get(name, f"NSE:{name}-EQ")
@@ -201,14 +184,16 @@ def _import_file(
     path: Path, report: FileReport, feed: Feed | None, reading: Reading, progress: Callable[[str, int], None] | None
 ) -> None:
     is_index = report.symbol.endswith("-INDEX")
-    book = DayBook(reading.timeframe, is_index=is_index)
+    book = book_for(reading, is_index=is_index)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
-        last_price = _judge_file(
+        last_price = judge_file(
             path, book, reading, spool, lambda rows: progress(report.path, rows) if progress else None
         )
         report.quality = quality = book.finish()
         _refuse_nonsense(path, quality)
         report.warnings = _warnings(quality, reading)
+        if report.warnings and feed is not None and not reading.label_given:
+            raise ImportRefused("SUSPECTED_LABEL", f"{path}: {report.warnings[0]}, or --label start if it is so")
         report.instrument_created = not Instrument.objects.filter(symbol=report.symbol).exists()
         if feed is None:
             return
@@ -275,175 +260,6 @@ def _instrument(symbol: str, price: Decimal, last_at: datetime) -> Instrument:
         instrument.tick_size, instrument.master_date = tick, day
         instrument.save(update_fields=["tick_size", "master_date"])
     return instrument
-
-
-# -- reading -------------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _opened(path: Path) -> Iterator[IO[str]]:
-    """The file as ASCII text, whether packed or not."""
-    try:
-        with path.open("rb") as raw:
-            first = raw.read(8)
-            raw.seek(0)
-            if not first:
-                raise ImportRefused("EMPTY_FILE", f"{path} is empty")
-            if first.startswith(_FIRST_BYTES_OF_OTHERS) or (b"\x00" in first and not first.startswith(b"\x1f\x8b")):
-                raise ImportRefused("NOT_TEXT", f"{path} is not a CSV file")
-            if first.startswith(b"\x1f\x8b"):
-                with gzip.open(raw, "rt", encoding="utf-8-sig", newline="") as text:
-                    yield text
-            else:
-                with path.open("r", encoding="utf-8-sig", newline="") as text:
-                    yield text
-    except UnicodeDecodeError:
-        raise ImportRefused("NOT_TEXT", f"{path} is not a CSV file") from None
-    except (EOFError, zlib.error, gzip.BadGzipFile):
-        raise ImportRefused("BROKEN_ARCHIVE", f"{path} is a damaged or cut .gz file") from None
-    except OSError as error:
-        raise ImportRefused("CANNOT_READ", f"{path} cannot be read: {error.strerror or error}") from None
-
-
-def _judge_file(
-    path: Path, book: DayBook, reading: Reading, spool: IO[bytes], progress: Callable[[int], None]
-) -> str | None:
-    """Walk through the file: judge every row, spool the good ones. The last good close, as text."""
-    csv.field_size_limit(4096)
-    last_price: str | None = None
-    stamps = _Stamps(path, reading)
-    with _opened(path) as text:
-        rows = csv.reader(text)
-        try:
-            header = [name.strip().lower() for name in next(rows, [])]
-            columns = _columns(path, header)
-            for chunk in _chunks(rows):
-                last_price = _judge_chunk(chunk, columns, stamps, book, spool) or last_price
-                progress(book.report.rows)
-        except csv.Error as error:
-            code = "HUGE_FIELD" if "field larger" in str(error) else "NOT_CSV"
-            raise ImportRefused(code, f"{path}: line {rows.line_num}: {error}") from None
-    return last_price
-
-
-def _columns(path: Path, header: list[str]) -> list[int]:
-    if any("\x00" in name or not name.isascii() for name in header):
-        raise ImportRefused("NOT_TEXT", f"{path} is not a CSV file")
-    absent = [name for name in WANTED if name not in header]
-    if absent:
-        raise ImportRefused("WRONG_COLUMNS", f"{path}: no column {', '.join(absent)}; wanted are {','.join(WANTED)}")
-    if twice := [name for name in WANTED if header.count(name) > 1]:
-        raise ImportRefused("WRONG_COLUMNS", f"{path}: column {', '.join(twice)} is there twice")
-    return [header.index(name) for name in WANTED]
-
-
-def _chunks(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
-    chunk: list[list[str]] = []
-    for row in rows:
-        if row:
-            chunk.append(row)
-            if len(chunk) == CHUNK_ROWS:
-                yield chunk
-                chunk = []
-    if chunk:
-        yield chunk
-
-
-def _judge_chunk(
-    chunk: list[list[str]], columns: list[int], stamps: "_Stamps", book: DayBook, spool: IO[bytes]
-) -> str | None:
-    t, o, h, lo, c, v = columns
-    nothing = float("nan")
-    texts: list[tuple[str, str, str, str, str]] = []
-    epochs: list[int] = []
-    numbers: list[tuple[float, float, float, float, float]] = []
-    unreadable = 0
-    for row in chunk:
-        try:
-            stamp, text = row[t], (row[o], row[h], row[lo], row[c], row[v])
-            epoch = stamps.epoch(stamp)
-            number = tuple(map(float, text))
-        except (ValueError, IndexError):
-            unreadable += 1
-            if any(len(cell) > LONGEST_FIELD for cell in row):
-                raise ImportRefused(
-                    "HUGE_FIELD", f"{stamps.path}: a field of {max(map(len, row))} characters"
-                ) from None
-            continue
-        joined = "".join(text)
-        if (
-            "_" in joined
-            or not (joined.isascii() and joined.isprintable())
-            or len(joined) > 5 * LONGEST_FIELD
-            or not number[4].is_integer()
-        ):
-            number = (nothing,) * 5
-        texts.append(text)
-        epochs.append(epoch)
-        numbers.append(number)  # type: ignore[arg-type]
-    book.report.rows += unreadable
-    book.report.bad_bars += unreadable
-    if not texts:
-        return None
-    starts = stamps.starts(np.array(epochs, np.int64))
-    prices = np.array(numbers)
-    fate = book.judge(starts, *(np.ascontiguousarray(prices[:, at]) for at in range(5)))
-    good = np.flatnonzero(fate == GOOD)
-    if not good.size:
-        return None
-    bars = np.empty((good.size, 6), np.int64)
-    bars[:, 0] = starts[good]
-    bars[:, 1:5] = np.rint(prices[good, :4] * UNITS_PER_RUPEE)  # exact: a price has fewer digits than a float
-    bars[:, 5] = prices[good, 4]
-    spool.write(bars.tobytes())
-    return texts[good[-1]][3]
-
-
-class _Stamps:
-    """Reads time stamps: ISO 8601 with a zone, or without and then in the zone given. One zone a file."""
-
-    def __init__(self, path: Path, reading: Reading) -> None:
-        self.path = path
-        self.reading = reading
-        self._offset: timedelta | str | None = "unset"
-
-    def epoch(self, text: str) -> int:
-        """Epoch seconds. ValueError: no time stamp. A fraction of a second makes none."""
-        instant = datetime.fromisoformat(text.strip())
-        if len(text) < 15 or instant.microsecond or not 1990 <= instant.year <= 2100:
-            raise ValueError(text)
-        offset = instant.utcoffset()
-        if offset != self._offset:
-            if self._offset != "unset":
-                raise ImportRefused(
-                    "MIXED_ZONES", f"{self.path}: time stamps of more than one zone, such as {text[:40]}"
-                )
-            self._offset = offset
-        if offset is None:
-            instant = instant.replace(tzinfo=self.reading.zone)
-        return int(instant.timestamp())
-
-    def starts(self, epochs: np.ndarray) -> np.ndarray:
-        """Starts of the bars, whatever the stamps label."""
-        minutes = self.reading.timeframe
-        if self.reading.label == "start":
-            return epochs
-        starts = epochs - 60 * minutes
-        if minutes == 1:
-            return starts
-        days = (epochs + IST_OFFSET_S) // DAY_S
-        for number in np.unique(days):  # the last bar of a session may be shorter than the others
-            for end, start in self._short_bars(int(number)):
-                starts[epochs == end] = start
-        return starts
-
-    def _short_bars(self, number: int) -> list[tuple[int, int]]:
-        session = ordinary_calendar(date(1970, 1, 1) + timedelta(days=number))
-        minutes = self.reading.timeframe
-        ends = [] if session is None else [(session.bar_end(at, minutes), at) for at in session.bar_starts(minutes)]
-        return [
-            (int(end.timestamp()), int(at.timestamp())) for end, at in ends if end - at < timedelta(minutes=minutes)
-        ]
 
 
 def local(stamp: str) -> str:

@@ -1,4 +1,4 @@
-"""manage.py import_candles PATH…: candles from CSV files, with a report of what is wrong with them."""
+"""manage.py import_candles PATH…: candles from CSV or Parquet files, with a report of what is wrong with them."""
 
 import json
 import sys
@@ -13,15 +13,17 @@ from trading.marketdata.imports import FileReport, ImportRefused, ImportReport, 
 
 class Command(BaseCommand):
     help = (
-        "Import candles from .csv and .csv.gz files (ts,open,high,low,close,volume). Exit 0: all files read;"
-        " 1: some were refused; 2: nothing could be done."
+        "Import candles from .csv, .csv.gz and .parquet files of one instrument each. Columns are known by their names:"
+        " a time stamp (ts, timestamp, datetime, date, date and time; ISO, epochs, usual Indian dates), open, high,"
+        " low, close, volume. Exit 0: all files read; 1: some were refused; 2: nothing could be done."
     )
 
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("paths", nargs="+", metavar="PATH", help="files, or folders with such files")
-        parser.add_argument("--timeframe", default="1m", help="1m (default), 5m, 15m, 60m …")
+        parser.add_argument("--timeframe", default="1m", help="1m (default), 5m, 15m, 60m … 1d")
         parser.add_argument(
-            "--label", default="start", help="which time a stamp carries: start (default) or end of its bar"
+            "--label",
+            help="which time a stamp carries: start or end of its bar (start, unless the file looks otherwise)",
         )
         parser.add_argument("--tz", default="Asia/Kolkata", help="zone of stamps that name none")
         parser.add_argument("--symbol", help="NSE:NAME-EQ; otherwise the file's name is the instrument's")

@@ -1,0 +1,233 @@
+"""The exchange's own daily files: all shares of a day, or of many days, as daily candles.
+
+Read are `sec_bhavdata_full` as published (blanks after commas, `-` for what is missing), the newer UDiFF bhavcopy, and
+Parquet of the same columns. The close is the official one, the volume-weighted price of the last half hour. Prices are
+unadjusted.
+"""
+
+import csv
+import gzip
+import io
+import zlib
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass, field
+from datetime import datetime, time
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from trading.audit.record import record
+from trading.domain.clock import IST
+from trading.marketdata.blocks import DAY, UNITS_PER_RUPEE, Columns, date_of, days_of
+from trading.marketdata.candles import store_columns
+from trading.marketdata.import_reading import ImportRefused
+from trading.marketdata.layouts import plain
+from trading.marketdata.marks import Source
+from trading.marketdata.models import Feed, FormerIdentity, Instrument
+from trading.marketdata.quality import ordinary_calendar, sensible
+from trading.marketdata.renames import successor
+from trading.venue import calendar
+from trading.venue.precision import stock_tick
+
+SERIES = ("EQ", "BE", "BZ")  # shares on the normal and on the trade-for-trade boards
+_COLUMNS = {
+    "symbol": ("symbol", "tckrsymb"), "series": ("series", "sctysrs"), "date": ("date1", "date", "traddt"),
+    "open": ("openprice", "open", "opnpric"), "high": ("highprice", "high", "hghpric"),
+    "low": ("lowprice", "low", "lwpric"), "close": ("closeprice", "close", "clspric"),
+    "volume": ("ttltrdqnty", "volume", "ttltradgvol"),
+}  # fmt: skip
+_DATES = ("%Y-%m-%d", "%d-%b-%Y", "%d-%m-%Y")
+
+
+@dataclass(slots=True)
+class BhavReport:
+    """What one file held and what became of it."""
+
+    path: str
+    rows: int = 0
+    other_series: int = 0
+    bad: int = 0  # numbers that cannot be, or are missing
+    closed_days: int = 0  # rows of days on which the calendar knows no session
+    unknown: int = 0  # rows of shares that are no instrument here
+    duplicates: int = 0
+    good: int = 0
+    stored: int = 0
+    created: int = 0
+    symbols: int = 0
+    first: str | None = None
+    last: str | None = None
+    unknown_names: list[str] = field(default_factory=list)
+    error: dict[str, str] | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        return asdict(self)
+
+
+def import_bhavcopy(
+    path: Path, *, feed: Feed, create: bool = False, dry_run: bool = False, series: Sequence[str] = SERIES
+) -> BhavReport:
+    """Store one file's daily candles of known instruments; `create` makes those that are not known.
+
+    A share that changed its name is stored under the instrument it is today. Errors: ImportRefused.
+    """
+    report = BhavReport(str(path))
+    table, whose = _table(path, series, report)
+    if not report.rows:
+        raise ImportRefused("EMPTY_FILE", f"{path} has no rows")
+    ids = _instruments(whose, table, report, create=create and not dry_run)
+    kept = np.array([name in ids for name in whose])
+    table, names = table[kept], [name for name, row in zip(whose, kept, strict=True) if row]
+    report.good, report.symbols = len(names), len(set(names))
+    if not names:
+        return report
+    numbers = np.array([ids[name] for name in names], np.int64)
+    pairs = np.stack((numbers, table[:, 0]))
+    report.duplicates = len(names) - np.unique(pairs, axis=1).shape[1]
+    days = np.sort(table[:, 0])
+    report.first, report.last = (
+        datetime.fromtimestamp(int(at)).astimezone().date().isoformat() for at in days[[0, -1]]
+    )
+    if dry_run:
+        return report
+    columns = Columns.of(
+        [numbers, *(table[:, place] for place in range(6))],
+        np.full(len(names), Source.IMPORT, np.uint8), np.zeros(len(names), np.uint8),
+    )  # fmt: skip
+    report.stored = store_columns(feed, DAY, columns)
+    if report.stored:
+        record(
+            "candles.imported", actor="import_bhavcopy", subject=path.name, feed=feed.name, timeframe=DAY,
+            stored=report.stored, symbols=report.symbols, first=report.first, last=report.last,
+        )  # fmt: skip
+    return report
+
+
+def _table(path: Path, series: Sequence[str], report: BhavReport) -> tuple[np.ndarray, list[str]]:
+    """int64[rows, 6]: start, open, high, low, close (ten-thousandths), volume; and the symbol of each row."""
+    rows: list[tuple[float, ...]] = []
+    names: list[str] = []
+    refused: Counter[str] = Counter()
+    for symbol, board, text, *numbers in _rows(path):
+        report.rows += 1
+        if board not in series:
+            refused["series"] += 1
+            continue
+        try:
+            start = _start_of(text)
+            values = tuple(map(float, numbers))
+        except ValueError:  # `-`: not traded, or not said
+            refused["bad"] += 1
+            continue
+        if start is None:
+            refused["closed"] += 1
+            continue
+        rows.append((start, *values))
+        names.append(f"NSE:{symbol}-EQ")
+    table = np.array(rows, float).reshape(-1, 6)
+    o, h, lo, c, v = (table[:, place] for place in range(1, 6))
+    sound = sensible(o, h, lo, c, v) & (v == np.rint(v))
+    report.other_series, report.closed_days = refused["series"], refused["closed"]
+    report.bad = refused["bad"] + int(np.count_nonzero(~sound))
+    whole = np.empty((int(np.count_nonzero(sound)), 6), np.int64)
+    whole[:, 0], whole[:, 5] = table[sound, 0], table[sound, 5]
+    whole[:, 1:5] = np.rint(table[sound, 1:5] * UNITS_PER_RUPEE)
+    return whole, [name for name, keep in zip(names, sound, strict=True) if keep]
+
+
+@calendar.remembered(16_384)
+def _start_of(text: str) -> int | None:
+    """The open of a day's session, epoch seconds; None where there was none. ValueError: no date."""
+    for form in _DATES:
+        try:
+            day = datetime.strptime(text.strip()[:11].strip(), form).date()  # noqa: DTZ007 - a day has no zone
+            break
+        except ValueError:
+            continue
+    else:
+        raise ValueError(text)
+    session = ordinary_calendar(day)
+    if session is not None:
+        return int(session.opens_at.timestamp())
+    if calendar.current().knows(day):
+        return None
+    return int(datetime.combine(day, time(9, 15), IST).timestamp())  # the exchange's own file says that it was open
+
+
+def _instruments(names: list[str], table: np.ndarray, report: BhavReport, *, create: bool) -> dict[str, int]:
+    """Instrument ids by the symbol of the file; one that was given up finds its share under the name of today."""
+    last = {name: row for row, name in enumerate(names)}
+    ids = dict(Instrument.objects.filter(symbol__in=last).values_list("symbol", "pk"))
+    absent = last.keys() - ids.keys()
+    ids |= dict(
+        FormerIdentity.objects.filter(symbol__in=absent).order_by("until_date").values_list("symbol", "instrument_id")
+    )
+    renamed = {name: now for name in absent - ids.keys() if (now := successor(name)) != name}
+    today = dict(Instrument.objects.filter(symbol__in=renamed.values()).values_list("symbol", "pk"))
+    ids |= {name: today[now] for name, now in renamed.items() if now in today}
+    if create:
+        made = []
+        for name in sorted(last.keys() - ids.keys()):
+            day = date_of(int(days_of(table[last[name] : last[name] + 1, 0])[0]))
+            tick = stock_tick(Decimal(int(table[last[name], 4])) / UNITS_PER_RUPEE, on_date=day)
+            made.append(Instrument(symbol=name, name=name[4:-3], exchange="NSE", tick_size=tick, master_date=day))
+        Instrument.objects.bulk_create(made)
+        report.created = len(made)
+        ids |= {one.symbol: one.pk for one in made}
+        if made:
+            record("instruments.created", actor="import_bhavcopy", subject=report.path, count=len(made))
+    unknown = [name for name in names if name not in ids]
+    report.unknown, report.unknown_names = len(unknown), sorted(set(unknown))[:20]
+    return ids
+
+
+def _rows(path: Path) -> Iterator[tuple[str, ...]]:
+    """Symbol, series, date, open, high, low, close, volume, as text without blanks."""
+    try:
+        with path.open("rb") as raw:
+            first = raw.read(4)
+    except OSError as error:
+        raise ImportRefused("CANNOT_READ", f"{path} cannot be read: {error.strerror or error}") from None
+    if not first:
+        raise ImportRefused("EMPTY_FILE", f"{path} is empty")
+    try:
+        if first == b"PAR1":
+            yield from _of_parquet(path)
+            return
+        packed = first[:2] == b"\x1f\x8b"
+        with gzip.open(path, "rb") if packed else path.open("rb") as raw:
+            text = io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")  # type: ignore[arg-type]
+            lines = csv.reader(text)
+            places = _places(path, next(lines, []))
+            for line in lines:
+                if len(line) > max(places):
+                    yield tuple(line[place].strip() for place in places)
+    except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile):
+        raise ImportRefused("NOT_A_BHAVCOPY", f"{path} cannot be read as a daily file of the exchange") from None
+
+
+def _of_parquet(path: Path) -> Iterator[tuple[str, ...]]:
+    import duckdb  # loaded when somebody brings such a file: it is large
+
+    with duckdb.connect(":memory:") as database:
+        database.execute("SET threads = 1")
+        try:
+            answer = database.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
+            places = _places(path, [column[0] for column in answer.description or ()])
+            while block := answer.fetchmany(50_000):
+                yield from (tuple((row[place] or "").strip() for place in places) for row in block)
+        except duckdb.Error as error:
+            raise ImportRefused("BROKEN_PARQUET", f"{path}: {str(error).splitlines()[0][:200]}") from None
+
+
+def _places(path: Path, header: Sequence[str]) -> list[int]:
+    names = [plain(name) for name in header]
+    places = []
+    for role, known in _COLUMNS.items():
+        found = next((name for name in known if name in names), None)
+        if found is None:
+            raise ImportRefused("NOT_A_BHAVCOPY", f"{path}: no column for {role}; read are sec_bhavdata_full and UDiFF")
+        places.append(names.index(found))
+    return places
