@@ -21,10 +21,12 @@ from execution.services.failsafe_watch import failsafe_watch
 from execution.services.risk_keep import reports_due, risk_keep, risk_report
 from execution.services.room_recount import room_recount
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.day_end import KEPT_MONTHS, DayEnd, day_end
 from trading.marketdata.models import Feed
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat
 from trading.monitoring.slots import take_slot
+from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.venue.sessions import exchange_date
 
@@ -61,6 +63,22 @@ def poll_fills(**_from_newer_callers: object) -> None:
 def backfill_work_task(**_from_newer_callers: object) -> None:
     """A backfill waits, or may: work on it if nobody does."""
     work_on_backfills()
+
+
+@shared_task(name="backfill.day_end", ignore_result=True)
+def day_end_task(**_from_newer_callers: object) -> None:
+    """The exchange day is over, or may be: close it if nobody has."""
+    end_the_day()
+
+
+def end_the_day(*, months: int = KEPT_MONTHS, again: bool = False) -> DayEnd | None:
+    """Close the exchange day that ended last; None where that was done."""
+
+    def masters() -> dict[str, bool]:
+        after_commit("execution.refresh_instruments")  # it has a slot of its own, and is done when that is due
+        return {"rung": True}
+
+    return day_end(now=venue_now("NSE"), wall=timezone.now(), months=months, again=again, more={"masters": masters})
 
 
 @worker_shutting_down.connect

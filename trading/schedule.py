@@ -24,6 +24,8 @@ BEAT_SCHEDULE = {
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
     # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
     "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},
+    # The exchange publishes its daily files by half past six; the second ring is for a desk that was off at the first.
+    "day end": {"task": "backfill.day_end", "schedule": crontab(hour="19,22", minute=10), "options": {"expires": 3600}},
     # A backfill is rung for when it is asked for; this finds those whose bell, or whose worker, was lost.
     "backfills": {"task": "backfill.work", "schedule": 20.0, "options": {"expires": 20}},
     "old runs": {"task": "research.tidy", "schedule": 3600.0, "options": {"expires": 3600}},

@@ -11,6 +11,7 @@ from execution.api.postbacks import Postback
 from strategies.api import backtests
 from strategies.api import views as strategies
 from trading.api.views import Nowhere
+from trading.marketdata.api import candles
 from trading.marketdata.api import views as market
 from trading.portfolio.api import views as portfolio
 
@@ -62,6 +63,7 @@ urlpatterns = [
     path("backfills/", backfills.Backfills.as_view(), name="api_backfills"),
     path("backfills/<uuid:backfill_id>/", backfills.BackfillDetail.as_view(), name="api_backfill"),
     path("backfills/<uuid:backfill_id>/cancel/", backfills.BackfillCancel.as_view(), name="api_backfill_cancel"),
+    path("candles/", candles.CandlesDownload.as_view(), name="api_candles"),
     path("calls-saved/", backfills.CallsSaved.as_view(), name="api_calls_saved"),
     path("postbacks/<str:key>/", Postback.as_view(), name="api_postback"),
     path("option-chain/", market.OptionChainDetail.as_view(), name="api_option_chain"),

@@ -97,7 +97,7 @@ OF_NOBODY = {
     "market/data/missing/",
     "api/v1/option-chain/", "api/v1/option-chain/expiries/",
     "strategies/names/", "strategies/check/", "strategies/fired/", "api/v1/contracts/validate/",
-    "api/v1/calls-saved/",
+    "api/v1/calls-saved/", "api/v1/candles/",
     "healthz", "readyz", "api/v1/postbacks/<str:key>/",
     "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
 }  # fmt: skip

@@ -16,7 +16,8 @@ import numpy as np
 from django.db import connection, transaction
 
 from trading.domain.errors import NotFound, TradingError
-from trading.marketdata.block_rows import blocks_at, blocks_between, insert_blocks, update_blocks
+from trading.marketdata.archive import archived_at, archived_between, blocks_of
+from trading.marketdata.block_rows import blocks_at, insert_blocks, update_blocks
 from trading.marketdata.blocks import (
     MONTHLY,
     Bytes,
@@ -100,7 +101,10 @@ def mark_bars(
         starts = np.array(sorted(int(at.timestamp()) for at in marks), np.int64)
         given = {int(at.timestamp()): int(mark) for at, mark in marks.items()}
         days = np.unique(first_days_of(days_of(starts), timeframe))
-        stored = unpack(blocks_at([series.pk] * days.size, days.tolist()))
+        asked = [series.pk] * days.size, days.tolist()
+        rows = blocks_at(*asked)
+        rows += archived_at(*asked, timeframe, {row[:2] for row in rows})
+        stored = _in_order(unpack(rows)) if rows else Columns.empty()
         if not len(stored):
             return 0
         places = np.searchsorted(stored.starts, starts)
@@ -110,7 +114,9 @@ def mark_bars(
             stored.mark[place] = (int(before[place]) & ~int(clear)) | given[start]
         changed = int(np.count_nonzero(before != stored.mark))
         if changed:
-            update_blocks(pack(stored, timeframe))
+            blocks, known = pack(stored, timeframe), {row[:2] for row in blocks_at(*asked)}
+            update_blocks([one for one in blocks if (one.series, one.first_day) in known])
+            insert_blocks([one for one in blocks if (one.series, one.first_day) not in known])
             CandleSeries.objects.filter(pk=series.pk).update(revision=series.revision + 1)
         return changed
 
@@ -170,7 +176,7 @@ def columns_of(
     if not series or start >= end:
         return Columns.empty()
     first, last = block_span(start, end, timeframe)
-    rows = blocks_between(series, first, last)
+    rows = blocks_of(list(series), timeframe, first, last)
     found = unpack([(series[row[0]], *row[1:]) for row in rows])
     found = found.take((found.starts >= start.timestamp()) & (found.starts < end.timestamp()))
     return found if len(series) == 1 else _in_order(found)
@@ -180,17 +186,26 @@ def bars_by_day(
     feed: Feed, instruments: Sequence[Instrument], timeframe: int, *, first: date, last: date
 ) -> dict[tuple[int, date], int]:
     """How many candles of an exchange day are stored, by (instrument id, day); days without any are absent."""
-    if timeframe < MONTHLY:
-        rows = CandleBlock.objects.filter(
-            series__feed=feed, series__timeframe=timeframe, series__instrument__in=instruments,
-            first_day__range=(first, last),
-        ).values_list("series__instrument_id", "first_day", "bars")  # fmt: skip
-        return {(pk, day): bars for pk, day, bars in rows}
-    found = columns_of(feed, instruments, timeframe, start=_midnight(first), end=_midnight(last + timedelta(days=1)))
-    if not len(found):
-        return {}
-    pairs, counts = np.unique(np.stack((found.series, days_of(found.starts))), axis=1, return_counts=True)
-    return {(int(pk), date_of(day)): int(count) for (pk, day), count in zip(pairs.T, counts, strict=True)}
+    if timeframe >= MONTHLY:
+        found = columns_of(
+            feed, instruments, timeframe, start=_midnight(first), end=_midnight(last + timedelta(days=1))
+        )
+        if not len(found):
+            return {}
+        pairs, counts = np.unique(np.stack((found.series, days_of(found.starts))), axis=1, return_counts=True)
+        return {(int(pk), date_of(day)): int(count) for (pk, day), count in zip(pairs.T, counts, strict=True)}
+    rows = CandleBlock.objects.filter(
+        series__feed=feed, series__timeframe=timeframe, series__instrument__in=instruments,
+        first_day__range=(first, last),
+    ).values_list("series__instrument_id", "first_day", "bars")  # fmt: skip
+    series = dict(
+        CandleSeries.objects.filter(feed=feed, timeframe=timeframe, instrument__in=instruments).values_list(
+            "pk", "instrument_id"
+        )
+    )
+    archived = archived_between(list(series), timeframe, first, last)
+    elsewhere = {(series[row[0]], date_of(row[1])): row[2] for row in archived}
+    return elsewhere | {(pk, day): bars for pk, day, bars in rows}
 
 
 def block_span(start: datetime, end: datetime, timeframe: int) -> tuple[date, date]:
@@ -269,8 +284,12 @@ def _merge(feed: Feed, timeframe: int, incoming: Columns) -> int:
     newest = dict(series.values())
     days = first_days_of(days_of(incoming.starts), timeframe)
     heads = np.flatnonzero(np.concatenate(([True], (np.diff(incoming.series) != 0) | (np.diff(days) != 0))))
-    stored = unpack(blocks_at(incoming.series[heads].tolist(), days[heads].tolist()))
-    known = {tuple(pair) for pair in np.unique(_keys(stored, timeframe), axis=1).T.tolist()} if len(stored) else set()
+    asked = incoming.series[heads].tolist(), days[heads].tolist()
+    rows = blocks_at(*asked)
+    known = {row[:2] for row in rows}
+    stored = unpack(rows + archived_at(*asked, timeframe, known))  # what was archived comes back with what is new
+    if len(stored):
+        stored = _in_order(stored)
     whole, fate = _better(stored, incoming) if len(stored) else (incoming, np.full(len(incoming), _NEW, np.uint8))
     fresh = fate != _KEPT
     written = int(np.count_nonzero(fresh))

@@ -36,6 +36,25 @@ class HistoryTally(models.Model):
         return 100.0 * self.saved / self.needed if self.needed else 100.0
 
 
+class CandleArchive(models.Model):
+    """One file of old candles that were taken out of the database once the file had been read back and compared."""
+
+    feed = models.ForeignKey(Feed, on_delete=models.PROTECT, related_name="+", db_index=False)
+    timeframe = models.PositiveSmallIntegerField(help_text="minutes; 1440 is a day")
+    first_day = models.DateField()
+    last_day = models.DateField(help_text="included")
+    path = models.CharField(max_length=200, help_text="below var/archive")
+    sha256 = models.CharField(max_length=64)
+    bars = models.BigIntegerField()
+    archived_at = models.DateTimeField(help_text="wall time")
+
+    class Meta:
+        constraints = [models.UniqueConstraint(fields=["feed", "timeframe", "first_day"], name="archived_once")]
+
+    def __str__(self) -> str:
+        return self.path
+
+
 class Backfill(Owned):
     """A wish for the past: candles of these instruments between two days. The row is the work; it is done once.
 

@@ -222,12 +222,13 @@ from trading.marketdata.dated import (  # noqa: E402
     SectorStay,
     SessionPlan,
 )
-from trading.marketdata.fetching import Backfill, HistoryTally  # noqa: E402
+from trading.marketdata.fetching import Backfill, CandleArchive, HistoryTally  # noqa: E402
 
 __all__ = [
     "Backfill",
     "CalendarDay",
     "CalendarYear",
+    "CandleArchive",
     "CandleBlock",
     "CandleCoverage",
     "CandleSeries",

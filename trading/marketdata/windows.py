@@ -10,6 +10,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from functools import lru_cache
 from itertools import pairwise
 
 import numpy as np
@@ -17,9 +18,11 @@ from django.db import connection
 from django.db.models import Max
 from numpy.typing import NDArray
 
+from trading.marketdata import window_files
 from trading.marketdata.actions import factors_at
 from trading.marketdata.aligned import align, resample
-from trading.marketdata.block_rows import any_before, blocks_between
+from trading.marketdata.archive import any_archived_before, blocks_of
+from trading.marketdata.block_rows import any_before
 from trading.marketdata.blocks import DAY, IST_S, date_of
 from trading.marketdata.candles import block_span
 from trading.marketdata.models import CandleSeries, Feed, Instrument
@@ -138,13 +141,15 @@ class WindowCache:
         adjusted: bool = False,
     ) -> PriceWindow:  # fmt: skip
         """As `load_window`. What is kept is raw, so that an action confirmed now counts at once."""
-        key = (feed.pk, tuple(one.pk for one in instruments), timeframe, bars)
+        key = (_database(), feed.pk, tuple(one.pk for one in instruments), timeframe, bars)
         series = series_of(feed, instruments, timeframe)
         with self._lock:
             kept = self._kept.get(key)
+        kept = kept or _from_file(key, series, instruments, timeframe)
         window = _brought_up(kept, series, instruments, bars=bars, until=until) if kept else None
         if window is None:
             window = _load(series, instruments, timeframe, bars=bars, until=until)
+            window_files.store(key, _made_of(series), window.starts, [getattr(window, name) for name in PRICES])
         with self._lock:
             self._kept[key] = (series, window)
             self._kept.move_to_end(key)
@@ -158,6 +163,35 @@ class WindowCache:
 
 
 windows = WindowCache()
+
+
+@lru_cache(maxsize=8)
+def _number_of(host: str, name: str) -> tuple[str, str, int]:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT oid FROM pg_database WHERE datname = current_database()")
+        return host, name, int(cursor.fetchone()[0])
+
+
+def _database() -> tuple[str, str, int]:
+    """Which database this is: a restored one is another, whatever its name and its revisions."""
+    known = connection.settings_dict
+    return _number_of(str(known["HOST"]), str(known["NAME"]))
+
+
+def _made_of(series: list[SeriesState]) -> list[list[int]]:
+    return [[one.instrument_id, one.timeframe, one.series_id, one.revision] for one in series]
+
+
+def _from_file(
+    key: tuple, series: list[SeriesState], instruments: Sequence[Instrument], timeframe: int
+) -> tuple[list[SeriesState], PriceWindow] | None:
+    """The window that another process, or this one before it was started anew, has left; None: none of this past."""
+    found = window_files.load(key, _made_of(series))
+    if found is None:
+        return None
+    starts, values = found
+    symbols, ids = tuple(one.symbol for one in instruments), tuple(one.pk for one in instruments)
+    return series, PriceWindow(symbols, ids, timeframe, starts, *values)
 
 
 def _brought_up(
@@ -270,7 +304,7 @@ def _between(
         places = {pk: place for place, pk in enumerate(one.pk for one in instruments)}
         first, last = block_span(since, until, stored)
         starts, values = align(
-            blocks_between([one.series_id for one in own], first, last),
+            blocks_of([one.series_id for one in own], stored, first, last),
             {one.series_id: places[one.instrument_id] for one in own},
             symbols=len(instruments), timeframe=stored, since_s=int(since.timestamp()),
             until_s=int(np.ceil(until.timestamp())), with_untrusted=with_untrusted,
@@ -304,10 +338,11 @@ def _newest(series: list[SeriesState]) -> datetime | None:
 
 
 def _any_older(series: list[SeriesState], since: datetime) -> bool:
-    return any(
-        any_before([one.series_id for one in series if one.timeframe == stored], block_span(since, since, stored)[0])
-        for stored in {one.timeframe for one in series}
-    )
+    for stored in {one.timeframe for one in series}:
+        day, ids = block_span(since, since, stored)[0], [one.series_id for one in series if one.timeframe == stored]
+        if any_before(ids, day) or any_archived_before(ids, stored, day):
+            return True
+    return False
 
 
 # -- the exchange's days ---------------------------------------------------------------------------------------------

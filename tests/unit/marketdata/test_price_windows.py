@@ -6,6 +6,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from trading.marketdata import window_files
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, IMPORT, STREAM, candles_of, store_bars
 from trading.marketdata.models import Feed, Instrument
@@ -150,3 +151,57 @@ def test_many_bars_are_stored_once(feed, names):
     bars = [bar("NSE:AAA-EQ", minute) for minute in range(375)] + [bar("NSE:BBB-EQ", minute) for minute in range(375)]
     assert store_bars(feed, 1, bars + bars[:5], HISTORY) == 750
     assert store_bars(feed, 1, bars, HISTORY) == 0
+
+
+# -- what one process leaves to the next -------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def files(settings, tmp_path, monkeypatch):
+    """Windows of any size are kept as files, in a folder of their own."""
+    settings.VAR = tmp_path
+    monkeypatch.setattr(window_files, "LEAST_CELLS", 1)
+    return lambda: sorted((tmp_path / "windows").glob("*"))
+
+
+def test_a_process_that_starts_maps_what_the_last_one_left(feed, names, files):
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", minute, str(100 + minute)) for minute in range(40)], STREAM)
+    WindowCache().window(feed, names, 1, bars=30, until=at(40))
+    assert len(files()) == 1
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", minute, str(100 + minute)) for minute in range(40, 45)], STREAM)
+    again = WindowCache().window(feed, names, 1, bars=30, until=at(45))
+    assert same(again, load_window(feed, names, 1, bars=30, until=at(45)))
+    mapped = WindowCache().window(feed, names, 1, bars=30, until=at(40))
+    assert not mapped.close.flags.owndata
+    assert not mapped.close.flags.writeable and mapped.close.flags.c_contiguous
+
+
+def test_a_file_of_another_past_is_not_served(feed, names, files):
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", minute) for minute in range(40) if minute != 11], STREAM)
+    WindowCache().window(feed, names, 1, bars=50, until=at(40))
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", 10, "95"), bar("NSE:AAA-EQ", 11, "96")], HISTORY)
+    assert WindowCache().window(feed, names, 1, bars=50, until=at(40)).close[0, 10:12].tolist() == [95, 96]
+
+
+@pytest.mark.parametrize("damage", [b"", b"TZWINDOW1\n", b"something else entirely", None])
+def test_a_damaged_file_is_read_past(feed, names, files, damage):
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", minute) for minute in range(40)], STREAM)
+    whole = WindowCache().window(feed, names, 1, bars=30, until=at(40))
+    (path,) = files()
+    path.write_bytes(path.read_bytes()[:-500] if damage is None else damage)
+    assert same(WindowCache().window(feed, names, 1, bars=30, until=at(40)), whole)
+    assert len(files()) == 1
+
+
+def test_files_keep_within_their_room(feed, names, files, monkeypatch):
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", minute) for minute in range(40)], STREAM)
+    monkeypatch.setattr(window_files, "MOST_BYTES", 5_000)
+    for bars in range(10, 30):
+        WindowCache().window(feed, names, 1, bars=bars, until=at(40))
+    assert sum(path.stat().st_size for path in files()) <= 5_000
+
+
+def test_a_disk_that_cannot_be_written_costs_the_file_alone(feed, names, files, settings, tmp_path):
+    (tmp_path / "windows").write_text("a file where a folder should be")
+    store_bars(feed, 1, [bar("NSE:AAA-EQ", minute) for minute in range(40)], STREAM)
+    assert WindowCache().window(feed, names, 1, bars=30, until=at(40)).bars == 30
