@@ -6,7 +6,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("marketdata", "0009_quality_and_actions"),
+        ("marketdata", "0010_option_chains"),
     ]
 
     operations = [
