@@ -51,7 +51,7 @@ from trading.marketdata.watermark import candles_through
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat
 from trading.outbox import nudge_stream
-from trading.portfolio.models import Position
+from trading.portfolio.models import Position, WatchlistItem
 from trading.realtime.publish import publish_now
 from trading.venue.sessions import exchange_date
 
@@ -60,6 +60,8 @@ logger = logging.getLogger(__name__)
 SWEEP_EVERY_S = 0.5
 BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
 RECON_EVERY_S = 60.0
+MOST_WATCHED = 1_000  # instruments: a person's lists must not crowd out what is traded
+WISHES_EVERY = 20  # turns of the show: five seconds
 SHOW_EVERY_S = 0.25
 TOKEN_LOOK_S = 2.0
 CLOCK_DRIFT_S = 0.05
@@ -191,14 +193,27 @@ class AccountRunner:
         clear_alerts("NEEDS_LOGIN", owner_id=self.account.owner_id, about=str(self.account.pk))
 
     def _wanted_instruments(self) -> list[Instrument]:
-        """Everything this account's deployments may trade, what it holds, and the indices at the top of the page."""
+        """Everything this account's deployments may trade, what it holds, the indices at the top of the page, and what
+        its owner watches, as far as the venue's limit lets it follow."""
         today = exchange_date(venue_now(self.feed.name))
         wanted = set(Instrument.objects.filter(instrument_type="INDEX", active=True, exchange="NSE"))
         for deployment in Deployment.objects.filter(portfolio__account=self.account).exclude(state="RETIRED"):
             wanted |= set(members(deployment.universe, today))
         held = Position.objects.filter(portfolio__account=self.account).exclude(net_quantity=0)
         wanted |= {position.instrument for position in held.select_related("instrument")}
+        watched = WatchlistItem.objects.filter(watchlist__owner=self.account.owner_id, instrument__active=True)
+        for item in watched.select_related("instrument")[:MOST_WATCHED]:
+            wanted.add(item.instrument)
         return sorted(wanted, key=lambda one: one.symbol)
+
+    def _follow_wishes(self) -> None:
+        """What was deployed, bought or put on a watchlist since we last looked is followed from now on."""
+        wanted = self._wanted_instruments()
+        if {one.symbol for one in wanted} == self.by_symbol.keys():
+            return
+        self.instruments, self.by_symbol = wanted, {one.symbol: one for one in wanted}
+        self._prices.watch(self.by_symbol)
+        self._history_due.set()  # of what is new, the minutes so far
 
     # -- work --------------------------------------------------------------------------------------------------------
 
@@ -215,6 +230,7 @@ class AccountRunner:
             on_refused=lambda symbols: logger.warning("no prices for %s", ", ".join(symbols)),
             symbols=[one.symbol for one in self.instruments], pace=pace,
         )  # fmt: skip
+        self._prices = prices
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=1)
         threads = [
             self._thread("orders", lambda: self._supervise("order socket", lambda: orders.run(self.stop))),
@@ -482,6 +498,8 @@ class AccountRunner:
             turn += 1
             if turn % 2:
                 continue
+            if turn % WISHES_EVERY == 0:
+                self._follow_wishes()
             self.feed.refresh_from_db()
             now = venue_now(self.feed.name)
             heard = self.engine.market.last_tick_at

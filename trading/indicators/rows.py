@@ -70,7 +70,9 @@ class Kernel:
 
     def output(self, place: int, *fixed: float) -> Kernel:
         """One of several outputs; the last parameters may be fixed at the same time."""
-        return replace(self, picked=place, fixed=fixed)
+        picked = replace(self, picked=place, fixed=fixed)
+        object.__setattr__(picked, "__doc__", self.__doc__)
+        return picked
 
     def stream(self, symbols: int, *parameters: float) -> Stream:
         """The same, one bar of `symbols` symbols at a time."""

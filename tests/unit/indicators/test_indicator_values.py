@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from trading.indicators import moving, oscillators, statistics, trend, volatility, volume
+from trading.indicators import describe, moving, oscillators, statistics, trend, volatility, volume
 from trading.indicators.registry import REGISTRY, kernel_argument
+from trading.indicators.rows import Kernel
 
 NAN = float("nan")
 
@@ -268,3 +269,13 @@ def test_the_hurst_exponent_tells_a_walk_from_a_trend_and_from_noise():
     assert statistics.hurst(noise.cumsum(axis=1), 3000)[0, -1] == pytest.approx(0.5, abs=0.05)
     assert statistics.hurst(np.arange(4000.0)[None, :], 3000)[0, -1] == pytest.approx(1)
     assert statistics.hurst(noise, 3000)[0, -1] == pytest.approx(0, abs=0.05)
+
+
+def test_the_page_about_indicators_says_what_the_registry_says():
+    assert describe.PAGE.read_text() == describe.as_markdown(), "python -m trading.indicators.describe writes it anew"
+
+
+@pytest.mark.parametrize("name", REGISTRY)
+def test_every_kernel_says_where_it_comes_from_and_when_it_begins(name):
+    words = REGISTRY[name].kernel.__doc__ or ""
+    assert "bar" in words and len(words) > 60 and words != Kernel.__doc__, words
