@@ -9,7 +9,8 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "indicators.md"
 USUAL = {"period": 20.0, "omega": 0.1, "alpha": 0.1, "beta": 0.8}  # where the registry leaves a constant to the rule
 HEAD = """# Indicators
 
-Written by `python -m trading.indicators.describe` from the registry and the kernels' docstrings; a test holds it to them.
+Written by `python -m trading.indicators.describe` from the registry and the kernels' docstrings, and held to them by a
+test.
 
 Every indicator is one kernel with two uses. **All bars**: `kernel(*series, *constants)`, each series
 `float64[symbols, bars]`, rupees or units as the bars have them, gives `float64[symbols, bars]`, NaN until it is warm.
@@ -17,8 +18,8 @@ Every indicator is one kernel with two uses. **All bars**: `kernel(*series, *con
 every symbol in constant time, equal to the kernel's to the last bit. A bar that is not finite is left out, as if it had
 never been: its value is NaN and nothing else changes.
 
-*First* is the first bar with a value, counted from 0; *settled* the bars after which the choice of the first bar no longer
-shows (its weight is below 0.01 %). Both are given for the constants in the heading. What a rule writes comes first,
+*First* is the first bar with a value, counted from 0; *settled* the bars after which the choice of the first bar no
+longer shows (its weight is below 0.01 %). Both are given for the constants in brackets. What a rule writes comes first,
 what the bars give follows on its own. `session_vwap`, which knows the exchange's day, is a term of the rule language.
 """
 

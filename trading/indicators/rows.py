@@ -43,6 +43,8 @@ class Kernel:
 
     With several `outputs` the result is float64[outputs, symbols, bars], unless one of them was picked. `memory`: bars
     it must look back upon before it runs steadily; `state`: numbers it remembers; `work`: rows of bars it sets aside.
+    `poisons`: a bar that is not finite makes every later value of its row not finite, so that the last value tells
+    whether there was one, and the bars need not be looked through before.
     """
 
     advance: Callable[..., None]
@@ -53,6 +55,7 @@ class Kernel:
     outputs: int
     picked: int | None = None
     fixed: tuple[float, ...] = ()
+    poisons: bool = False
 
     def __call__(self, *arguments: Any) -> Floats:
         given = [np.require(each, np.float64, ["C", "W"]) for each in arguments[: self.series]]
@@ -93,7 +96,7 @@ class Kernel:
         work, filled = self._room(symbols, min(bars, stride + keep))
         for begin in range(0, bars, stride):
             base, end = max(0, begin - keep), min(begin + stride, bars)
-            if not all(all_finite(each[:, begin:end]) for each in block):
+            if not self.poisons and not all(all_finite(each[:, begin:end]) for each in block):
                 break
             if begin:
                 before = max(0, begin - stride - keep)
@@ -106,7 +109,8 @@ class Kernel:
                 self.advance(first, last, state, work, *piece, filled, *parameters)
                 out[:, :, begin:end] = filled[wanted.start : wanted.stop, :, begin - base : end - base]
         else:
-            return
+            if not self.poisons or bars == 0 or np.isfinite(out[:, :, -1]).all():
+                return
         self._fill_around_holes(block, out, wanted, parameters)
 
     def _fill_around_holes(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
@@ -178,7 +182,12 @@ class Stream:
 
 
 def kernel(
-    *, memory: Callable[..., int], state: int | Callable[..., int] = 0, work: int = 0, outputs: int = 1
+    *,
+    memory: Callable[..., int],
+    state: int | Callable[..., int] = 0,
+    work: int = 0,
+    outputs: int = 1,
+    poisons: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Compile a recursion `f(first, last, state, work, *series, out, *parameters)` into a Kernel.
 
@@ -188,7 +197,7 @@ def kernel(
 
     def made(function: Callable[..., None]) -> Kernel:
         names = function.__code__.co_varnames
-        built = Kernel(compiled(function), names.index("out") - 4, memory, state, work, outputs)
+        built = Kernel(compiled(function), names.index("out") - 4, memory, state, work, outputs, poisons=poisons)
         object.__setattr__(built, "__doc__", function.__doc__)
         return built
 

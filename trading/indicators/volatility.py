@@ -9,13 +9,17 @@ from trading.indicators.rows import TILE, WHOLE, compiled, kernel
 
 @compiled
 def range_of(high, low, close, out, first, last):
-    """True ranges of a dense row; NaN at bar 0."""
+    """True ranges of a dense row; NaN at bar 0, and wherever this bar or the one before has a price that is none."""
     if first == 0 and last > 0:
         out[0] = np.nan
     begin = max(first, 1)
     top, bottom, before, into = high[begin:last], low[begin:last], close[begin - 1 : last], out[begin:last]
+    end = close[begin:last]
     for k in range(into.size):
-        into[k] = max(top[k], before[k]) - min(bottom[k], before[k])
+        # Zero times a price is nothing, zero times what is none stays none: a mere comparison would lose it.
+        into[k] = max(top[k], before[k]) - min(bottom[k], before[k]) + (top[k] + bottom[k] + end[k]) * 0.0
+    if begin == 1 and last > 1:
+        out[1] += (high[0] + low[0]) * 0.0
 
 
 @kernel(memory=lambda: 1)
@@ -25,7 +29,7 @@ def true_range(first, last, state, work, high, low, close, out):
         range_of(high[s], low[s], close[s], out[0, s], first[s], last[s])
 
 
-@kernel(memory=lambda n: n + 1, state=3)
+@kernel(memory=lambda n: n + 1, state=3, poisons=True)
 def atr(first, last, state, work, high, low, close, out, n):
     """Average true range, rupees. First value at bar n, the simple mean of bars 1 to n. Wilder 1978."""
     for s in range(close.shape[0]):
