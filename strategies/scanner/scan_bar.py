@@ -16,6 +16,7 @@ from strategies.models import Deployment, ScanSlot
 from strategies.rules.compiled import LONGEST_SESSION_MIN
 from strategies.rules.evaluate import CompiledRule, Evaluation, RuleSet, Window, window_of
 from strategies.rules.explain import explain
+from strategies.rules.newest import newest as fires_newest
 from strategies.rules.window import DAILY, ORDINARY_DAY_MIN, SeriesKey
 from strategies.scanner.emit_signal import emit_signal
 from strategies.tactics.stops import stop_and_target
@@ -92,6 +93,8 @@ def scan(
     if prices.bars == 0:
         return []
     window = rule_window(prices, others)
+    if not any(fires_newest(rule, window).any() for _, rule in contract.sides):
+        return []  # as nearly always, and for a fraction of the work
     evaluation = Evaluation(window)
     body = contract.body
     newest = prices.bars - 1

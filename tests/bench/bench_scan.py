@@ -1,14 +1,18 @@
-"""One scan: 50 names × 5,000 bars, EMA 9/21 crossing under an RSI filter, from the database to an answer."""
+"""Scans: one wide, with six indicators, beside TA-Lib and pandas; one from the database to its answer."""
 
+import time
 from collections.abc import Iterator
 from datetime import timedelta
+from statistics import median
 
 import numpy as np
 
 from strategies.rules.evaluate import Window, compile_rule
+from strategies.rules.newest import newest
 from strategies.scanner.scan_bar import rule_window
 from tests.bench import tape
-from tests.bench.harness import Figure, Run, bench, middle_ms
+from tests.bench.bench_indicators import Bars, walk
+from tests.bench.harness import Figure, Run, Skipped, bench, middle_ms
 from trading.marketdata.candles import forget_candles
 from trading.marketdata.windows import WindowCache, load_window
 
@@ -43,6 +47,86 @@ def scan(run: Run) -> Iterator[Figure]:
 
     yield Figure("scan_warm", middle_ms(warm, run.rounds(32)), "ms", f"{PEER}, without loading", peer)
     forget_candles(source)
+
+
+SIX = (
+    "ema(close, 20) > ema(close, 50) and rsi(close, 14) > 50 and rsi(close, 14) < 70 and adx(14) > 20"
+    " and close < bollinger_upper(close, 20, 2) and atr(14) > 0.001 * close"
+)
+
+
+@bench
+def scan_wide(run: Run) -> Iterator[Figure]:
+    """500 names × 5,000 bars, six indicators, a rule on the newest bar: one core, two, TA-Lib, pandas."""
+    try:
+        import pandas  # noqa: F401
+        import talib  # noqa: F401
+    except ImportError as error:
+        raise Skipped("TA-Lib and pandas are not both installed") from error
+    symbols, bars = (60, 2_000) if run.quick else (500, 5_000)
+    market = walk(symbols, bars)
+    numbers = np.arange(bars, dtype=np.int64)
+    window = Window(
+        tuple(map(str, range(symbols))), numbers * 60, market.open, market.high, market.low, market.close,
+        market.volume, numbers // 375, (numbers % 375).astype(np.float64),
+    )  # fmt: skip
+    rule = compile_rule(SIX)
+    rows = [market.row(s) for s in range(symbols)]
+    theirs = np.array([_six_by_talib(row) for row in rows])
+    for answer in (newest(rule, window), newest(rule, window, threads=2), rule.evaluate(window)[:, -1]):
+        if not np.array_equal(answer, theirs) or not theirs.any():
+            raise AssertionError("the scan and TA-Lib's loop do not answer alike")
+    rounds: list[tuple[float, ...]] = []
+    for _ in range(run.rounds(12)):
+        stamps = [time.perf_counter()]
+        for work in (
+            lambda: newest(rule, window), lambda: newest(rule, window, threads=2),
+            lambda: [_six_by_talib(row) for row in rows],
+        ):  # fmt: skip
+            work()
+            stamps.append(time.perf_counter())
+        rounds.append(tuple(np.diff(stamps)))
+    began = time.perf_counter()
+    for row in rows[:50]:
+        _six_by_pandas(row)
+    pandas_ms = (time.perf_counter() - began) * 1e3 * symbols / len(rows[:50])
+    for name, place in (("one_core", 0), ("two_cores", 1)):
+        ms = median(each[place] for each in rounds) * 1e3
+        ratio = median(each[2] / each[place] for each in rounds)
+        yield Figure(f"scan_wide_{name}", ms, "ms", "TA-Lib, row by row", ms * ratio)
+    yield Figure("scan_wide_pandas", ms, "ms", "pandas, row by row (from 50 rows)", pandas_ms)
+
+
+def _six_by_talib(row: Bars) -> bool:
+    import talib
+
+    high, low, close = row.high, row.low, row.close
+    fast, slow, strength = talib.EMA(close, 20)[-1], talib.EMA(close, 50)[-1], talib.RSI(close, 14)[-1]
+    trend, upper = talib.ADX(high, low, close, 14)[-1], talib.BBANDS(close, 20, 2.0, 2.0)[0][-1]
+    reach = talib.ATR(high, low, close, 14)[-1]
+    return bool(fast > slow and 50 < strength < 70 and trend > 20 and close[-1] < upper and reach > 0.001 * close[-1])
+
+
+def _six_by_pandas(row: Bars) -> bool:
+    import pandas as pd
+
+    high, low, close = pd.Series(row.high), pd.Series(row.low), pd.Series(row.close)
+
+    def wilder(values: "pd.Series[float]") -> "pd.Series[float]":
+        return values.ewm(alpha=1 / 14, adjust=False).mean()
+
+    move, before, rolling = close.diff(), close.shift(), close.rolling(20)
+    gain, loss = wilder(move.clip(lower=0)), wilder(-move.clip(upper=0))
+    up, down = high.diff(), -low.diff()
+    rise, fall = wilder(up.where((up > down) & (up > 0), 0.0)), wilder(down.where((down > up) & (down > 0), 0.0))
+    strength = (100 * gain / (gain + loss)).iat[-1]
+    trend = wilder(100 * (rise - fall).abs() / (rise + fall)).iat[-1]
+    reach = wilder(np.maximum(high, before) - np.minimum(low, before)).iat[-1]
+    upper = (rolling.mean() + 2 * rolling.std(ddof=0)).iat[-1]
+    fast, slow = close.ewm(span=20, adjust=False).mean().iat[-1], close.ewm(span=50, adjust=False).mean().iat[-1]
+    return bool(
+        fast > slow and 50 < strength < 70 and trend > 20 and close.iat[-1] < upper and reach > 0.001 * close.iat[-1]
+    )
 
 
 def _by_symbol(close: np.ndarray) -> np.ndarray:

@@ -1,0 +1,147 @@
+"""What a rule says of the newest bar, without judging all bars before it.
+
+The newest value of an average hangs on the bars of the last while, and not on a year of them: beyond a reach that
+follows from the indicators, older bars weigh less than the last digit of a float. So only that reach is reckoned, some
+symbols at a time that fit into a core's own cache, and conditions are judged on the few bars they look back upon.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from functools import cached_property
+from typing import Any, Final, cast
+
+import numpy as np
+from numpy.typing import NDArray
+
+from strategies.rules.compiled import CompiledRule
+from strategies.rules.evaluate import Evaluation
+from strategies.rules.functions import PRICE_FIELDS
+from strategies.rules.nodes import Arithmetic, Call, Compare, Cross, Field, Lag, Logic, Node, Number, walk
+from strategies.rules.window import Window
+from trading.indicators.registry import REGISTRY
+
+Bools = NDArray[np.bool_]
+SYMBOLS_TOGETHER: Final = 64
+FADED: Final = 4.2  # times `settling` (a weight of 1e-4): what is older weighs less than 1e-16
+# Path-dependent for as long as they live, or counted from the first bar: their past never fades.
+_NEVER_FADE: Final = frozenset(
+    {"obv", "anchored_vwap", "psar", "supertrend", "supertrend_direction", "garch", "hp_trend"}
+    | {name for name in REGISTRY if name.startswith("kalman")}
+)
+_KNOWN: Final = (Number, Field, Arithmetic, Lag, Call, Compare, Logic, Cross)
+
+
+def newest(rule: CompiledRule, window: Window, *, threads: int = 1) -> Bools:
+    """bool[symbols]: whether a condition is known to be true at the last bar of the window.
+
+    The same as `rule.evaluate(window)[:, -1]`, with values equal to 1e-12; a rule that looks at sessions, other bars or
+    other symbols is evaluated whole. `threads`: kernels leave the interpreter alone, so two do it in half the time.
+    """
+    if rule.kind != "condition":
+        raise TypeError(f"{rule.text} is a number, not a condition")
+    bars = int(window.starts.shape[0])
+    reach = int(FADED * rule.settling) + _lags(rule.node) + 8
+    if not _fades(rule.node) or not bars:
+        whole: Bools = np.asarray(rule.evaluate(window))[:, -1] if bars else np.zeros(len(window.symbols), np.bool_)
+        return whole
+    reach = min(reach, bars)
+    fired = np.zeros(len(window.symbols), np.bool_)
+
+    def judge(top: int) -> None:
+        rows = slice(top, top + SYMBOLS_TOGETHER)
+        deep = Evaluation(cast(Window, _Slice(window, rows, reach)))
+        shallow = _Shallow(deep, cast(Window, _Slice(window, rows, min(_lags(rule.node) + 1, bars))))
+        fired[rows] = shallow.truth(rule.node)[:, -1]
+
+    tops = range(0, len(window.symbols), SYMBOLS_TOGETHER)
+    if threads > 1:
+        with ThreadPoolExecutor(threads) as pool:
+            list(pool.map(judge, tops))
+    else:
+        for top in tops:
+            judge(top)
+    # Whoever missed bars lately reaches further back for as many: judged over all there is.
+    holed = ~np.isfinite(window.close[:, -reach:]).all(axis=1)
+    if reach < bars and holed.any():
+        at = np.flatnonzero(holed)
+        prices = {name: getattr(window, name)[at] for name in ("open", "high", "low", "close", "volume")}
+        few = replace(window, symbols=tuple(window.symbols[row] for row in at), **prices)
+        fired[at] = np.asarray(rule.evaluate(few))[:, -1]
+    return fired
+
+
+class _Slice:
+    """Some symbols of a window and its last bars, in one piece of memory, each field when it is first asked for."""
+
+    def __init__(self, window: Window, rows: slice, bars: int) -> None:
+        self._window, self._rows, self._last = window, rows, bars
+        self.starts = window.starts[-bars:]
+        self.timeframe = window.timeframe
+        self.shape = (window.close[rows].shape[0], bars)
+
+    def _of(self, name: str) -> NDArray[np.float64]:
+        return np.ascontiguousarray(getattr(self._window, name)[self._rows, -self._last :])
+
+    @cached_property
+    def open(self) -> NDArray[np.float64]:
+        return self._of("open")
+
+    @cached_property
+    def high(self) -> NDArray[np.float64]:
+        return self._of("high")
+
+    @cached_property
+    def low(self) -> NDArray[np.float64]:
+        return self._of("low")
+
+    @cached_property
+    def close(self) -> NDArray[np.float64]:
+        return self._of("close")
+
+    @cached_property
+    def volume(self) -> NDArray[np.float64]:
+        return self._of("volume")
+
+
+class _Shallow(Evaluation):
+    """Conditions over the last bars alone; what must reach back is asked of the deep one."""
+
+    def __init__(self, deep: Evaluation, window: Window) -> None:
+        super().__init__(window)
+        self._deep, self._width = deep, window.shape[1]
+
+    def _reckon(self, node: Node) -> Any:
+        if isinstance(node, Call):
+            return self._deep.numbers(node)[:, -self._width :]
+        return super()._reckon(node)
+
+    def _judge(self, node: Node, wanted: bool) -> Bools:
+        if isinstance(node, Cross):
+            return self._deep.truth(node, wanted)[:, -self._width :]
+        return super()._judge(node, wanted)
+
+
+def _fades(node: Node) -> bool:
+    """Whether everything in it is made of prices by means that forget."""
+    for each in walk(node):
+        if not isinstance(each, _KNOWN):
+            return False
+        if isinstance(each, Field) and each.name not in PRICE_FIELDS:
+            return False
+        if isinstance(each, Call) and each.name in _NEVER_FADE:
+            return False
+    return True
+
+
+def _lags(node: Node) -> int:
+    """Bars that lags reach back, taken together."""
+    return sum(_bars_of(node))
+
+
+def _bars_of(node: Node) -> Iterator[int]:
+    for each in walk(node):
+        if isinstance(each, Lag):
+            yield each.bars
