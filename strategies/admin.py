@@ -7,6 +7,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, may_operate
+from accounts.models import User
 from strategies.contracts.gates import Thresholds
 from strategies.contracts.lifecycle import decline_live, publish_lifecycle_policy, stage_move
 from strategies.deploy import pause_deployment, resume_deployment, stop_deployment
@@ -100,6 +101,7 @@ class StandingAdmin(ReadOnlyAdmin):
 
     def _step(self, request: HttpRequest, standings: QuerySet[Standing], to: Stage, reason: str, *, told: str) -> None:
         user = request.user
+        assert isinstance(user, User)
         self.press(
             request, standings,
             lambda s: bool(

@@ -26,7 +26,10 @@ from trading.venue.sessions import exchange_date
 
 
 def bar_exit(*, account_id: int, now: datetime) -> int:
-    """Judge every open trade of an account whose contract asks for it and whose bar has closed. Returns exits asked."""
+    """Judge every open trade of an account whose contract asks for it and whose bar has closed.
+
+    Returns for how many there is something new: an exit asked for, or a stop that the engine must watch elsewhere.
+    """
     groups = Group.objects.filter(
         portfolio__account_id=account_id, state=Group.State.OPEN, close_reason="", signal__isnull=False,
         opened_at__isnull=False,
@@ -39,11 +42,11 @@ def bar_exit(*, account_id: int, now: datetime) -> int:
         contract = compile_deployment(group.signal.deployment)
         if contract.body.trailing is None and Side(group.side) not in dict(contract.exits):
             continue
-        asked += _judge(group, contract, now)
+        asked += _judge(group, contract, str(group.signal.deployment.version), now)
     return asked
 
 
-def _judge(group: Group, contract: CompiledContract, now: datetime) -> int:
+def _judge(group: Group, contract: CompiledContract, version: str, now: datetime) -> int:
     feed = Feed.objects.get(name=group.portfolio.account.feed)
     minutes = contract.body.timeframe_minutes
     ends = closed_bars(feed, timeframe=minutes, now=now)
@@ -59,38 +62,39 @@ def _judge(group: Group, contract: CompiledContract, now: datetime) -> int:
     if not prices.bars or prices.starts[-1] < newest.timestamp() - 60 * minutes:
         return 0  # its candle is not there yet: asked again in a moment
     row = prices.row(group.instrument.symbol)
-    if contract.body.trailing is not None:
-        _trail(group, contract, prices, row)
+    moved = contract.body.trailing is not None and _trail(group, contract, prices, row)
     Group.objects.filter(pk=group.pk).update(judged_through=newest)
     if rule is None:
-        return 0
+        return int(moved)
     others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=newest)
     evaluation = Evaluation(rule_window(prices, others))
     if not evaluation.truth(rule.node)[row, -1]:
-        return 0
-    return int(group_exit(group_id=group.pk, reason=Reason.RULE, actor=str(group.signal.deployment.version)[:150]))  # type: ignore[union-attr]
+        return int(moved)
+    return int(moved | group_exit(group_id=group.pk, reason=Reason.RULE, actor=version))
 
 
-def _trail(group: Group, contract: CompiledContract, prices: PriceWindow, row: int) -> None:
-    """Draw the trailing stop closer where the bars since the entry allow it."""
+def _trail(group: Group, contract: CompiledContract, prices: PriceWindow, row: int) -> bool:
+    """Draw the trailing stop closer where the bars since the entry allow it; whether it moved."""
     spec, side = contract.body.trailing, Side(group.side)
     entry = _entry_price(group)
     if spec is None or entry is None or group.opened_at is None or group.signal is None:
-        return
+        return False
     since = np.asarray(prices.starts) + 60 * contract.body.timeframe_minutes > group.opened_at.timestamp()
     seen = (prices.high if side is Side.BUY else prices.low)[row, since]
     seen = seen[np.isfinite(seen)]
     if not seen.size:
-        return
+        return False
     best = Decimal(str(round(float(seen.max() if side is Side.BUY else seen.min()), 4)))
     atr = group.signal.features.get("atr")
     stop = trailing_stop(
         side, entry, best, spec, tick=group.instrument.tick_size, atr=atr, before=group.trail_price
     )  # fmt: skip
-    if stop != group.trail_price:
+    moved = stop != group.trail_price
+    if moved:
         Group.objects.filter(pk=group.pk).update(trail_price=stop)
         group.trail_price = stop
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
+    return moved
 
 
 def _entry_price(group: Group) -> Decimal | None:

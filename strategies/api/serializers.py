@@ -60,8 +60,11 @@ class VersionSerializer(VersionBriefSerializer):
     body = serializers.DictField(help_text="the contract as published")
     moves = StageMoveSerializer(many=True)
 
-    class Meta(VersionBriefSerializer.Meta):
-        fields = (*VersionBriefSerializer.Meta.fields, "contract", "body", "moves")
+    class Meta:
+        model = ContractVersion
+        fields = (
+            "id", "number", "content_hash", "stage", "published_at", "published_by", "contract", "body", "moves",
+        )  # fmt: skip
         read_only_fields = fields
 
 

@@ -124,7 +124,7 @@ def with_other_bars(market: Market, rules: RuleSet, *, feed: Feed, instruments: 
     window = market.window
     by_symbol = {one.symbol: one for one in instruments}
     universe = [by_symbol[symbol] for symbol in market.symbols]
-    until = datetime.fromtimestamp(int(window.ends[-1]), UTC)  # type: ignore[index]
+    until = datetime.fromtimestamp(int(window.ends[-1]), UTC)
     days = int(np.unique(window.session_index).size) + 1
     others: dict[SeriesKey, Window] = {}
     for need in rules.needs:

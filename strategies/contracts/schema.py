@@ -233,7 +233,11 @@ class ContractBody:
 
     def bars_needed(self, overrides: Mapping[str, object] | None = None) -> int:
         """Completed bars to load so that every rule and the ATR are settled on the newest one."""
-        reach = [self.rule_set(overrides).history(self.timeframe_minutes)]
+        return max(self.rule_set(overrides).history(self.timeframe_minutes) + 1, self.bars_to_settle(overrides))
+
+    def bars_to_settle(self, overrides: Mapping[str, object] | None = None) -> int:
+        """As `bars_needed`, without the sessions that session terms want: those are unknown or right."""
+        reach = [self.rule_set(overrides).settling]
         if self.atr_period is not None:
             reach.append(REGISTRY["atr"].settling([self.atr_period]))
         return max(reach) + 1

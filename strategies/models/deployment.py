@@ -40,7 +40,7 @@ class Deployment(Owned):
     state = models.CharField(max_length=8, choices=State, default=State.ACTIVE)
     created_at = models.DateTimeField(auto_now_add=True)
 
-    objects = DeploymentQuerySet.as_manager()
+    objects = DeploymentQuerySet.as_manager()  # type: ignore[misc]
 
     class Meta:
         constraints = [

@@ -234,10 +234,10 @@ class Evaluation:
             case "minutes_since_open":
                 return self._for_all_symbols(window.minutes_since_open)
             case "minutes_to_close":
-                return self._for_all_symbols(window.minutes_to_close)  # type: ignore[arg-type]
+                return self._for_all_symbols(window.minutes_to_close)
             case "day_of_week":
                 days = (window.starts + IST_OFFSET_S) // DAY_S
-                return self._for_all_symbols((days + 3) % 7 + 1.0)  # 1970-01-01 was a Thursday
+                return self._for_all_symbols(((days + 3) % 7 + 1).astype(np.float64))  # 1970-01-01 was a Thursday
             case "bars_since_open":
                 counted = np.arange(self._bars) - self._first_bar[self._ordinal]
                 return self._for_all_symbols(np.where(self._whole_session, counted, np.nan))
@@ -319,8 +319,7 @@ class Evaluation:
 
     def _completed(self, other: Evaluation, values: _Array, missing: float | bool) -> _Array:
         """What the newest bar that is complete at the end of each of these bars had shown."""
-        ends, known_at = self.window.ends, other.window.ends
-        newest = np.searchsorted(known_at, ends, side="right") - 1  # type: ignore[arg-type]
+        newest = np.searchsorted(other.window.ends, self.window.ends, side="right") - 1
         return self._taken(values, newest, newest >= 0, missing)
 
     def _at_same_bar(self, other: Evaluation, values: _Array, missing: float | bool) -> _Array:

@@ -47,8 +47,8 @@ class Window:
     volume: Floats
     session_index: Ints
     minutes_since_open: Floats
-    minutes_to_close: Floats | None = None
-    ends: Ints | None = None
+    minutes_to_close: Floats = None  # type: ignore[assignment]  # __post_init__ fills what was not given
+    ends: Ints = None  # type: ignore[assignment]
     timeframe: int = 0
     others: Mapping[SeriesKey, Window] = field(default_factory=dict)
 
@@ -85,7 +85,7 @@ class Window:
         cut = self._slice(slice(0, bars))
         if not self.others or not bars:
             return replace(cut, others={}) if self.others else cut
-        known_s = int(self.ends[bars - 1])  # type: ignore[index]
+        known_s = int(self.ends[bars - 1])
         kept = {key: other.until(_known_bars(other, known_s)) for key, other in self.others.items()}
         return replace(cut, others=kept)
 
@@ -179,7 +179,7 @@ def _day_slices(starts: Ints, days: Ints, kind: SessionKind) -> Iterator[tuple[s
 
 
 def _known_bars(window: Window, at_s: int) -> int:
-    return int(np.searchsorted(window.ends, at_s, side="right"))  # type: ignore[arg-type]
+    return int(np.searchsorted(window.ends, at_s, side="right"))
 
 
 def _closest_min(starts: Ints) -> int:

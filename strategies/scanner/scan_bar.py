@@ -42,6 +42,7 @@ class CompiledContract:
     sides: tuple[tuple[Side, CompiledRule], ...]
     stop_rule: CompiledRule | None
     bars: int
+    settling: int
     target_rule: CompiledRule | None = None
     score_rule: CompiledRule | None = None
     exits: tuple[tuple[Side, CompiledRule], ...] = ()
@@ -62,8 +63,9 @@ def _compiled(content_hash: str, canonical: str, overrides: tuple[tuple[str, flo
     sides = tuple((side, rule) for side, rule in rules if rule is not None)
     exits = ((side, body.exit_rule(side, given)) for side in body.sides)
     return CompiledContract(
-        body, sides, body.stop_rule(given), max(FEWEST_BARS, body.bars_needed(given)) + 1, body.target_rule(given),
-        body.score_rule(given), tuple((side, rule) for side, rule in exits if rule is not None),
+        body, sides, body.stop_rule(given), max(FEWEST_BARS, body.bars_needed(given)) + 1,
+        max(FEWEST_BARS, body.bars_to_settle(given)) + 1, body.target_rule(given), body.score_rule(given),
+        tuple((side, rule) for side, rule in exits if rule is not None),
     )  # fmt: skip
 
 
@@ -181,8 +183,8 @@ def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> i
     prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=slot.bar_at, adjusted=True)
     drafts: list[SignalDraft] = []
     note = ""
-    if prices.bars < contract.bars // 2:
-        note = f"only {prices.bars} bars of {contract.bars}: not judged"
+    if prices.bars < contract.settling // 2:
+        note = f"only {prices.bars} bars of {contract.settling}: not judged"
     else:
         others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=slot.bar_at)
         drafts = scan(

@@ -59,14 +59,16 @@ def strategies(request: DeskRequest) -> HttpResponse:
     )
     newest = {
         version.contract_id: version
-        for version in ContractVersion.objects.filter(contract__in=rows).select_related("standing").order_by("number")
+        for version in ContractVersion.objects.filter(contract__in=rows)
+        .select_related("standing", "contract")
+        .order_by("number")
     }
     midnight = request.desk.now.astimezone(IST).replace(hour=0, minute=0, second=0, microsecond=0)
     today = Signal.objects.for_user(request.user).filter(bar_at__gte=midnight).order_by()
     signals = dict(today.values_list("deployment__version__contract").annotate(Count("pk")))
     told = [(row, newest[row.pk], newest[row.pk].body, signals.get(row.pk, 0)) for row in rows if row.pk in newest]
-    own = [row for row in told if row[0].owner_id is not None]
-    house = [row for row in told if row[0].owner_id is None]
+    own = [row for row in told if row[1].contract.owner_id is not None]
+    house = [row for row in told if row[1].contract.owner_id is None]
     return render(request, "strategies/strategies.html", {"own": own, "house": house, "waiting": _waiting(request)})
 
 

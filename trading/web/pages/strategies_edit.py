@@ -94,7 +94,7 @@ def check(request: DeskRequest) -> HttpResponse:
 @signed_in
 def fired(request: DeskRequest) -> HttpResponse:
     """Where the rules would have fired on the newest bars: the JSON of a candle chart."""
-    nothing = {"candles": [], "lines": [], "marks": [], "levels": []}
+    nothing: dict[str, Any] = {"candles": [], "lines": [], "marks": [], "levels": []}
     portfolio = request.desk.portfolio
     feed = Feed.objects.filter(name=portfolio.account.feed).first() if portfolio else None
     if portfolio is None or feed is None:
