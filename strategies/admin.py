@@ -5,6 +5,7 @@ from django.contrib import admin, messages
 from django.db.models import QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.utils import timezone
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, may_operate
 from accounts.models import User
@@ -12,6 +13,7 @@ from strategies.contracts.gates import Thresholds
 from strategies.contracts.lifecycle import decline_live, publish_lifecycle_policy, stage_move
 from strategies.deploy import pause_deployment, resume_deployment, stop_deployment
 from strategies.models import (
+    BacktestRun,
     ContractVersion,
     Deployment,
     LifecyclePolicy,
@@ -22,6 +24,7 @@ from strategies.models import (
     Standing,
     StrategyContract,
 )
+from strategies.runs.cancel import run_cancel
 
 LIFECYCLE_FIELDS = tuple(Thresholds.__dataclass_fields__)
 
@@ -163,3 +166,19 @@ class ScanSlotAdmin(ReadOnlyAdmin):
     list_select_related = ("deployment__version__contract", "deployment__universe")
     list_filter = ("state",)
     paginator = ShallowPaginator
+
+
+@admin.register(BacktestRun)
+class BacktestRunAdmin(ReadOnlyAdmin):
+    list_display = ("created_at", "owner", "kind", "title", "state", "error_code", "started_at", "finished_at")
+    list_select_related = ("owner",)
+    list_filter = ("state", "kind")
+    search_fields = ("title", "owner__username", "error_code")
+    exclude = ("holder",)
+    paginator = ShallowPaginator
+    actions = ("cancel",)
+
+    @admin.action(description="Cancel", permissions=["operate"])
+    def cancel(self, request: HttpRequest, runs: QuerySet[BacktestRun]) -> None:
+        actor, wall = request.user.get_username(), timezone.now()
+        self.press(request, runs, lambda run: run_cancel(run=run, actor=actor, wall=wall), told="Cancelled")

@@ -43,6 +43,7 @@ urlpatterns = [
     ),
     path("signals/", execution.Signals.as_view(), name="api_signals"),
     path("backtests/", backtests.Backtests.as_view(), name="api_backtests"),
+    path("holdings/risk/", backtests.HoldingsRiskView.as_view(), name="api_holdings_risk"),
     path("backtests/compare/", backtests.BacktestCompare.as_view(), name="api_backtest_compare"),
     path("backtests/<uuid:run_id>/", backtests.BacktestDetail.as_view(), name="api_backtest"),
     path("backtests/<uuid:run_id>/cancel/", backtests.BacktestCancel.as_view(), name="api_backtest_cancel"),

@@ -19,6 +19,7 @@ from strategies.api.backtest_serializers import RunCreateSerializer, RunSerializ
 from strategies.models import BacktestRun
 from strategies.reports.compare import Comparison
 from strategies.reports.export import FILES, file_of
+from strategies.reports.holdings import as_mapping, holdings_risk
 from strategies.runs.answers import answer_of, is_uuid, own_backtests, own_run
 from strategies.runs.cancel import run_cancel, run_delete
 from strategies.runs.create import run_create
@@ -26,7 +27,9 @@ from strategies.runs.limits import MOST_SOURCES
 from trading.api.idempotency import once
 from trading.api.openapi import KEY_PARAMETER, problems_of
 from trading.api.views import DeskEndpoint
-from trading.domain.errors import NotFound
+from trading.domain.errors import NotAllowed, NotFound
+from trading.marketdata.clocks import venue_now
+from trading.portfolio.models import Portfolio
 
 TRADES = 500
 
@@ -85,6 +88,24 @@ class BacktestCompare(DeskEndpoint):
     def get(self, request: Request) -> Response:
         ids = list(dict.fromkeys(one for one in request.query_params.getlist("run") if is_uuid(one)))
         return Response(Comparison(own_backtests(request.user.pk, ids[: MOST_SOURCES + 1])).as_mapping())
+
+
+class HoldingsRiskView(DeskEndpoint):
+    @extend_schema(
+        operation_id="holdings_risk", tags=["backtests"], summary="Concentration and correlation of what is held",
+        parameters=[OpenApiParameter("portfolio", OpenApiTypes.INT, description="may be left out if you have one")],
+        responses={200: OpenApiTypes.OBJECT, **problems_of(401, 404, 422, 429)},
+    )  # fmt: skip
+    def get(self, request: Request) -> Response:
+        mine = Portfolio.objects.for_user(request.user).select_related("account").order_by("pk")
+        if (asked := request.query_params.get("portfolio")) is not None:
+            mine = mine.filter(pk=int(asked) if asked.isascii() and asked.isdigit() and len(asked) < 18 else 0)
+        found = list(mine[:2])
+        if not found:
+            raise NotFound("PORTFOLIO_NOT_FOUND", "There is no such portfolio.")
+        if len(found) > 1:
+            raise NotAllowed("PORTFOLIO_UNCLEAR", "You have several portfolios: say which in `portfolio`.")
+        return Response(as_mapping(holdings_risk(found[0], now=venue_now(found[0].account.feed))))
 
 
 class BacktestDetail(DeskEndpoint):

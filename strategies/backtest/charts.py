@@ -93,8 +93,9 @@ def bars(
         tall = abs(value) / (high - low) * room
         y = zero - tall if value >= 0 else zero
         tone = tones[at] if tones else ("up" if value >= 0 else "down")
+        wide = min(step * 0.84, 9.0)  # a few columns are no wall
         body.append(
-            f'<rect class="bar {tone}" x="{at * step + step * 0.08:.3f}%" width="{step * 0.84:.3f}%" y="{y:.1f}"'
+            f'<rect class="bar {tone}" x="{at * step + (step - wide) / 2:.3f}%" width="{wide:.3f}%" y="{y:.1f}"'
             f' height="{max(tall, 0.5):.1f}"><title>{escape(tips[at])}</title></rect>'
         )
     body.append(f'<line class="base" x1="0" x2="100%" y1="{zero:.1f}" y2="{zero:.1f}"/>')
@@ -228,9 +229,10 @@ def _grid(scale: _Scale, words: Words) -> str:
     parts = []
     for value in scale.ticks():
         at = 100 - scale.share(value)
+        said = escape(words(round(value, 12)))
         parts.append(
             f'<line class="grid" x1="0" x2="100%" y1="{at:.2f}%" y2="{at:.2f}%"/>'
-            f'<text class="tick" x="4" y="{at:.2f}%" dy="-3">{escape(words(round(value, 12)))}</text>'
+            f'<text class="tick" x="4" y="{at:.2f}%" dy="{-3 if at > 8 else 12}">{said}</text>'
         )
     return "".join(parts)
 

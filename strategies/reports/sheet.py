@@ -42,13 +42,13 @@ class Sheet:
         return figures.table(self.report)
 
     @property
-    def warnings(self) -> list[tuple[str, str]]:
-        """Code and sentence."""
-        found: list[tuple[str, str]] = []
+    def warnings(self) -> list[tuple[str, list[str], list[str]]]:
+        """By code: the first sentences, and those that would only repeat them for other symbols."""
+        found: dict[str, list[str]] = {}
         for line in self.report["warnings"]:
             code, _, sentence = line.partition(": ")
-            found.append((code, sentence))
-        return found
+            found.setdefault(code, []).append(sentence)
+        return [(code, said[:2], said[2:]) for code, said in found.items()]
 
     @property
     def plan(self) -> list[tuple[str, str]]:

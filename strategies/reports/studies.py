@@ -80,6 +80,11 @@ class SweepPage(StudyPage):
             for one in self.report["best"]
         ]
 
+    @property
+    def best_score(self) -> str:
+        aim = str(self.report["objective"])
+        return written(aim, self.report["best"][0]["figures"][aim]) if self.report["best"] else "—"
+
     figure_names: Final = [BY_KEY[key].label for key in SHOWN_FIGURES]
 
     @property

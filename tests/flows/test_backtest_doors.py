@@ -3,7 +3,10 @@
 import json
 import re
 import uuid
+from datetime import date, datetime, timedelta
+from decimal import Decimal
 
+import numpy as np
 import pytest
 from django.test import Client
 from django.utils import timezone
@@ -12,9 +15,15 @@ from accounts.api_keys import issue
 from strategies.models import BacktestRun
 from strategies.reports.export import csv_text, safe
 from strategies.runs.work import work
-from tests.factories import UserFactory
+from tests.factories import InstrumentFactory, PortfolioFactory, PositionFactory, UserFactory
 from tests.factories.history import stored_history
 from tests.factories.runs import finished_run, small_result
+from tests.factories.world import open_feed
+from tests.unit.backtest.markets import wandering
+from trading.domain.clock import IST
+from trading.marketdata.builder import Bar
+from trading.marketdata.candles import store_bars
+from trading.venue.sessions import session_on
 
 DAYS = {"from": "2026-02-17", "to": "2026-02-27"}
 FORM = DAYS | {
@@ -38,7 +47,7 @@ def text(reply, status: int = 200) -> str:
 @pytest.mark.django_db(transaction=True)
 def test_from_the_form_to_the_tear_sheet(trader):
     stored_history()
-    page = text(trader.get("/backtests/new/"))
+    page = text(trader.get("/backtests/new/?contract=ema-alignment@1"))
     assert "ema-alignment@1" in page and 'name="p.fast"' in page
     form = FORM | {"key": str(uuid.uuid4())}
     reply = trader.post("/backtests/new/", form)
@@ -115,8 +124,6 @@ def test_files_hold_every_trade_and_no_formula(trader, tmp_path):
 
 @pytest.mark.parametrize("text", ["=1", "+1", "-1", "@a", "\t=1", "\r=1"])
 def test_no_text_of_a_file_is_a_formula(text):
-    import numpy as np
-
     assert safe(text) == f"'{text}"
     assert list(csv_text({"a": np.array([text], object), "b": np.array([-1.5])}))[1].startswith(("'", "\"'"))
 
@@ -203,3 +210,39 @@ def test_a_key_that_may_only_read_asks_for_nothing(valkey, db):
 
 def test_a_small_result_has_what_the_pages_are_made_of():
     assert len(small_result().trades) > 3
+
+
+# --- what is held -----------------------------------------------------------------------------------------------------
+def test_holdings_as_risk(trader):
+    """Three long holdings on daily candles; shares, effective names and correlation against numpy."""
+    feed = open_feed(at=datetime(2026, 2, 27, 11, 0, tzinfo=IST))
+    portfolio = PortfolioFactory(owner=trader.user)
+    assert "Nothing is held" in text(trader.get("/backtests/holdings/"))
+    days = [date(2026, 1, 1) + timedelta(days=at) for at in range(55)]
+    days = [day for day in days if session_on(day)]
+    closes = []
+    for place, (ticker, units) in enumerate([("SBIN", 100), ("ITC", 300), ("TCS", 50)]):
+        share = InstrumentFactory(symbol=f"NSE:{ticker}-EQ")
+        PositionFactory(portfolio=portfolio, instrument=share, net_quantity=units, cost_paise=units * 50_000)
+        rows = wandering(60 + place, len(days), spread=0.01)
+        starts = [session_on(day).bar_starts(1440)[0] for day in days]
+        prices = (tuple(Decimal(f"{value:.2f}") for value in row) for row in rows)
+        bars = [Bar(share.symbol, at, *four, 100) for at, four in zip(starts, prices, strict=True)]
+        store_bars(feed, 1440, bars, "IMPORT")
+        closes.append([float(bar.close) for bar in bars])
+    lacking = InstrumentFactory(symbol="NSE:NEW-EQ")
+    PositionFactory(portfolio=portfolio, instrument=lacking, net_quantity=10, cost_paise=100_000)
+    found = trader.get("/api/v1/holdings/risk/").json()
+    values = {"NSE:SBIN-EQ": 100 * closes[0][-1], "NSE:ITC-EQ": 300 * closes[1][-1], "NSE:TCS-EQ": 50 * closes[2][-1]}
+    total = sum(values.values())
+    assert found["symbols"] == sorted(values, key=lambda name: -values[name])
+    assert found["weights"] == pytest.approx([values[name] / total for name in found["symbols"]])
+    assert found["hhi"] == pytest.approx(sum((value / total) ** 2 for value in values.values()))
+    assert found["days"] == len(days) - 1 and sum(found["risk_shares"]) == pytest.approx(1)
+    order = [["NSE:SBIN-EQ", "NSE:ITC-EQ", "NSE:TCS-EQ"].index(name) for name in found["symbols"]]
+    returns = np.diff(np.array(closes)[order]) / np.array(closes)[order][:, :-1]
+    assert np.allclose(np.array(found["correlation"]), np.corrcoef(returns))
+    page = text(trader.get("/backtests/holdings/"))
+    assert "left out of the shares: NEW" in page and "Mean correlation" in page
+    other = PortfolioFactory()
+    assert trader.get(f"/api/v1/holdings/risk/?portfolio={other.pk}").status_code == 404
