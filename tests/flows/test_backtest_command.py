@@ -243,7 +243,7 @@ def test_a_contract_on_stored_candles(stored):
     assert report["symbols"] == ["NSE:SBIN-EQ"] and report["bars"] == 225
     assert report["plan"]["name"] == "ema-alignment@1" and report["plan"]["charges"] == "fyers"
     assert report["plan"]["intraday"]["square_off_min"] == 15
-    assert (report["plan"]["position_cap_pct"], report["plan"]["exposure_cap_pct"]) == ("20", "80")
+    assert (report["plan"]["position_cap_pct"], report["plan"]["exposure_cap_pct"]) == ("20", "70")
     assert report["trades"] > 0
     for trade in report["trade_list"]:
         assert trade["entry_at"][:10] == trade["exit_at"][:10]  # nothing stays overnight
