@@ -173,10 +173,11 @@ class Plan:
     bookings: tuple[Booking, ...] = ()  # nearest first
     safe_after_booking: bool = False  # the stop of what is left goes to the entry
     gates: HouseGates | None = None
+    coded: str = ""  # the strategy in Python that decides instead of rules
     leave_at: time | None = None  # the time of day in India at which a trade ends
 
     def __post_init__(self) -> None:
-        if self.long_entry is None and self.short_entry is None:
+        if self.long_entry is None and self.short_entry is None and not self.coded:
             raise BacktestRefused("NO_RULE", "A backtest needs a rule that opens a position")
         account, costs = self.account, self.costs
         _within("CASH", "cash", account.cash, Decimal("0.01"), MOST_CASH)
@@ -278,6 +279,7 @@ class Plan:
             },
             "bookings": [{"share_pct": _plain(one.share_pct)} | (_level(one.level) or {}) for one in self.bookings],
             "safe_after_booking": self.safe_after_booking,
+            "coded": self.coded or None,
             "leave_at": None if self.leave_at is None else self.leave_at.strftime("%H:%M"),
             "gates": None if self.gates is None else _numbers(self.gates),
             "max_bars": self.max_bars,

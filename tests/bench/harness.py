@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
-LOWER_IS_BETTER = {"s", "ms", "µs", "ns"}
+LOWER_IS_BETTER = {"s", "ms", "µs", "ns", "MB"}
 
 
 class Skipped(Exception):

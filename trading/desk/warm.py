@@ -9,7 +9,6 @@ from trading.settings.env import BASE_DIR
 
 def main() -> None:
     os.environ.setdefault("NUMBA_CACHE_DIR", str(env.folder("TARAZU_VAR", BASE_DIR / "var") / "numba"))
-    from strategies.backtest.warm import warm as warm_backtests
     from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
     from strategies.runs.warm import warm_research
     from trading.indicators.greeks import warm_greeks
@@ -20,7 +19,6 @@ def main() -> None:
     warm_cache()
     warm_rules()
     warm_blocks()
-    warm_backtests()
     warm_research()
     warm_greeks()
     print(f"compiled in {time.monotonic() - began:.0f} s")
