@@ -25,6 +25,7 @@ from strategies.backtest.market import Market
 from strategies.backtest.plan import (
     Account,
     Costs,
+    HouseGates,
     IntradayHours,
     Plan,
     Sizing,
@@ -49,6 +50,14 @@ _KNOWN: Final = (
 )  # fmt: skip
 
 
+_GATE_COUNTS: Final = ("max_trades_per_day", "cooldown_min", "loss_streak", "loss_streak_pause_min")
+_GATE_SHARES: Final = (
+    "daily_loss_soft_pct", "daily_loss_hard_pct", "half_size_share_pct", "drawdown_cautious_pct",
+    "drawdown_defensive_pct", "drawdown_halt_pct", "drawdown_hysteresis_pct", "drawdown_size_pct", "hard_exposure_pct",
+    "cash_reserve_pct", "day_value_pct",
+)  # fmt: skip
+
+
 @dataclass(frozen=True, slots=True)
 class HouseLimits:
     """What the house allows, as it stood when a test was asked for: it must be the same when the test is run again."""
@@ -61,6 +70,22 @@ class HouseLimits:
     entry_after_open_min: int
     entry_before_close_min: int
     square_off_before_close_min: int
+    max_trades_per_day: int = 0
+    cooldown_min: int = 0
+    loss_streak: int = 0
+    loss_streak_pause_min: int = 0
+    daily_loss_soft_pct: Decimal = Decimal(0)
+    daily_loss_hard_pct: Decimal = Decimal(0)
+    half_size_share_pct: Decimal = Decimal(75)
+    flatten_on_hard: int = 0
+    drawdown_cautious_pct: Decimal = Decimal(0)
+    drawdown_defensive_pct: Decimal = Decimal(0)
+    drawdown_halt_pct: Decimal = Decimal(0)
+    drawdown_hysteresis_pct: Decimal = Decimal(0)
+    drawdown_size_pct: Decimal = Decimal(50)
+    hard_exposure_pct: Decimal = Decimal(0)
+    cash_reserve_pct: Decimal = Decimal(0)
+    day_value_pct: Decimal = Decimal(0)
 
     @classmethod
     def of_policy(cls, policy: RiskPolicy) -> HouseLimits:
@@ -73,16 +98,29 @@ class HouseLimits:
             entry_after_open_min=policy.entry_after_open_min,
             entry_before_close_min=policy.entry_before_close_min,
             square_off_before_close_min=policy.square_off_before_close_min,
+            flatten_on_hard=int(policy.flatten_on_hard),
+            **{name: int(getattr(policy, name)) for name in _GATE_COUNTS},
+            **{name: Decimal(getattr(policy, name)) for name in _GATE_SHARES},
         )
 
     @classmethod
     def of_mapping(cls, stored: Mapping[str, Any]) -> HouseLimits:
         kinds = {name: Decimal if name.endswith(("_pct", "_value")) else int for name in cls.__dataclass_fields__}
-        return cls(**{name: kind(stored[name]) for name, kind in kinds.items()})
+        # A limit that was not known yet when the request was stored is not asked in its rerun either.
+        return cls(**{name: kind(stored[name]) for name, kind in kinds.items() if name in stored})  # type: ignore[arg-type]
 
     def as_mapping(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values.items()}
+
+    @property
+    def gates(self) -> HouseGates:
+        """The gates that look at the account's own state."""
+        return HouseGates(
+            trades_per_day=self.max_trades_per_day, flatten=bool(self.flatten_on_hard),
+            **{name: getattr(self, name) for name in _GATE_COUNTS if name != "max_trades_per_day"},
+            **{name: getattr(self, name) for name in _GATE_SHARES},
+        )  # fmt: skip
 
     @property
     def hours(self) -> IntradayHours:
@@ -224,6 +262,7 @@ class Prepared:
             slots=request.slots or min(SLOTS, len(self.instruments)),
         )
         sizing = sizing_of(request.sizing) if request.sizing else None
+        gates = limits.gates if sizing is None else None
         if sizing is None:  # the contract's own, within the limits of the house
             sizing = sizing_of_contract(self.body)
             if sizing.mode is SizingMode.RISK:
@@ -236,7 +275,7 @@ class Prepared:
                 order_cap=limits.max_order_value,
             )
         broker = None if request.charges == "none" else ChargeBroker(request.charges.upper())
-        return plan_of_contract(
+        plan = plan_of_contract(
             self.body,
             name=self.name,
             parameters={**request.parameters, **(parameters or {})},
@@ -246,6 +285,7 @@ class Prepared:
             rank=request.rank,
             hours=limits.hours,
         )
+        return replace(plan, gates=gates)
 
     def market(self, *, settling: int, from_date: date | None = None, to_date: date | None = None) -> Market:
         """The candles of the request, or of a part of its days, with `settling` bars of history before them."""

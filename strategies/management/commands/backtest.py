@@ -15,7 +15,9 @@ from strategies.backtest.files import PENNY, market_of_file
 from strategies.backtest.market import Market
 from strategies.backtest.plan import (
     Account,
+    Booking,
     Costs,
+    LimitEntry,
     Plan,
     Sizing,
     Trailing,
@@ -66,6 +68,18 @@ class Command(BaseCommand):
         rules.add_argument(
             "--trailing", metavar="PCT[:AFTER]", help="stop behind the best price, after a gain of AFTER %%"
         )
+        rules.add_argument(
+            "--limit",
+            metavar="PCT[:BARS]",
+            help="enter by limit orders below (above) the signal's price, for BARS bars",
+        )
+        rules.add_argument(
+            "--book",
+            nargs="+",
+            default=[],
+            metavar="PCT:SHARE",
+            help="close SHARE %% of a position at a gain of PCT %%",
+        )
         rules.add_argument("--max-bars", type=int, metavar="N", help="closes after so many bars")
         rules.add_argument(
             "--end", choices=("published", "plain"), default="published",
@@ -76,7 +90,11 @@ class Command(BaseCommand):
         money.add_argument("--cash", default="1000000", help="rupees (default 1000000)")
         money.add_argument("--sizing", help="all_in, fixed:UNITS, percent:N, risk:N (all_in, or the contract's)")
         money.add_argument("--charges", choices=("none", "fyers", "zerodha"), help="default: fyers, or none for a file")
-        money.add_argument("--slippage", default="0", metavar="BPS", help="basis points against every market order")
+        money.add_argument(
+            "--slippage", default="0", metavar="BPS",
+            help="basis points against every market order; for a file also spread:TICKS, half of it paid, and"
+            " volume:BPS, for every tenth of the usual volume above the first",
+        )  # fmt: skip
         money.add_argument("--slots", type=int, help=f"positions at once (default: {SLOTS}, or fewer symbols)")
         money.add_argument("--leverage", default="1", help="how often the money may be spent at once (default 1)")
         money.add_argument("--rank", metavar="RULE", help="a number: the highest is bought first when slots are few")
@@ -133,6 +151,8 @@ def _quick_look(given: dict[str, Any]) -> tuple[Plan, Market]:
         stop=StopSpec(StopKind.PERCENT, _share(stop, "--stop", 50)) if stop else None,
         target=TargetSpec(TargetKind.PERCENT, _share(target, "--target", 500)) if target else None,
         trailing=_trailing(given["trailing"]),
+        entry=_limit(given["limit"]),
+        bookings=tuple(_booking(text) for text in given["book"]),
         max_bars=given["max_bars"],
         reverse=given["reverse"],
         rank=rule_of(given["rank"], "--rank", expect="number"),
@@ -154,7 +174,7 @@ def _contract(given: dict[str, Any]) -> tuple[Plan, Market]:
 
     _without(
         given, "a contract", "symbol", "long", "short", "exit_long", "exit_short", "reverse", "stop", "target",
-        "trailing", "max_bars",
+        "trailing", "max_bars", "limit", "book",
     )  # fmt: skip
     asked = {name: given[name] for name in ("contract", "symbols", "feed", "timeframe", "cash", "leverage", "slots")}
     asked |= {name: given[name] for name in ("sizing", "charges", "rank")}
@@ -199,7 +219,19 @@ def _account(given: dict[str, Any], *, symbols: int) -> Account:
 def _costs(given: dict[str, Any], segment: ChargeSegment, *, usual: str) -> Costs:
     word = given["charges"] or usual
     broker = None if word == "none" else ChargeBroker(word.upper())
-    return Costs(charges=broker, segment=segment, slippage_bps=number_of(given["slippage"], "--slippage"))
+    return Costs(charges=broker, segment=segment, **_slippage(given["slippage"]))
+
+
+def _slippage(text: str) -> dict[str, Any]:
+    """`5` basis points, `spread:2` ticks, or `volume:10` basis points for every tenth of the usual volume."""
+    word, colon, number = text.partition(":")
+    if not colon:
+        return {"slippage_bps": number_of(text, "--slippage")}
+    if word == "spread" and number.isdigit():
+        return {"spread_ticks": int(number)}
+    if word == "volume":
+        return {"impact_bps": number_of(number, "--slippage volume")}
+    raise BacktestRefused("SLIPPAGE", f"{text} is no slippage: BPS, spread:TICKS or volume:BPS")
 
 
 def _sizing(given: dict[str, Any]) -> Sizing | None:
@@ -211,6 +243,20 @@ def _trailing(text: str | None) -> Trailing | None:
         return None
     distance, _, after = text.partition(":")
     return Trailing(number_of(distance, "--trailing"), number_of(after or "0", "--trailing"))
+
+
+def _limit(text: str | None) -> LimitEntry | None:
+    if not text:
+        return None
+    distance, _, bars = text.partition(":")
+    if bars and not bars.isdigit():
+        raise BacktestRefused("NOT_A_NUMBER", f"--limit: {bars} is no number of bars")
+    return LimitEntry(number_of(distance, "--limit"), int(bars or 1))
+
+
+def _booking(text: str) -> Booking:
+    gain, _, share = text.partition(":")
+    return Booking(TargetSpec(TargetKind.PERCENT, _share(gain, "--book", 500)), _share(share, "--book", 100))
 
 
 def _share(text: str, where: str, most: int) -> Decimal:

@@ -6,6 +6,7 @@ from decimal import Decimal
 
 import numpy as np
 import pytest
+from django.core.management import call_command
 
 from strategies.backtest.engine import run
 from strategies.backtest.errors import BacktestRefused
@@ -302,3 +303,28 @@ def test_a_target_may_be_a_price_that_a_rule_asks_for():
     wrong = rule_of("low", "target", expect="number")
     refused = run(plan(RISES, sizing=UNIT, target=spec, target_rule=wrong, max_bars=2), market)
     assert refused.signals["no_stop_level"] == refused.signals["fired"]
+
+
+@pytest.mark.parametrize(
+    ("more", "said"),
+    [
+        (["--slippage", "wide"], "NOT_A_NUMBER"),
+        (["--slippage", "spread:x"], "SLIPPAGE"),
+        (["--limit", "2:x"], "NOT_A_NUMBER"),
+        (["--book", "2"], "NOT_A_NUMBER"),
+        (["--book", "1:60", "2:60"], "BOOKING"),
+        (["--slippage", "volume:5"], "NO_VOLUME"),
+    ],
+)
+def test_the_command_refuses_in_one_line(tmp_path, capsys, more, said):
+    file = tmp_path / "ABC.csv"
+    file.write_text("date,open,high,low,close\n" + "".join(f"2026-02-{day:02d},10,11,9,10.5\n" for day in range(2, 7)))
+    with pytest.raises(SystemExit) as refused:
+        call_command("backtest", candles=str(file), long="close > open", **_options(more))
+    error = capsys.readouterr().err
+    assert refused.value.code == 2 and said in error and error.count("\n") == 1
+
+
+def _options(words: list[str]) -> dict[str, object]:
+    name, *values = words
+    return {name.lstrip("-"): values if name == "--book" else values[0]}
