@@ -9,7 +9,7 @@ rupee of it squared, theta rupees a calendar day, vega rupees a percentage point
 from dataclasses import dataclass
 from datetime import datetime
 from math import erf, erfc, exp, isfinite, log, pi, sqrt
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 from trading.indicators.rows import compiled
 
 Floats = NDArray[np.float64]
+Numbers = Floats | float
+Flags = NDArray[np.bool_] | bool
 DAYS = 365.0
 LEAST_VOLATILITY, MOST_VOLATILITY = 1e-4, 5.0
 YEAR_S: Final = DAYS * 86_400.0
@@ -178,7 +180,7 @@ def _fill_implied(price, spot, strike, years, rate, carry, call, out):
 
 
 def option_price(
-    spot: Floats, strike: Floats, years: Floats, vol: Floats, is_call: NDArray[np.bool_], *, rate: float = 0.0,
+    spot: Numbers, strike: Numbers, years: Numbers, vol: Numbers, is_call: Flags, *, rate: float = 0.0,
     dividend: float = 0.0,
 ) -> Floats:  # fmt: skip
     """Value of each option, rupees. Arrays of one length, or numbers for all."""
@@ -190,7 +192,7 @@ def option_price(
 
 
 def option_greeks(
-    spot: Floats, strike: Floats, years: Floats, vol: Floats, is_call: NDArray[np.bool_], *, rate: float = 0.0,
+    spot: Numbers, strike: Numbers, years: Numbers, vol: Numbers, is_call: Flags, *, rate: float = 0.0,
     dividend: float = 0.0,
 ) -> Floats:  # fmt: skip
     """float64[5, n]: delta, gamma, theta a calendar day, vega a point of volatility, rho a point of the rate.
@@ -204,7 +206,7 @@ def option_greeks(
 
 
 def implied_volatilities(
-    price: Floats, spot: Floats, strike: Floats, years: Floats, is_call: NDArray[np.bool_], *, rate: float = 0.0,
+    price: Numbers, spot: Numbers, strike: Numbers, years: Numbers, is_call: Flags, *, rate: float = 0.0,
     dividend: float = 0.0,
 ) -> Floats:  # fmt: skip
     """The volatility that makes a price, as a fraction a year. NaN where none does: below the value without movement,
@@ -215,7 +217,7 @@ def implied_volatilities(
     return out
 
 
-def _together(*given: object) -> tuple[NDArray, ...]:
+def _together(*given: Any) -> tuple[NDArray, ...]:
     """Arrays of one length, contiguous; the last is which are calls."""
     *numbers, calls = np.broadcast_arrays(*given)
     floats = tuple(np.ascontiguousarray(np.atleast_1d(one), np.float64) for one in numbers)

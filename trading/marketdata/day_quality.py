@@ -90,9 +90,13 @@ class Bars:
     volume: Floats
     ticks: Floats | None = None
 
-    def part(self, rows: slice) -> "Bars":
+    def part(self, rows: slice | Ints) -> "Bars":
+        """These bars."""
         ticks = None if self.ticks is None else self.ticks[rows]
-        return Bars(*(getattr(self, n)[rows] for n in ("starts", "open", "high", "low", "close", "volume")), ticks)
+        return Bars(
+            self.starts[rows], self.open[rows], self.high[rows], self.low[rows], self.close[rows], self.volume[rows],
+            ticks,
+        )  # fmt: skip
 
 
 def judge_days(

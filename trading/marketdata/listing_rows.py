@@ -57,7 +57,11 @@ def stored_rows(markets: Iterable[str], symbols: Sequence[str]) -> list[Found]:
 def _found(wanted: Q) -> list[Found]:
     rows = Instrument.objects.filter(wanted).order_by().values_list(*_OWN, *_VALUES)
     own = len(_OWN)
-    return [Found(*row[:own], dict(zip(_VALUES, row[own:], strict=True))) for row in rows.iterator(chunk_size=20_000)]
+    found = []
+    for row in rows.iterator(chunk_size=20_000):
+        pk, symbol, active, listed_from, master_date = row[:own]
+        found.append(Found(pk, symbol, active, listed_from, master_date, dict(zip(_VALUES, row[own:], strict=True))))
+    return found
 
 
 def insert_new(new: Sequence[tuple[str, Mapping[str, Any]]], *, day: date) -> dict[str, int]:

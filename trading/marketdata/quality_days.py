@@ -101,8 +101,8 @@ def _check_series(
 
 
 def _bars(stored: Columns) -> Bars:
-    prices = (column / UNITS_PER_RUPEE for column in (stored.open, stored.high, stored.low, stored.close))
-    return Bars(stored.starts, *prices, stored.volume.astype(np.float64))
+    opened, high, low, close = (one / UNITS_PER_RUPEE for one in (stored.open, stored.high, stored.low, stored.close))
+    return Bars(stored.starts, opened, high, low, close, stored.volume.astype(np.float64))
 
 
 def _daily_volumes(feed: Feed, instrument: Instrument, first: date, last: date) -> dict[date, float]:

@@ -132,7 +132,8 @@ def _check_bars(
     fresh = np.concatenate(([True], np.diff(starts) != 0))
     one.findings.add(Defect.DUPLICATE_BARS, int(np.count_nonzero(~fresh)))
     ticks = table.floats("ticks")[order][fresh] if "ticks" in table.names else None
-    bars = Bars(starts[fresh], *(column[fresh] for column in prices), ticks)
+    opened, high, low, close, volume = (column[fresh] for column in prices)
+    bars = Bars(starts[fresh], opened, high, low, close, volume, ticks)
     days = known.get(one.symbol, [])
     volumes = {day.day: day.volume for day in days if isinstance(day, _WithVolume)}
     lookup = {} if session_lookup is None else {"session_lookup": session_lookup}

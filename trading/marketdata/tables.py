@@ -153,5 +153,6 @@ def _plain(column: Any) -> Any:
     if not isinstance(column, np.ma.MaskedArray):
         return column
     if column.dtype.kind in "fiu":
-        return column.astype(np.float64).filled(np.nan)
+        numbers: np.ma.MaskedArray = np.ma.array(column, np.float64)
+        return numbers.filled(np.nan)
     return column if column.dtype.kind == "M" else column.filled("")

@@ -154,7 +154,7 @@ def parse_plan(text: str) -> Plan:
     spans = []
     for part in text.split(";"):
         phase, opens, closes, random_end = _span(part.strip())
-        if phase not in SubPhase.__members__:
+        if phase is None or phase not in SubPhase.__members__:
             raise ValueError(f"{part.strip()!r} begins with none of {', '.join(SubPhase)}")
         spans.append(Span(SubPhase(phase), opens, closes, random_end))
     _in_order([(one.opens, one.closes) for one in spans], text)

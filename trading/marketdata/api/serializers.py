@@ -36,7 +36,7 @@ class ChainSerializer(serializers.Serializer):
     underlying = serializers.CharField()
     exchange = serializers.CharField()
     expiry = serializers.DateField()
-    source = serializers.CharField()
+    source = serializers.CharField()  # type: ignore[assignment]
     exchange_at = serializers.DateTimeField()
     stored_at = serializers.DateTimeField()
     repeats = serializers.IntegerField()
