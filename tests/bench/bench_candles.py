@@ -8,9 +8,13 @@ from statistics import median
 
 import numpy as np
 from django.db import connection, models
+from django.test import override_settings
 
+from strategies.rules.evaluate import compile_rule
+from strategies.scanner.scan_bar import rule_window
 from tests.bench import tape
-from tests.bench.harness import Figure, Run, bench, middle_ms, timed
+from tests.bench.bench_scan import RULE
+from tests.bench.harness import Figure, Run, Skipped, bench, middle_ms, timed
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import STREAM, forget_candles, store_bars, store_columns
 from trading.marketdata.models import Instrument
@@ -138,4 +142,68 @@ def window_reads(run: Run) -> Iterator[Figure]:
     cache.window(source, names, 1, bars=bars, until=starts[-41])
     warm = middle_ms(lambda: cache.window(source, names, 1, bars=bars, until=next(clock)), run.rounds(32))
     yield Figure("window_warm", warm, "ms", PLAIN_LOAD, cold)
+    forget_candles(source)
+
+
+@bench
+def window_files_between_processes(run: Run) -> Iterator[Figure]:
+    """A window of 500 names × 5,000 bars in a process that has just started: mapped from a file, or read anew."""
+    symbols, bars = (50, 1_000) if run.quick else (500, 5_000)
+    source, names, starts = tape.filled("FILES", symbols, bars)
+    until = starts[-1] + timedelta(minutes=1)
+    with override_settings(VAR=run.var):
+        WindowCache().window(source, names, 1, bars=bars, until=until)  # writes the file
+
+        def started() -> float:
+            """Every close is looked at, so that what is mapped lazily is paid for."""
+            window = WindowCache().window(source, names, 1, bars=bars, until=until)
+            return float(window.close.sum())
+
+        mapped = middle_ms(started, run.rounds(12))
+    anew = middle_ms(lambda: load_window(source, names, 1, bars=bars, until=until), run.rounds(8))
+    yield Figure("window_from_file", mapped, "ms", PLAIN_LOAD, anew)
+    forget_candles(source)
+
+
+@bench
+def scan_from_the_database(run: Run) -> Iterator[Figure]:
+    """From the database to the names that fire: 500 × 5,000 bars, EMA crossing under an RSI filter, nothing kept."""
+    try:
+        import pandas as pd
+    except ImportError:
+        raise Skipped("pandas is not installed: put it on PYTHONPATH") from None
+    symbols, bars = (50, 1_000) if run.quick else (500, 5_000)
+    few = max(5, symbols // 20)
+    source, names, starts = tape.filled("HITS", symbols, bars)
+    rule, until = compile_rule(RULE), starts[-1] + timedelta(minutes=1)
+
+    def ours() -> np.ndarray:
+        window = rule_window(load_window(source, names, 1, bars=bars, until=until))
+        return np.flatnonzero(rule.evaluate(window)[:, -1])
+
+    def theirs() -> list[int]:
+        hits = []
+        for place, name in enumerate(names[:few]):
+            rows = CandleRow.objects.filter(feed_id=1, instrument_id=name.pk, timeframe=1).order_by("started_at")
+            frame = pd.DataFrame(list(rows.values_list("started_at", "open", "high", "low", "close", "volume")))
+            close = frame[4].astype(float)
+            fast, slow = close.ewm(span=9, adjust=False).mean(), close.ewm(span=21, adjust=False).mean()
+            moves = close.diff()
+            gain = moves.clip(lower=0).ewm(alpha=1 / 14, adjust=False).mean()
+            loss = (-moves.clip(upper=0)).ewm(alpha=1 / 14, adjust=False).mean()
+            strength = 100 * gain / (gain + loss)
+            crossed = fast.iat[-1] > slow.iat[-1] and fast.iat[-2] <= slow.iat[-2]
+            if crossed and strength.iat[-1] > 50:
+                hits.append(place)
+        return hits
+
+    with candle_rows():
+        write_rows(names[:few], starts, tape.prices(symbols, bars)[:few])
+        with connection.cursor() as cursor:
+            cursor.execute("VACUUM ANALYZE bench_candlerow")
+        assert theirs() == [hit for hit in ours().tolist() if hit < few]
+        peer = symbols / few * middle_ms(theirs, 3, warm_up=0)
+    yield Figure(
+        "scan_from_database", middle_ms(ours, run.rounds(8)), "ms", "ORM and pandas, a twentieth of the names", peer
+    )
     forget_candles(source)
