@@ -1,6 +1,7 @@
 """Bells that beat rings for this floor."""
 
 import logging
+from collections.abc import Callable
 from datetime import timedelta
 
 from celery import shared_task
@@ -74,11 +75,17 @@ def day_end_task(**_from_newer_callers: object) -> None:
 def end_the_day(*, months: int = KEPT_MONTHS, again: bool = False) -> DayEnd | None:
     """Close the exchange day that ended last; None where that was done."""
 
-    def masters() -> dict[str, bool]:
-        after_commit("execution.refresh_instruments")  # it has a slot of its own, and is done when that is due
-        return {"rung": True}
+    def rung(name: str) -> Callable[[], dict[str, bool]]:
+        def ring() -> dict[str, bool]:
+            after_commit(name)  # it has a slot of its own, and is done when that is due
+            return {"rung": True}
 
-    return day_end(now=venue_now("NSE"), wall=timezone.now(), months=months, again=again, more={"masters": masters})
+        return ring
+
+    return day_end(
+        now=venue_now("NSE"), wall=timezone.now(), months=months, again=again,
+        more={"doubts": rung("marketdata.check_quality"), "masters": rung("execution.refresh_instruments")},
+    )  # fmt: skip
 
 
 @worker_shutting_down.connect
