@@ -14,7 +14,8 @@ from tests.factories.world import World, open_market
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, store_bars
 from trading.marketdata.clocks import venue_now
-from trading.marketdata.models import CandleCoverage
+from trading.marketdata.dated import CorporateAction, QualityDay
+from trading.marketdata.models import Backfill, CandleCoverage, HistoryTally
 from trading.portfolio.models import ChartSettings, Watchlist
 from trading.venue.sessions import session_on
 
@@ -263,3 +264,33 @@ def test_the_data_page_of_an_empty_desk_and_of_wrong_questions(client):
         assert client.get("/market/data/", query).status_code == 200
     for wrong in ({}, {"symbol": "NSE:SBIN-EQ"}, {"symbol": "NSE:SBIN-EQ", "day": "yesterday"}, {"day": "2026-02-13"}):
         assert client.get("/market/data/missing/", wrong).status_code == 404
+
+
+def test_the_data_page_shows_fetches_saved_calls_and_judged_days_and_the_chart_can_be_adjusted(client, world):
+    minutes(world, 60)
+    now = venue_now(world.feed.name)
+    HistoryTally.objects.create(feed=world.feed, date=now.date(), needed=120, calls=7, bars=2625)
+    asked = {
+        "feed": world.feed, "account_id": world.portfolio.account_id, "symbols": [world.instrument.symbol],
+        "timeframe": 1, "from_date": now.date(), "to_date": now.date(), "created_at": now,
+    }  # fmt: skip
+    Backfill.objects.create(owner=world.user, title="SBIN of the year", state="RUNNING", needed=10, settled=4, **asked)
+    Backfill.objects.create(owner=UserFactory(), title="of somebody else", **asked)
+    QualityDay.objects.create(
+        feed=world.feed, instrument=world.instrument, timeframe=1, day=now.date(), score=83, expected=105, present=60,
+        defects={"MISSING": 45}, largest_gap=45, gap_from="09:15", checked_at=now,
+    )  # fmt: skip
+    CorporateAction.objects.create(
+        instrument=world.instrument, ex_date=now.date(), kind="SPLIT_OR_BONUS", factor=Decimal("0.5"),
+        state="CONFIRMED", source="test", found_at=now,
+    )  # fmt: skip
+    page = client.get("/market/data/").content.decode()
+    assert "113" in page and "7 asked of the broker" in page
+    assert "SBIN of the year" in page and "40 %" in page and "of somebody else" not in page
+    assert "missing 45" in page and "45 from 09:15" in page
+    change = reverse("web:instrument-chart", args=[world.instrument.symbol])
+    assert "adj=1" in client.post(change, {"adj": "1"}, **HTMX).content.decode()
+    shown = client.get(reverse("web:instrument", args=[world.instrument.symbol])).content.decode()
+    assert "adj=1" in shown and "split or bonus" in shown
+    chart = client.get(reverse("web:instrument-candles", args=[world.instrument.symbol]), {"adj": "1"})
+    assert chart.status_code == 200 and chart.json()["candles"]

@@ -35,13 +35,17 @@ class View:
     timeframe: int
     span: str
     lines: tuple[Line, ...]
+    adjusted: bool = False
 
     @property
     def query(self) -> list[tuple[str, str]]:
-        return [("tf", str(self.timeframe)), ("span", self.span), *(("ind", line.written) for line in self.lines)]
+        indicators = (("ind", line.written) for line in self.lines)
+        return [
+            ("tf", str(self.timeframe)), ("span", self.span), *([("adj", "1")] if self.adjusted else []), *indicators,
+        ]  # fmt: skip
 
 
-def view_of(*, timeframe: object, span: str, lines: Sequence[Line]) -> View:
+def view_of(*, timeframe: object, span: str, lines: Sequence[Line], adjusted: bool = False) -> View:
     """A view that can be drawn; NotAllowed says what cannot."""
     if not str(timeframe).isascii() or not str(timeframe).isdigit() or int(str(timeframe)[:6]) not in TIMEFRAMES:
         raise NotAllowed("NO_SUCH_TIMEFRAME", f"Bars come in {', '.join(TIMEFRAMES.values())}.")
@@ -49,7 +53,7 @@ def view_of(*, timeframe: object, span: str, lines: Sequence[Line]) -> View:
         raise NotAllowed("NO_SUCH_SPAN", f"A chart reaches back {', '.join(SPAN_NAMES.values())}.")
     if len(lines) > MOST_LINES:
         raise NotAllowed("TOO_MANY_INDICATORS", f"A chart draws {MOST_LINES} indicators: remove one first.")
-    return View(int(str(timeframe)), span, tuple(lines))
+    return View(int(str(timeframe)), span, tuple(lines), adjusted)
 
 
 def remembered(user: User) -> View:
@@ -79,7 +83,7 @@ def chart_of(*, feed: Feed, instrument: Instrument, view: View, now: datetime, q
     a_day = max(1, len(session.bar_starts(view.timeframe)) if session else DAY // view.timeframe // 3)
     wanted = min(MOST_BARS, SPANS[view.span] * (1 if view.timeframe == DAY else a_day))
     settling = min(MOST_SETTLING, max((line.settling for line in view.lines), default=0))
-    window = load_window(feed, [instrument], view.timeframe, bars=wanted + settling, until=now)
+    window = load_window(feed, [instrument], view.timeframe, bars=wanted + settling, until=now, adjusted=view.adjusted)
     closed = int(window.starts.size)
     running = _running(feed, instrument, view.timeframe, now, quote)
     if running and running["bar"] and (not closed or running["bar"][0] > window.starts[-1]):

@@ -1,7 +1,7 @@
 """The state of the market data: how much is stored, what is missing and why, where it comes from and how old it is."""
 
 from dataclasses import dataclass
-from datetime import date
+from datetime import date, timedelta
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
@@ -9,8 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.models import EngineLease
-from trading.marketdata.dated import InstrumentRefresh
-from trading.marketdata.models import Feed, Instrument, Universe
+from trading.marketdata.dated import InstrumentRefresh, QualityDay
+from trading.marketdata.models import Backfill, Feed, Instrument, Universe
 from trading.marketdata.selectors import (
     DayOfData,
     GapClass,
@@ -20,6 +20,7 @@ from trading.marketdata.selectors import (
     session_days,
     stored,
 )
+from trading.marketdata.tally import calls_saved
 from trading.marketdata.universes import members
 from trading.marketdata.watermark import candles_through
 from trading.web.access import signed_in
@@ -28,6 +29,8 @@ from trading.web.desk import DeskRequest
 ROWS = 50
 DAYS = 20
 MOST_GAPS = 60
+MOST_FETCHES = 6
+MOST_JUDGED = 12
 BEHIND_S = 180
 WHY = {
     GapClass.MISSING: ("missing", "The history has not been asked for all of it: a backfill may bring the rest."),
@@ -63,6 +66,11 @@ def market_data(request: DeskRequest) -> HttpResponse:
         "chosen": chosen,
         "stored": stored(desk.feed),
         "sources": _sources(request, desk.feed),
+        "saved": calls_saved(desk.feed, first=desk.today - timedelta(days=30), last=desk.today),
+        "judged": QualityDay.objects.filter(feed=desk.feed, instrument__in=shown, score__lt=100).select_related(
+            "instrument"
+        )[:MOST_JUDGED],
+        "fetches": Backfill.objects.for_user(request.user).filter(feed=desk.feed)[:MOST_FETCHES],
     }
     return render(request, "market/data.html", context)
 

@@ -1,5 +1,6 @@
 """One instrument: its candles with what one has chosen to see, its facts, its price."""
 
+from dataclasses import replace
 from urllib.parse import urlencode
 
 from django.http import Http404, HttpResponse, JsonResponse
@@ -27,6 +28,7 @@ from trading.web.chart_lines import MOST_LINES, choices, line_of, line_written
 from trading.web.desk import DeskRequest
 
 POLL_S = 20
+ADJUSTED = "chart_adjusted"  # of this session: prices as if past splits and bonuses had always been
 
 
 @require_safe
@@ -46,7 +48,8 @@ def instrument(request: DeskRequest, symbol: str) -> HttpResponse:
         "former": row.former.all(),
         "terms": row.terms.order_by("-from_date")[:8],
         "lists": lists,
-        **_chart_context(row, remembered(request.user)),
+        "actions": row.actions.exclude(state="DISMISSED")[:8],
+        **_chart_context(row, replace(remembered(request.user), adjusted=request.session.get(ADJUSTED, False))),
     }
     return render(request, "market/instrument.html", context)
 
@@ -59,7 +62,10 @@ def candles(request: DeskRequest, symbol: str) -> HttpResponse:
     desk = request.desk
     try:
         lines = [line_written(text) for text in request.GET.getlist("ind")]
-        view = view_of(timeframe=request.GET.get("tf", "5"), span=request.GET.get("span", "5d"), lines=lines)
+        view = view_of(
+            timeframe=request.GET.get("tf", "5"), span=request.GET.get("span", "5d"), lines=lines,
+            adjusted=request.GET.get("adj") == "1",
+        )  # fmt: skip
     except NotAllowed as error:
         return JsonResponse({"code": error.code, "detail": error.message}, status=422)
     if desk.feed is None:
@@ -84,7 +90,12 @@ def chart(request: DeskRequest, symbol: str) -> HttpResponse:
         lines += [added] if added not in lines else []
     elif "remove" in given:
         lines = [line for line in lines if line.written != given["remove"]]
-    view = view_of(timeframe=given.get("tf", now.timeframe), span=given.get("span", now.span), lines=lines)
+    if "adj" in given:
+        request.session[ADJUSTED] = given["adj"] == "1"
+    view = view_of(
+        timeframe=given.get("tf", now.timeframe), span=given.get("span", now.span), lines=lines,
+        adjusted=request.session.get(ADJUSTED, False),
+    )  # fmt: skip
     remember(request.user, view)
     if not request.htmx:
         return redirect(reverse("web:instrument", args=[row.symbol]))
