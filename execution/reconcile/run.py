@@ -74,7 +74,8 @@ def _our_side(account: BrokerAccount, now: datetime) -> Ours:
         account=account, kind=Mismatch.Kind.POSITION, state=Mismatch.State.ACCEPTED, session_date=today
     ):  # fmt: skip
         accepted[row.symbol, row.product] += row.difference
-    return Ours(net, set(order_ids.values_list("broker_order_id", flat=True)), fills, accepted)
+    numbers = {number for number in order_ids.values_list("broker_order_id", flat=True) if number}
+    return Ours(net, numbers, fills, accepted)
 
 
 def _newest_event(account: BrokerAccount) -> int:
