@@ -114,7 +114,7 @@ def windows(draw) -> Window:
     return bars_of(("NSE:A-EQ", "NSE:B-EQ", "NSE:C-EQ"), axis, rng, missing, others=others)
 
 
-@settings(max_examples=200, deadline=None)
+@settings(max_examples=120, deadline=None)
 @given(text=st.one_of(CONDITIONS, NUMBERS), bars=windows(), data=st.data())
 def test_no_rule_can_see_the_future(text, bars, data):
     """What a scanner is told at a bar's close is what a test over all bars is told of that bar."""
@@ -125,7 +125,7 @@ def test_no_rule_can_see_the_future(text, bars, data):
     np.testing.assert_array_equal(rule.evaluate(bars)[:, :cut], rule.evaluate(bars.until(cut)))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(texts=st.lists(st.one_of(CONDITIONS, NUMBERS), min_size=2, max_size=5), bars=windows())
 def test_a_small_memory_gives_the_same_results(texts, bars):
     rules = [compile_rule(text, timeframe=5) for text in texts]

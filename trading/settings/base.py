@@ -244,6 +244,8 @@ SPECTACULAR_SETTINGS = {
         "GroupState": "execution.models.Group.State",
         "BacktestState": "strategies.models.BacktestRun.State",
         "BacktestKind": "strategies.models.BacktestRun.Kind",
+        "ContractStage": "strategies.models.Stage",
+        "DeploymentState": "strategies.models.Deployment.State",
         "OrderType": "trading.domain.orders.OrderType",
         "Reason": "trading.domain.orders.Reason",
         "Side": "trading.domain.orders.Side",
