@@ -19,8 +19,8 @@ from tests.bench.harness import Figure, Run, bench
 from tests.factories import UserFactory
 from tests.factories.world import house_policy
 from tests.unit.backtest.markets import wandering
-from trading.marketdata.blocks import Source
 from trading.marketdata.candles import columns_from, store_columns
+from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
 from trading.venue.sessions import session_on
 
