@@ -23,6 +23,7 @@ CAP, PERCENT, STT, EXCHANGE, SEBI, STAMP, IPFT = range(7)
 FLAT: Final = -1  # in place of a percentage: the cap is always charged
 _GST: Final = int(GST_PERCENT)
 _BUY, _SELL = 0, 1
+SMALL: Final = 500_000_000_000  # paise; no rate reaches a percent and a half
 
 NO_CHARGES: Final = np.zeros((1, 2, 7), np.int64)
 
@@ -41,11 +42,35 @@ def _rounded(value, rate):
 
 
 @bare
+def _charges_of_less(value, rates, row, way):
+    """The same for an order whose value times any rate stays within 64 bits: one division a line."""
+    cap = rates[row, way, CAP]
+    whole, rest = cap, np.int64(0)
+    if rates[row, way, PERCENT] >= 0:
+        asked = value * rates[row, way, PERCENT]
+        if asked // 1_000_000_000 < cap:
+            whole = asked // 1_000_000_000
+            rest = asked - whole * 1_000_000_000
+    total = whole + (1 if 2 * rest >= 1_000_000_000 else 0)
+    for line in (STT, EXCHANGE, SEBI, STAMP, IPFT):
+        total += (value * rates[row, way, line] + 500_000_000) // 1_000_000_000
+    fees = value * (rates[row, way, EXCHANGE] + rates[row, way, SEBI])
+    whole += fees // 1_000_000_000
+    rest += fees % 1_000_000_000
+    taxed = whole * _GST
+    rest = taxed % 100 * 1_000_000_000 + rest * _GST
+    total += taxed // 100 + rest // 100_000_000_000
+    return total + (1 if 2 * (rest % 100_000_000_000) >= 100_000_000_000 else 0)
+
+
+@bare
 def order_charges(value, rates, row, way):
     """Charges of one order in whole paise; each line rounded half up, as the ledger does.
 
     `value` paise of turnover; `rates` as `rate_rows` makes them, the `row` in force, `way` 0 for a purchase, 1 a sale.
     """
+    if value < SMALL:
+        return _charges_of_less(value, rates, row, way)
     cap = rates[row, way, CAP]
     whole, rest = cap, np.int64(0)
     if rates[row, way, PERCENT] >= 0:
