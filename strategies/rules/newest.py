@@ -45,8 +45,7 @@ def newest(rule: CompiledRule, window: Window, *, threads: int = 1) -> Bools:
     bars = int(window.starts.shape[0])
     reach = int(FADED * rule.settling) + _lags(rule.node) + 8
     if not _fades(rule.node) or not bars:
-        whole: Bools = np.asarray(rule.evaluate(window))[:, -1] if bars else np.zeros(len(window.symbols), np.bool_)
-        return whole
+        return cast(Bools, rule.evaluate(window)[:, -1]) if bars else np.zeros(len(window.symbols), np.bool_)
     reach = min(reach, bars)
     fired = np.zeros(len(window.symbols), np.bool_)
 

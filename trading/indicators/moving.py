@@ -15,7 +15,7 @@ def sma(first, last, state, work, x, out, n):
 
     A price that has rested for n bars is its own mean, to the last bit: nothing crosses an average of a market that
     does not move. Where two averages of moving prices meet exactly, which bar they cross on is a matter of that last
-    place, here as in pandas.
+    place, as it is in pandas, whose last place is another.
     """
     for s in range(x.shape[0]):
         row, into, kept = x[s], out[0, s], state[s]

@@ -146,24 +146,25 @@ def _running(
     if session is None or start is None:
         return None
     until = next(segment.closes_at for segment in session.segments if segment.holds(start))
+    began = int(start.timestamp())
     live = {
-        "symbol": instrument.symbol, "start": int(start.timestamp()), "seconds": timeframe * 60,
+        "symbol": instrument.symbol, "start": began, "seconds": timeframe * 60,
         "until": int(until.timestamp()),
     }  # fmt: skip
     passed = int((now - start) / timedelta(minutes=1))
     bar: list[float] = []
     if passed:
         minutes = load_window(feed, [instrument], 1, bars=passed, until=now)
-        inside = minutes.starts >= live["start"]
+        inside = minutes.starts >= began
         if inside.any():
             close = minutes.close[0, inside]
             bar = [
-                live["start"], minutes.open[0, inside][0], np.nanmax(minutes.high[0, inside]),
+                began, minutes.open[0, inside][0], np.nanmax(minutes.high[0, inside]),
                 np.nanmin(minutes.low[0, inside]), close[-1], float(np.nansum(minutes.volume[0, inside])),
             ]  # fmt: skip
     if quote is not None and quote.traded_at >= start:
         last = float(quote.last_price)
-        bar = bar or [live["start"], last, last, last, last, 0.0]
+        bar = bar or [began, last, last, last, last, 0.0]
         bar[2], bar[3], bar[4] = max(bar[2], last), min(bar[3], last), last
     return {"live": live, "bar": bar}
 

@@ -150,14 +150,14 @@ def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
     desk = request.desk
     silent = desk.data_age is None or desk.data_age > 60
     running = desk.engine_state == EngineLease.State.RUNNING
-    stream = {
+    stream: dict[str, object] = {
         "name": "Price stream",
         "is": "bad" if silent else "warn" if desk.data_age and desk.data_age > 30 else "good",
         "state": "silent" if silent else "live",
         "age": desk.data_age,
         "note": f"Ticks of {feed.name} through the engine: quotes and today’s candles.",
     }
-    engine = {
+    engine: dict[str, object] = {
         "name": "Engine",
         "is": "good" if running else "bad",
         "state": str(desk.engine_state).lower(),
@@ -165,7 +165,7 @@ def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
         "note": "Holds the price socket and fills holes from the history.",
     }
     auth = desk.account.auth_state if desk.account else "UNKNOWN"
-    history = {
+    history: dict[str, object] = {
         "name": "History of the broker",
         "is": "good" if auth == "AUTHENTICATED" else "warn",
         "state": "signed in" if auth == "AUTHENTICATED" else str(auth).lower().replace("_", " "),
@@ -173,7 +173,7 @@ def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
         "note": "Past candles, asked only for what is not stored.",
     }
     newest = InstrumentRefresh.objects.order_by("-at").first()
-    master = {
+    master: dict[str, object] = {
         "name": "Instrument masters",
         "is": "good" if newest and newest.outcome != "REFUSED" else "warn",
         "state": f"{newest.source} {newest.outcome.lower().replace('_', ' ')}" if newest else "none yet",
@@ -182,7 +182,7 @@ def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
     }
     settled = candles_through(feed.name)
     behind_s = (desk.now - settled).total_seconds() if settled else None
-    candles = {
+    candles: dict[str, object] = {
         "name": "Candles",
         "is": "good" if behind_s is not None and behind_s < BEHIND_S else "warn",
         "state": "no word yet" if behind_s is None else "up to date" if behind_s < BEHIND_S else "behind",
