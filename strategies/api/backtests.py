@@ -1,7 +1,7 @@
 """Backtests and research by program: the same runs, limits and bytes as on the pages and the command line."""
 
 import uuid
-from typing import Any
+from typing import Any, cast
 from uuid import UUID
 
 from django.http import HttpResponse
@@ -14,6 +14,7 @@ from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import User
 from accounts.ownership import OwnedQuerySet
 from strategies.api.backtest_serializers import RunCreateSerializer, RunSerializer, TradePageSerializer
 from strategies.models import BacktestRun
@@ -72,7 +73,7 @@ class Backtests(DeskEndpoint, ListAPIView):
 
     def create(self, request: Request, key: str, wish: dict[str, Any]) -> Response:
         run = run_create(
-            owner=request.user, kind=wish["kind"], request=wish.get("request"), study=wish.get("study"),
+            owner=cast(User, request.user), kind=wish["kind"], request=wish.get("request"), study=wish.get("study"),
             key=uuid.uuid5(uuid.NAMESPACE_URL, key), wall=timezone.now(),
         )  # fmt: skip
         return Response(RunSerializer(run).data, status=status.HTTP_202_ACCEPTED)
@@ -87,7 +88,7 @@ class BacktestCompare(DeskEndpoint):
     )  # fmt: skip
     def get(self, request: Request) -> Response:
         ids = list(dict.fromkeys(one for one in request.query_params.getlist("run") if is_uuid(one)))
-        return Response(Comparison(own_backtests(request.user.pk, ids[: MOST_SOURCES + 1])).as_mapping())
+        return Response(Comparison(own_backtests(int(request.user.pk or 0), ids[: MOST_SOURCES + 1])).as_mapping())
 
 
 class HoldingsRiskView(DeskEndpoint):

@@ -163,10 +163,10 @@ def candles(
     for place, tone, words in marks:
         middle = (place + 0.5) * step
         low = rows[place][2] if tone == "buy" else rows[place][1]
-        at = y(low) + (16 if tone == "buy" else -8)
+        level = y(low) + (16 if tone == "buy" else -8)
         sign = "▲" if tone == "buy" else "▼"
         body.append(
-            f'<text class="mark {tone}" x="{middle:.3f}%" y="{at:.1f}" text-anchor="middle">{sign}'
+            f'<text class="mark {tone}" x="{middle:.3f}%" y="{level:.1f}" text-anchor="middle">{sign}'
             f"<title>{escape(words)}</title></text>"
         )
     return _svg(body, height=height, title=title, labels=labels, kind="candles")

@@ -107,7 +107,8 @@ class HouseLimits:
     def of_mapping(cls, stored: Mapping[str, Any]) -> HouseLimits:
         kinds = {name: Decimal if name.endswith(("_pct", "_value")) else int for name in cls.__dataclass_fields__}
         # A limit that was not known yet when the request was stored is not asked in its rerun either.
-        return cls(**{name: kind(stored[name]) for name, kind in kinds.items() if name in stored})  # type: ignore[arg-type]
+        values: dict[str, Any] = {name: kind(stored[name]) for name, kind in kinds.items() if name in stored}
+        return cls(**values)
 
     def as_mapping(self) -> dict[str, Any]:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}

@@ -93,7 +93,7 @@ def asked_of_optuna(
             " search by grid or by lot",
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
-    space = {
+    space: dict[str, Any] = {
         name: optuna.distributions.CategoricalDistribution(values) for name, values in axes.items() if len(values) < 2
     }
     space |= {name: _distribution(optuna, values) for name, values in axes.items() if len(values) > 1}

@@ -44,7 +44,7 @@ def stability(names: Sequence[str], values: Floats, scores: Floats) -> Stability
         near = scores[[one for one in around if one is not None]]
         near = near[np.isfinite(near)]
         if near.size:
-            robust[at], counted[at] = np.median(near), near.size - bool(np.isfinite(scores[at]))
+            robust[at], counted[at] = np.median(near), near.size - int(np.isfinite(scores[at]))
     best, steady = int(np.nanargmax(scores)), int(np.nanargmax(robust))
     plateau = float(robust[best] / scores[best]) if scores[best] > 0 else None
     return Stability(best, steady, robust, int(counted[best]), plateau)
@@ -63,6 +63,6 @@ def heat_map(
     xs, ys = np.unique(values[:, i]), np.unique(values[:, j])
     cells, where = np.full((ys.size, xs.size), np.nan), np.full((ys.size, xs.size), -1, np.int64)
     for place in np.flatnonzero(on_plane):
-        row, column = np.searchsorted(ys, values[place, j]), np.searchsorted(xs, values[place, i])
-        cells[row, column], where[row, column] = scores[place], place
+        row, column = int(np.searchsorted(ys, values[place, j])), int(np.searchsorted(xs, values[place, i]))
+        cells[row, column], where[row, column] = scores[place], int(place)
     return xs.tolist(), ys.tolist(), cells, where

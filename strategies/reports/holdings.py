@@ -79,7 +79,7 @@ def holdings_risk(portfolio: Portfolio, *, now: datetime) -> HoldingsRisk:
     if feed is not None and instruments:
         closes = np.asarray(load_window(feed, instruments, DAILY, bars=DAYS + 1, until=now).close)
     holdings = [_holding(one, quantity[one], row) for one, row in zip(instruments, closes, strict=True)]
-    order = sorted(range(len(holdings)), key=lambda at: -abs(holdings[at].value or 0))
+    order = sorted(range(len(holdings)), key=lambda at: -abs(float(holdings[at].value or 0)))
     holdings, closes = [holdings[at] for at in order], closes[order] if order else closes
     known = [at for at, one in enumerate(holdings) if one.value is not None][:MOST]
     priced = [holdings[at] for at in known]

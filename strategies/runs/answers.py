@@ -44,7 +44,7 @@ def answer_of(run: BacktestRun) -> Answer:
     return Answer(run, stored)
 
 
-def own_run(user: Any, run_id: object) -> BacktestRun:
+def own_run(user: Any, run_id: UUID) -> BacktestRun:
     """A run of this person. NotFound: it is not there, or not theirs."""
     run = BacktestRun.objects.for_user(user).select_related("version__contract").filter(pk=run_id).first()
     if run is None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 
@@ -23,7 +24,7 @@ def run_cancel(*, run: BacktestRun, actor: str, wall: datetime) -> bool:
     return ended
 
 
-def run_end(run_id: object, state: str, *, wall: datetime, code: str = "", error: str = "", ended_by: str = "") -> bool:
+def run_end(run_id: UUID, state: str, *, wall: datetime, code: str = "", error: str = "", ended_by: str = "") -> bool:
     """Move an open run to a last state; its unfinished work goes. Only the first of two callers does."""
     moved = BacktestRun.objects.filter(pk=run_id, state__in=BacktestRun.OPEN).update(
         state=state, finished_at=wall, error_code=code[:40], error=error[:400], ended_by=ended_by[:150], holder=None

@@ -74,7 +74,7 @@ def release_chunk(chunk_id: int, *, holder: uuid.UUID) -> None:
     )
 
 
-def claim_finish(*, holder: uuid.UUID, wall: datetime, run_id: object = None) -> BacktestRun | None:
+def claim_finish(*, holder: uuid.UUID, wall: datetime, run_id: uuid.UUID | None = None) -> BacktestRun | None:
     """A run whose chunks are all done, now ours to conclude. None: there is none."""
     open_chunks = RunChunk.objects.filter(run=OuterRef("pk")).exclude(state=RunChunk.State.DONE)
     free = Q(holder=None) | Q(leased_until__lt=wall)

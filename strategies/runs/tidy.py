@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from uuid import UUID
 
 from django.db.models import Count
 
@@ -26,6 +27,6 @@ def tidy_runs(*, wall: datetime) -> int:
     return gone
 
 
-def _delete(ids: list[object]) -> int:
+def _delete(ids: list[UUID]) -> int:
     BacktestRun.objects.filter(pk__in=ids).exclude(state__in=BacktestRun.OPEN).delete()
     return len(ids)

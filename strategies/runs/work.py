@@ -146,7 +146,7 @@ def _finish(run: BacktestRun, holder: uuid.UUID) -> None:
     """Make the answer of the chunks and store it, or plan what must still be done."""
     try:
         results = list(run.chunks.order_by("number").values_list("result", flat=True))
-        found = study_of(run.kind).collect(run, [bytes(one) for one in results])
+        found = study_of(run.kind).collect(run, [bytes(one or b"") for one in results])
     except (TradingError, ContractError) as error:
         _fail(run, error.code, error.message)
         return

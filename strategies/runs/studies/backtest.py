@@ -44,7 +44,7 @@ def packed(result: Result) -> bytes:
     """A result as bytes: the report's own text, the trades, and the curves by bar and by day."""
     market = result.market
     ends = market.day_ends
-    arrays = {
+    arrays: dict[str, Any] = {
         "trades": result.trades,
         "starts": np.asarray(market.starts, np.int64),
         "equity": result.equity,

@@ -156,18 +156,19 @@ def feeds() -> list[str]:
 
 def wish_of(kind: str, posted: QueryDict) -> tuple[dict[str, Any] | None, dict[str, Any]]:
     """What was typed, as a request (None: made of other runs) and a study."""
+    typed: dict[str, str] = {name: str(value) for name, value in posted.dict().items()}
     form = KINDS[kind]
     request: dict[str, Any] | None = None
     if form.market:
         request = {name: posted.get(name, "").strip() for name in REQUEST_FIELDS}
         request["parameters"] = {
-            name[2:]: value.strip() for name, value in posted.items() if name.startswith("p.") and value.strip()
+            name[2:]: value.strip() for name, value in typed.items() if name.startswith("p.") and value.strip()
         }
     study: dict[str, Any] = {
         name: posted.get(f"s.{name}", "").strip() for name, *_ in form.fields if posted.get(f"s.{name}", "").strip()
     }
     if form.sweeps:
-        names = [name[5:] for name, value in posted.items() if name.startswith("from.") and value.strip()]
+        names = [name[5:] for name, value in typed.items() if name.startswith("from.") and value.strip()]
         study["ranges"] = {
             name: {part: posted.get(f"{part}.{name}", "").strip() for part in ("from", "to", "step")} for name in names
         }
@@ -175,7 +176,7 @@ def wish_of(kind: str, posted: QueryDict) -> tuple[dict[str, Any] | None, dict[s
         study["runs"] = posted.getlist("run")
     if form.weighted:
         study["custom"] = {
-            name[7:]: value.strip() for name, value in posted.items() if name.startswith("weight.") and value.strip()
+            name[7:]: value.strip() for name, value in typed.items() if name.startswith("weight.") and value.strip()
         }
     return request, study
 
