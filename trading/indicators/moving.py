@@ -3,27 +3,40 @@
 Missing bars: see `rows`. Sources: TA-Lib's conventions, unless said otherwise.
 """
 
-from trading.indicators.passes import decay, divide, drift, rest_is_kept, slide, steps, weigh
+import numpy as np
+
+from trading.indicators.passes import decay, divide, drift, slide, steps, weigh
 from trading.indicators.rows import TILE, WHOLE, kernel
 
 TINY = 1e-300  # in place of a path of no length
 
 
-@kernel(memory=lambda n: n, state=4)
+@kernel(memory=lambda n: n, state=5)
 def sma(first, last, state, work, x, out, n):
-    """Simple mean of the last n bars, to fourteen digits. First value at bar n - 1.
+    """Simple mean of the last n bars. First value at bar n - 1.
 
-    A price that has rested for n bars is its own mean, to the last bit: nothing crosses an average of a market that
-    does not move. Where two averages of moving prices meet exactly, which bar they cross on is a matter of that last
-    place, as it is in pandas, whose last place is another.
+    Summed with compensation (Kahan), what leaves before what enters, and flat prices give the price itself: the bits of
+    pandas' rolling mean. Two averages that meet in the decimal world then part, or do not, as they do there, so rules
+    on crossings fire on the same bars as in published results.
     """
     for s in range(x.shape[0]):
         row, into, kept = x[s], out[0, s], state[s]
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            slide(row, into, a, b, 0, n, kept, 0)
-            divide(into, a, b, n)
-            rest_is_kept(row, into, a, b, n, kept, 3)
+        total, gained, lost, flat, before = kept[0], kept[1], kept[2], kept[3], kept[4]
+        for i in range(first[s], last[s]):
+            value = row[i]
+            if i >= n:
+                step = -row[i - n] - lost
+                more = total + step
+                lost = more - total - step
+                total = more
+            step = value - gained
+            more = total + step
+            gained = more - total - step
+            total = more
+            flat = flat + 1.0 if i > 0 and value == before else 1.0
+            before = value
+            into[i] = np.nan if i < n - 1 else value if flat >= n else total / n
+        kept[0], kept[1], kept[2], kept[3], kept[4] = total, gained, lost, flat, before
 
 
 @kernel(memory=lambda n: n, state=3, poisons=True)
