@@ -225,34 +225,6 @@ def divide(x, first, last, n):
 
 
 @compiled
-def rest_is_kept(x, out, first, last, n, state, at):
-    """out[i] = x[i] where x has not moved for n bars. `state[at]`: for how many bars it has rested so far."""
-    rest = int(state[at])
-    if first == last:
-        return
-    begin = max(first, 1)
-    now, then = x[begin:last], x[begin - 1 : last]
-    equal = 0
-    for k in range(now.size):
-        equal += 1 if now[k] == then[k] else 0
-    if rest + equal < n and n > 1:  # as nearly always: only how the stretch ends need be known
-        i = last - 1
-        run = 1
-        while i > first and x[i] == x[i - 1]:
-            run += 1
-            i -= 1
-        if i == first and first > 0 and x[first] == x[first - 1]:
-            run += rest
-        state[at] = run
-        return
-    for i in range(first, last):
-        rest = rest + 1 if i > 0 and x[i] == x[i - 1] else 1
-        if rest >= n:
-            out[i] = x[i]
-    state[at] = rest
-
-
-@compiled
 def weigh(x, out, first, last, n, state, at):
     """out[i] = n · x[i] + (n - 1) · x[i - 1] + … + x[i - n + 1]; NaN before bar n - 1. Uses state[at : at + 5]."""
     plain = state[at]
