@@ -17,7 +17,7 @@ from execution.story import OrderStory, tell_order, verdicts_of
 from risk.models import Assessment, Verdict
 from strategies.models import Signal
 from trading.domain.errors import NotFound
-from trading.domain.formatting import rupees
+from trading.domain.formatting import price, rupees
 from trading.monitoring.models import Alert
 
 KINDS = ("signal", "intent", "order", "alert")
@@ -92,8 +92,8 @@ def _of_signal(signal: Signal) -> Why:
 def _signal_step(signal: Signal) -> Step:
     deployment = signal.deployment
     facts = [
-        ("Strategy", str(deployment.version)), ("Entry", f"{signal.entry:f}"), ("Stop", f"{signal.stop:f}"),
-        ("Target", f"{signal.target:f}" if signal.target is not None else "none"),
+        ("Strategy", str(deployment.version)), ("Entry", price(signal.entry)), ("Stop", price(signal.stop)),
+        ("Target", price(signal.target) if signal.target is not None else "none"),
     ]  # fmt: skip
     facts += [(str(name), _shown(value)) for name, value in signal.features.items()]
     return Step("Signal", signal.explanation, at=signal.bar_at, venue=True, facts=tuple(facts))
@@ -105,7 +105,7 @@ def _shown(value: Any) -> str:
 
 def _of_intent(intent: Intent) -> Why:
     steps: list[Step] = []
-    title = f"{intent.reason.replace('_', ' ').lower()} {intent.side.lower()} {intent.wanted_quantity} "
+    title = f"{intent.reason.replace('_', ' ').capitalize()}: {intent.side.lower()} {intent.wanted_quantity} "
     title += intent.instrument.ticker
     signal = intent.signal or (intent.group.signal if intent.group else None)
     if signal is not None:
@@ -132,11 +132,11 @@ def _of_intent(intent: Intent) -> Why:
     order = Order.objects.filter(intent=intent).select_related("instrument").first()
     if order is None:
         answer = intent.refusal or {"WAITING": "It waits for a person's yes."}.get(intent.state, "No order came of it.")
-        return Why("intent", title.capitalize(), answer, intent.refusal_code, tuple(steps))
+        return Why("intent", title, answer, intent.refusal_code, tuple(steps))
     story = tell_order(order)
     steps += _order_steps(story)
     steps += _trade_steps(story)
-    return Why("order", title.capitalize(), _answer(story), _code(order), tuple(steps))
+    return Why("order", title, _answer(story), _code(order), tuple(steps))
 
 
 def _passed(verdicts: Iterable[Verdict]) -> str:
@@ -158,7 +158,7 @@ def _order_steps(story: OrderStory) -> list[Step]:
         fill = told.fill
         slip = "" if told.slippage_bps is None else f", {told.slippage_bps} bps from the decision"
         steps.append(
-            Step("Fill", f"{fill.quantity} at {fill.price:f}{slip}.", at=fill.filled_at, venue=True,
+            Step("Fill", f"{fill.quantity} at {price(fill.price)}{slip}.", at=fill.filled_at, venue=True,
                  facts=(("Trade", fill.broker_trade_id), ("Heard by", fill.source)), order_id=story.order.pk)
         )  # fmt: skip
     return steps

@@ -48,7 +48,7 @@ def next_step(step: DrawdownStep, drawdown: Decimal, steps: Steps) -> DrawdownSt
     reached = max((one for one in ORDER if drawdown >= steps.at(one)), key=ORDER.index)
     if ORDER.index(reached) >= ORDER.index(step):
         return reached
-    while step is not DrawdownStep.NORMAL and drawdown < steps.at(step) - steps.hysteresis:
+    while step is not DrawdownStep.NORMAL and drawdown <= steps.at(step) - steps.hysteresis:
         step = ORDER[ORDER.index(step) - 1]
     return step
 

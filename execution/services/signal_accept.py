@@ -9,6 +9,7 @@ from django.utils import timezone
 from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent
 from execution.services.intent_create import Wish, intent_create
+from risk.drawdown import DrawdownStep, tightened_stop
 from risk.sizing import percent_equity, risk_per_trade
 from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
@@ -70,7 +71,7 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
         order_type=OrderType.LIMIT,
         product=Product(signal.deployment.version.body.get("product", Product.INTRADAY)),
         limit_price=limit,
-        stop_price=signal.stop,
+        stop_price=_protected(signal, standing, limit),
         target_price=signal.target,
         signal=signal,
         signal_age_s=age_s,
@@ -105,6 +106,17 @@ def _over_its_own_limits(signal: Signal, now: datetime) -> tuple[str, str] | Non
         if made >= limits.max_trades_per_day:
             return "CONTRACT_TRADES", f"Its contract allows {limits.max_trades_per_day} trades a day: {made} were made."
     return None
+
+
+def _protected(signal: Signal, standing: Standing, limit: Decimal) -> Decimal:
+    """The stop of the signal; nearer to the entry while the portfolio is on the defensive. The size is that of the
+    stop it had: a nearer one is to lose less, not to buy more."""
+    side = Side(signal.side)
+    stop = tightened_stop(
+        DrawdownStep(standing.drawdown[0]), entry=limit, stop=signal.stop,
+        share_pct=standing.policy.defensive_stop_pct,
+    )  # fmt: skip
+    return signal.stop if stop == signal.stop else to_tick(stop, tick=signal.instrument.tick_size, side=side)
 
 
 def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int:

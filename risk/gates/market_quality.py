@@ -64,22 +64,31 @@ def circuit_band(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fin
 
 
 def liquidity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """A wide spread or an empty bar makes every plan wrong. Twice as strict at the edges of the day and at noon."""
+    """A wide spread or an empty bar makes every plan wrong. Twice as strict at the edges of the day and at noon.
+
+    It speaks to ideas that were tested on usual markets; who asks by hand has seen the book, and is told.
+    """
     most = limits.spread_to_deviation / 2 if _thin_hours(snapshot) else limits.spread_to_deviation
     if snapshot.spread is not None and snapshot.close_deviation:
         ratio = snapshot.spread / snapshot.close_deviation
         if ratio > most:
             message = f"The spread of {snapshot.spread} is {ratio:.3f} of the deviation of the last 20 closes."
-            return rejected("LIQUIDITY_SPREAD", value=f"{ratio:.3f}", limit=plain(most), message=message)
+            return _thin("LIQUIDITY_SPREAD", intent, value=f"{ratio:.3f}", limit=plain(most), message=message)
     if snapshot.bar_volume is not None and snapshot.mean_volume:
         ratio = Decimal(snapshot.bar_volume) / snapshot.mean_volume
         if ratio < limits.min_volume_ratio:
             message = f"The last bar traded {ratio:.2f} of the mean of its 20."
             limit = plain(limits.min_volume_ratio)
-            return rejected("LIQUIDITY_VOLUME", value=f"{ratio:.2f}", limit=limit, message=message)
+            return _thin("LIQUIDITY_VOLUME", intent, value=f"{ratio:.2f}", limit=limit, message=message)
     measured = snapshot.close_deviation and snapshot.mean_volume
     words = "Spread and volume are as usual." if measured else "Not measured: fewer than 20 bars are known."
     return passed("LIQUIDITY_SPREAD", intent.quantity, limit=plain(most), message=words)
+
+
+def _thin(gate: str, intent: OrderIntent, *, value: str, limit: str, message: str) -> Finding:
+    if intent.signal_age_s is None:
+        return passed(gate, intent.quantity, value=value, limit=limit, message=f"{message} Asked for by hand.")
+    return rejected(gate, value=value, limit=limit, message=message)
 
 
 def opening_gap(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:

@@ -25,7 +25,7 @@ from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
 from risk.kill_switch import of_portfolio, raise_level
 from risk.models import Reservation, RiskBucket
-from risk.reserve import Claim, Kind, release, reserve
+from risk.reserve import Claim, Kind, release, reserve, settle, use
 from strategies.models import Signal
 from tests.factories import (
     DeploymentFactory,
@@ -107,9 +107,12 @@ def test_a_limit_is_never_passed_and_nothing_drifts():
                 reserve(portfolio_id=portfolio, intent_id=intent, claims=claims)
             except NotAllowed:
                 continue
-            seen = dict(RiskBucket.objects.filter(portfolio_id=portfolio).values_list("kind", "reserved"))
+            seen = {one.kind: one.taken for one in RiskBucket.objects.filter(portfolio_id=portfolio)}
             highest = max(highest, seen["EXPOSURE"])
             assert seen["SLOTS"] <= slots and seen["EXPOSURE"] <= cap, seen
+            if turn % 2:  # a part fills, and the rest with it or never
+                use(intent_id=intent, value_paise=40, remaining=6, remaining_before=10)
+                settle(intent_id=intent, value_paise=60)
             if turn % 3:
                 release(intent_id=intent, keep_trades=False)
                 release(intent_id=intent, keep_trades=False)
@@ -117,8 +120,8 @@ def test_a_limit_is_never_passed_and_nothing_drifts():
 
     race(work)
     for bucket in RiskBucket.objects.all():
-        held = Reservation.objects.filter(bucket=bucket, released_at=None).aggregate(total=Sum("amount"))["total"] or 0
-        assert bucket.reserved == held, f"{bucket} drifted"
+        sums = Reservation.objects.filter(bucket=bucket, released_at=None).aggregate(a=Sum("amount"), u=Sum("used"))
+        assert (bucket.reserved, bucket.used) == (sums["a"] or 0, sums["u"] or 0), f"{bucket} drifted"
     assert RiskBucket.objects.filter(kind="EXPOSURE", reserved__lte=cap).count() == 2
 
 

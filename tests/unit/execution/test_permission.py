@@ -2,6 +2,7 @@
 
 import time
 from datetime import timedelta
+from decimal import Decimal
 from uuid import uuid4
 
 import pytest
@@ -19,7 +20,7 @@ from execution.services.order_submit import order_submit, record_send
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
 from risk.kill_switch import DESK, of_portfolio
-from risk.models import LossLock, RiskBucket, Verdict
+from risk.models import DrawdownState, LossLock, RiskBucket, Verdict
 from risk.order_rate import take_turn
 from strategies.models import Signal
 from tests.factories import ContractVersionFactory, DeploymentFactory, InstrumentFactory, SignalFactory
@@ -352,3 +353,19 @@ def test_nothing_of_a_refused_wish_remains_but_its_reasons(desk):
     assert (intent.state, intent.refusal_code) == (REFUSED, "STOP_REQUIRED")
     assert not Order.objects.exists() and not Group.objects.exists() and free(desk)
     assert Verdict.objects.filter(intent_id=intent.pk, outcome="REJECT").count() == 1
+
+
+def test_on_the_defensive_the_stop_is_nearer_and_the_size_smaller(desk, signal):
+    """Fifteen percent below the peak: half the size, and a stop at eight tenths of its distance."""
+    DrawdownState.objects.create(
+        portfolio=desk.portfolio, step="DEFENSIVE", peak_paise=1, peak_at=desk.now[0], equity_paise=1, drawdown_pct=16,
+        step_since=desk.now[0],
+    )  # fmt: skip
+    desk.world.still_running()
+    decided = signal_accept(signal_id=signal.pk, now=desk.now[0])
+    assert decided.state == Signal.State.ACCEPTED, decided.refusal
+    signal.refresh_from_db()
+    intent = Intent.objects.get(signal=signal)
+    assert signal.stop < intent.stop_price < intent.limit_price
+    assert abs((intent.limit_price - intent.stop_price) / (intent.limit_price - signal.stop) - Decimal("0.8")) < 0.02
+    assert intent.allowed_quantity * 2 <= intent.wanted_quantity + 1

@@ -227,3 +227,11 @@ def test_an_exit_outside_the_band_is_left_to_the_exchange():
         EXIT | {"lower_band": Decimal(80), "upper_band": Decimal(120)}, {"symbol_net_quantity": 100}
     )
     assert last.outcome is Outcome.PASS and "outside the day's band" in findings[2].message
+
+
+def test_who_asks_by_hand_has_seen_the_book():
+    thin = {"spread": Decimal(1), "close_deviation": Decimal(1), "bar_volume": 1, "mean_volume": 100}
+    assert verdict(snapshot=thin)[0].gate == "LIQUIDITY_SPREAD"
+    last, findings = verdict({"signal_age_s": None}, thin)
+    said = next(one for one in findings if one.gate == "LIQUIDITY_SPREAD")
+    assert last.outcome is Outcome.PASS and said.message.endswith("Asked for by hand.")
