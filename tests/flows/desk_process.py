@@ -387,9 +387,9 @@ def left_over(desk: DeskProcess) -> list[str]:
     live = desk.rows("SELECT id, state, reason FROM execution_order WHERE state <> ALL(%s)", list(FINAL))
     held = desk.rows(
         """SELECT b.key, r.amount FROM risk_reservation r JOIN risk_riskbucket b ON b.id = r.bucket_id
-           WHERE r.released_at IS NULL AND b.kind <> 'TRADES'"""
+           WHERE r.released_at IS NULL AND b.kind NOT IN ('TRADES', 'DAY')"""
     )
-    buckets = desk.rows("SELECT key, reserved FROM risk_riskbucket WHERE kind <> 'TRADES' AND reserved <> 0")
+    buckets = desk.rows("SELECT key, reserved FROM risk_riskbucket WHERE kind NOT IN ('TRADES', 'DAY') AND reserved + used <> 0")
     parked = desk.rows("SELECT * FROM execution_parkedfill WHERE drained_at IS NULL")
     cost = desk.one("SELECT coalesce(sum(amount_paise), 0) FROM portfolio_ledgerentry WHERE account = 'POSITIONS'")
     total = desk.one("SELECT coalesce(sum(amount_paise), 0) FROM portfolio_ledgerentry")
