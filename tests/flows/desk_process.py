@@ -389,7 +389,10 @@ def left_over(desk: DeskProcess) -> list[str]:
         """SELECT b.key, r.amount FROM risk_reservation r JOIN risk_riskbucket b ON b.id = r.bucket_id
            WHERE r.released_at IS NULL AND b.kind NOT IN ('TRADES', 'DAY')"""
     )
-    buckets = desk.rows("SELECT key, reserved FROM risk_riskbucket WHERE kind NOT IN ('TRADES', 'DAY') AND reserved + used <> 0")
+    buckets = desk.rows(
+        """SELECT key, reserved, used FROM risk_riskbucket
+           WHERE kind NOT IN ('TRADES', 'DAY') AND reserved + used <> 0"""
+    )
     parked = desk.rows("SELECT * FROM execution_parkedfill WHERE drained_at IS NULL")
     cost = desk.one("SELECT coalesce(sum(amount_paise), 0) FROM portfolio_ledgerentry WHERE account = 'POSITIONS'")
     total = desk.one("SELECT coalesce(sum(amount_paise), 0) FROM portfolio_ledgerentry")
