@@ -9,9 +9,15 @@ from pathlib import Path
 
 import pytest
 import redis
+from hypothesis import HealthCheck
+from hypothesis import settings as examples
 
 from trading.desk.errors import DeskError
 from trading.desk.servers import Servers
+
+# A busy machine is no failure: how long an example takes says nothing about whether it holds.
+examples.register_profile("desk", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+examples.load_profile("desk")
 
 _servers: Servers | None = None
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import pytest
-from hypothesis import settings
 
 from execution.brokers.control import SandboxControl
 from execution.brokers.fyers.credentials import Credentials
@@ -32,9 +31,6 @@ from execution.brokers.kite.price_socket import KitePriceSocket
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Tick
 from execution.brokers.socket_loop import Pace
 from trading.domain.fills import FillFact
-
-settings.register_profile("contract", deadline=None)  # a busy machine is no failure
-settings.load_profile("contract")
 
 ROOT = Path(__file__).resolve().parents[2]
 SANDBOX_APP = App("SANDBOX001-100", "sandbox-secret", "http://127.0.0.1:8000/cb")

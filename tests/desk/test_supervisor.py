@@ -110,8 +110,10 @@ class Desk:
         return found
 
     def pid(self, name: str) -> int:
-        wanted = "execution.sandbox" if name == "sandbox" else f"manage.py {name}"
-        return next((pid for pid, command in self.ours().items() if wanted in command), 0)
+        special = {"sandbox": "execution.sandbox", "research": "manage.py worker --research"}
+        wanted = special.get(name, f"manage.py {name}")
+        found = [pid for pid, command in self.ours().items() if wanted in command]
+        return next((pid for pid in found if name != "worker" or "--research" not in self.ours().get(pid, "")), 0)
 
     def stop(self, with_signal: signal.Signals = signal.SIGINT) -> float:
         """Seconds it took."""

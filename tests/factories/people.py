@@ -41,7 +41,6 @@ class BrokerAccountFactory(factory.django.DjangoModelFactory):
     access_token_sealed = factory.LazyAttribute(
         lambda account: seal("access-token", owner_id=account.owner.pk, purpose="access_token")
     )
-    broker_user_id = factory.Sequence(lambda n: f"XS{n:05d}")
     auth_state = BrokerAccount.AuthState.AUTHENTICATED
 
 

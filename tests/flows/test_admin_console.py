@@ -15,7 +15,7 @@ from accounts.models import ApiKey, BrokerAccount
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
 from execution.states import OrderState, PendingOp
 from risk.models import RiskPolicy, TradingState, Verdict
-from strategies.models import Deployment, Signal
+from strategies.models import Deployment, Signal, Standing
 from tests.factories import (
     BrokerAccountFactory,
     ClosedTradeFactory,
@@ -42,6 +42,7 @@ pytestmark = pytest.mark.django_db
 EDITABLE = {
     "User", "Group", "EmailAddress", "RiskPolicy",  # people, their groups, and the policy by new versions
     "CalendarDay", "CalendarYear", "SessionPlan", "ExpiryRuleRow",  # dated facts of the exchange, by their service
+    "LifecyclePolicy",  # thresholds, by new versions
 }  # fmt: skip
 
 
@@ -255,6 +256,9 @@ def test_an_engine_is_paused_and_resumed(console, world, operator):
 
 def test_a_deployment_is_paused_and_resumed(console, world):
     deployment = DeploymentFactory(portfolio=world.portfolio)
+    Standing.objects.update_or_create(
+        version=deployment.version, defaults={"stage": "PAPER", "changed_at": timezone.now()}
+    )
     press(console, Deployment, "pause", deployment)
     deployment.refresh_from_db()
     assert deployment.state == Deployment.State.PAUSED
