@@ -168,10 +168,15 @@ def test_light_and_dark_are_remembered(page, web, desk, sign_in):
     expect(page.locator("html")).to_have_attribute("data-theme", "dark")
 
 
+TOO_WIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
+    .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth && !one.closest(".scroll"))
+    .slice(0, 8).map((one) => `${one.tagName}.${one.className} ${one.textContent.trim().slice(0, 40)}`)"""
+
+
 @pytest.mark.parametrize("width", [360, 390, 768, 1024, 1440, 2560])
 def test_no_page_scrolls_sideways(page, web, desk, sign_in, width):
     page.set_viewport_size({"width": width, "height": 800})
     sign_in(page, desk.user)
     for address in ["/", "/positions/", "/orders/", "/signals/", "/journal/", f"/orders/{desk.orders[0].pk}/"]:
         page.goto(f"{web}{address}")
-        assert page.evaluate("document.documentElement.scrollWidth") <= width, address
+        assert page.evaluate("document.documentElement.scrollWidth") <= width, (address, page.evaluate(TOO_WIDE))

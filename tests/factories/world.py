@@ -48,9 +48,12 @@ def running_engine(account: BrokerAccount) -> EngineLease:
 
 def house_policy() -> RiskPolicy:
     """The house's limits, which a test that truncates the tables has taken away."""
-    return RiskPolicy.objects.get_or_create(
+    policy, made = RiskPolicy.objects.get_or_create(
         portfolio=None, active=True, defaults={"version": 1, "created_by": "the house"}
-    )[0]
+    )
+    if made:
+        policy.refresh_from_db()  # its defaults are words until the database has read them as numbers
+    return policy
 
 
 @dataclass
