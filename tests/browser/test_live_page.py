@@ -169,7 +169,8 @@ def test_light_and_dark_are_remembered(page, web, desk, sign_in):
 
 
 TOO_WIDE = """() => [...document.querySelectorAll("main *, header *, nav *")]
-    .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth && !one.closest(".scroll"))
+    .filter((one) => one.getBoundingClientRect().right > document.documentElement.clientWidth)
+    .filter((one) => !one.closest(".scroll"))
     .slice(0, 8).map((one) => `${one.tagName}.${one.className} ${one.textContent.trim().slice(0, 40)}`)"""
 
 
