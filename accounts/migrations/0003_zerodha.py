@@ -12,6 +12,6 @@ class Migration(migrations.Migration):
         migrations.AlterField(
             model_name="brokeraccount",
             name="broker",
-            field=models.CharField(choices=[("FYERS", "Fyers"), ("ZERODHA", "Zerodha")], max_length=12),
+            field=models.CharField(choices=[("FYERS", "FYERS"), ("ZERODHA", "Zerodha")], max_length=12),
         ),
     ]

@@ -15,8 +15,8 @@ class BrokerAccount(Owned):
     """One person's account at one broker, with its sign-in. Secrets are sealed; see accounts.secrets."""
 
     class Broker(models.TextChoices):
-        FYERS = "FYERS"
-        ZERODHA = "ZERODHA"
+        FYERS = "FYERS", "FYERS"
+        ZERODHA = "ZERODHA", "Zerodha"
 
     class Environment(models.TextChoices):
         SANDBOX = "SANDBOX"

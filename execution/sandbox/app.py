@@ -130,7 +130,8 @@ class SandboxApp:
                 await self.sockets.hand_over()
             if taken:
                 self.exchange.persist_clock(time.time())
-        frames = {name: one.frames for name, one in [*self.sockets.prices.items(), *self.sockets.tickers.items()]}
+        frames = {name: one.frames for name, one in self.sockets.prices.items()}
+        frames |= {name: one.frames for name, one in self.sockets.tickers.items()}
         session = self.exchange.market.running
         return ok(
             {

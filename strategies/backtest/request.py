@@ -89,6 +89,8 @@ class HouseLimits:
 
     @classmethod
     def of_policy(cls, policy: RiskPolicy) -> HouseLimits:
+        gates: dict[str, Any] = {name: int(getattr(policy, name)) for name in _GATE_COUNTS}
+        gates |= {name: Decimal(getattr(policy, name)) for name in _GATE_SHARES}
         return cls(
             risk_per_trade_pct=Decimal(policy.risk_per_trade_pct),
             position_size_pct=Decimal(policy.position_size_pct),
@@ -99,8 +101,7 @@ class HouseLimits:
             entry_before_close_min=policy.entry_before_close_min,
             square_off_before_close_min=policy.square_off_before_close_min,
             flatten_on_hard=int(policy.flatten_on_hard),
-            **{name: int(getattr(policy, name)) for name in _GATE_COUNTS},
-            **{name: Decimal(getattr(policy, name)) for name in _GATE_SHARES},
+            **gates,
         )
 
     @classmethod

@@ -62,7 +62,7 @@ def heat_map(
         on_plane &= values[:, place] == values[at, place]
     xs, ys = np.unique(values[:, i]), np.unique(values[:, j])
     cells, where = np.full((ys.size, xs.size), np.nan), np.full((ys.size, xs.size), -1, np.int64)
-    for place in np.flatnonzero(on_plane):
+    for place in map(int, np.flatnonzero(on_plane)):
         row, column = int(np.searchsorted(ys, values[place, j])), int(np.searchsorted(xs, values[place, i]))
-        cells[row, column], where[row, column] = scores[place], int(place)
+        cells[row, column], where[row, column] = scores[place], place
     return xs.tolist(), ys.tolist(), cells, where

@@ -489,8 +489,8 @@ def _walk(
             gained += profit
         else:
             lost -= profit
-        held_bars += ended + 1 - max(entered, counted_to + 1)
-        counted_to = ended
+        held_bars += ended + 1 - max(entered, counted_to + 1)  # type: ignore[operator]  # whole numbers, compiled
+        counted_to = ended  # type: ignore[assignment]
         if keep:
             seen = ended + 1 if reason == RUIN or (reason == SQUARE_OFF and ended == ends and decided > ends) else ended
             row_out = trades[count]
