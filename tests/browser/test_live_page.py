@@ -89,7 +89,7 @@ def test_a_lost_line_is_said_and_comes_back(page, web, desk, sign_in):
     expect(page.locator("#heartbeat")).to_have_attribute("data-is", "delayed")
     quote(desk.world.feed, desk.groups[0].instrument, "830.00")  # happens while nobody listens
     page.evaluate("window.cut = false")
-    expect(cell(page, desk, 0, "ltp")).to_have_text("830.00", timeout=20_000)
+    expect(cell(page, desk, 0, "ltp")).to_have_text("830.00", timeout=45_000)
     expect(page.locator("#catching")).to_be_hidden()
     page.said_in_console.clear()  # the browser itself complains of the line that was cut
 

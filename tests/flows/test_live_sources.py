@@ -103,8 +103,8 @@ def test_an_open_socket_without_ticks_is_found_out_and_quotes_are_asked_for_unti
     sandbox = start_sandbox("--seed", "7", "--speed", "5", "--start", "2026-11-20T11:00", "--no-rate-limit")
     with scene(sandbox.base_url) as one:
         one.look_until(lambda: len(one.market.quotes()) == len(SYMBOLS))
-        assert active(one) is SourceKind.STREAM
-        assert {quote.source for quote in one.market.quotes().values()} == {"STREAM"}
+        one.look_until(lambda: active(one) is SourceKind.STREAM)
+        one.look_until(lambda: {quote.source for quote in one.market.quotes().values()} == {"STREAM"})
         sandbox.ask("/sandbox/faults", kind="silence", seconds=600)
         lost = one.state.count("disconnected")
         one.look_until(lambda: active(one) is SourceKind.POLL)
@@ -117,7 +117,7 @@ def test_an_open_socket_without_ticks_is_found_out_and_quotes_are_asked_for_unti
         assert Alert.objects.get(code="PRICE_SOURCE").owner_id == one.account.owner_id
         one.control.good_day()
         one.look_until(lambda: active(one) is SourceKind.STREAM)
-        assert one.market.quotes()["NSE:SBIN-EQ"].source == "STREAM"
+        one.look_until(lambda: one.market.quotes()["NSE:SBIN-EQ"].source == "STREAM")
         assert Alert.objects.get(code="PRICE_SOURCE").acknowledged_at is not None
 
 
