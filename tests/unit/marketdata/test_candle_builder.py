@@ -152,9 +152,15 @@ def test_bars_of_an_hour_end_with_the_session():
     assert bar.started_at == at(360)
 
 
+def begun_by_a_trade(ticks: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
+    """In order of time. A price told before the day's first trade is yesterday's, and no part of a bar."""
+    (second, paise, traded), *rest = sorted(ticks, key=lambda tick: tick[0])
+    return [(second, paise, max(1, traded)), *rest]
+
+
 ticks_of_a_day = st.lists(
     st.tuples(st.integers(0, 375 * 60 - 1), st.integers(1, 200_000), st.integers(0, 5_000)), min_size=1, max_size=300
-)
+).map(begun_by_a_trade)
 
 
 @settings(max_examples=60, deadline=None)
