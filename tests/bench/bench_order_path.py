@@ -295,7 +295,12 @@ def traders(url: str) -> tuple[Trader, Trader]:
         portfolio = open_portfolio(
             owner=user, name="Bench", account=account, opening_cash_paise=10**10, now=timezone.now()
         )
-        publish_policy(portfolio=portfolio, actor="bench", values={"max_trades_per_day": 1_000_000})
+        # The same idea again and again, none of which fills: every gate is asked, and none may end the measuring.
+        again = {
+            "max_trades_per_day": 100_000, "duplicate_window_s": 0, "runaway_orders_per_fill": 10_000,
+            "spread_to_deviation": Decimal(1), "min_volume_ratio": Decimal(0),
+        }  # fmt: skip
+        publish_policy(portfolio=portfolio, actor="bench", values=again)
         deployment = deploy(portfolio=portfolio, version=version, universe=universe, parameters={}, actor="bench")
         found.append(Trader(portfolio, deployment))
     return found[0], found[1]
