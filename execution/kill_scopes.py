@@ -21,7 +21,7 @@ _OF = {
 
 def strategy_of(signal: Signal | None) -> str:
     """Whose idea it is, as limits and the kill switch know it: its contract, whichever the version. "": a hand."""
-    return str(signal.deployment.version.contract_id) if signal else ""
+    return str(signal.deployment.version.contract_id) if signal and signal.deployment else ""
 
 
 def keys_of(portfolio: Portfolio, instrument_id: int, signal: Signal | None) -> list[str]:

@@ -113,7 +113,7 @@ def _held(one: Holding) -> Held:
     loss = None
     if group.stop_price is not None:
         loss = to_paise((price - group.stop_price) * one.net_quantity)
-    strategy = group.signal.deployment.version.contract.name if group.signal else ""
+    strategy = group.signal.deployment.version.contract.name if group.signal and group.signal.deployment else ""
     segment = SEGMENTS.get(instrument.segment, instrument.segment)
     if instrument.instrument_type.startswith("OPT"):
         segment = "Options"

@@ -54,6 +54,18 @@ ORDER_MOVES = TransitionTable(
     }
 )
 
+GROUP_MOVES = TransitionTable(
+    {
+        "WAITING": {"LIVE", "PARTIAL", "ACTIVE", "CLOSING", "CLOSED"},
+        "LIVE": {"PARTIAL", "ACTIVE", "CLOSING", "CLOSED"},
+        "PARTIAL": {"ACTIVE", "CLOSING", "CLOSED"},
+        "ACTIVE": {"PARTIAL", "CLOSING", "CLOSED"},  # another pyramid works
+        "CLOSING": {"CLOSED"},  # nothing takes an exit back
+        "CLOSED": {"LIVE"},  # late news of one of its orders
+    }
+)
+"""A trade from idea to flat. What it is follows from its orders and fills; this says what may follow what."""
+
 REVIVABLE = frozenset({S.QUEUED, S.WITHDRAWN, S.NOT_PLACED, S.REJECTED})
 """States that rest on our own word alone: the broker's book may show such an order at work after all."""
 

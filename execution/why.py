@@ -90,9 +90,9 @@ def _of_signal(signal: Signal) -> Why:
 
 
 def _signal_step(signal: Signal) -> Step:
-    deployment = signal.deployment
     facts = [
-        ("Strategy", str(deployment.version)), ("Entry", price(signal.entry)), ("Stop", price(signal.stop)),
+        ("Strategy" if signal.deployment else "Hook", signal.author), ("Entry", price(signal.entry)),
+        ("Stop", price(signal.stop) if signal.stop is not None else "none"),
         ("Target", price(signal.target) if signal.target is not None else "none"),
     ]  # fmt: skip
     facts += [(str(name), _shown(value)) for name, value in signal.features.items()]

@@ -175,7 +175,7 @@ class AccountEngine:
     def watch_groups(self) -> None:
         """Tell the market which targets and stops to watch."""
         groups = Group.objects.filter(
-            portfolio__account=self.account, state=Group.State.OPEN, close_reason=""
+            portfolio__account=self.account, state__in=Group.HELD, close_reason=""
         ).select_related("instrument")  # fmt: skip
         self.market.guard(groups)
 

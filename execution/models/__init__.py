@@ -3,18 +3,28 @@ from execution.models.engine_lease import EngineLease
 from execution.models.fill import Fill, ParkedFill
 from execution.models.group import Group
 from execution.models.intent import Intent
+from execution.models.ladder import Leg, PartExit, Pyramid
 from execution.models.order import Order, OrderEvent
+from execution.models.queue import Pool, QueuedSignal
 from execution.models.reconciliation import Mismatch, ReconRun
+from execution.models.settings import EngineSettings, LadderPlan
 
 __all__ = [
     "EngineLease",
+    "EngineSettings",
     "Fill",
     "FillBust",
     "Group",
     "Intent",
+    "LadderPlan",
+    "Leg",
     "Mismatch",
     "Order",
     "OrderEvent",
     "ParkedFill",
+    "PartExit",
+    "Pool",
+    "Pyramid",
+    "QueuedSignal",
     "ReconRun",
 ]

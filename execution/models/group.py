@@ -13,10 +13,16 @@ class Group(Owned):
     OWNER = "portfolio__owner"
 
     class State(models.TextChoices):
-        OPENING = "OPENING"
-        OPEN = "OPEN"
-        CLOSING = "CLOSING"
-        CLOSED = "CLOSED"
+        WAITING = "WAITING", "not at the broker yet"
+        LIVE = "LIVE", "at the broker, nothing filled"
+        PARTIAL = "PARTIAL", "partly filled, entries work"
+        ACTIVE = "ACTIVE", "held, no entry works"
+        CLOSING = "CLOSING", "being closed"
+        CLOSED = "CLOSED", "closed"
+
+    HELD = (State.PARTIAL, State.ACTIVE)
+    """States of a trade that holds something and is not on its way out."""
+    BEGINNING = (State.WAITING, State.LIVE)
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="groups")
@@ -30,8 +36,15 @@ class Group(Owned):
         max_digits=14, decimal_places=4, null=True, blank=True, help_text="trailing stop, watched by the engine"
     )
     judged_through = models.DateTimeField(null=True, blank=True, help_text="close of the last bar its rules saw")
-    state = models.CharField(max_length=8, choices=State, default=State.OPENING)
+    state = models.CharField(max_length=8, choices=State, default=State.WAITING)
     close_reason = models.CharField(max_length=12, blank=True, choices=[(r, r) for r in Reason])
+    failure_code = models.CharField(max_length=40, blank=True, help_text="why it ended without ever holding anything")
+    failure = models.CharField(max_length=240, blank=True)
+    timeframe = models.CharField(max_length=8, blank=True, help_text="of the signal that opened it")
+    ladder = models.ForeignKey(
+        "execution.LadderPlan", null=True, blank=True, on_delete=models.PROTECT, related_name="groups",
+        help_text="how it is built up; empty: one entry",
+    )  # fmt: skip
     close_asked_by = models.CharField(max_length=150, blank=True)
     quarantined = models.BooleanField(
         default=False, help_text="something was booked that should not have been possible"

@@ -27,6 +27,10 @@ class Intent(Owned):
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="intents")
     group = models.ForeignKey("execution.Group", null=True, on_delete=models.PROTECT, related_name="intents")
     signal = models.ForeignKey("strategies.Signal", null=True, on_delete=models.PROTECT, related_name="intents")
+    leg = models.ForeignKey("execution.Leg", null=True, blank=True, on_delete=models.PROTECT, related_name="intents")
+    part = models.ForeignKey(
+        "execution.PartExit", null=True, blank=True, on_delete=models.PROTECT, related_name="intents"
+    )
     source = models.CharField(max_length=8, choices=Source)
     reason = models.CharField(max_length=12, choices=[(r, r) for r in Reason])
     dedupe_key = models.CharField(max_length=160, help_text="what makes a repeat the same wish")

@@ -73,7 +73,8 @@ def _fills(portfolio: Portfolio):
 def _signal(signal: Signal) -> dict[str, object]:
     return {
         "symbol": signal.instrument.symbol, "side": signal.side, "bar_at": _iso(signal.bar_at),
-        "entry": str(signal.entry.normalize()), "stop": str(signal.stop.normalize()),
+        "entry": str(signal.entry.normalize()),
+        "stop": None if signal.stop is None else str(signal.stop.normalize()),
         "target": None if signal.target is None else str(signal.target.normalize()), "state": signal.state,
         "refusal": signal.refusal_code,
         "explanation": signal.explanation,

@@ -157,7 +157,7 @@ class Walk:
 
 def _at_rest(group: Any) -> bool:
     """Held, protected, and nothing asked for: only news, a price or the clock's rules can move it."""
-    if group.state != Group.State.OPEN or group.close_reason:
+    if group.state not in Group.HELD or group.close_reason:
         return False
     protected = group.stop_price is None or len(group.living) == 1
     return protected and all(

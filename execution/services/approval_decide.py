@@ -89,5 +89,7 @@ def _refuse(intent: Intent, code: str, message: str) -> None:
     intent.state, intent.refusal_code, intent.refusal = Intent.State.REFUSED, code, message
     intent.save(update_fields=["state", "refusal_code", "refusal"])
     withdraw_reservation(intent)
-    Group.objects.filter(intents=intent, state=Group.State.OPENING).update(state=Group.State.CLOSED)
+    Group.objects.filter(intents=intent, state__in=Group.BEGINNING).update(
+        state=Group.State.CLOSED, failure_code=code[:40], failure=message[:240]
+    )
     publish(intent.portfolio.owner_id, "signal", intent=str(intent.pk))

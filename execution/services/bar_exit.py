@@ -31,14 +31,14 @@ def bar_exit(*, account_id: int, now: datetime) -> int:
     Returns for how many there is something new: an exit asked for, or a stop that the engine must watch elsewhere.
     """
     groups = Group.objects.filter(
-        portfolio__account_id=account_id, state=Group.State.OPEN, close_reason="", signal__isnull=False,
+        portfolio__account_id=account_id, state__in=Group.HELD, close_reason="", signal__deployment__isnull=False,
         opened_at__isnull=False,
     ).select_related(
         "portfolio__account", "instrument", "signal__deployment__version", "signal__deployment__universe"
     )  # fmt: skip
     asked = 0
     for group in groups:
-        assert group.signal is not None
+        assert group.signal is not None and group.signal.deployment is not None
         contract = compile_deployment(group.signal.deployment)
         if contract.body.trailing is None and Side(group.side) not in dict(contract.exits):
             continue

@@ -13,12 +13,14 @@ from django.utils import timezone
 from execution.lots import lots_given_up
 from execution.models import Group, Intent, Mismatch, Order
 from execution.services.events import note
+from execution.services.group_state import move_group, tell_illegal_move
 from execution.services.intent_create import Wish, intent_create
 from execution.services.order_cancel import order_cancel
 from execution.services.order_change import NEVER_LEFT
 from execution.states import AT_EXCHANGE, OrderState, PendingOp
 from risk.reserve import release, settle
 from trading.domain.crashpoint import crashpoint
+from trading.domain.errors import IllegalTransition
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.marketdata.models import Feed
@@ -48,7 +50,18 @@ HELD_BACK_PAUSE = timedelta(seconds=5)
 
 
 def group_advance(*, group_id, now: datetime) -> str:
-    """Take the next step of one trade; returns its state. `now` is venue time."""
+    """Take the next step of one trade; returns its state. `now` is venue time.
+
+    IllegalTransition, audited, where its facts and its state cannot both be true.
+    """
+    try:
+        return _advance(group_id, now)
+    except IllegalTransition as error:
+        tell_illegal_move(group_id, error)
+        raise
+
+
+def _advance(group_id, now: datetime) -> str:
     with transaction.atomic():
         group = (
             Group.objects.select_for_update(of=("self",))
@@ -66,7 +79,7 @@ def group_advance(*, group_id, now: datetime) -> str:
         live = [order for order in orders if not order.is_final]
         if held and _left_over(group, now):
             return group.state
-        if not group.close_reason and (held < 0 or (held == 0 and live and group.state == State.OPEN)):
+        if not group.close_reason and (held < 0 or (held == 0 and live and group.state in Group.HELD)):
             # Over, and not by us: sold in the broker's app, or by the broker. What still lives of it must go.
             _ask_exit(group, Reason.SQUARE_OFF, "the broker")
         if held == 0 and not live and not waiting:
@@ -80,14 +93,27 @@ def group_advance(*, group_id, now: datetime) -> str:
 
 def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) -> None:
     entries = [order for order in orders if order.reason == Reason.ENTRY]
-    if group.state == State.OPENING and held > 0:
-        group.state = State.OPEN
-        group.opened_at = min((fill.filled_at for order in entries for fill in order.fills.all()), default=now)
+    stage = _stage(group, entries, held)
+    if stage != group.state:
+        move_group(group, stage)
+        if group.opened_at is None and held > 0:
+            group.opened_at = min((fill.filled_at for order in entries for fill in order.fills.all()), default=now)
         group.save(update_fields=["state", "opened_at"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
     if entries and all(order.is_final for order in entries):
         for order in entries:
             settle(intent_id=order.intent_id, value_paise=order.fill_value_paise)
+
+
+def _stage(group: Group, entries: list[Order], held: int) -> str:
+    """What a trade is by its orders; one that is on its way out stays so, and one that was held is not new again."""
+    if group.state not in (State.WAITING, State.LIVE, *Group.HELD):
+        return group.state
+    works = any(not order.is_final for order in entries)
+    if held > 0:
+        return State.PARTIAL if works else State.ACTIVE
+    left = any(order.sent_at is not None for order in entries)
+    return State.LIVE if left and group.state == State.WAITING else group.state
 
 
 def _tend(group: Group, orders: list[Order], live: list[Order], held: int, now: datetime) -> None:
@@ -149,7 +175,7 @@ def _left_over(group: Group, now: datetime) -> bool:
 def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None:
     """Cancel what lives, wait for the broker's word, then send what closes the rest."""
     if group.state != State.CLOSING:
-        group.state = State.CLOSING
+        move_group(group, State.CLOSING)
         group.save(update_fields=["state"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
     # More closed than opened is a position too, and the way out of it leads the other way.
@@ -290,9 +316,13 @@ def _quarantine(group: Group, held: int) -> None:
 def _close(group: Group, orders: list[Order], now: datetime) -> None:
     """Flat, and nothing of it lives: write the journal's page and give everything back, in one transaction."""
     fills = [fill for order in orders for fill in order.fills.all()]
-    group.state = State.CLOSED
+    move_group(group, State.CLOSED)
     group.closed_at = max((fill.filled_at for fill in fills), default=None)
-    group.save(update_fields=["state", "closed_at"])
+    if not fills and orders and not group.failure_code:
+        last = orders[-1]
+        group.failure_code = last.state
+        group.failure = last.broker_message or "Its entry ended without a fill."
+    group.save(update_fields=["state", "closed_at", "failure_code", "failure"])
     for order in orders:
         if order.reason == Reason.ENTRY:
             release(intent_id=order.intent_id, keep_trades=order.filled_quantity > 0)
@@ -308,7 +338,7 @@ def _journal(group: Group, orders: list[Order]) -> None:
     paid_in = sum(order.fill_value_paise for order in entries)
     paid_out = sum(order.fill_value_paise for order in exits)
     last = max(exits, key=lambda order: max(fill.filled_at for fill in order.fills.all()), default=None)
-    version = group.signal.deployment.version if group.signal else None
+    version = group.signal.deployment.version if group.signal and group.signal.deployment else None
     ClosedTrade.objects.update_or_create(  # a trade that was reopened by late news has its page written anew
         group_ref=group.pk,
         defaults={

@@ -2,6 +2,7 @@
 
 from execution.models import Group, Order
 from execution.services.events import note
+from execution.services.group_state import move_group
 from risk.reserve import retake
 from trading.domain.orders import Reason
 from trading.monitoring.alerts import Level, raise_alert
@@ -30,7 +31,8 @@ def group_reopen(order: Order) -> None:
         order.group = running
         Group.objects.filter(pk=running.pk).update(quarantined=True)
     else:
-        group.state, group.closed_at = State.OPENING, None
+        move_group(group, State.LIVE)
+        group.closed_at = None
         group.close_reason = group.close_reason or Reason.SQUARE_OFF
         group.close_asked_by = group.close_asked_by or "late news"
         group.save(update_fields=["state", "closed_at", "close_reason", "close_asked_by"])

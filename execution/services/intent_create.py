@@ -196,7 +196,7 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
         portfolio=portfolio, instrument=instrument, standing=standing, engine_ready=ready, engine_cause=cause,
         market=facts, working=working,
     )  # fmt: skip
-    contract = wish.signal.deployment.version.contract_id if wish.signal else None
+    contract = wish.signal.deployment.version.contract_id if wish.signal and wish.signal.deployment else None
     asked = OrderIntent(
         instrument_id=instrument.pk,
         symbol=instrument.symbol,
@@ -226,7 +226,7 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
 
 def _family(signal: Signal | None) -> str:
     """How it means to earn: an idea for a market that goes sideways expects the price to come back."""
-    if signal is None:
+    if signal is None or signal.deployment is None:
         return ""
     regime = signal.deployment.version.body.get("regime", Regime.ANY)
     return MEAN_REVERSION if regime == Regime.RANGE else str(regime)

@@ -17,14 +17,14 @@ def time_exit(*, account_id: int, now: datetime) -> int:
     """Ask for the end of every trade that has had its bars or its time. Returns how many are newly asked."""
     groups = (
         Group.objects.filter(
-            portfolio__account_id=account_id, state=Group.State.OPEN, close_reason="", signal__isnull=False,
+            portfolio__account_id=account_id, state__in=Group.HELD, close_reason="", signal__deployment__isnull=False,
             opened_at__isnull=False,
         )
         .select_related("signal__deployment__version", "portfolio__account", "instrument")
     )  # fmt: skip
     asked = 0
     for group in groups:
-        if group.signal is None or group.opened_at is None:
+        if group.signal is None or group.signal.deployment is None or group.opened_at is None:
             continue
         body = compile_deployment(group.signal.deployment).body
         if body.max_bars is None and body.exit_at is None:

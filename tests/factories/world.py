@@ -8,8 +8,9 @@ from decimal import Decimal
 from django.utils import timezone
 
 from accounts.models import BrokerAccount, User
-from execution.models import EngineLease
+from execution.models import EngineLease, EngineSettings, LadderPlan
 from risk.models import RiskPolicy
+from strategies.tactics.ladder import DEFAULT_RUNGS
 from tests.factories.market import FeedFactory, InstrumentFactory
 from tests.factories.portfolio import PortfolioFactory
 from trading.domain.clock import IST
@@ -53,7 +54,24 @@ def house_policy() -> RiskPolicy:
     )
     if made:
         policy.refresh_from_db()  # its defaults are words until the database has read them as numbers
+    house_settings()
     return policy
+
+
+def house_settings() -> EngineSettings:
+    """How the house's signal engine behaves, with its ladders, as the migration made them."""
+    rungs = [{"gap_pct": "0", "weight_pct": "100", "take_profit_pct": "1"}]
+    asked = {"stop_pct": Decimal(1), "created_by": "the house"}
+    LadderPlan.objects.get_or_create(portfolio=None, name="One entry", defaults={"rungs": rungs, **asked})
+    ladder, _ = LadderPlan.objects.get_or_create(
+        portfolio=None, name="Five steps", defaults={"rungs": list(DEFAULT_RUNGS), **asked}
+    )
+    settings, made = EngineSettings.objects.get_or_create(
+        portfolio=None, active=True, defaults={"version": 1, "ladder": ladder, "created_by": "the house"}
+    )
+    if made:
+        settings.refresh_from_db()
+    return settings
 
 
 @dataclass

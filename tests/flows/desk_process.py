@@ -221,7 +221,7 @@ class DeskProcess:
                    JOIN execution_order e ON e.group_id = g.id AND e.reason = 'ENTRY' AND e.filled_quantity > 0
                    JOIN execution_order s ON s.group_id = g.id AND s.reason = 'STOP' AND s.trigger_price IS NOT NULL
                     AND s.state = 'OPEN' AND s.pending_op = 'NONE' AND s.quantity = e.filled_quantity
-                   WHERE g.id = %s AND g.state = 'OPEN'""",
+                   WHERE g.id = %s AND g.state IN ('PARTIAL', 'ACTIVE')""",
                 group_id,
             )
         )

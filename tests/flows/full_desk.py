@@ -99,7 +99,7 @@ def full_desk(*, name: str = "Paper ₹10 lakh") -> FullDesk:
             signal=signal,
             stop_price=Decimal(stop),
             target_price=Decimal(target),
-            state="OPEN",
+            state="ACTIVE",
             opened_at=at,
             created_at=wall,
         )

@@ -215,7 +215,7 @@ def test_an_order_is_cancelled_and_pressing_twice_is_harmless(console, full):
 
 
 def test_a_trade_is_closed_once_and_written_into_the_audit_trail(console, world, operator):
-    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state=Group.State.OPEN)
+    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state=Group.State.ACTIVE)
     assert b"Leave them open" in press(console, Group, "close", group).content
     group.refresh_from_db()
     assert group.close_reason == ""

@@ -359,7 +359,7 @@ def test_an_order_in_the_queue_is_withdrawn(program, world):
 
 
 def test_a_position_is_closed_once(program, world):
-    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state=Group.State.OPEN)
+    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state=Group.State.ACTIVE)
     path = f"/api/v1/positions/{group.pk}/close/"
     first = program.post(path, key="close-000001")
     assert first.status_code == 202, first.content

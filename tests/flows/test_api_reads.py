@@ -68,7 +68,7 @@ def test_a_dashboard_that_is_not_there(page, wanted):
 
 def test_a_position_shows_its_profit_at_the_last_price_and_the_trade_that_closes_it(page, world):
     PositionFactory(portfolio=world.portfolio, instrument=world.instrument, net_quantity=10, cost_paise=8_000_00)
-    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state="OPEN")
+    group = GroupFactory(portfolio=world.portfolio, instrument=world.instrument, state="ACTIVE")
     (position,) = rows(page.get("/api/v1/positions/"))
     assert position["group"] == str(group.pk)
     assert (position["average_price"], position["last_price"]) == ("800.00", "812.35")

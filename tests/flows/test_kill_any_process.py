@@ -20,6 +20,13 @@ from tests.flows.desk_process import DeskProcess, desk_process, disagreements, u
 
 pytestmark = pytest.mark.slow
 
+# Ten trades bought and sold within minutes lose their charges and more: limits of a day would stop the test, not it.
+ALLOW = (
+    "from risk.policies import publish_policy; "
+    "print(publish_policy(portfolio=None, actor='test', values=dict(loss_streak=1000, max_trades_per_day=1000, "
+    "cooldown_min=0, daily_loss_soft_pct='50', daily_loss_hard_pct='60', drawdown_cautious_pct='50', "
+    "drawdown_defensive_pct='60', drawdown_halt_pct='70', day_value_pct='10000')).version)"
+)
 PAUSE = "from strategies.deploy import {act}_deployment as act; print(act(deployment_id=1, actor='test'))"
 
 
@@ -28,6 +35,7 @@ def desk() -> Iterator[DeskProcess]:
     with desk_process(TARAZU_SANDBOX_SPEED="30") as desk:
         desk.start()
         assert desk.command(PAUSE.format(act="pause")) == "True"
+        assert int(desk.command(ALLOW)) > 1
         yield desk
 
 

@@ -111,7 +111,7 @@ def minutes(world: World, count: int) -> None:
 def test_the_chart_holds_closed_bars_the_running_one_indicators_and_ones_own_marks(client, world):
     minutes(world, 100)
     group = GroupFactory(
-        portfolio=world.portfolio, instrument=world.instrument, state="OPEN", stop_price=Decimal("804.20"),
+        portfolio=world.portfolio, instrument=world.instrument, state="ACTIVE", stop_price=Decimal("804.20"),
         target_price=Decimal("830.00"),
     )  # fmt: skip
     PositionFactory(portfolio=world.portfolio, instrument=world.instrument, net_quantity=10, cost_paise=8_120_00)

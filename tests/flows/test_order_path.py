@@ -172,7 +172,7 @@ def test_fault_40_news_twice_and_books_read_again_change_nothing(desk):
             desk.engine.hear_fill(fact)
         for news in reversed(desk.gateway.orders()):
             desk.engine.hear_order(news)
-    assert everything() == before and state(group) == Group.State.OPEN
+    assert everything() == before and state(group) == Group.State.ACTIVE
 
 
 # -- what is refused ---------------------------------------------------------------------------------------------

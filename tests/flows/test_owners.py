@@ -152,7 +152,7 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         portfolio=portfolio, deployment=deployment, instrument=held, explanation=f"{mark} explanation",
         dedupe_key=f"{mark} signal",
     )  # fmt: skip
-    group = GroupFactory(portfolio=portfolio, instrument=held, signal=signal, state=Group.State.OPEN)
+    group = GroupFactory(portfolio=portfolio, instrument=held, signal=signal, state=Group.State.ACTIVE)
     order = OrderFactory(
         intent=IntentFactory(group=group, signal=signal, dedupe_key=f"{mark} intent"),
         client_order_id=f"{mark}ORDER", broker_order_id=f"{mark}BROKER", broker_message=f"{mark} message",

@@ -96,7 +96,7 @@ class BookedFills(TestCase):
             group__portfolio=portfolio, group__instrument=instrument, group__side=side, wanted_quantity=total,
             group__state="CLOSED",
         )  # fmt: skip
-        type(intent.group).objects.filter(pk=intent.group_id).update(state="OPEN")
+        type(intent.group).objects.filter(pk=intent.group_id).update(state="ACTIVE")
         order = OrderFactory(intent=intent, quantity=total)
         for number in events:
             quantity, paise = parts[number]

@@ -142,7 +142,7 @@ def test_an_old_outside_order_is_not_taken_for_the_end_of_a_new_trade(desk):
     group = desk.enter()
     desk.turn(2)
     assert desk.held() == 10 == desk.working()
-    assert state(group) == Group.State.OPEN
+    assert state(group) == Group.State.ACTIVE
 
 
 def test_more_sold_than_held_is_bought_back_and_never_forgotten(desk):
