@@ -25,7 +25,7 @@ ALLOW = (
     "from risk.policies import publish_policy; "
     "print(publish_policy(portfolio=None, actor='test', values=dict(loss_streak=1000, max_trades_per_day=1000, "
     "cooldown_min=0, daily_loss_soft_pct='50', daily_loss_hard_pct='60', drawdown_cautious_pct='50', "
-    "drawdown_defensive_pct='60', drawdown_halt_pct='70', day_value_pct='10000')).version)"
+    "drawdown_defensive_pct='60', drawdown_halt_pct='70', day_value_pct='900')).version)"
 )
 PAUSE = "from strategies.deploy import {act}_deployment as act; print(act(deployment_id=1, actor='test'))"
 
