@@ -4,7 +4,7 @@ Prices are rupees as Decimal, quantities units, instants aware UTC. Reads raise 
 that the broker said there is nothing, never that it could not be asked.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -43,6 +43,8 @@ class Unknown:
 
 
 SendResult = Acknowledged | Refused | Unknown
+MARGIN_ORDERS = 10
+"""The most orders of which the margin is asked at once: what the stricter broker takes in a basket."""
 
 
 class CallClass(StrEnum):
@@ -124,6 +126,36 @@ class Funds:
     utilised: Decimal
     available: Decimal
     realised: Decimal
+
+
+@dataclass(frozen=True, slots=True)
+class Margin:
+    """What a basket of orders would block, beside all that is held. Rupees, to the paisa.
+
+    `required` is for all of them together, where one may cover another; `each` for each alone, in the order asked,
+    where the broker tells it; `available` what is free, where the broker tells it.
+    """
+
+    required: Decimal
+    available: Decimal | None
+    each: tuple[Decimal, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class BrokerHolding:
+    """Shares in the demat account, or on their way into it. `quantity` units held when the day began.
+
+    `sellable` is what is left of it and not pledged, `unsettled` the part that is bought and not yet delivered;
+    averages are rupees a unit, 0 where the broker knows none.
+    """
+
+    symbol: str
+    isin: str
+    quantity: int
+    sellable: int
+    unsettled: int
+    average_price: Decimal
+    last_price: Decimal | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -299,6 +331,12 @@ class BrokerGateway(Protocol):
     def profile(self) -> Profile: ...
 
     def funds(self) -> Funds: ...
+
+    def margin(self, requests: Sequence[OrderRequest]) -> Margin:
+        """What these orders would block; nothing is placed. ValueError: none, or more than MARGIN_ORDERS."""
+
+    def holdings(self) -> list[BrokerHolding]:
+        """What lies in the demat account, as the day began; trades of the day are in positions()."""
 
     def place(self, request: OrderRequest, *, klass: CallClass = CallClass.ORDER) -> SendResult:
         """Send once, whatever happens. Doubt is a result: see `Unknown`."""

@@ -63,6 +63,16 @@ class Ticket:
 
 
 @dataclass(frozen=True)
+class Margins:
+    """Paise. `blocked` by what is live, `together` and `each` what a basket would block beside it."""
+
+    available: float
+    blocked: float
+    together: float
+    each: tuple[float, ...]
+
+
+@dataclass(frozen=True)
 class Event:
     """Something one user's order socket is told: `kind` is orders, trades or positions."""
 
@@ -403,6 +413,20 @@ class Exchange:
         self.commit(self.clock.at(wall))
         return order
 
+    def margin_of(self, user: str, tickets: list[Ticket]) -> Margins:
+        """What these orders would block if they came now, beside all that is live. Nothing is kept of it."""
+        account, live = self.accounts[user], self.live_of(user)
+        before = account.blocked(live)
+        drafts = [self._draft(user, ticket, str(at)) for at, ticket in enumerate(tickets)]
+        for draft in drafts:
+            draft.working_limit = self._working_limit(draft)
+        return Margins(
+            available=account.cash + account.realised() - before,
+            blocked=before,
+            together=account.blocked([*live, *drafts]) - before,
+            each=tuple(account.blocked([*live, draft]) - before for draft in drafts),
+        )
+
     def log_out(self, app_id: str) -> None:
         """Make every token of this app worthless."""
         self.logouts = {**self.logouts, app_id: self.logouts.get(app_id, 0) + 1}
@@ -417,9 +441,11 @@ class Exchange:
     def _new_order(self, user: str, ticket: Ticket) -> Order:
         self.sequence += 1
         self.priority += 1
-        session = self.market.running
+        return self._draft(user, ticket, f"{self.market.running.day:%y%m%d}{self.sequence % 100_000_000:08d}")
+
+    def _draft(self, user: str, ticket: Ticket, order_id: str) -> Order:
         order = Order(
-            id=f"{session.day:%y%m%d}{self.sequence % 100_000_000:08d}",
+            id=order_id,
             user=user,
             symbol=ticket.symbol,
             side=ticket.side,

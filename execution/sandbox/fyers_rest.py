@@ -39,6 +39,7 @@ class FyersRest:
             f"{API}/profile": {"GET": self.profile},
             f"{API}/funds": {"GET": self.funds},
             f"{API}/holdings": {"GET": self.holdings},
+            f"{API}/multiorder/margin": {"POST": self.margin},
             f"{API}/orders": {"GET": self.orders},
             f"{API}/tradebook": {"GET": self.tradebook},
             f"{API}/positions": {"GET": self.positions, "DELETE": self.exit_positions},
@@ -182,6 +183,19 @@ class FyersRest:
             "pnl_perc": round(100 * (value - invested) / invested, 2) if invested else 0.0,
         }
         return ok({"holdings": rows, "overall": overall})
+
+    async def margin(self, request: Request, app: App) -> Reply:
+        rows = request.json_object().get("data")
+        if not isinstance(rows, list) or not 1 <= len(rows) <= 10 or not all(isinstance(row, dict) for row in rows):
+            raise ApiError(400, -50, "data must be an array of 1 to 10 orders")
+        tickets = [self._ticket({"validity": "DAY", **row}) for row in rows]
+        found = self.exchange.margin_of(app.user, tickets)
+        data = {
+            "margin_avail": round(found.available / 100, 2),
+            "margin_total": round(found.together / 100, 2),
+            "margin_new_order": round(found.together / 100, 2),
+        }
+        return ok({"data": data})
 
     # -- books --------------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
+from execution.sandbox.accounts import CNC
 from execution.sandbox.calendar import IST, ist
 from execution.sandbox.exchange import Exchange, Refused, Ticket
 from execution.sandbox.fyers_history import history
@@ -25,6 +26,7 @@ from execution.sandbox.kite_rows import (
     PRODUCT_OF,
     TYPE_OF,
     clock_time,
+    margin_row,
     order_row,
     position_row,
     quote_row,
@@ -91,6 +93,8 @@ class KiteRest:
                 ("DELETE", ORDERS + r"/(?P<id>\w+)", self.cancel),
                 ("GET", r"/portfolio/positions", self.positions),
                 ("GET", r"/portfolio/holdings", self.holdings),
+                ("POST", r"/margins/orders", self.margin_of_orders),
+                ("POST", r"/margins/basket", self.margin_of_basket),
                 ("GET", r"/quote", self.quote),
                 ("GET", r"/instruments(?:/NSE)?", self.instruments),
                 ("GET", r"/instruments/historical/(?P<token>\d+)/(?P<interval>\w+)", self.historical),
@@ -100,7 +104,7 @@ class KiteRest:
     @staticmethod
     def knows(path: str) -> bool:
         return path.split("/")[1] in (
-            "connect", "session", "user", "orders", "trades", "portfolio", "quote", "instruments",
+            "connect", "session", "user", "orders", "trades", "portfolio", "quote", "instruments", "margins",
         )  # fmt: skip
 
     async def handle(self, request: Request) -> Reply:
@@ -226,7 +230,9 @@ class KiteRest:
                 "isin": self._of(symbol).isin,
                 "product": "CNC",
                 "quantity": quantity,
+                "used_quantity": max(0, -self.exchange.accounts[app.user].net(symbol, CNC)),
                 "t1_quantity": 0,
+                "collateral_quantity": 0,
                 "average_price": rupees(cost / quantity),
                 "last_price": rupees(self.exchange.quote(symbol).last),
                 "close_price": rupees(self.exchange.quote(symbol).prev_close),
@@ -234,6 +240,25 @@ class KiteRest:
             for symbol, (quantity, cost) in self.exchange.accounts[app.user].holdings.items()
         ]
         return success(rows)
+
+    async def margin_of_orders(self, request: Request, app: App) -> Reply:
+        """Each order for itself."""
+        tickets = self._basket(request)
+        return success([margin_row(one, self.exchange.margin_of(app.user, [one]).together) for one in tickets])
+
+    async def margin_of_basket(self, request: Request, app: App) -> Reply:
+        tickets = self._basket(request)
+        found = self.exchange.margin_of(app.user, tickets)
+        rows = [margin_row(one, alone) for one, alone in zip(tickets, found.each, strict=True)]
+        alone = {"type": "equity", "total": round(sum(row["total"] for row in rows), 2)}
+        return success({"initial": alone, "final": {**alone, "total": rupees(found.together)}, "orders": rows})
+
+    def _basket(self, request: Request) -> list[Ticket]:
+        rows = request.json()
+        if not isinstance(rows, list) or not rows or not all(isinstance(row, dict) for row in rows):
+            raise KiteError(400, "InputException", "The body must be an array of orders.")
+        plain = [{name: str(value) for name, value in row.items()} for row in rows]
+        return [self._ticket({"market_protection": "-1", **row}) for row in plain]
 
     def _of(self, symbol: str) -> Listing:
         return self.exchange.market.listings[symbol]

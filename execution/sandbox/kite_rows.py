@@ -6,6 +6,7 @@ from typing import Any
 
 from execution.sandbox.accounts import Position, Trade
 from execution.sandbox.calendar import ist
+from execution.sandbox.exchange import Ticket
 from execution.sandbox.fyers_rows import exchange_id, fyers_id, rupees, shown_limit
 from execution.sandbox.market import Depth, Quote
 from execution.sandbox.order_book import (
@@ -138,6 +139,26 @@ def position_row(position: Position, listing: Listing, quote: Quote) -> Row:
         "sell_value": rupees(position.sell_val),
         "day_buy_quantity": position.buy_qty,
         "day_sell_quantity": position.sell_qty,
+    }
+
+
+def margin_row(ticket: Ticket, paise: float) -> Row:
+    """One order's line of a margin reply. Shares only: all of it is VaR and ELM."""
+    return {
+        "type": "equity",
+        "tradingsymbol": ticket.symbol.split(":", 1)[1].rsplit("-", 1)[0],
+        "exchange": "NSE",
+        "span": 0,
+        "exposure": 0,
+        "option_premium": 0,
+        "additional": 0,
+        "bo": 0,
+        "cash": 0,
+        "var": rupees(paise),
+        "pnl": {"realised": 0, "unrealised": 0},
+        "leverage": 1 if ticket.product == "CNC" else 5,
+        "charges": {"total": 0},
+        "total": round(paise / 100, 2),
     }
 
 

@@ -1,24 +1,27 @@
 """The port, spoken in FYERS. Sends once, reads patiently, and says so when it does not know."""
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
-from execution.brokers.fyers import mapping
+from execution.brokers.fyers import account_mapping, mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient, Reply
 from execution.brokers.port import (
+    MARGIN_ORDERS,
     Bar,
     BookOrder,
+    BrokerHolding,
     BrokerPosition,
     CallClass,
     Depth,
     Funds,
     ListedInstrument,
+    Margin,
     OptionChain,
     Profile,
     Quote,
@@ -116,6 +119,18 @@ class FyersGateway:
 
     def funds(self) -> Funds:
         return self._get(f"{self.endpoints.api}/funds", mapping.reader("fund_limit", mapping.read_funds))
+
+    def margin(self, requests: Sequence[OrderRequest]) -> Margin:
+        """Nothing is placed, so it may be asked again like any read."""
+        if not 1 <= len(requests) <= MARGIN_ORDERS:
+            raise ValueError(f"the margin of {len(requests)} orders; 1 to {MARGIN_ORDERS} can be asked for")
+        return self._http.read(
+            "POST", f"{self.endpoints.api}/multiorder/margin", body=account_mapping.margin_body(requests),
+            understand=mapping.reader("data", account_mapping.read_margin),
+        )  # fmt: skip
+
+    def holdings(self) -> list[BrokerHolding]:
+        return self._get(f"{self.endpoints.api}/holdings", mapping.reader("holdings", account_mapping.read_holdings))
 
     def orders(self) -> list[BookOrder]:
         return self._get(f"{self.endpoints.api}/orders", mapping.reader("orderBook", mapping.read_orders))

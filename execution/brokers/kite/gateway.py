@@ -1,7 +1,7 @@
 """The port, spoken in Kite. Sends once, reads patiently, and says so when it does not know."""
 
 import threading
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from datetime import UTC, datetime, time
 from decimal import Decimal
 from functools import partial
@@ -10,18 +10,21 @@ from urllib.parse import quote, urlencode
 
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
-from execution.brokers.kite import mapping
+from execution.brokers.kite import account_mapping, mapping
 from execution.brokers.kite.credentials import Credentials
 from execution.brokers.kite.endpoints import Endpoints
 from execution.brokers.kite.symbols import KiteName, to_kite
 from execution.brokers.port import (
+    MARGIN_ORDERS,
     Bar,
     BookOrder,
+    BrokerHolding,
     BrokerPosition,
     CallClass,
     Depth,
     Funds,
     ListedInstrument,
+    Margin,
     Profile,
     Quote,
     Refused,
@@ -121,6 +124,21 @@ class KiteGateway:
 
     def funds(self) -> Funds:
         return self._get("user/margins", mapping.read_funds)
+
+    def margin(self, requests: Sequence[OrderRequest]) -> Margin:
+        """Nothing is placed, so it may be asked again like any read. One order and a basket are two calls at Kite."""
+        if not 1 <= len(requests) <= MARGIN_ORDERS:
+            raise ValueError(f"the margin of {len(requests)} orders; 1 to {MARGIN_ORDERS} can be asked for")
+        one = len(requests) == 1
+        path = "margins/orders" if one else "margins/basket?consider_positions=true"
+        return self._http.read(
+            "POST", f"{self.endpoints.api}/{path}", body=account_mapping.margin_body(requests),
+            headers={"content-type": "application/json"},
+            understand=mapping.reader(account_mapping.read_margin if one else account_mapping.read_basket),
+        )  # fmt: skip
+
+    def holdings(self) -> list[BrokerHolding]:
+        return self._get("portfolio/holdings", account_mapping.read_holdings)
 
     def orders(self) -> list[BookOrder]:
         return self._get("orders", mapping.read_orders)
