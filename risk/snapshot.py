@@ -13,7 +13,7 @@ from django.db import connection
 from risk.gates.finding import Snapshot
 from risk.kill_switch import KillState, scope_keys
 from risk.market_facts import NOTHING_MEASURED, MarketFacts
-from risk.models import LossLock, RiskPolicy
+from risk.models import BrokerFunds, LossLock, RiskPolicy
 from risk.order_rate import RATES
 from risk.policies import policy_of
 from risk.reserve import Kind, bucket_keys, segment_of
@@ -60,7 +60,12 @@ SELECT
      WHERE account_id = %(account)s AND call_class = 'order'),
     (SELECT json_build_array(step, drawdown_pct::text) FROM risk_drawdownstate WHERE portfolio_id = %(portfolio)s),
     (SELECT cause FROM risk_breaker WHERE account_id = %(account)s AND call_class = 'ORDER_WRITE'
-     AND state <> 'CLOSED' AND retry_at > clock_timestamp())
+     AND state <> 'CLOSED' AND retry_at > clock_timestamp()),
+    (SELECT json_build_array(available_paise, taken_paise) FROM risk_brokerfunds
+     WHERE account_id = %(account)s AND session_date = %(day)s AND read_at > clock_timestamp() - %(believed)s),
+    (SELECT json_build_array(b.lower::text, b.upper::text) FROM marketdata_priceband b
+     JOIN marketdata_feed f ON f.id = b.feed_id
+     WHERE f.name = %(feed)s AND b.instrument_id = %(instrument)s AND b.session_date = %(day)s)
 """
 
 
@@ -101,6 +106,8 @@ class Standing:
     order_wait_s: float
     drawdown: tuple[str, Decimal]
     breaker_cause: str | None
+    broker_free_paise: int | None = None
+    band: tuple[Decimal, Decimal] | None = None
 
 
 def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = "") -> Standing:
@@ -116,12 +123,13 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
         "lasting": [str(kind) for kind in LossLock.LASTING],
         "keys": list(keys.values()), "stop": Reason.STOP.value, "feed": portfolio.account.feed,
         "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
+        "believed": BrokerFunds.BELIEVED,
     }  # fmt: skip
     with connection.cursor() as cursor:
         cursor.execute(FACTS, asked)
         (
             policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
-            drawdown, breaker_cause,
+            drawdown, breaker_cause, funds, band,
         ) = cursor.fetchone()  # fmt: skip
     level, epoch, reason = _plain(kill)
     holdings = tuple(Holding(*row) for row in _plain(held) or ())
@@ -134,14 +142,16 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
     policy = policy_of(policy_id)
     latched = {kind for kind, is_today in _plain(locks) or () if is_today or policy.locks_need_release}
     step, deep = _plain(drawdown) or ("NORMAL", "0")
+    known = _plain(reserved) or {}
     losses = list(takewhile(lambda trade: trade[0] < 0, _plain(closed) or ()))
     return Standing(
         now=now, policy=policy, kill=KillState(int(level), int(epoch), reason), cash_paise=cash_paise,
         held=holdings, equity_paise=equity, exposure_paise=exposure, opening_equity_paise=opening,
-        reserved=_plain(reserved) or {}, locks=frozenset(latched), last_stop_out_at=stopped_at,
+        reserved=known, locks=frozenset(latched), last_stop_out_at=stopped_at,
         feed_kind=feed_kind, quotes=quotes, keys=keys, losses_in_row=len(losses),
         last_loss_at=datetime.fromisoformat(losses[0][1]) if losses else None, account_equity_paise=int(account_equity),
         order_wait_s=_wait_s(wait), drawdown=(step, Decimal(deep)), breaker_cause=breaker_cause,
+        broker_free_paise=_free(_plain(funds), known.get(keys[Kind.ACCOUNT], 0)), band=_band(_plain(band)),
     )  # fmt: skip
 
 
@@ -151,6 +161,18 @@ def _wait_s(next_free_in_s: Any) -> float:
         return 0.0
     per_second, burst = RATES["order"]
     return max(0.0, float(next_free_in_s) + (1 - burst) / per_second)
+
+
+def _free(funds: list[int] | None, taken: int) -> int | None:
+    """What the broker said is free, less all the room that was taken since it was asked; None: not known today."""
+    if funds is None:
+        return None
+    available, taken_then = funds
+    return available - max(0, taken - taken_then)
+
+
+def _band(told: list[str] | None) -> tuple[Decimal, Decimal] | None:
+    return (Decimal(told[0]), Decimal(told[1])) if told else None
 
 
 def is_option(instrument: Instrument) -> bool:
@@ -215,6 +237,7 @@ def take_snapshot(
         opened_today_paise=taken(Kind.DAY),
         reconciled=not working.disagreement,
         reconciliation_cause=working.disagreement,
+        broker_free_paise=standing.broker_free_paise,
         order_wait_s=standing.order_wait_s,
         unknown_outstanding=working.unknown,
         opposite_working=working.opposite,

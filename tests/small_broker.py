@@ -14,11 +14,14 @@ from execution.brokers.port import (
     BrokerPosition,
     BrokerStatus,
     CallClass,
+    Funds,
     Refused,
     SendResult,
     Unknown,
 )
+from execution.reconcile.money import Flow, day_realised
 from trading.domain.fills import FillFact
+from trading.domain.money import to_paise
 from trading.domain.orders import OrderRequest, OrderType
 
 LOST = "lost"  # taken, and the reply never came
@@ -47,6 +50,7 @@ class SmallBroker:
         self.taken = 0
         self.hidden: set[str] = set()  # orders that the book does not show (yet)
         self.surplus = 0  # units in every position that no trade explains
+        self.paid_in = self.bound = self.odd_profit = Decimal(0)  # rupees that no trade explains
 
     # -- the port ------------------------------------------------------------------------------------------------
 
@@ -104,6 +108,19 @@ class SmallBroker:
             BrokerPosition(symbol, product, quantity + self.surplus, zero, zero, zero, None)
             for (symbol, product), quantity in net.items()
         ]
+
+    def funds(self) -> Funds:
+        """Ten lakh, what was paid in, and the profit of the day."""
+        profit = Decimal(day_realised(self._flows())) / 100
+        total = Decimal(1_000_000) + self.paid_in + profit
+        return Funds(total=total, utilised=Decimal(0), available=total - self.bound, realised=profit + self.odd_profit)
+
+    def _flows(self) -> list[Flow]:
+        return [
+            Flow((fact.symbol, self.book[fact.broker_order_id].product), fact.side.sign * fact.quantity,
+                 to_paise(fact.price * fact.quantity))
+            for fact in self.facts
+        ]  # fmt: skip
 
     def close(self) -> None: ...
 

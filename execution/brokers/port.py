@@ -366,6 +366,13 @@ class BrokerGateway(Protocol):
     def depth(self, symbol: str) -> Depth: ...
 
     @property
+    def bands_a_call(self) -> int:
+        """Of how many symbols one call tells the day's price bands."""
+
+    def bands(self, symbols: Iterable[str]) -> dict[str, tuple[Decimal, Decimal]]:
+        """The lowest and the highest price taken today, by symbol; what has none, or is not known, is left out."""
+
+    @property
     def history_limits(self) -> HistoryLimits:
         """What one request of `history` may span."""
 

@@ -17,6 +17,7 @@ from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder, BrokerGateway, Tick
 from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
+from execution.engine.funds import read_funds
 from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
 from execution.models import Group, Intent, Order, ReconRun
@@ -38,6 +39,7 @@ from execution.services.time_exit import time_exit
 from execution.states import AT_EXCHANGE, OrderState, PendingOp
 from risk.drawdown_watch import watch_drawdown
 from risk.loss_locks import latch_losses
+from risk.models import BrokerFunds
 from risk.policies import active_policy
 from strategies.models import Signal
 from trading.domain.fills import FillFact
@@ -181,6 +183,9 @@ class AccountEngine:
 
     def read_books(self) -> int:
         return read_books(account=self.account, gateway=self.gateway, now=self.now())
+
+    def read_funds(self) -> BrokerFunds:
+        return read_funds(account=self.account, gateway=self.gateway, now=self.now())
 
     def reconcile(self, cause: str) -> ReconRun:
         """Compare everything with the broker. See `execution.reconcile`."""

@@ -35,6 +35,7 @@ from execution.brokers.registry import (
 )
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
+from execution.engine.bands import BandKeeper
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.live_sources import LiveSources
 from execution.engine.show import keep_equity, show_prices, show_summary
@@ -60,6 +61,7 @@ logger = logging.getLogger(__name__)
 SWEEP_EVERY_S = 0.5
 BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
 RECON_EVERY_S = 60.0
+FUNDS_BUSY_S, FUNDS_IDLE_S = 5.0, 60.0
 MOST_WATCHED = 1_000  # instruments: a person's lists must not crowd out what is traded
 WISHES_EVERY = 20  # turns of the show: five seconds
 SHOW_EVERY_S = 0.25
@@ -83,6 +85,7 @@ class AccountRunner:
         self._books_due = threading.Event()
         self._compared = threading.Event()  # nothing is entered before the two sides were laid side by side
         self._compared_at = 0.0
+        self._funds_at, self._read = 0.0, 0
         self._recon_cause: ReconRun.Cause | None = ReconRun.Cause.STARTUP
         self._stream_state: dict[str, str] = {}
         self._history_from = None
@@ -377,19 +380,27 @@ class AccountRunner:
         if cause is None and time.monotonic() - self._compared_at >= RECON_EVERY_S:
             cause = ReconRun.Cause.PERIODIC
         if cause is None:
-            self.engine.read_books()
+            read = self.engine.read_books()
+            self._look_at_funds(busy=read != self._read)
+            self._read = read
             return
         run = self.engine.reconcile(cause)
         if run.outcome == ReconRun.Outcome.INVALID:
             self._recon_cause = self._recon_cause or cause  # not done: again at the next reading
             self.engine.read_books()
             return
-        self._compared_at = time.monotonic()
+        self._compared_at = self._funds_at = time.monotonic()
         if run.outcome == ReconRun.Outcome.WAITING:
             self._compared_at -= RECON_EVERY_S - SECOND_LOOK.total_seconds()  # the second look, soon
         if not self._compared.is_set():
             logger.info("account %s: compared with the broker, %s", self.account.pk, run.outcome)
             self._compared.set()
+
+    def _look_at_funds(self, *, busy: bool) -> None:
+        """Funds once a minute, and soon after something was placed or traded."""
+        if time.monotonic() - self._funds_at >= (FUNDS_BUSY_S if busy else FUNDS_IDLE_S):
+            self._funds_at = time.monotonic()
+            self.engine.read_funds()
 
     def _keep(self) -> None:
         """Once a second: the clock, the candles, what time asks for, and how the engine is doing."""
@@ -482,9 +493,14 @@ class AccountRunner:
             stream=prices, symbols=[one.symbol for one in self.instruments], now=lambda: venue_now(self.feed.name),
             is_connected=lambda: self._stream_state.get("prices") == "connected",
         )  # fmt: skip
+        bands = BandKeeper(
+            account=self.account, feed=self.feed, gateway=self.engine.gateway, now=lambda: venue_now(self.feed.name),
+            symbols=lambda: [one.symbol for one in self.instruments if one.is_tradable],
+        )  # fmt: skip
         try:
             while not self.stop.wait(1.0):
                 sources.look()
+                bands.look()
         finally:
             sources.close()
 

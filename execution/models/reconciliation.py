@@ -4,6 +4,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import Owned, OwnedQuerySet
+from trading.domain.formatting import rupees
 
 
 class ReconRun(Owned):
@@ -52,6 +53,11 @@ class MismatchQuerySet(OwnedQuerySet["Mismatch"]):
         """Differences for which nothing is entered in an instrument."""
         return self.filter(account_id=account_id, symbol=symbol, state__in=Mismatch.HELD_BACK)
 
+    def forbidding_entry(self, account_id: int, symbol: str) -> "MismatchQuerySet":
+        """As `holding_back`, and differences in the money, for which nothing at all is entered."""
+        concerned = Q(symbol=symbol) | Q(kind=Mismatch.Kind.FUNDS)
+        return self.filter(concerned, account_id=account_id, state__in=Mismatch.HELD_BACK)
+
     def most_to_close(self, account_id: int, symbol: str, product: str, side_sign: int) -> int | None:
         """Units that the broker has of a position whose quantity is in doubt; None where it is not."""
         doubted = self.holding_back(account_id, symbol).filter(product=product, kind=Mismatch.Kind.POSITION).first()
@@ -67,6 +73,7 @@ class Mismatch(Owned):
         POSITION = "POSITION", "another quantity is held"
         FILL_GONE = "FILL_GONE", "a fill is not in the broker's trade book"
         UNKNOWN_TAG = "UNKNOWN_TAG", "an order carries our tag, and no row knows it"
+        FUNDS = "FUNDS", "the broker counts the money otherwise"
 
     class State(models.TextChoices):
         SEEN = "SEEN", "seen once, waiting for a second look"
@@ -83,8 +90,8 @@ class Mismatch(Owned):
     product = models.CharField(max_length=16, blank=True)
     reference = models.CharField(max_length=120, blank=True, help_text="the fill or the broker's order in question")
     session_date = models.DateField()
-    ours = models.BigIntegerField(help_text="units, signed")
-    theirs = models.BigIntegerField(help_text="units, signed")
+    ours = models.BigIntegerField(help_text="units, signed; of money paise")
+    theirs = models.BigIntegerField(help_text="units, signed; of money paise")
     state = models.CharField(max_length=10, choices=State, default=State.SEEN)
     first_seen_at = models.DateTimeField(help_text="wall time, like the next two")
     last_seen_at = models.DateTimeField()
@@ -104,11 +111,18 @@ class Mismatch(Owned):
         ]  # fmt: skip
 
     def __str__(self) -> str:
-        return f"{self.symbol} {self.kind}: {self.ours} here, {self.theirs} there"
+        return f"{self.symbol} {self.kind}: {self.both_sides}"
+
+    @property
+    def both_sides(self) -> str:
+        """The two numbers in words."""
+        if self.kind == self.Kind.FUNDS:
+            return f"{rupees(self.ours, symbol=True)} here, {rupees(self.theirs, symbol=True)} at the broker"
+        return f"{self.ours} here, {self.theirs} at the broker"
 
     @property
     def difference(self) -> int:
-        """Units that the broker has and we do not."""
+        """Units, or paise, that the broker has and we do not."""
         return self.theirs - self.ours
 
     @property

@@ -8,6 +8,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from execution.models import Group, Mismatch
 from execution.reconcile.compare import Difference
+from execution.reconcile.money import BALANCE
 from trading.domain.crashpoint import crashpoint
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.realtime.publish import publish
@@ -45,6 +46,11 @@ def mismatches_note(*, account: BrokerAccount, found: list[Difference], now: dat
         if changed and row.state == State.SEEN:
             row.first_seen_at = wall  # it moves still: the second look begins anew
         if row.state == State.SEEN and wall - row.first_seen_at >= SECOND_LOOK:
+            if one.reference == BALANCE and one.theirs > one.ours:  # more money needs nobody's decision
+                row.state, row.decided_at, row.decided_by = State.ACCEPTED, wall, "money came in"
+                row.save()
+                done.append(f"{row.both_sides}: money came in")
+                continue
             row.state = State.OPEN
             done.append(f"{one.symbol}: {one.kind} put into quarantine")
             _hold_back(account, row)
@@ -64,9 +70,10 @@ def _hold_back(account: BrokerAccount, row: Mismatch) -> None:
     Group.objects.filter(
         portfolio__account=account, instrument__symbol=row.symbol, product=row.product
     ).exclude(state=Group.State.CLOSED).update(quarantined=True)  # fmt: skip
+    where = "at all" if row.kind == Mismatch.Kind.FUNDS else "in it"
     raise_alert(
-        "QUARANTINED", f"{row.symbol}: {row.get_kind_display()}. {row.ours} here, {row.theirs} at the broker.",
+        "QUARANTINED", f"{row.symbol}: {row.get_kind_display()}. {row.both_sides}.",
         level=Level.SEVERE, owner_id=account.owner_id, about=str(row.pk),
-        next_step="Decide on the reconciliation page. Nothing is entered in it meanwhile.",
+        next_step=f"Decide on the reconciliation page. Nothing is entered {where} meanwhile.",
     )  # fmt: skip
     publish(account.owner_id, "position", mismatch=row.pk)

@@ -1,7 +1,7 @@
 """One reconciliation: read the books until they can be believed, take over what is missing, hold back the rest."""
 
 from collections import Counter
-from datetime import datetime
+from datetime import datetime, time
 
 from django.db import transaction
 from django.utils import timezone
@@ -10,11 +10,16 @@ from accounts.models import BrokerAccount
 from execution.brokers.errors import BrokerError
 from execution.brokers.port import BrokerGateway
 from execution.engine.books import apply_books, known_today
+from execution.engine.funds import keep_funds
 from execution.models import Fill, Mismatch, Order, OrderEvent, ReconRun
-from execution.reconcile.compare import Key, Ours, compare
+from execution.reconcile.compare import Difference, Key, Ours, compare
 from execution.reconcile.heal import mismatches_note
+from execution.reconcile.money import BALANCE, Flow, Reading, compare_money, counts_profit
 from execution.reconcile.snapshot import NotBelievable, Snapshot, take_snapshot
+from risk.funds import room_taken
+from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
+from trading.domain.money import to_paise
 from trading.domain.orders import Product, Side
 from trading.monitoring.alerts import clear_alerts, raise_alert
 from trading.venue.sessions import exchange_date
@@ -29,7 +34,7 @@ def reconcile(*, account: BrokerAccount, gateway: BrokerGateway, now: datetime, 
     Books that cannot be read or believed change nothing and are stored as INVALID. Where both sides agree already, all
     that is written is the row of the run itself.
     """
-    began_at = timezone.now()
+    began_at, taken = timezone.now(), room_taken(account.pk)
     try:
         snapshot = take_snapshot(gateway, known=known_today(account.pk, now))
     except (BrokerError, NotBelievable) as error:
@@ -42,9 +47,9 @@ def reconcile(*, account: BrokerAccount, gateway: BrokerGateway, now: datetime, 
         f"order {event.order_id}: {event.kind}"
         for event in OrderEvent.objects.filter(order__account=account, pk__gt=newest, kind__in=KEPT_EVENTS)
     ]
-    found = compare(
-        _our_side(account, now), orders=snapshot.orders, trades=snapshot.trades, positions=snapshot.positions
-    )
+    ours = _our_side(account, now)
+    found = compare(ours, orders=snapshot.orders, trades=snapshot.trades, positions=snapshot.positions)
+    found += _money(account, snapshot, ours, taken, now)
     crashpoint("recon.compared")
     actions = taken_over + mismatches_note(account=account, found=found, now=now)
     crashpoint("recon.healed")
@@ -76,6 +81,53 @@ def _our_side(account: BrokerAccount, now: datetime) -> Ours:
         accepted[row.symbol, row.product] += row.difference
     numbers = {number for number in order_ids.values_list("broker_order_id", flat=True) if number}
     return Ours(net, numbers, fills, accepted)
+
+
+def _money(account: BrokerAccount, snapshot: Snapshot, ours: Ours, taken_paise: int, now: datetime) -> list[Difference]:
+    """Keep the funds that were read, and hold them against the trades."""
+    row = keep_funds(
+        account=account, funds=snapshot.funds, taken_paise=taken_paise, asked_at=snapshot.asked_at, now=now
+    )  # fmt: skip
+    first = Reading(row.first_total_paise, row.first_realised_paise)
+    last = Reading(to_paise(snapshot.funds.total), to_paise(snapshot.funds.realised))
+    accepted = _money_accepted(account, now)
+    if row.profit_in_total is None:
+        row.profit_in_total = counts_profit(first=first, last=last, explained=accepted[BALANCE])
+        if row.profit_in_total is not None:
+            row.save(update_fields=["profit_in_total"])
+    return compare_money(
+        first=first, last=last, flows=_flows(account, snapshot, ours, now), accepted=accepted,
+        profit_in_total=row.profit_in_total,
+    )  # fmt: skip
+
+
+def _flows(account: BrokerAccount, snapshot: Snapshot, ours: Ours, now: datetime) -> list[Flow]:
+    """The day's trades: ours as they were booked, and those of orders that are not ours as the broker tells them."""
+    today = exchange_date(now)
+    flows = [
+        Flow((fill.order.instrument.symbol, fill.order.product), Side(fill.order.side).sign * fill.quantity,
+             fill.value_paise)
+        for fill in Fill.objects.filter(
+            order__account=account, bust=None, filled_at__gte=datetime.combine(today, time(), IST)
+        ).exclude(source="USER").select_related("order__instrument")  # booked by hand: the broker knows it otherwise
+    ]  # fmt: skip
+    products = {order.broker_order_id: order.product for order in snapshot.orders}
+    flows += [
+        Flow((fact.symbol, products.get(fact.broker_order_id, "")), fact.side.sign * fact.quantity,
+             to_paise(fact.price * fact.quantity))
+        for fact in snapshot.trades
+        if fact.broker_order_id not in ours.order_ids
+    ]  # fmt: skip
+    return flows
+
+
+def _money_accepted(account: BrokerAccount, now: datetime) -> Counter[str]:
+    accepted: Counter[str] = Counter()
+    for row in Mismatch.objects.filter(
+        account=account, kind=Mismatch.Kind.FUNDS, state=Mismatch.State.ACCEPTED, session_date=exchange_date(now)
+    ):  # fmt: skip
+        accepted[row.reference] += row.difference
+    return accepted
 
 
 def _newest_event(account: BrokerAccount) -> int:

@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition
+from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Funds
 from trading.domain.errors import TradingError
 from trading.domain.fills import FillFact
 
@@ -26,17 +26,18 @@ class Snapshot:
     orders: tuple[BookOrder, ...]
     trades: tuple[FillFact, ...]
     positions: tuple[BrokerPosition, ...]
+    funds: Funds
     asked_at: datetime
 
     @property
     def inputs_hash(self) -> str:
-        """The same books in any order have the same hash."""
+        """The same books in any order have the same hash. Funds move with prices and are not of it."""
         rows = sorted(repr(row) for row in (*self.orders, *self.trades, *self.positions))
         return hashlib.blake2b("\n".join(rows).encode(), digest_size=16).hexdigest()
 
 
 def take_snapshot(gateway: BrokerGateway, *, known: Set[str]) -> Snapshot:
-    """Orders, trades, positions, and orders again until two order books agree. `known` are our orders of today.
+    """Orders, trades, positions, funds, and orders again until two order books agree. `known` are our orders of today.
 
     Raises NotBelievable where they never do, where the book has shrunk, or where the trade book is behind it; a
     BrokerError where the broker could not be asked.
@@ -44,7 +45,7 @@ def take_snapshot(gateway: BrokerGateway, *, known: Set[str]) -> Snapshot:
     asked_at = timezone.now()
     orders = gateway.orders()
     for _ in range(TRIES):
-        trades, positions = gateway.trades(), gateway.positions()
+        trades, positions, funds = gateway.trades(), gateway.positions(), gateway.funds()
         again = gateway.orders()
         if _picture(orders) == _picture(again):
             break
@@ -60,7 +61,7 @@ def take_snapshot(gateway: BrokerGateway, *, known: Set[str]) -> Snapshot:
         {(fact.broker_order_id, fact.broker_trade_id, fact.quantity, fact.price): fact for fact in trades}.values()
     )
     _check_trades(orders, trades)
-    return Snapshot(tuple(orders), tuple(trades), tuple(positions), asked_at)
+    return Snapshot(tuple(orders), tuple(trades), tuple(positions), funds, asked_at)
 
 
 def _picture(orders: Iterable[BookOrder]) -> Counter[tuple[str, str, int, int]]:

@@ -173,10 +173,10 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
 
 def _in_quarantine(portfolio: Portfolio, wish: Wish, approved: ApprovedIntent) -> RefusedIntent | None:
     """Nothing is entered where the broker holds something else than we think."""
-    doubt = Mismatch.objects.holding_back(portfolio.account_id, wish.instrument.symbol).first()
+    doubt = Mismatch.objects.forbidding_entry(portfolio.account_id, wish.instrument.symbol).first()
     if doubt is None:
         return None
-    message = f"In quarantine: {doubt.ours} are held here, {doubt.theirs} at the broker."
+    message = f"In quarantine: {doubt.both_sides}."
     finding = Finding("QUARANTINED", Outcome.REJECT, 0, str(doubt.theirs), str(doubt.ours), message)
     return RefusedIntent(approved.intent_id, "QUARANTINED", message, (*approved.findings, finding))
 
@@ -217,8 +217,8 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
         segment=instrument.segment,
         is_option=is_option(instrument),
         freeze_quantity=instrument.spec.freeze_quantity,
-        lower_band=instrument.spec.lower_band,
-        upper_band=instrument.spec.upper_band,
+        lower_band=standing.band[0] if standing.band else None,
+        upper_band=standing.band[1] if standing.band else None,
         repeat_age_s=repeat_age_s(portfolio, instrument, wish.side, contract) if contract is not None else None,
     )
     return asked, snapshot

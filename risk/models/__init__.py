@@ -1,5 +1,6 @@
 from risk.models.breaker import Breaker
 from risk.models.drawdown import DrawdownMove, DrawdownState
+from risk.models.funds import BrokerFunds
 from risk.models.order_rate import OrderRate
 from risk.models.point import RiskPoint, RiskReport
 from risk.models.policy import RiskPolicy
@@ -10,6 +11,7 @@ from risk.models.verdict import Assessment, Verdict
 __all__ = [
     "Assessment",
     "Breaker",
+    "BrokerFunds",
     "DrawdownMove",
     "DrawdownState",
     "LossLock",

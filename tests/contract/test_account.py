@@ -109,3 +109,27 @@ def _at_market(venue: Venue, side: Side, quantity: int):
     if listed.lower_band is None:
         listed = replace(listed, lower_band=venue.gateway.depth(venue.share).lower_band)
     return replace(at_market(listed, side, quantity), client_order_id=a_tag())
+
+
+# -- the day's price bands -----------------------------------------------------------------------------------------
+
+
+def test_bands_are_told_for_what_is_listed_and_left_out_for_what_is_not(venue):
+    bands = venue.gateway.bands([venue.share, venue.other_share, "NSE:NOSUCHTHING-EQ"])
+    assert set(bands) == {venue.share, venue.other_share} and venue.gateway.bands_a_call >= 1
+    for quote in venue.gateway.quotes(bands):
+        low, high = bands[quote.symbol]
+        assert low < quote.low <= quote.high < high
+    depth = venue.gateway.depth(venue.share)
+    assert bands[venue.share] == (depth.lower_band, depth.upper_band)
+
+
+def test_what_lies_outside_its_band_is_not_taken(venue, share):  # noqa: F811
+    low, _ = venue.gateway.bands([venue.share])[venue.share]
+    request = resting(share, limit_price=low - share.tick_size)
+    result = venue.gateway.place(request)
+    if isinstance(result, Acknowledged):
+        (order,) = [one for one in venue.gateway.orders() if one.client_order_id == request.client_order_id]
+        assert order.status.value == "REJECTED" and "circuit" in order.message
+    else:
+        assert isinstance(result, Refused) and "circuit" in result.message

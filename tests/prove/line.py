@@ -8,7 +8,7 @@ from typing import Any
 
 from execution.brokers.fyers.mapping import read_send_reply
 from execution.brokers.http import Reply
-from execution.brokers.port import BookOrder, BrokerPosition, CallClass, SendResult
+from execution.brokers.port import BookOrder, BrokerPosition, CallClass, Funds, SendResult
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest
@@ -80,6 +80,9 @@ class Line:
 
     def positions(self) -> list[BrokerPosition]:
         return self.call("positions")
+
+    def funds(self) -> Funds:
+        return self.call("funds")
 
     def close(self) -> None:
         self._line.close()

@@ -105,6 +105,31 @@ class InstrumentTerms(models.Model):
         return f"from {self.from_date}: tick {self.tick_size}, lot {self.lot_size}"
 
 
+class PriceBand(models.Model):
+    """The lowest and the highest price that a venue takes of an instrument on one day. Rupees. Bands are relaxed
+    within a day, so a row says what was last heard."""
+
+    feed = models.ForeignKey("marketdata.Feed", on_delete=models.CASCADE, related_name="+", db_index=False)
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.CASCADE, related_name="bands")
+    session_date = models.DateField()
+    lower = models.DecimalField(max_digits=14, decimal_places=4)
+    upper = models.DecimalField(max_digits=14, decimal_places=4)
+    source = models.CharField(max_length=24, help_text="MASTER, BOOK")
+    heard_at = models.DateTimeField(help_text="wall time of the first word of these two")
+
+    class Meta:
+        ordering = ["-session_date"]
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "instrument", "session_date"], name="band_once_a_day"),
+            models.CheckConstraint(
+                condition=models.Q(lower__gt=0, upper__gt=models.F("lower")), name="band_makes_sense"
+            ),
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.session_date}: {self.lower} to {self.upper}"
+
+
 class SectorStay(models.Model):
     """The sector an instrument was counted to. An open end means: still."""
 

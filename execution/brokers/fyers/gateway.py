@@ -160,6 +160,21 @@ class FyersGateway:
         return self._get(url, mapping.reader("d", lambda payload: mapping.read_depth(payload, symbol)))
 
     @property
+    def bands_a_call(self) -> int:
+        return 1
+
+    def bands(self, symbols: Iterable[str]) -> dict[str, tuple[Decimal, Decimal]]:
+        found = {}
+        for symbol in dict.fromkeys(symbols):
+            try:
+                depth = self.depth(symbol)
+            except BusinessError:
+                continue  # the venue does not know it
+            if depth.lower_band is not None and depth.upper_band is not None:
+                found[symbol] = (depth.lower_band, depth.upper_band)
+        return found
+
+    @property
     def history_limits(self) -> HistoryLimits:
         return mapping.HISTORY_LIMITS
 

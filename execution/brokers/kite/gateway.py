@@ -158,19 +158,35 @@ class KiteGateway:
     def quotes(self, symbols: Iterable[str]) -> list[Quote]:
         """Symbols the venue does not know are left out; if it knows none of them, BusinessError."""
         wanted = list(dict.fromkeys(symbols))
-        names = {name.key: symbol for symbol in wanted if (name := to_kite(symbol)) is not None}
-        found: list[Quote] = []
-        keys = list(names)
-        for at in range(0, len(keys), QUOTES_PER_CALL):
-            part = {key: names[key] for key in keys[at : at + QUOTES_PER_CALL]}
-            found += self._get(f"quote?{urlencode([('i', key) for key in part])}", partial(mapping.read_quotes, part))
+        found = [quote for part in self._quoted(wanted, mapping.read_quotes) for quote in part]
         if wanted and not found:
             raise BusinessError("UNKNOWN_SYMBOL", "The venue quotes none of these symbols.", asked=len(wanted))
         return found
 
+    def _quoted(self, symbols: list[str], read: Callable[[dict[str, str], Any], T]) -> list[T]:
+        """Full quotes in as few calls as the venue allows, each read with Kite's key → our symbol."""
+        names = {name.key: symbol for symbol in symbols if (name := to_kite(symbol)) is not None}
+        keys, read_parts = list(names), []
+        for at in range(0, len(keys), QUOTES_PER_CALL):
+            part = {key: names[key] for key in keys[at : at + QUOTES_PER_CALL]}
+            path = f"quote?{urlencode([('i', key) for key in part])}"
+            read_parts.append(self._get(path, partial(read, part), klass=CallClass.DATA))
+        return read_parts
+
+    @property
+    def bands_a_call(self) -> int:
+        return QUOTES_PER_CALL
+
+    def bands(self, symbols: Iterable[str]) -> dict[str, tuple[Decimal, Decimal]]:
+        found: dict[str, tuple[Decimal, Decimal]] = {}
+        for part in self._quoted(list(dict.fromkeys(symbols)), mapping.read_bands):
+            found |= part
+        return found
+
     def depth(self, symbol: str) -> Depth:
         key = self._known(symbol).key
-        return self._get(f"quote?{urlencode({'i': key})}", lambda payload: mapping.read_depth(payload, key, symbol))
+        return self._get(f"quote?{urlencode({'i': key})}", lambda payload: mapping.read_depth(payload, key, symbol),
+                         klass=CallClass.DATA)  # fmt: skip
 
     @property
     def history_limits(self) -> HistoryLimits:
@@ -185,7 +201,7 @@ class KiteGateway:
         for since, until in mapping.spans(timeframe, first, last):
             asked = urlencode({"from": since, "to": until, "continuous": 0, "oi": 0})
             path = f"instruments/historical/{token}/{mapping.INTERVALS[timeframe]}?{asked}"
-            found = self._get(path, lambda payload: mapping.read_candles(payload, daily=daily))
+            found = self._get(path, lambda said: mapping.read_candles(said, daily=daily), klass=CallClass.DATA)
             bars.update((bar.started_at, bar) for bar in found)
         return [bars[at] for at in sorted(bars) if start <= at < end]
 
@@ -230,8 +246,9 @@ class KiteGateway:
             raise BusinessError("UNKNOWN_SYMBOL", f"{symbol[:60]} has no name at Zerodha.")
         return name
 
-    def _get(self, path: str, understand: Callable[[Any], T]) -> T:
-        return self._http.read("GET", f"{self.endpoints.api}/{path}", understand=mapping.reader(understand))
+    def _get(self, path: str, understand: Callable[[Any], T], *, klass: CallClass = CallClass.READ) -> T:
+        url = f"{self.endpoints.api}/{path}"
+        return self._http.read("GET", url, understand=mapping.reader(understand), klass=klass)
 
 
 def _indian_days(start: datetime, end: datetime) -> tuple[datetime, datetime]:

@@ -366,6 +366,19 @@ def _quote(symbol: str, values: Row) -> Quote:
     )
 
 
+def read_bands(names: dict[str, str], payload: Any) -> dict[str, tuple[Decimal, Decimal]]:
+    """The day's circuit limits by our symbol; `names` as in read_quotes. An index has none."""
+    data = fields.row(payload, "quotes")
+    found = {}
+    for key, symbol in names.items():
+        values = fields.row(data[key], "quote") if key in data else {}
+        low = fields.price_or_none(values, "lower_circuit_limit")
+        high = fields.price_or_none(values, "upper_circuit_limit")
+        if low is not None and high is not None:
+            found[symbol] = (low, high)
+    return found
+
+
 def read_depth(payload: Any, key: str, symbol: str) -> Depth:
     data = fields.row(payload, "quotes")
     if key not in data:
