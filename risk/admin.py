@@ -6,7 +6,7 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, may_operate, money
-from risk.models import LossLock, OrderRate, Reservation, RiskBucket, RiskPolicy, Verdict
+from risk.models import BrokerFunds, LossLock, OrderRate, Reservation, RiskBucket, RiskPolicy, Verdict
 from risk.policies import FIELDS, publish_policy
 from trading.domain.errors import TradingError
 
@@ -67,6 +67,27 @@ class VerdictAdmin(ReadOnlyAdmin):
     list_filter = ("outcome", "gate")
     search_fields = ("=intent_id", "portfolio__name", "message")
     paginator = ShallowPaginator
+
+
+@admin.register(BrokerFunds)
+class BrokerFundsAdmin(ReadOnlyAdmin):
+    """What brokers last said of the money."""
+
+    list_display = ("account", "available", "utilised", "total", "session_date", "read_at", "profit_in_total")
+    list_select_related = ("account",)
+    search_fields = ("account__name",)
+
+    @admin.display(description="free")
+    def available(self, row: BrokerFunds) -> str:
+        return money(row.available_paise)
+
+    @admin.display(description="bound")
+    def utilised(self, row: BrokerFunds) -> str:
+        return money(row.utilised_paise)
+
+    @admin.display(description="total")
+    def total(self, row: BrokerFunds) -> str:
+        return money(row.total_paise)
 
 
 @admin.register(RiskBucket)

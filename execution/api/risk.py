@@ -21,7 +21,7 @@ from execution.services.risk_keep import numbers_now
 from execution.why import KINDS, tell_why
 from risk.kill_switch import Scope
 from risk.metrics import Exposure
-from risk.models import RiskPoint, RiskReport, TradingState
+from risk.models import BrokerFunds, RiskPoint, RiskReport, TradingState
 from risk.policies import active_policy, draft_policy, limits_of, publish_policy, read_values, values_of
 from risk.preview import preview
 from risk.strictness import laxer
@@ -91,6 +91,7 @@ class RiskNow(DeskEndpoint):
     def get(self, request: Request) -> Response:
         portfolio = _asked_portfolio(request)
         now = numbers_now(portfolio, now=venue_now(portfolio.account.feed))
+        funds = BrokerFunds.objects.filter(account=portfolio.account).first()
         return Response({
             "portfolio": portfolio.pk, "at": now.at, "policy": str(now.policy),
             "equity_paise": now.value.equity_paise, "cash_paise": now.value.cash_paise,
@@ -104,6 +105,11 @@ class RiskNow(DeskEndpoint):
             "drawdown": {"step": now.step, "pct": float(round(now.drawdown_pct, 4)), "peak_paise": now.peak_paise,
                          "days_below_peak": now.path.days_below, "longest_days": now.path.longest_days},
             "utilisation_pct": now.utilisation_pct, "exposure_cap_paise": now.exposure_cap_paise,
+            "broker_funds": None if funds is None else {
+                "available_paise": funds.available_paise, "utilised_paise": funds.utilised_paise,
+                "total_paise": funds.total_paise, "realised_paise": funds.realised_paise, "read_at": funds.read_at,
+                "counts": timezone.now() - funds.read_at < BrokerFunds.BELIEVED,
+            },
             "locks": [{"kind": lock.kind, "session": lock.session_date} for lock in now.locks],
         })  # fmt: skip
 

@@ -22,7 +22,7 @@ from accounts.api_keys import issue
 from execution.models import Group, Intent, Mismatch, Order, ReconRun
 from execution.services.risk_keep import report_body
 from execution.states import PendingOp
-from risk.models import Breaker, LossLock, RiskReport
+from risk.models import Breaker, BrokerFunds, LossLock, RiskReport
 from strategies.models import BacktestRun, ContractVersion, Deployment
 from tests.factories import (
     BrokerAccountFactory,
@@ -183,6 +183,10 @@ def somebody(mark: str, *, quoted: bool) -> Person:
     )
     breaker = Breaker.objects.create(account=account, call_class="READ", state="OPEN", cause=f"{mark} cause")
     day = date(2026, 2, 16)
+    BrokerFunds.objects.create(
+        account=account, total_paise=1, utilised_paise=0, available_paise=1, realised_paise=0, session_date=day,
+        first_total_paise=1, first_realised_paise=0, read_at=timezone.now(),
+    )  # fmt: skip
     RiskReport.objects.create(portfolio=portfolio, session_date=day, body=report_body(portfolio, day))
     record("test.happened", actor=user.username, owner_id=user.pk, subject=f"{mark} subject")
     person.ids = {

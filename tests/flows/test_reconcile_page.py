@@ -1,5 +1,8 @@
 """The page on which desk and broker stand side by side, and its buttons."""
 
+from datetime import timedelta
+from decimal import Decimal
+
 import pytest
 import redis
 from django.conf import settings
@@ -77,3 +80,17 @@ def test_a_comparison_can_be_asked_for(owner, desk, django_capture_on_commit_cal
         assert owner.post(reverse("web:compare-now")).status_code == 302
     rung = line.xrange(nudge_stream(desk.account.pk))
     assert [fields[b"name"] for _, fields in rung][-1] == b"engine.reconcile"
+
+
+def test_money_is_shown_in_rupees_and_accepted_with_one_press(owner, desk):
+    desk.engine.reconcile("STARTUP")
+    desk.broker.paid_in = Decimal(-50_000)
+    desk.engine.reconcile("PERIODIC")
+    Mismatch.objects.update(first_seen_at=timezone.now() - timedelta(seconds=6))
+    desk.engine.reconcile("PERIODIC")
+    page = owner.get(reverse("web:reconcile")).content.decode()
+    assert "Money" in page and "10,00,000.00" in page and "−50,000.00" in page
+    row = Mismatch.objects.get()
+    assert owner.post(reverse("web:mismatch", args=[row.pk]), {"decision": "accept"}).status_code == 302
+    assert desk.engine.reconcile("PERIODIC").outcome == "CLEAN"
+    assert "Free funds" in owner.get(reverse("web:risk")).content.decode()

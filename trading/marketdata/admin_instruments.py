@@ -16,6 +16,7 @@ from trading.marketdata.models import (
     InstrumentChange,
     InstrumentRefresh,
     InstrumentTerms,
+    PriceBand,
     SectorStay,
     UniverseMember,
 )
@@ -25,6 +26,18 @@ from trading.outbox import after_commit
 class TermsInline(ReadOnlyInline):
     model = InstrumentTerms
     fields = ("from_date", "tick_size", "lot_size", "freeze_quantity", "source")
+
+
+class BandInline(ReadOnlyInline):
+    model = PriceBand
+    fields = ("session_date", "feed", "lower", "upper", "source", "heard_at")
+    verbose_name_plural = "price bands, the last ten days"
+
+    def get_queryset(self, request: HttpRequest) -> Any:
+        shown = super().get_queryset(request).select_related("feed")
+        parent = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
+        last = PriceBand.objects.filter(instrument_id=parent).values_list("pk", flat=True)[:10]
+        return shown.filter(pk__in=list(last))
 
 
 class FormerInline(ReadOnlyInline):
@@ -53,7 +66,7 @@ class InstrumentAdmin(ReadOnlyAdmin):
     search_help_text = "symbol of today or of before, name, ISIN or broker token"
     ordering = ("symbol",)
     paginator = ShallowPaginator
-    inlines = (TermsInline, FormerInline, SectorInline, StayInline)
+    inlines = (TermsInline, BandInline, FormerInline, SectorInline, StayInline)
 
 
 class ChangeInline(ReadOnlyInline):

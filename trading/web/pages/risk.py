@@ -8,6 +8,7 @@ from typing import Any
 from django.http import Http404, HttpResponse, JsonResponse
 from django.shortcuts import get_object_or_404, redirect, render
 from django.urls import reverse
+from django.utils import timezone
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.console import OPERATE
@@ -16,7 +17,7 @@ from execution.services.risk_keep import numbers_now
 from risk.circuit_breaker import close_by_hand
 from risk.drawdown_watch import resume_after_review
 from risk.loss_locks import release_lock
-from risk.models import Breaker, DrawdownMove, RiskPoint, RiskPolicy, RiskReport
+from risk.models import Breaker, BrokerFunds, DrawdownMove, RiskPoint, RiskPolicy, RiskReport
 from risk.policies import (
     active_policy,
     draft_policy,
@@ -49,8 +50,11 @@ def risk_context(request: DeskRequest) -> dict[str, Any]:
     """Everything that the live part of the page shows."""
     portfolio = _portfolio(request)
     numbers = numbers_now(portfolio, now=request.desk.now)
+    funds = BrokerFunds.objects.for_user(request.user).filter(account=portfolio.account).first()
     return {
         "numbers": numbers,
+        "funds": funds,
+        "funds_count": funds is not None and timezone.now() - funds.read_at < BrokerFunds.BELIEVED,
         "matrix": list(zip(numbers.symbols, numbers.correlation, strict=False)),
         "breakers": Breaker.objects.for_user(request.user).filter(account=portfolio.account).order_by("call_class"),
         "moves": DrawdownMove.objects.for_user(request.user).filter(portfolio=portfolio)[:8],
