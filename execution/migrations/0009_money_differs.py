@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("execution", "0006_lots_of_an_exit"),
+        ("execution", "0008_house_engine_settings"),
     ]
 
     operations = [
