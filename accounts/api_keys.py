@@ -5,17 +5,18 @@ import string
 from datetime import datetime, timedelta
 
 from django.db import transaction
-from django.db.models import Q
 from django.utils.crypto import constant_time_compare, salted_hmac
 
 from accounts.models import ApiKey, User
 from trading.audit.record import record
 from trading.domain.errors import NotAllowed
+from trading.statements import Select
 
 MARK = "tz"
 PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 PREFIX_LENGTH = 8
 USE_NOTED_EVERY = timedelta(minutes=1)
+BY_PREFIX = Select(ApiKey, "owner", where="WHERE t.prefix = %(prefix)s")
 
 
 def _digest(token: str) -> str:
@@ -56,13 +57,13 @@ def authenticate(token: str, *, now: datetime) -> ApiKey | None:
     parts = token.split("_", 2)
     if len(parts) != 3 or parts[0] != MARK or not parts[1].isalnum() or len(parts[1]) > 12:
         return None
-    key = ApiKey.objects.select_related("owner").filter(prefix=parts[1]).first()
+    key = BY_PREFIX.first({"prefix": parts[1]})
     # An unknown prefix costs the same comparison as a wrong secret.
     matches = constant_time_compare(key.digest if key else "0" * 64, _digest(token))
     if key is None or not matches or key.revoked_at is not None or not key.owner.is_active:
         return None
     if key.expires_at is not None and key.expires_at <= now:
         return None
-    stale = Q(last_used_at=None) | Q(last_used_at__lt=now - USE_NOTED_EVERY)
-    ApiKey.objects.filter(stale, pk=key.pk).update(last_used_at=now)
+    if key.last_used_at is None or key.last_used_at < now - USE_NOTED_EVERY:
+        ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
     return key

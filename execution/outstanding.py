@@ -1,55 +1,90 @@
-"""What is under way in one instrument, as a new entry must see it: one statement."""
+"""What is under way in one instrument, and whether the account's engine is there: one statement."""
 
-from datetime import datetime
+from dataclasses import dataclass
 
-from django.db import connection
-from django.utils import timezone
-
+from execution.engine.readiness import readiness_of
+from execution.models import Mismatch
 from execution.states import LIVE_STATES, OrderState
-from risk.snapshot import Working
+from risk.snapshot import NOTHING_WORKS, Working
 from trading.domain.orders import Side
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
+from trading.statements import run
 
-WORKING = """
-SELECT coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = %(other)s AND o.reason = 'ENTRY'), 0),
-       count(*) FILTER (WHERE o.state = %(unknown)s),
-       (SELECT count(*) FROM execution_group g WHERE g.portfolio_id = %(portfolio)s
-        AND g.instrument_id = %(instrument)s AND g.state <> 'CLOSED' AND g.quarantined)
-FROM execution_order o
-WHERE o.account_id = %(account)s AND o.instrument_id = %(instrument)s AND o.state = ANY(%(live)s)
+# States are written out: a plan that serves every order can then use the indexes of what is alive.
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
+_HELD_BACK = ", ".join(f"'{state}'" for state in sorted(Mismatch.HELD_BACK))
+LEASE = """
+SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8
+FROM execution_enginelease WHERE account_id = %(account)s
 """
-REPEATED = """
-SELECT max(i.created_at) FROM execution_intent i
-JOIN strategies_signal s ON s.id = i.signal_id
-JOIN strategies_deployment d ON d.id = s.deployment_id
-JOIN strategies_contractversion v ON v.id = d.version_id
-WHERE i.portfolio_id = %(portfolio)s AND i.instrument_id = %(instrument)s AND i.side = %(side)s
-  AND i.state <> 'REFUSED' AND v.contract_id = %(contract)s
-"""
+OUTSTANDING = f"""
+SELECT lease.state, lease.cause, lease.age, working.opposite, working.unknown,
+    (SELECT count(*) FROM execution_group g WHERE g.portfolio_id = %(portfolio)s
+     AND g.instrument_id = %(instrument)s AND g.state <> 'CLOSED' AND g.quarantined),
+    doubt.kind, doubt.ours, doubt.theirs,
+    (SELECT extract(epoch FROM clock_timestamp() - i.created_at)::float8 FROM execution_intent i
+     JOIN strategies_signal s ON s.id = i.signal_id
+     JOIN strategies_deployment d ON d.id = s.deployment_id
+     JOIN strategies_contractversion v ON v.id = d.version_id
+     WHERE i.portfolio_id = %(portfolio)s AND i.instrument_id = %(instrument)s AND i.side = %(side)s
+       AND i.state <> 'REFUSED' AND v.contract_id = %(contract)s::bigint
+     ORDER BY i.created_at DESC LIMIT 1)
+FROM (
+    SELECT coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = %(other)s AND o.reason = 'ENTRY'), 0)
+               AS opposite,
+           count(*) FILTER (WHERE o.state = '{OrderState.UNKNOWN}') AS unknown
+    FROM execution_order o
+    WHERE o.account_id = %(account)s AND o.instrument_id = %(instrument)s AND o.state IN ({_LIVE})
+) AS working
+LEFT JOIN (
+    SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age
+    FROM execution_enginelease WHERE account_id = %(account)s
+) AS lease ON true
+LEFT JOIN (
+    SELECT m.kind, m.ours, m.theirs FROM execution_mismatch m
+    WHERE m.account_id = %(account)s AND (m.symbol = %(symbol)s OR m.kind = '{Mismatch.Kind.FUNDS}')
+      AND m.state IN ({_HELD_BACK})
+    ORDER BY m.id DESC LIMIT 1
+) AS doubt ON true
+"""  # noqa: S608 - made of constants
 
 
-def working_in(portfolio: Portfolio, instrument: Instrument, side: Side) -> Working:
-    """Orders of the whole account in this instrument. An exit may meet an entry of another portfolio: that is a trade
-    with oneself as well, but nothing may hold the exit; so only entries count as the other side."""
-    with connection.cursor() as cursor:
-        cursor.execute(WORKING, {
-            "other": side.opposite.value, "unknown": OrderState.UNKNOWN.value, "portfolio": portfolio.pk,
-            "instrument": instrument.pk, "account": portfolio.account_id, "live": [str(one) for one in LIVE_STATES],
-        })  # fmt: skip
-        opposite, unknown, quarantined = cursor.fetchone()
-    return Working(
-        opposite=int(opposite), unknown=int(unknown),
-        disagreement=f"a trade in {instrument.ticker} is in quarantine" if quarantined else "",
+@dataclass(frozen=True, slots=True)
+class Outstanding:
+    """`doubt`: a difference with the broker for which nothing is entered, see Mismatch.forbidding_entry.
+
+    `repeat_age_s`: wall seconds since the same contract was last allowed the same thing; None: never.
+    """
+
+    engine_ready: bool
+    engine_cause: str
+    working: Working = NOTHING_WORKS
+    doubt: Mismatch | None = None
+    repeat_age_s: float | None = None
+
+
+def outstanding(
+    portfolio: Portfolio, instrument: Instrument, side: Side, *, opens: bool, contract_id: int | None
+) -> Outstanding:
+    """For an entry: orders of the whole account in this instrument. Nothing of that could keep an exit in.
+
+    An exit may meet an entry of another portfolio: that is a trade with oneself as well, but nothing may hold the exit;
+    so only entries count as the other side.
+    """
+    if not opens:
+        found = run(LEASE, {"account": portfolio.account_id})
+        return Outstanding(*readiness_of(*(found[0] if found else (None, None, None))))
+    ((state, cause, age_s, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s),) = run(OUTSTANDING, {
+        "portfolio": portfolio.pk, "instrument": instrument.pk, "account": portfolio.account_id,
+        "symbol": instrument.symbol, "side": side.value, "other": side.opposite.value, "contract": contract_id,
+    })  # fmt: skip
+    return Outstanding(
+        *readiness_of(state, cause, age_s),
+        working=Working(
+            opposite=int(opposite), unknown=int(unknown),
+            disagreement=f"a trade in {instrument.ticker} is in quarantine" if quarantined else "",
+        ),
+        doubt=None if kind is None else Mismatch(kind=kind, ours=ours, theirs=theirs),
+        repeat_age_s=repeat_age_s,
     )  # fmt: skip
-
-
-def repeat_age_s(portfolio: Portfolio, instrument: Instrument, side: Side, contract_id: int) -> float | None:
-    """Wall seconds since the same contract was last allowed the same thing; None: never."""
-    with connection.cursor() as cursor:
-        cursor.execute(
-            REPEATED,
-            {"portfolio": portfolio.pk, "instrument": instrument.pk, "side": side.value, "contract": contract_id},
-        )
-        last: datetime | None = cursor.fetchone()[0]
-    return None if last is None else (timezone.now() - last).total_seconds()

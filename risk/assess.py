@@ -3,12 +3,11 @@
 from dataclasses import dataclass, replace
 from uuid import UUID
 
-from django.db import connection
-
 from risk.facts import to_json
 from risk.gates import ENTRY_GATES, EXIT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from trading.domain.orders import OrderIntent
+from trading.statements import run
 
 STORE = """
 WITH seen AS (
@@ -55,7 +54,8 @@ def run_gates(
         findings.append(finding)
         if finding.outcome is Outcome.REJECT:
             break
-        intent = replace(intent, quantity=finding.quantity)
+        if finding.quantity != intent.quantity:
+            intent = replace(intent, quantity=finding.quantity)
     return tuple(findings)
 
 
@@ -80,11 +80,10 @@ def store_verdicts(
         for one in verdict.findings
     ]
     gates, outcomes, quantities, values, limits, messages = (list(column) for column in zip(*rows, strict=True))
-    with connection.cursor() as cursor:
-        cursor.execute(STORE, {
-            "portfolio": portfolio_id, "intent": verdict.intent_id, "policy_id": policy_id, "policy": policy[:80],
-            "asked": to_json(intent), "snapshot": to_json(snapshot), "at": snapshot.now,
-            "allowed": 0 if isinstance(verdict, RefusedIntent) else verdict.quantity,
-            "refused": verdict.code[:32] if isinstance(verdict, RefusedIntent) else "", "gates": gates,
-            "outcomes": outcomes, "quantities": quantities, "values": values, "limits": limits, "messages": messages,
-        })  # fmt: skip
+    run(STORE, {
+        "portfolio": portfolio_id, "intent": verdict.intent_id, "policy_id": policy_id, "policy": policy[:80],
+        "asked": to_json(intent), "snapshot": to_json(snapshot), "at": snapshot.now,
+        "allowed": 0 if isinstance(verdict, RefusedIntent) else verdict.quantity,
+        "refused": verdict.code[:32] if isinstance(verdict, RefusedIntent) else "", "gates": gates,
+        "outcomes": outcomes, "quantities": quantities, "values": values, "limits": limits, "messages": messages,
+    })  # fmt: skip

@@ -22,6 +22,7 @@ from accounts.models import BrokerAccount
 from risk.models import Breaker
 from trading.audit.record import record
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
+from trading.statements import run
 
 State = Breaker.State
 FAILURES = 5
@@ -29,6 +30,7 @@ FIRST_PAUSE_S, LONGEST_PAUSE_S = 15.0, 600.0
 PROBE_S = 15.0
 EXIT_EVERY_S = 2.0
 BELIEVED_S = 0.5
+BELIEVE = "SELECT state, failures FROM risk_breaker WHERE account_id = %(account)s AND call_class = %(class)s"
 
 
 class BreakerClass(StrEnum):
@@ -95,8 +97,8 @@ class CircuitBreaker:
             belief = self._beliefs.get(klass)
         if belief is not None and time.monotonic() - belief.read_at < BELIEVED_S:
             return belief
-        row = Breaker.objects.filter(account_id=self.account_id, call_class=klass).values_list("state", "failures")
-        state, failures = row.first() or (State.CLOSED, 0)
+        rows = run(BELIEVE, {"account": self.account_id, "class": str(klass)})
+        state, failures = rows[0] if rows else (State.CLOSED, 0)
         belief = Belief(state, failures, time.monotonic())
         with self._lock:
             self._beliefs[klass] = belief

@@ -65,18 +65,21 @@ _kept = _Kept()
 
 
 def market_facts(
-    feed: Feed, instrument: Instrument, *, sign: int, held: Sequence[Holding], now: datetime,
+    feed_name: str, instrument: Instrument, *, sign: int, held: Sequence[Holding], now: datetime,
     previous_close: Decimal | None,
 ) -> MarketFacts:  # fmt: skip
     """For an entry on the side of `sign` (+1 buy) beside what is held; `now` is venue time."""
     minute = now.replace(second=0, microsecond=0)
-    bars = _kept.get(("bars", feed.name, instrument.pk, minute), lambda: _bars(feed, instrument, now, previous_close))
+    bars = _kept.get(
+        ("bars", feed_name, instrument.pk, minute),
+        lambda: _bars(Feed.objects.get(name=feed_name), instrument, now, previous_close),
+    )
     others = [one for one in held if one.instrument_id != instrument.pk]
     signed = []
     for other in others:
         day = exchange_date(now)
         pair = (min(instrument.pk, other.instrument_id), max(instrument.pk, other.instrument_id))
-        alike = _kept.get(("pair", feed.name, pair, day), partial(_correlation, feed, pair, now))
+        alike = _kept.get(("pair", feed_name, pair, day), partial(_correlation, feed_name, pair, now))
         if alike is not None:
             signed.append((other.symbol, alike * sign * (1 if other.net_quantity > 0 else -1)))
     deviation, volume, mean_volume, gap = bars
@@ -121,8 +124,9 @@ def _first_open(feed: Feed, instrument: Instrument, opens_at: datetime) -> Decim
     return Decimal(str(round(float(window.open[0, -1]), 4)))
 
 
-def _correlation(feed: Feed, pair: tuple[int, int], now: datetime) -> float | None:
+def _correlation(feed_name: str, pair: tuple[int, int], now: datetime) -> float | None:
     """Of sixty daily returns; None where fewer than twenty are common."""
+    feed = Feed.objects.get(name=feed_name)
     instruments = list(Instrument.objects.filter(pk__in=pair).order_by("pk"))
     window = load_window(feed, instruments, DAILY, bars=CORRELATION_DAYS + 1, until=now)
     return correlation(window.close[0], window.close[1]) if len(instruments) == 2 and window.bars > 1 else None

@@ -5,7 +5,7 @@ Generic cell rate algorithm in one statement: the row holds the instant at which
 
 import time
 
-from django.db import connection
+from trading.statements import FORGETTABLE, run_forgettable
 
 RATES = {
     # Calls a second, and how many may leave at once. A broker counts all of them: in any one second there are at most
@@ -17,13 +17,17 @@ RATES = {
     "history": (1.0, 1),
 }
 
-TAKE = """
+# A place that a crash forgets was not used either.
+TAKE = (
+    FORGETTABLE
+    + """
 INSERT INTO risk_orderrate (account_id, call_class, next_free_at)
-VALUES (%(account)s, %(kind)s, clock_timestamp() + %(step)s * interval '1 second')
+SELECT %(account)s, %(kind)s, clock_timestamp() + %(step)s * interval '1 second' FROM quick
 ON CONFLICT (account_id, call_class) DO UPDATE
 SET next_free_at = greatest(risk_orderrate.next_free_at, clock_timestamp()) + %(step)s * interval '1 second'
 RETURNING extract(epoch FROM next_free_at - clock_timestamp())
 """
+)
 
 
 def wait_for_turn(account_id: int, call_class: str) -> float:
@@ -38,7 +42,5 @@ def take_turn(account_id: int, call_class: str) -> float:
     """Take the next free place of an account, with the caller's transaction; the seconds until it comes."""
     rate, burst = RATES[call_class]
     step = 1.0 / rate
-    with connection.cursor() as cursor:
-        cursor.execute(TAKE, {"account": account_id, "kind": call_class, "step": step})
-        ahead = float(cursor.fetchone()[0])
-    return max(0.0, ahead - burst * step)
+    ((ahead,),) = run_forgettable(TAKE, {"account": account_id, "kind": str(call_class), "step": step})
+    return max(0.0, float(ahead) - burst * step)

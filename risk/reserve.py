@@ -19,6 +19,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
+from trading.statements import run
 
 Kind = RiskBucket.Kind
 
@@ -154,17 +155,15 @@ def claims_of(
     return [Claim(kind, key, *amounts[kind]) for kind, key in keys.items()]
 
 
-@transaction.atomic
 def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
     """Take all of the claims or none of them: NotAllowed with the code of the first bucket that is full."""
     wanted = sorted(claims, key=lambda claim: claim.key)
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute(TAKE, {
+    with transaction.atomic():
+        taken = {key for (key,) in run(TAKE, {
             "portfolio": portfolio_id, "intent": intent_id, "keys": [claim.key for claim in wanted],
             "kinds": [str(claim.kind) for claim in wanted], "amounts": [claim.amount for claim in wanted],
             "caps": [claim.cap for claim in wanted],
-        })  # fmt: skip
-        taken = {key for (key,) in cursor.fetchall()}
+        })}  # fmt: skip
         for claim in wanted:
             if claim.key not in taken:
                 code, message = REFUSALS[Kind(claim.kind)]

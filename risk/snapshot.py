@@ -8,8 +8,6 @@ from decimal import Decimal
 from itertools import takewhile
 from typing import Any
 
-from django.db import connection
-
 from risk.gates.finding import Snapshot
 from risk.kill_switch import KillState, scope_keys
 from risk.market_facts import NOTHING_MEASURED, MarketFacts
@@ -24,6 +22,7 @@ from trading.marketdata.quotes import Quote, last_quotes
 from trading.marketdata.sessions import session_at
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding, opening_equity, worth_of
+from trading.statements import run
 from trading.venue.sessions import Phase, entry_window, exchange_date
 
 FACTS = """
@@ -125,12 +124,10 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
         "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
         "believed": BrokerFunds.BELIEVED,
     }  # fmt: skip
-    with connection.cursor() as cursor:
-        cursor.execute(FACTS, asked)
-        (
-            policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
-            drawdown, breaker_cause, funds, band,
-        ) = cursor.fetchone()  # fmt: skip
+    ((
+        policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
+        drawdown, breaker_cause, funds, band,
+    ),) = run(FACTS, asked)  # fmt: skip
     level, epoch, reason = _plain(kill)
     holdings = tuple(Holding(*row) for row in _plain(held) or ())
     quotes = dict(last_quotes(portfolio.account.feed, {one.symbol for one in holdings} | {instrument.symbol}))

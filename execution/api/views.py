@@ -38,14 +38,16 @@ from trading.domain.errors import NotAllowed, NotFound
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.clocks import venue_now
 from trading.portfolio.models import Portfolio, Position
+from trading.statements import Select
+
+MINE = Select(Portfolio, "account", where="""
+WHERE t.owner_id = %(owner)s AND (%(portfolio)s::bigint IS NULL OR t.id = %(portfolio)s::bigint) ORDER BY t.id LIMIT 2
+""")  # fmt: skip
 
 
 def portfolio_of(request: Request, portfolio_id: int | None) -> Portfolio:
     """The named portfolio of the caller, or the only one. Raises NotFound, or NotAllowed when it is not clear."""
-    mine = Portfolio.objects.for_user(request.user).select_related("account").order_by("pk")
-    if portfolio_id is not None:
-        mine = mine.filter(pk=portfolio_id)
-    found = list(mine[:2])
+    found = MINE.rows({"owner": request.user.pk, "portfolio": portfolio_id})
     if not found:
         raise NotFound("PORTFOLIO_NOT_FOUND", "There is no such portfolio.")
     if len(found) > 1:

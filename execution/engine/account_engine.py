@@ -52,10 +52,14 @@ from trading.marketdata.watermark import set_candles_through
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Valuation, value_portfolio
+from trading.statements import run
 
 logger = logging.getLogger(__name__)
 
 Now = Callable[[], datetime]
+QUEUED = f"""
+SELECT id FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
+"""  # noqa: S608 - made of constants
 
 
 class AccountEngine:
@@ -102,8 +106,11 @@ class AccountEngine:
             self._decide(ids["signal_id"])
             self.send_queued()
         elif name == "engine.order":
-            self.send_queued()
-            self.send_changes()
+            if ids.get("queued"):
+                self._give(ids["order_id"])
+            else:
+                self.send_queued()
+                self.send_changes()
         elif name == "engine.group":
             group_advance(group_id=ids["group_id"], now=self.now())
             self.send_queued()
@@ -115,15 +122,17 @@ class AccountEngine:
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""
-        queued = Order.objects.filter(account=self.account, state=OrderState.QUEUED)
-        ids = sorted(queued.values_list("reason", "pk"), key=lambda row: (row[0] == Reason.ENTRY, row[1]))
-        for _, order_id in ids:
-            with self._sending_lock:
-                if order_id in self._sending:
-                    continue  # it waits for its turn; asking again would take another
-                self._sending.add(order_id)
-            self._send(partial(self._submit, order_id))
+        ids = run(QUEUED, [self.account.pk])
+        for (order_id,) in ids:
+            self._give(order_id)
         return len(ids)
+
+    def _give(self, order_id: int) -> None:
+        with self._sending_lock:
+            if order_id in self._sending:
+                return  # it waits for its turn; asking again would take another
+            self._sending.add(order_id)
+        self._send(partial(self._submit, order_id))
 
     def _submit(self, order_id: int) -> None:
         try:

@@ -1,21 +1,18 @@
-"""Is there an engine for this account, and does it run? Read from its row: no process is asked."""
+"""Is there an engine for an account, and does it run? Told by its row: no process is asked."""
 
 from datetime import timedelta
-
-from django.utils import timezone
 
 from execution.models import EngineLease
 
 SILENT_AFTER = timedelta(seconds=10)
 
 
-def engine_readiness(account_id: int) -> tuple[bool, str]:
-    """(ready, cause in words) as a gate shows it."""
-    lease = EngineLease.objects.filter(account_id=account_id).first()
-    if lease is None or lease.beat_at is None:
+def readiness_of(state: str | None, cause: str | None, beat_age_s: float | None) -> tuple[bool, str]:
+    """(ready, cause in words) as a gate shows it, of what the account's lease says; None where there is no lease."""
+    if state is None or beat_age_s is None:
         return False, "has not started"
-    if timezone.now() - lease.beat_at > SILENT_AFTER:
+    if beat_age_s > SILENT_AFTER.total_seconds():
         return False, "is silent"
-    if lease.state != EngineLease.State.RUNNING:
-        return False, f"is {lease.state.lower()}{': ' + lease.cause if lease.cause else ''}"
+    if state != EngineLease.State.RUNNING:
+        return False, f"is {state.lower()}{f': {cause}' if cause else ''}"
     return True, "is running"

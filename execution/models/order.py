@@ -4,10 +4,10 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import Owned, OwnedQuerySet
-from execution.models.group import Group
 from execution.states import LIVE_STATES, OrderState, PendingOp
 from trading.domain.money import to_rupees
 from trading.domain.orders import OrderType, Product, Reason, Side
+from trading.statements import Select, run
 
 
 class OrderQuerySet(OwnedQuerySet["Order"]):
@@ -20,10 +20,8 @@ class OrderQuerySet(OwnedQuerySet["Order"]):
 
         Its trade is locked before it. Everybody who needs both takes them in this order, so nobody waits in a circle.
         """
-        group_id = self.values_list("group_id", flat=True).get(pk=order_id)
-        Group.objects.select_for_update().values_list("pk", flat=True).get(pk=group_id)
-        locked = self.select_for_update(of=("self",))
-        return locked.select_related("instrument", "portfolio", "account").get(pk=order_id)
+        run(LOCK_TRADE, [order_id])
+        return LOCKED.get([order_id])
 
 
 class Order(Owned):
@@ -139,3 +137,9 @@ class OrderEvent(Owned):
 
     def __str__(self) -> str:
         return f"{self.kind} {self.from_state}→{self.to_state}"
+
+
+LOCK_TRADE = """
+SELECT id FROM execution_group WHERE id = (SELECT group_id FROM execution_order WHERE id = %s) FOR UPDATE
+"""
+LOCKED = Select(Order, "instrument", "portfolio", "account", where="WHERE t.id = %s FOR UPDATE OF t")

@@ -2,13 +2,13 @@
 
 import json
 
-from django.db import connection
 from django.utils import timezone
 from prometheus_client import Counter
 
 from execution.models import Order
 from execution.states import PendingOp
 from trading.realtime.publish import publish
+from trading.statements import run
 
 NOT_APPLIED = Counter(
     "tarazu_order_events_not_applied_total", "What was said of an order and could not change it", ["kind"]
@@ -31,12 +31,11 @@ def note(order: Order, kind: str, *, source: str, to_state: str | None = None, a
             # What has ended has nothing under way; should it turn up after all, its trade asks again.
             order.pending_op, order.pending_quantity = PendingOp.NONE, None
             order.done_at = order.done_at or timezone.now()
-    with connection.cursor() as cursor:
-        cursor.execute(APPEND, {
-            "order": order.pk, "kind": kind, "source": source, "before": before, "after": to_state or before,
-            "applied": applied, "detail": json.dumps({key: str(value) for key, value in detail.items()}),
-            "at": timezone.now(),
-        })  # fmt: skip
+    run(APPEND, {
+        "order": order.pk, "kind": kind, "source": source, "before": str(before), "after": str(to_state or before),
+        "applied": applied, "detail": json.dumps({key: str(value) for key, value in detail.items()}),
+        "at": timezone.now(),
+    })  # fmt: skip
     if not applied:
         NOT_APPLIED.labels(kind=kind).inc()
     else:

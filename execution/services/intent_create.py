@@ -9,11 +9,10 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from execution.engine.readiness import engine_readiness
 from execution.identity import client_order_id
 from execution.kill_scopes import strategy_of
-from execution.models import Group, Intent, Mismatch, Order
-from execution.outstanding import repeat_age_s, working_in
+from execution.models import Group, Intent, Order
+from execution.outstanding import Outstanding, outstanding
 from execution.services.events import note
 from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
@@ -23,22 +22,25 @@ from risk.gates.per_trade import MEAN_REVERSION
 from risk.market_facts import NOTHING_MEASURED, market_facts
 from risk.policies import limits_of
 from risk.reserve import claims_of, release, reserve
-from risk.snapshot import NOTHING_WORKS, Standing, is_option, standing_of, take_snapshot
+from risk.snapshot import Standing, is_option, standing_of, take_snapshot
 from strategies.contracts.schema import Regime
 from strategies.models import Signal
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.orders import OrderIntent, OrderType, Product, Reason, Side
-from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import last_quote
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
+from trading.statements import Select, insert
 
 ENTRY_VALID_S = 30
 EXIT_VALID_S = 300
 APPROVAL_S = 120
 LARGEST_QUANTITY = 10_000_000
+KNOWN = Select(Intent, where="WHERE t.portfolio_id = %(portfolio)s AND t.dedupe_key = %(key)s")
+LISTED = Select(Instrument, where="WHERE t.symbol = %(symbol)s AND t.active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +93,7 @@ def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: 
 
 
 def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
-    intent = Intent.objects.filter(portfolio=portfolio, dedupe_key=wish.dedupe_key).first()
+    intent = KNOWN.first({"portfolio": portfolio.pk, "key": wish.dedupe_key})
     if intent is None:
         return None
     same = (
@@ -116,13 +118,11 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     standing = standing or standing_of(portfolio, wish.instrument, now=now, strategy=strategy_of(wish.signal))
     policy, kill = standing.policy, standing.kill
     limits = limits_of(policy)
-    asked, snapshot = _look(portfolio, wish, standing)
+    asked, snapshot, under_way = _look(portfolio, wish, standing)
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
     crashpoint("risk.assessed")
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
-        verdict = _in_quarantine(portfolio, wish, verdict) or _reserve(
-            portfolio, verdict, asked, snapshot, limits, standing
-        )
+        verdict = _in_quarantine(under_way, verdict) or _reserve(portfolio, verdict, asked, snapshot, limits, standing)
     intent = Intent(
         id=intent_id,
         portfolio=portfolio,
@@ -151,7 +151,7 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     else:
         intent.allowed_quantity = verdict.quantity
         if intent.group is None:
-            intent.group = Group.objects.create(
+            intent.group = Group(
                 portfolio=portfolio, instrument=wish.instrument, product=wish.product, side=wish.side,
                 signal=wish.signal, stop_price=wish.stop_price, target_price=wish.target_price,
                 created_at=intent.created_at,
@@ -159,7 +159,8 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
         intent.state = Intent.State.WAITING if wish.needs_approval else Intent.State.APPROVED
         if wish.needs_approval:
             intent.decide_by = intent.created_at + timedelta(seconds=APPROVAL_S)
-    intent.save(force_insert=True)
+    new = intent.group is not None and intent.group._state.adding
+    insert(*([intent.group, intent] if new else [intent]))
     crashpoint("intake.intent_written")
     store_verdicts(
         portfolio_id=portfolio.pk, verdict=verdict, intent=asked, snapshot=snapshot, policy_id=policy.pk,
@@ -171,9 +172,9 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     return intent
 
 
-def _in_quarantine(portfolio: Portfolio, wish: Wish, approved: ApprovedIntent) -> RefusedIntent | None:
+def _in_quarantine(under_way: Outstanding, approved: ApprovedIntent) -> RefusedIntent | None:
     """Nothing is entered where the broker holds something else than we think."""
-    doubt = Mismatch.objects.forbidding_entry(portfolio.account_id, wish.instrument.symbol).first()
+    doubt = under_way.doubt
     if doubt is None:
         return None
     message = f"In quarantine: {doubt.both_sides}."
@@ -181,22 +182,21 @@ def _in_quarantine(portfolio: Portfolio, wish: Wish, approved: ApprovedIntent) -
     return RefusedIntent(approved.intent_id, "QUARANTINED", message, (*approved.findings, finding))
 
 
-def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot]:
+def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot, Outstanding]:
     """The wish as gates see it, and all else that they may see."""
-    ready, cause = engine_readiness(portfolio.account_id)
     opens, instrument, quote = wish.reason.opens, wish.instrument, standing.quotes.get(wish.instrument.symbol)
-    facts, working = NOTHING_MEASURED, NOTHING_WORKS
+    contract = wish.signal.deployment.version.contract_id if wish.signal and wish.signal.deployment else None
+    under_way = outstanding(portfolio, instrument, wish.side, opens=opens, contract_id=contract)
+    facts = NOTHING_MEASURED
     if opens:  # nothing of it could keep an exit in
         facts = market_facts(
-            Feed.objects.get(name=portfolio.account.feed), instrument, sign=wish.side.sign, held=standing.held,
+            portfolio.account.feed, instrument, sign=wish.side.sign, held=standing.held,
             now=standing.now, previous_close=quote.previous_close if quote else None,
         )  # fmt: skip
-        working = working_in(portfolio, instrument, wish.side)
     snapshot = take_snapshot(
-        portfolio=portfolio, instrument=instrument, standing=standing, engine_ready=ready, engine_cause=cause,
-        market=facts, working=working,
+        portfolio=portfolio, instrument=instrument, standing=standing, engine_ready=under_way.engine_ready,
+        engine_cause=under_way.engine_cause, market=facts, working=under_way.working,
     )  # fmt: skip
-    contract = wish.signal.deployment.version.contract_id if wish.signal and wish.signal.deployment else None
     asked = OrderIntent(
         instrument_id=instrument.pk,
         symbol=instrument.symbol,
@@ -219,9 +219,9 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
         freeze_quantity=instrument.spec.freeze_quantity,
         lower_band=standing.band[0] if standing.band else None,
         upper_band=standing.band[1] if standing.band else None,
-        repeat_age_s=repeat_age_s(portfolio, instrument, wish.side, contract) if contract is not None else None,
+        repeat_age_s=under_way.repeat_age_s,
     )
-    return asked, snapshot
+    return asked, snapshot, under_way
 
 
 def _family(signal: Signal | None) -> str:
@@ -242,7 +242,7 @@ def ask_again(*, intent: Intent, now: datetime) -> Finding | None:
         order_type=OrderType(intent.order_type), product=Product(intent.product), limit_price=intent.limit_price,
         trigger_price=intent.trigger_price, stop_price=intent.stop_price, target_price=intent.target_price,
     )  # fmt: skip
-    asked, snapshot = _look(portfolio, wish, standing)
+    asked, snapshot, _ = _look(portfolio, wish, standing)
     last = run_gates(asked, snapshot, limits_of(standing.policy), MOMENT_GATES)[-1]
     return last if last.outcome is Outcome.REJECT else None
 
@@ -291,8 +291,9 @@ def queue_order(*, intent: Intent, kill_epoch: int, decision_price: Decimal | No
         placed_at=intent.venue_at,
         created_at=wall,
     )
-    order.save(force_insert=True)
-    after_commit("engine.order", account_id=account.pk, order_id=order.pk)  # the engine first, then the pages
+    insert(order)
+    # The engine first, then the pages.
+    after_commit("engine.order", account_id=account.pk, order_id=order.pk, queued=True)
     note(order, "order.queued", source="RISK", quantity=order.quantity, reason=order.reason)
     return order
 
@@ -319,7 +320,7 @@ def order_ticket(
     """
     if portfolio.owner_id != user.pk:
         raise NotFound("UNKNOWN_PORTFOLIO", "There is no such portfolio.")
-    instrument = Instrument.objects.filter(symbol=symbol, active=True).first()
+    instrument = LISTED.first({"symbol": symbol})
     if instrument is None:
         raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {symbol}.")
     if not 1 <= quantity <= LARGEST_QUANTITY:

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from uuid import UUID, uuid4
 
-from django.db import connection, transaction
+from django.db import transaction
 from django.utils import timezone
 
 from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
@@ -26,6 +26,7 @@ from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.realtime.publish import publish
+from trading.statements import run
 
 LEASE_S = 15
 _PACED = {CallClass.ORDER: CallClass.PACED, CallClass.EXIT: CallClass.PACED_EXIT}
@@ -85,8 +86,8 @@ def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bo
     an order whose turn has not come.
     """
     token = uuid4()
-    if paced:
-        _await_turn(order_id)
+    if paced and not _await_turn(order_id):
+        return Order.objects.get(pk=order_id)
     crashpoint("dispatch.before_claim")
     claimed = _claim(order_id, token, fence)
     if claimed is None:
@@ -99,17 +100,16 @@ def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bo
     return order
 
 
-def _await_turn(order_id: int) -> None:
-    """Take a place in the account's order rate and sleep until it comes; none is taken by what is not queued."""
-    order = Order.objects.filter(pk=order_id, state=OrderState.QUEUED).values_list("account_id", "reason").first()
-    if order is None:
-        return
-    account_id, reason = order
-    with transaction.atomic(), connection.cursor() as cursor:
-        cursor.execute("SET LOCAL synchronous_commit TO off")  # a place that a crash forgets was not used either
-        wait_s = take_turn(account_id, _class_of(reason))
+def _await_turn(order_id: int) -> bool:
+    """Take a place in the account's order rate and sleep until it comes. What is not queued takes none: False."""
+    found = run("SELECT account_id, reason FROM execution_order WHERE id = %s AND state = 'QUEUED'", [order_id])
+    if not found:
+        return False
+    account_id, reason = found[0]
+    wait_s = take_turn(account_id, _class_of(reason))
     if wait_s:
         time.sleep(wait_s)
+    return True
 
 
 def _class_of(reason: str) -> CallClass:
@@ -118,11 +118,10 @@ def _class_of(reason: str) -> CallClass:
 
 def _claim(order_id: int, token: UUID, fence: int) -> Claimed | None:
     with transaction.atomic(durable=True):
-        with connection.cursor() as cursor:
-            cursor.execute(CLAIM, {"order": order_id, "token": token, "lease": LEASE_S, "fence": fence})
-            row = cursor.fetchone()
-        if row is None:
+        rows = run(CLAIM, {"order": order_id, "token": token, "lease": LEASE_S, "fence": fence})
+        if not rows:
             return None
+        row = rows[0]
         crashpoint("dispatch.claiming")
         tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner_id = row
         publish(owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed")

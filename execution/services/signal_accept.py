@@ -21,11 +21,16 @@ from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
+from trading.statements import Select
 from trading.venue.sessions import exchange_date
 
 State = Signal.State
 # How far beyond the deciding close an entry may reach, so that it trades on a moving market and still has a limit.
 ENTRY_REACH = 0.001
+LOCKED = Select(
+    Signal, "portfolio__account", "instrument", "deployment__version__contract",
+    where="WHERE t.id = %(signal)s::uuid FOR UPDATE OF t",
+)  # fmt: skip
 
 
 @transaction.atomic
@@ -34,11 +39,7 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
 
     The signal is locked, and its fate is stored with its intent: no crash can leave an order whose signal says no.
     """
-    signal = (
-        Signal.objects.select_for_update(of=("self",))
-        .select_related("portfolio__account", "instrument", "deployment__version__contract")
-        .get(pk=signal_id)
-    )
+    signal = LOCKED.get({"signal": signal_id})
     if signal.state != State.NEW:
         return signal
     crashpoint("intake.signal_locked")

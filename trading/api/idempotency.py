@@ -10,7 +10,6 @@ import json
 import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
-from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -22,10 +21,28 @@ from rest_framework.response import Response
 from trading.api import problems
 from trading.api.models import IdempotencyRecord
 from trading.domain.errors import NotAllowed, NotFound
+from trading.statements import FORGETTABLE, run_forgettable
 
 HEADER = "Idempotency-Key"
 KEY_SHAPE = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
 IN_FLIGHT = timedelta(seconds=30)  # longer than any request lives: an older claim belongs to the dead
+# What a crash forgets of these is as if the process had died before it: the same key makes the same intent.
+CLAIM = (
+    FORGETTABLE
+    + """
+INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, claimed_at, created_at)
+SELECT %(owner)s, %(key)s, %(asked)s, %(now)s, %(now)s FROM quick
+ON CONFLICT (owner_id, key) DO NOTHING
+RETURNING id
+"""
+)
+ANSWER = (
+    FORGETTABLE
+    + """
+UPDATE api_idempotencyrecord SET status = %(status)s, body = %(body)s, claimed_at = NULL
+FROM quick WHERE id = %(entry)s
+"""
+)
 
 
 def request_hash(request: Request) -> str:
@@ -53,17 +70,20 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
     """
     now = timezone.now()
     key, asked = key_of(request), request_hash(request)
-    entry, is_new = IdempotencyRecord.objects.get_or_create(
-        owner_id=request.user.pk, key=key, defaults={"request_hash": asked, "claimed_at": now}
-    )
-    if entry.request_hash != asked:
-        return problems.problem(
-            status=409, code="IDEMPOTENCY_KEY_REUSED", detail="This key was used for another request: take a new one."
-        )
-    if entry.status is not None:
-        return _replay(entry)
-    if not is_new and not _take_over(entry, now):
-        return _come_back(entry)
+    claimed = run_forgettable(CLAIM, {"owner": request.user.pk, "key": key, "asked": asked, "now": now})
+    if claimed:
+        entry = IdempotencyRecord(pk=claimed[0][0])
+    else:
+        entry = IdempotencyRecord.objects.get(owner_id=request.user.pk, key=key)
+        if entry.request_hash != asked:
+            return problems.problem(
+                status=409, code="IDEMPOTENCY_KEY_REUSED",
+                detail="This key was used for another request: take a new one.",
+            )  # fmt: skip
+        if entry.status is not None:
+            return _replay(entry)
+        if not _take_over(entry, now):
+            return _come_back(entry)
     try:
         response = act(key)
     except (NotAllowed, NotFound) as refusal:
@@ -72,8 +92,8 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
         # Not understood, overtaken or broken: whoever comes next with the same key and body may try again.
         IdempotencyRecord.objects.filter(pk=entry.pk, status=None).update(claimed_at=None)
         raise
-    plain: Any = json.loads(JSONRenderer().render(response.data))
-    IdempotencyRecord.objects.filter(pk=entry.pk).update(status=response.status_code, body=plain, claimed_at=None)
+    body = JSONRenderer().render(response.data).decode()
+    run_forgettable(ANSWER, {"entry": entry.pk, "status": response.status_code, "body": body})
     return response
 
 

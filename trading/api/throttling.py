@@ -5,10 +5,11 @@ from closing a position because a counter is lost.
 """
 
 import logging
+import threading
 import time
 
-from django.core.cache import cache
-from redis.exceptions import RedisError
+import redis
+from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
@@ -16,6 +17,7 @@ from rest_framework.views import APIView
 from accounts.models import ApiKey
 
 logger = logging.getLogger(__name__)
+_local = threading.local()
 
 WINDOW_S = 60
 READS = 600
@@ -58,8 +60,18 @@ class PerCaller(BaseThrottle):
     @staticmethod
     def _count(key: str) -> int:
         try:
-            cache.add(key, 0, timeout=WINDOW_S * 2)
-            return cache.incr(key)
-        except (RedisError, ValueError) as error:  # ValueError: it expired between the two
+            with _connection().pipeline(transaction=False) as both:
+                both.incr(f"{settings.REDIS_PREFIX}:{key}")
+                both.expire(f"{settings.REDIS_PREFIX}:{key}", WINDOW_S * 2)
+                return int(both.execute()[0])
+        except redis.RedisError as error:
             logger.warning("calls are not counted: %s", type(error).__name__)
             return 0
+
+
+def _connection() -> redis.Redis:
+    """One kept connection a thread."""
+    if not hasattr(_local, "redis"):
+        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    connection: redis.Redis = _local.redis
+    return connection

@@ -1,0 +1,72 @@
+"""Prepared statements give and write what the ORM would."""
+
+import pytest
+from django.db import connection
+from django.test.utils import CaptureQueriesContext
+
+from execution.models import Group
+from strategies.models import Signal
+from tests.flows.full_desk import full_desk
+from trading.portfolio.models import Portfolio
+from trading.statements import FORGETTABLE, Select, insert, run, run_forgettable
+
+pytestmark = pytest.mark.django_db
+
+SIGNALS = Select(
+    Signal, "portfolio__account", "instrument__underlying", "deployment__version__contract",
+    where="WHERE t.portfolio_id = %(portfolio)s ORDER BY t.id",
+)  # fmt: skip
+
+
+@pytest.fixture
+def desk():
+    return full_desk(name="Statements")
+
+
+def test_rows_are_those_of_the_orm_with_what_they_point_to(desk):
+    wanted = list(Signal.objects.filter(portfolio=desk.world.portfolio).order_by("pk").select_related(*SIGNALS.related))
+    with CaptureQueriesContext(connection) as asked:
+        found = SIGNALS.rows({"portfolio": desk.world.portfolio.pk})
+        for ours, theirs in zip(found, wanted, strict=True):
+            for path in ("", "portfolio", "portfolio.account", "instrument", "deployment.version.contract"):
+                one, other = ours, theirs
+                for name in filter(None, path.split(".")):
+                    one, other = getattr(one, name), getattr(other, name)
+                values = [field.attname for field in one._meta.concrete_fields]
+                assert [getattr(one, name) for name in values] == [getattr(other, name) for name in values]
+            assert ours.instrument.underlying is None
+    assert wanted and len(asked) == 1
+
+
+def test_a_row_that_is_not_there_is_told_as_the_orm_tells_it():
+    by_number = Select(Portfolio, where="WHERE t.id = %s")
+    assert by_number.first([0]) is None
+    with pytest.raises(Portfolio.DoesNotExist):
+        by_number.get([0])
+
+
+def test_new_rows_are_written_together_and_read_back_the_same(desk):
+    old = Portfolio.objects.get(pk=desk.world.portfolio.pk)
+    first = Group.objects.filter(portfolio=old).first()
+    assert first is not None
+    trade = Group(
+        portfolio=old, instrument=first.instrument, product="DELIVERY", side="BUY", created_at=first.created_at
+    )
+    copy = Portfolio(
+        owner=old.owner, name="Another", account=old.account, opening_cash_paise=5, created_at=old.created_at
+    )
+    insert(trade, copy)
+    assert not copy._state.adding and not trade._state.adding
+    for one in (trade, copy):
+        kept = type(one).objects.get(pk=one.pk)
+        names = [field.attname for field in one._meta.concrete_fields]
+        assert [getattr(kept, name) for name in names] == [getattr(one, name) for name in names]
+
+
+def test_only_a_transaction_of_its_own_does_not_wait_for_the_disk():
+    statement = FORGETTABLE + "SELECT 1 FROM quick"
+    run("SET LOCAL synchronous_commit TO on")
+    run_forgettable(statement, {})  # the test's own transaction is open: it must stay as safe as it was
+    assert run("SHOW synchronous_commit") == [("on",)]
+    run(statement, {"alone": True})
+    assert run("SHOW synchronous_commit") == [("off",)]

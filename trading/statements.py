@@ -1,0 +1,170 @@
+"""Statements that an order waits for: planned once a connection, one round trip, no query to compile.
+
+Everything else uses the ORM. What is used here works inside the running transaction and is seen by whatever counts or
+logs queries; a row that comes back is the same model instance that the ORM would make.
+"""
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from functools import lru_cache
+from typing import Any, Generic, TypeVar
+
+import psycopg
+from django.db import connection, models
+
+M = TypeVar("M", bound=models.Model)
+
+
+class _Prepared(psycopg.Cursor[Any]):
+    """Parameters go to the server apart from the statement, so that its plan can be kept."""
+
+    def execute(
+        self, query: Any, params: Any = None, *, prepare: bool | None = True, binary: bool | None = None
+    ) -> Any:
+        return super().execute(query, params, prepare=prepare, binary=binary)
+
+
+@contextmanager
+def prepared() -> Iterator[Any]:
+    """A cursor of Django's connection whose statements are prepared. A parameter without a context needs its cast."""
+    connection.ensure_connection()
+    raw = _Prepared(connection.connection)
+    with connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw) as cursor:
+        yield cursor
+
+
+def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """The rows that a statement returns; none where it returns none."""
+    with prepared() as cursor:
+        cursor.execute(statement, parameters)
+        return cursor.fetchall() if cursor.description else []
+
+
+FORGETTABLE = """
+WITH quick AS MATERIALIZED (
+    SELECT CASE WHEN %(alone)s THEN set_config('synchronous_commit', 'off', true) END
+)
+"""
+"""Begins a writing statement that reads FROM quick: what a crash forgets of it was not used, or is found again."""
+
+
+def run_forgettable(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
+    """Run a statement that begins with FORGETTABLE: its commit does not wait for the disk, if it is one of its own."""
+    return run(statement, {**parameters, "alone": not connection.in_atomic_block})
+
+
+class Select(Generic[M]):
+    """Whole rows of a model with the rows they point to (`related`, as in select_related). `where` calls them `t`.
+
+    Compiled at the first use: the models of all apps must be known.
+    """
+
+    def __init__(self, model: type[M], *related: str, where: str) -> None:
+        self.model, self.related, self.where = model, related, where
+        self._plan: tuple[str, list[tuple[Any, ...]]] | None = None
+
+    def rows(self, parameters: Any) -> list[M]:
+        statement, parts = self._plan or self._compile()
+        return [_built(parts, row) for row in run(statement, parameters)]
+
+    def first(self, parameters: Any) -> M | None:
+        found = self.rows(parameters)
+        return found[0] if found else None
+
+    def get(self, parameters: Any) -> M:
+        """Raises the model's DoesNotExist."""
+        found = self.rows(parameters)
+        if not found:
+            raise self.model.DoesNotExist(f"No {self.model._meta.object_name} matches.")  # type: ignore[attr-defined]
+        return found[0]
+
+    def _compile(self) -> tuple[str, list[tuple[Any, ...]]]:
+        quote = connection.ops.quote_name
+        columns: list[str] = []
+        joins: list[str] = []
+        parts: list[tuple[Any, ...]] = []
+        known: dict[str, tuple[int, str, Any, bool]] = {}  # path: its part, alias, model, whether it may be missing
+
+        def add(path: str, model: Any, alias: str, parent: int | None, field: Any, optional: bool) -> None:
+            begin = len(columns)
+            fields = model._meta.concrete_fields
+            columns.extend(f"{alias}.{quote(one.column)}" for one in fields)
+            converters = [
+                (place, convert, one.get_col(model._meta.db_table))
+                for place, one in enumerate(fields)
+                for convert in (
+                    *connection.ops.get_db_converters(one.get_col(model._meta.db_table)),
+                    *one.get_db_converters(connection),
+                )
+            ]
+            names = [one.attname for one in fields]
+            pk = fields.index(model._meta.pk)
+            known[path] = (len(parts), alias, model, optional)
+            parts.append((model, names, begin, begin + len(fields), converters, pk, parent, field))
+
+        add("", self.model, "t", None, None, False)
+        for name in self.related:
+            path = ""
+            for step in name.split("__"):
+                parent, above, model, optional = known[path]
+                field = model._meta.get_field(step)
+                path = f"{path}__{step}".lstrip("_")
+                if path in known:
+                    continue
+                optional = optional or field.null
+                alias, target = f"t_{path}", field.related_model
+                kind = "LEFT JOIN" if optional else "JOIN"
+                joins.append(
+                    f"{kind} {quote(target._meta.db_table)} {alias} ON {alias}.{quote(target._meta.pk.column)} ="
+                    f" {above}.{quote(field.column)}"
+                )
+                add(path, target, alias, parent, field, optional)
+        table = f"{quote(self.model._meta.db_table)} t"
+        statement = " ".join(("SELECT", ", ".join(columns), "FROM", table, *joins, self.where))
+        self._plan = statement, parts
+        return self._plan
+
+
+def _built(parts: list[tuple[Any, ...]], row: Sequence[Any]) -> Any:
+    made: list[Any] = []
+    for model, names, begin, end, converters, pk, parent, field in parts:
+        values = list(row[begin:end])
+        one = None
+        if values[pk] is not None:
+            for place, convert, expression in converters:
+                values[place] = convert(values[place], expression, connection)
+            one = model.from_db(connection.alias, names, values)
+        made.append(one)
+        if parent is not None and made[parent] is not None:
+            field.set_cached_value(made[parent], one)
+    return made[0]
+
+
+def insert(*new: models.Model) -> None:
+    """Write new rows in one statement. Only the last may leave its number to the database; it is filled in."""
+    statement, fields = _insertion(tuple(type(one) for one in new), new[-1].pk is None)
+    parameters = [
+        field.get_db_prep_save(field.pre_save(one, True), connection=connection)
+        for one, columns in zip(new, fields, strict=True)
+        for field in columns
+    ]
+    ((number,),) = run(statement, parameters)
+    new[-1].pk = number
+    for one in new:
+        one._state.adding, one._state.db = False, connection.alias
+
+
+@lru_cache(maxsize=64)
+def _insertion(kinds: tuple[type[models.Model], ...], numbered: bool) -> tuple[str, list[list[Any]]]:
+    quote = connection.ops.quote_name
+    statements, fields = [], []
+    for place, kind in enumerate(kinds):
+        leave_out = kind._meta.pk if numbered and place == len(kinds) - 1 else None
+        columns = [one for one in kind._meta.local_concrete_fields if one is not leave_out and not one.generated]
+        fields.append(columns)
+        names = ", ".join(quote(one.column) for one in columns)
+        marks = ", ".join(["%s"] * len(columns))
+        statements.append(f"INSERT INTO {quote(kind._meta.db_table)} ({names}) VALUES ({marks})")  # noqa: S608 - names of ours
+    before = ", ".join(f"w{place} AS ({statement})" for place, statement in enumerate(statements[:-1]))
+    number = quote(kinds[-1]._meta.pk.column)  # type: ignore[union-attr]
+    return f"{f'WITH {before} ' if before else ''}{statements[-1]} RETURNING {number}", fields

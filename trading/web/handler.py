@@ -1,0 +1,84 @@
+"""A request is answered by one thread from its first line to its last, and threads are kept.
+
+Django under ASGI steps into a thread and back for every middleware that is not a coroutine, twice, and makes that
+thread anew for each request, so that whatever a thread keeps (its line to Valkey, for one) is opened again. Our views
+and middleware are plain functions: the request goes to a kept thread once, and the whole stack runs there.
+"""
+
+import asyncio
+import contextvars
+from collections.abc import Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+
+from django.conf import settings
+from django.core import signals
+from django.core.exceptions import RequestAborted
+from django.core.handlers.asgi import ASGIHandler, get_script_prefix
+from django.http import FileResponse
+from django.http.response import HttpResponseBase
+from django.urls import set_script_prefix
+
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+LONGEST_WAIT_S = 60
+"""For a reader who takes the next piece of a long answer: whoever does not keeps a thread from others."""
+
+
+class OneStepHandler(ASGIHandler):
+    """Django's handler of requests. As many run at once as there are connections to the database."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        options = settings.DATABASES["default"]["OPTIONS"]
+        self._threads = ThreadPoolExecutor(options.get("pool", {}).get("max_size", 24), thread_name_prefix="request")
+
+    def load_middleware(self, is_async: bool = False) -> None:
+        super().load_middleware(is_async=False)
+
+    async def handle(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Send) -> None:
+        try:
+            body = await self.read_body(receive)
+        except RequestAborted:
+            return
+        loop = asyncio.get_running_loop()
+        context = contextvars.copy_context()
+        try:
+            messages = await loop.run_in_executor(self._threads, context.run, self._answer, scope, body, send, loop)
+        finally:
+            body.close()
+        for message in messages:
+            await send(message)
+
+    def _answer(self, scope: dict[str, Any], body: Any, send: Send, loop: Any) -> list[dict[str, Any]]:
+        """In the thread: the messages that are left to be sent. A long answer is sent from here, piece by piece."""
+        set_script_prefix(get_script_prefix(scope))
+        signals.request_started.send(sender=self.__class__, scope=scope)
+        request, response = self.create_request(scope, body)
+        if request is not None:
+            response = self.get_response(request)
+        response._handler_class = self.__class__
+        try:
+            if not response.streaming:
+                return [_start(response), {"type": "http.response.body", "body": response.content}]
+            if isinstance(response, FileResponse):
+                response.block_size = self.chunk_size
+
+            def say(message: dict[str, Any]) -> None:
+                asyncio.run_coroutine_threadsafe(_sent(send, message), loop).result(LONGEST_WAIT_S)
+
+            say(_start(response))
+            for piece in response:
+                say({"type": "http.response.body", "body": response.make_bytes(piece), "more_body": True})
+            return [{"type": "http.response.body"}]
+        finally:
+            response.close()  # tells Django that the request is over: the connection goes back to the pool
+
+
+async def _sent(send: Send, message: dict[str, Any]) -> None:
+    await send(message)
+
+
+def _start(response: HttpResponseBase) -> dict[str, Any]:
+    headers = [(name.encode("ascii"), value.encode("latin1")) for name, value in response.items()]
+    headers += [(b"Set-Cookie", cookie.OutputString().encode("ascii")) for cookie in response.cookies.values()]
+    return {"type": "http.response.start", "status": response.status_code, "headers": headers}
