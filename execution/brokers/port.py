@@ -12,7 +12,7 @@ from enum import StrEnum
 from typing import Protocol, runtime_checkable
 
 from trading.domain.fills import FillFact
-from trading.domain.orders import OrderRequest, OrderType, Side
+from trading.domain.orders import OrderRequest, OrderType, Product, Side
 from trading.marketdata.sources import HistoryLimits
 
 # -- what became of something we sent ------------------------------------------------------------------------------
@@ -156,6 +156,74 @@ class BrokerHolding:
     unsettled: int
     average_price: Decimal
     last_price: Decimal | None
+
+
+class TriggerStatus(StrEnum):
+    ACTIVE = "ACTIVE"
+    TRIGGERED = "TRIGGERED"  # an order was placed, or tried to be: see the order book
+    CANCELLED = "CANCELLED"
+    REJECTED = "REJECTED"
+    EXPIRED = "EXPIRED"
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerLeg:
+    """When the last price reaches `trigger_price`, a limit order of the day at `limit_price` is placed. Rupees."""
+
+    trigger_price: Decimal
+    limit_price: Decimal
+    quantity: int
+
+
+@dataclass(frozen=True, slots=True)
+class TriggerRequest:
+    """An order that waits at the broker for a price, for up to a year, over nights and without us.
+
+    One leg, or two of which the first to be reached ends the other: one below `last_price`, one above. `last_price` is
+    where the market is now, rupees.
+    """
+
+    symbol: str
+    side: Side
+    product: Product
+    legs: tuple[TriggerLeg, ...]
+    last_price: Decimal
+
+    @property
+    def rising(self) -> tuple[TriggerLeg, ...]:
+        return tuple(sorted(self.legs, key=lambda leg: leg.trigger_price))
+
+
+@dataclass(frozen=True, slots=True)
+class StandingTrigger:
+    """One trigger as the broker keeps it; legs rise. It carries no tag of ours: it is known by its number alone."""
+
+    trigger_id: str
+    symbol: str
+    side: Side
+    product: str
+    legs: tuple[TriggerLeg, ...]
+    status: TriggerStatus
+    message: str
+    created_at: datetime | None
+
+
+def what_is_wrong_with_trigger(request: TriggerRequest) -> str | None:
+    """Why this must not be sent at all; None if it may. The broker checks the rest."""
+    if len(request.legs) not in (1, 2):
+        return "A trigger has one leg or two."
+    for leg in request.legs:
+        if leg.quantity <= 0:
+            return "The quantity must be positive."
+        for price in (leg.trigger_price, leg.limit_price):
+            if not (price.is_finite() and price > 0):
+                return "A price must be positive."
+    low, high = request.rising[0].trigger_price, request.rising[-1].trigger_price
+    if len(request.legs) == 2 and not low < request.last_price < high:
+        return "Of two triggers one must be below the last price and one above it."
+    if len(request.legs) == 1 and low == request.last_price:
+        return "The trigger price is the last price."
+    return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,6 +422,17 @@ class BrokerGateway(Protocol):
 
     def cancel(self, broker_order_id: str) -> SendResult:
         """Ask for a cancel. Acknowledged means asked for; the book says when it is done."""
+
+    def place_trigger(self, request: TriggerRequest) -> SendResult:
+        """Send once. Acknowledged carries the trigger's number. After doubt see triggers(): no tag leads there."""
+
+    def modify_trigger(self, trigger_id: str, request: TriggerRequest) -> SendResult:
+        """New prices and quantities; symbol, side, product and the number of legs stay."""
+
+    def cancel_trigger(self, trigger_id: str) -> SendResult: ...
+
+    def triggers(self) -> list[StandingTrigger]:
+        """Those that wait and those that ended, as far back as the broker tells."""
 
     def orders(self) -> list[BookOrder]: ...
 

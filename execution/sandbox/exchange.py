@@ -29,6 +29,9 @@ from execution.sandbox.order_book import (
     Order,
     OrderBook,
 )
+from execution.sandbox.triggers import CANCELLED as TRIGGER_CANCELLED
+from execution.sandbox.triggers import EXPIRED as TRIGGER_EXPIRED
+from execution.sandbox.triggers import TRIGGERED, YEAR_S, Leg, Trigger, TriggerShelf, legs_of
 from execution.sandbox.virtual_clock import VenueClock
 
 CLOSING_S = 300  # virtual seconds between the end of continuous trading and the jump to the next session
@@ -36,6 +39,7 @@ PREOPEN_S = 900
 MARKET_PROTECTION_PCT = 1.5
 CHEAP_PAISE, CHEAP_BAND_PAISE = 5_000, 75  # at or below Rs 50 the band is 75 paise
 SYSTEM_TAG = "2:AutoSquareOff"
+TRIGGER_TAG = "2:GTT"
 
 
 class Refused(Exception):
@@ -92,6 +96,7 @@ class Exchange:
         self.orders: dict[str, Order] = {}
         self.trades: list[Trade] = []
         self.books: dict[str, OrderBook] = {}
+        self.triggers = TriggerShelf()
         self.logouts: dict[str, int] = {}
         self.sequence = 0
         self.priority = 0
@@ -159,6 +164,7 @@ class Exchange:
                 "accounts": [{"user": a.user, "cash": a.cash, "holdings": a.holdings} for a in self.accounts.values()],
                 "orders": [asdict(order) for order in self.orders.values()],
                 "trades": [asdict(trade) for trade in self.trades],
+                "triggers": self.triggers.rows(self.triggers.all),
             }
         )
 
@@ -182,6 +188,7 @@ class Exchange:
             for row in record.get("orders", ()):
                 self.orders[row["id"]] = Order(**row)
             self.trades.extend(Trade(**row) for row in record.get("trades", ()))
+            self.triggers.restore(record.get("triggers", ()))
             venue, self.tick = record.get("v", venue), record.get("t", self.tick)
             self.sequence, self.priority = record.get("seq", self.sequence), record.get("prio", self.priority)
             kept_speed, self.ended = record.get("speed", kept_speed), record.get("ended", self.ended)
@@ -256,7 +263,8 @@ class Exchange:
     def _match_to(self, target: int) -> None:
         while self.tick < target:
             active = [(symbol, book) for symbol, book in self.books.items() if book]
-            if not active:
+            waiting = self.triggers.waiting()
+            if not active and not waiting:
                 self.tick = target
                 for book in self.books.values():
                     book.forget_display()
@@ -264,6 +272,8 @@ class Exchange:
             self.tick += 1
             for symbol, book in active:
                 self._match_tick(symbol, book)
+            for trigger in waiting:
+                self._look_at_trigger(trigger)
 
     def _match_tick(self, symbol: str, book: OrderBook) -> None:
         tape = self.market.running.names[symbol]
@@ -288,6 +298,32 @@ class Exchange:
             if o.symbol == symbol and o.is_live and o.triggered and o.validity == "IOC"
         ]:
             self.end_order(order, CANCELLED, "IOC remainder cancelled")
+
+    def _look_at_trigger(self, trigger: Trigger) -> None:
+        """Place what a trigger waits with, once its price was traded."""
+        tape = self.market.running.names[trigger.symbol]
+        at = None if not tape.traded_at(self.tick) else trigger.reached(int(tape.price[self.tick]))
+        if at is None or not trigger.is_active:
+            return
+        leg = trigger.legs[at]
+        trigger.end(TRIGGERED, self._now())
+        trigger.fired = at
+        ticket = Ticket(
+            trigger.symbol, trigger.side, leg.qty, LIMIT, trigger.product, "DAY", leg.limit, 0, TRIGGER_TAG
+        )  # fmt: skip
+        order = self._new_order(trigger.user, ticket)
+        trigger.order_id = order.id
+        order.working_limit = leg.limit
+        try:
+            self._check_risk(order)
+        except Refused as refusal:
+            order.status = REJECTED
+            order.message = trigger.message = refusal.message
+            self._note(order)
+        else:
+            self._note(order)
+            self._admit(order)
+        self.triggers.note(trigger)
 
     def _end_session(self) -> None:
         """Day orders expire; the broker squares off what is still open intraday, at the last price."""
@@ -320,6 +356,9 @@ class Exchange:
         self.trades.clear()
         self.books.clear()
         session = self.market.open(day)
+        for trigger in self.triggers.waiting():
+            if session.opens_at > trigger.created_at + YEAR_S:
+                trigger.end(TRIGGER_EXPIRED, float(session.opens_at), "One year has passed")
         self.clock.set_to(session.opens_at - (1.0 if self.clock.stepped else 0.0), wall=wall)
         self.clock.limit = float(session.closes_at + CLOSING_S)
         self.tick, self.ended = (-1 if self.clock.stepped else 0), False
@@ -427,6 +466,60 @@ class Exchange:
             each=tuple(account.blocked([*live, draft]) - before for draft in drafts),
         )
 
+    # -- triggers -----------------------------------------------------------------------------------------------
+
+    def place_trigger(
+        self, user: str, *, symbol: str, side: int, product: str, legs: list[tuple[int, int, int]], wall: float
+    ) -> Trigger:  # fmt: skip
+        """Keep an order for later: legs of (trigger, limit, qty), paise. At any hour. Refused as an order would be."""
+        self.advance(wall)
+        venue, last = self.clock.at(wall), self.quote(symbol).last
+        if product != CNC:
+            raise Refused(-50, "only CNC orders may wait for a price")
+        trigger = self.triggers.add(
+            user=user, symbol=symbol, side=side, product=product, legs=self._legs(symbol, last, legs), last=last,
+            created_at=venue, updated_at=venue,
+        )  # fmt: skip
+        self.commit(venue)
+        return trigger
+
+    def change_trigger(self, user: str, trigger_id: int, legs: list[tuple[int, int, int]], wall: float) -> Trigger:
+        self.advance(wall)
+        trigger, venue = self._waiting(user, trigger_id), self.clock.at(wall)
+        last = self.quote(trigger.symbol).last
+        if len(legs) != len(trigger.legs):
+            raise Refused(-50, "a trigger keeps its number of legs")
+        trigger.legs, trigger.last, trigger.updated_at = self._legs(trigger.symbol, last, legs), last, venue
+        self.triggers.note(trigger)
+        self.commit(venue)
+        return trigger
+
+    def cancel_trigger(self, user: str, trigger_id: int, wall: float) -> Trigger:
+        self.advance(wall)
+        trigger, venue = self._waiting(user, trigger_id), self.clock.at(wall)
+        trigger.end(TRIGGER_CANCELLED, venue)
+        self.triggers.note(trigger)
+        self.commit(venue)
+        return trigger
+
+    def _legs(self, symbol: str, last: int, wanted: list[tuple[int, int, int]]) -> list[Leg]:
+        tick = self.market.listings[symbol].tick_paise
+        for trigger, limit, qty in wanted:
+            if min(trigger, limit, qty) <= 0 or trigger % tick or limit % tick:
+                raise Refused(-50, f"prices must be multiples of tick size {tick / 100:.4f}, quantities positive")
+        try:
+            return legs_of(last, wanted)
+        except ValueError as error:
+            raise Refused(-50, str(error)) from error
+
+    def _waiting(self, user: str, trigger_id: int) -> Trigger:
+        trigger = self.triggers.all.get(trigger_id)
+        if trigger is None or trigger.user != user:
+            raise Refused(-51, "invalid order id")
+        if not trigger.is_active:
+            raise Refused(-99, f"the trigger is already {trigger.status}")
+        return trigger
+
     def log_out(self, app_id: str) -> None:
         """Make every token of this app worthless."""
         self.logouts = {**self.logouts, app_id: self.logouts.get(app_id, 0) + 1}
@@ -515,7 +608,7 @@ class Exchange:
 
     def commit(self, venue: float) -> None:
         """Write what changed, then tell the world. Nothing changed: nothing written."""
-        if not self._events and not self._changed:
+        if not self._events and not self._changed and not self.triggers.changed:
             return
         events, self._events = self._events, []
         self.journal.append(
@@ -528,9 +621,10 @@ class Exchange:
                 "ended": self.ended,
                 "orders": [asdict(order) for order in self._changed.values()],
                 "trades": [asdict(trade) for trade in self._new_trades],
+                "triggers": self.triggers.rows(self.triggers.changed),
             }
         )
-        self._changed, self._new_trades = {}, []
+        self._changed, self._new_trades, self.triggers.changed = {}, [], {}
         self.publish(events)
 
     def _live(self, user: str, order_id: str) -> Order:

@@ -17,7 +17,7 @@ from typing import Any
 
 PLANS = Path(__file__).parent / "plans"
 
-SENDING = ("place", "modify", "cancel")
+SENDING = ("place", "modify", "cancel", "trigger")
 READING = ("orders", "trades", "positions", "funds", "other")
 CALLS: dict[str, tuple[str, ...]] = {
     **{call: (call,) for call in (*SENDING, *READING)},

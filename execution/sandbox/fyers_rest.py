@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Callable
-from decimal import Decimal
 from typing import Any, TypeVar
 
 from execution.sandbox.accounts import CNC, PRODUCTS
 from execution.sandbox.exchange import Exchange, Refused, Ticket
+from execution.sandbox.fyers_fields import one_of, order_id, price, side_of, tradable, whole
 from execution.sandbox.fyers_history import history
 from execution.sandbox.fyers_login import FyersLogin
 from execution.sandbox.fyers_masters import FyersMasters
 from execution.sandbox.fyers_rows import order_row, position_row, quote_change, rupees, trade_row
+from execution.sandbox.fyers_triggers import FyersTriggers
 from execution.sandbox.http import ApiError, Reply, Request, json_reply, ok
 from execution.sandbox.market import Depth
 from execution.sandbox.order_book import LIMIT, MARKET, STOP, STOP_LIMIT
@@ -34,6 +35,7 @@ class FyersRest:
         self.exchange = exchange
         self.desk = desk
         self.limit = limit
+        triggers = FyersTriggers(exchange)
         self.routes: dict[str, dict[str, Handler]] = {
             f"{API}/logout": {"POST": self.logout},
             f"{API}/profile": {"GET": self.profile},
@@ -45,6 +47,12 @@ class FyersRest:
             f"{API}/positions": {"GET": self.positions, "DELETE": self.exit_positions},
             f"{API}/orders/sync": {"POST": self.place, "PATCH": self.modify, "DELETE": self.cancel},
             f"{API}/multi-order/sync": {"POST": self.place_many, "PATCH": self.modify_many, "DELETE": self.cancel_many},
+            f"{API}/gtt/orders/sync": {
+                "POST": triggers.place,
+                "PATCH": triggers.modify,
+                "DELETE": triggers.cancel,
+            },
+            f"{API}/gtt/orders": {"GET": triggers.book},
             f"{DATA}/marketStatus": {"GET": self.market_status},
             f"{DATA}/history": {"GET": self.history},
             f"{DATA}/quotes": {"GET": self.quotes, "POST": self.quotes},
@@ -285,30 +293,25 @@ class FyersRest:
     def _modify(self, body: dict[str, Any], app: App) -> dict[str, Any]:
         changes: dict[str, int] = {}
         if body.get("qty") is not None:
-            changes["qty"] = _whole(body, "qty", low=1, high=MAX_QTY)
+            changes["qty"] = whole(body, "qty", low=1, high=MAX_QTY)
         if body.get("type") is not None:
-            changes["type"] = _one_of(body, "type", (LIMIT, MARKET, STOP, STOP_LIMIT))
+            changes["type"] = one_of(body, "type", (LIMIT, MARKET, STOP, STOP_LIMIT))
         for name, ours in (("limitPrice", "limit"), ("stopPrice", "stop")):
             if body.get(name):
-                changes[ours] = _price(body, name)
-        order = self.exchange.modify(app.user, _order_id(body), changes, time.time())
+                changes[ours] = price(body, name)
+        order = self.exchange.modify(app.user, order_id(body), changes, time.time())
         return {"s": "ok", "code": 1102, "message": "Successfully modified order", "id": order.id}
 
     def _cancel(self, body: dict[str, Any], app: App) -> dict[str, Any]:
-        order = self.exchange.cancel(app.user, _order_id(body), time.time())
+        order = self.exchange.cancel(app.user, order_id(body), time.time())
         return {"s": "ok", "code": 1103, "message": "Successfully cancelled order", "id": order.id}
 
     def _ticket(self, body: dict[str, Any]) -> Ticket:
         """Check every field of a placement. ApiError -50 or -300 with the reason."""
-        symbol = body.get("symbol")
-        listing = self.exchange.market.listings.get(symbol) if isinstance(symbol, str) else None
-        if listing is None:
-            raise ApiError(400, -300, "Invalid symbol")
-        if listing.is_index:
-            raise ApiError(400, -300, "an index cannot be traded")
-        type_ = _one_of(body, "type", (LIMIT, MARKET, STOP, STOP_LIMIT))
-        side = _one_of(body, "side", (1, -1))
-        qty = _whole(body, "qty", low=1, high=MAX_QTY)
+        listing = tradable(self.exchange.market, body.get("symbol"))
+        type_ = one_of(body, "type", (LIMIT, MARKET, STOP, STOP_LIMIT))
+        side = side_of(body)
+        qty = whole(body, "qty", low=1, high=MAX_QTY)
         product = body.get("productType")
         if product not in PRODUCTS:
             raise ApiError(400, -50, f"productType must be one of {', '.join(PRODUCTS)} for this symbol")
@@ -319,11 +322,11 @@ class FyersRest:
             raise ApiError(400, -50, "a stop order cannot be IOC")
         if str(body.get("offlineOrder", False)).lower() not in ("false", "0", "none"):
             raise ApiError(400, -50, "offline orders are not accepted")
-        if any(_price(body, name) for name in ("stopLoss", "takeProfit")):
+        if any(price(body, name) for name in ("stopLoss", "takeProfit")):
             raise ApiError(400, -50, "exit legs are not accepted with this productType")
-        disclosed = _whole(body, "disclosedQty", low=0, high=qty)
-        limit = _price(body, "limitPrice") if type_ in (LIMIT, STOP_LIMIT) else 0
-        stop = _price(body, "stopPrice") if type_ in (STOP, STOP_LIMIT) else 0
+        disclosed = whole(body, "disclosedQty", low=0, high=qty)
+        limit = price(body, "limitPrice") if type_ in (LIMIT, STOP_LIMIT) else 0
+        stop = price(body, "stopPrice") if type_ in (STOP, STOP_LIMIT) else 0
         tag = body.get("orderTag") or ""
         if (
             not isinstance(tag, str)
@@ -480,39 +483,3 @@ def _method(methods: dict[str, T], request: Request) -> T:
     if handler is None:
         raise ApiError(405, 405, f"{request.method} is not allowed here", headers={"Allow": ", ".join(methods)})
     return handler
-
-
-def _whole(body: dict[str, Any], name: str, *, low: int, high: int) -> int:
-    value = body.get(name, 0 if low == 0 else None)
-    if isinstance(value, bool) or not isinstance(value, int) or not low <= value <= high:
-        raise ApiError(400, -50, f"{name} must be a whole number from {low} to {high}")
-    return value
-
-
-def _one_of(body: dict[str, Any], name: str, allowed: tuple[int, ...]) -> int:
-    value = body.get(name)
-    if isinstance(value, bool) or not isinstance(value, int) or value not in allowed:
-        raise ApiError(400, -50, f"{name} must be one of {', '.join(map(str, allowed))}")
-    return value
-
-
-def _price(body: dict[str, Any], name: str) -> int:
-    """Whole paise of a price in rupees; 0 if absent."""
-    value = body.get(name)
-    if value is None:
-        return 0
-    if isinstance(value, bool) or not isinstance(value, (int, Decimal)):
-        raise ApiError(400, -50, f"{name} must be a number")
-    amount = Decimal(value) * 100
-    if not 0 <= amount <= 2_000_000_000:
-        raise ApiError(400, -50, f"{name} is out of range")
-    if amount != amount.to_integral_value():
-        raise ApiError(400, -50, f"{name} is not a multiple of the tick size")
-    return int(amount)
-
-
-def _order_id(body: dict[str, Any]) -> str:
-    order_id = body.get("id")
-    if not isinstance(order_id, str) or not order_id:
-        raise ApiError(400, -51, "invalid order id")
-    return order_id

@@ -12,7 +12,6 @@ import re
 import time
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
-from decimal import Decimal, InvalidOperation
 from typing import Any
 from urllib.parse import parse_qsl, urlencode
 
@@ -21,7 +20,8 @@ from execution.sandbox.calendar import IST, ist
 from execution.sandbox.exchange import Exchange, Refused, Ticket
 from execution.sandbox.fyers_history import history
 from execution.sandbox.fyers_rows import rupees
-from execution.sandbox.http import ApiError, Reply, Request, json_reply
+from execution.sandbox.http import Reply, Request, json_reply
+from execution.sandbox.kite_fields import KiteError, need_protection, price, success, whole, word
 from execution.sandbox.kite_rows import (
     PRODUCT_OF,
     TYPE_OF,
@@ -34,13 +34,13 @@ from execution.sandbox.kite_rows import (
     trade_row,
     trading_symbol,
 )
-from execution.sandbox.order_book import LIMIT, MARKET, STOP, STOP_LIMIT
+from execution.sandbox.kite_triggers import KiteTriggers
+from execution.sandbox.order_book import LIMIT, STOP, STOP_LIMIT
 from execution.sandbox.rate_limit import RateLimit
 from execution.sandbox.tokens import App, BadToken, TokenDesk
 from execution.sandbox.universe import Listing
 
 Handler = Callable[[Request, App], Awaitable[Reply]]
-MAX_QTY = 100_000_000
 DUMP_COLUMNS = (
     "instrument_token,exchange_token,tradingsymbol,name,last_price,expiry,strike,tick_size,lot_size,"
     "instrument_type,segment,exchange"
@@ -54,21 +54,6 @@ DAYS_OF = {"minute": 60, "3minute": 100, "5minute": 100, "10minute": 100, "15min
            "60minute": 400, "day": 2000}  # fmt: skip
 
 
-class KiteError(ApiError):
-    """A refusal in Kite's envelope."""
-
-    def __init__(self, status: int, kind: str, message: str, *, headers: dict[str, str] | None = None) -> None:
-        super().__init__(status, status, message, headers=headers)
-        self.kind = kind
-
-    def body(self) -> dict[str, Any]:
-        return {"status": "error", "message": self.message, "error_type": self.kind, "data": None}
-
-
-def success(data: Any) -> Reply:
-    return json_reply(200, {"status": "success", "data": data})
-
-
 class KiteRest:
     """Routes of one exchange in Kite's words. `knows` says whether a path is one of its own."""
 
@@ -79,6 +64,7 @@ class KiteRest:
         self.redirect_uri = redirect_uri or "http://127.0.0.1:8000/broker/callback/"
         self.by_name = {("NSE", trading_symbol(one)): one for one in exchange.market.listings.values()}
         self.by_token = {token_of(one): one for one in exchange.market.listings.values()}
+        triggers = KiteTriggers(exchange, self.by_name)
         self.routes: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
             (method, re.compile(pattern), handler)
             for method, pattern, handler in (
@@ -95,6 +81,11 @@ class KiteRest:
                 ("GET", r"/portfolio/holdings", self.holdings),
                 ("POST", r"/margins/orders", self.margin_of_orders),
                 ("POST", r"/margins/basket", self.margin_of_basket),
+                ("GET", r"/gtt/triggers", triggers.book),
+                ("POST", r"/gtt/triggers", triggers.place),
+                ("GET", r"/gtt/triggers/(?P<id>\d{1,12})", triggers.one),
+                ("PUT", r"/gtt/triggers/(?P<id>\d{1,12})", triggers.change),
+                ("DELETE", r"/gtt/triggers/(?P<id>\d{1,12})", triggers.delete),
                 ("GET", r"/quote", self.quote),
                 ("GET", r"/instruments(?:/NSE)?", self.instruments),
                 ("GET", r"/instruments/historical/(?P<token>\d+)/(?P<interval>\w+)", self.historical),
@@ -104,7 +95,7 @@ class KiteRest:
     @staticmethod
     def knows(path: str) -> bool:
         return path.split("/")[1] in (
-            "connect", "session", "user", "orders", "trades", "portfolio", "quote", "instruments", "margins",
+            "connect", "session", "user", "orders", "trades", "portfolio", "quote", "instruments", "margins", "gtt",
         )  # fmt: skip
 
     async def handle(self, request: Request) -> Reply:
@@ -281,13 +272,13 @@ class KiteRest:
     async def modify(self, request: Request, app: App) -> Reply:
         form, changes = request.form(), {}
         if form.get("quantity"):
-            changes["qty"] = _whole(form, "quantity")
+            changes["qty"] = whole(form, "quantity")
         if form.get("order_type"):
-            changes["type"] = _word(form, "order_type", TYPE_OF)
-            _need_protection(form, changes["type"])
+            changes["type"] = word(form, "order_type", TYPE_OF)
+            need_protection(form, changes["type"])
         for name, ours in (("price", "limit"), ("trigger_price", "stop")):
             if form.get(name):
-                changes[ours] = _price(form, name)
+                changes[ours] = price(form, name)
         order = self.exchange.modify(app.user, request.query["id"], changes, time.time())
         return success({"order_id": order.id})
 
@@ -298,8 +289,8 @@ class KiteRest:
         listing = self.by_name.get((form.get("exchange", ""), form.get("tradingsymbol", "")))
         if listing is None or listing.is_index:
             raise KiteError(400, "InputException", "Invalid `tradingsymbol`.")
-        type_ = _word(form, "order_type", TYPE_OF)
-        _need_protection(form, type_)
+        type_ = word(form, "order_type", TYPE_OF)
+        need_protection(form, type_)
         validity = form.get("validity", "DAY")
         if validity not in ("DAY", "IOC") or (validity == "IOC" and type_ in (STOP, STOP_LIMIT)):
             raise KiteError(400, "InputException", "Invalid `validity`.")
@@ -308,13 +299,13 @@ class KiteRest:
             raise KiteError(400, "InputException", "`tag` must be 1 to 20 letters or digits.")
         return Ticket(
             listing.symbol,
-            _word(form, "transaction_type", {"BUY": 1, "SELL": -1}),
-            _whole(form, "quantity"),
+            word(form, "transaction_type", {"BUY": 1, "SELL": -1}),
+            whole(form, "quantity"),
             type_,
-            _word(form, "product", PRODUCT_OF),
+            word(form, "product", PRODUCT_OF),
             validity,
-            _price(form, "price") if type_ in (LIMIT, STOP_LIMIT) else 0,
-            _price(form, "trigger_price") if type_ in (STOP, STOP_LIMIT) else 0,
+            price(form, "price") if type_ in (LIMIT, STOP_LIMIT) else 0,
+            price(form, "trigger_price") if type_ in (STOP, STOP_LIMIT) else 0,
             tag,
         )
 
@@ -378,40 +369,3 @@ def _instant(request: Request, name: str) -> datetime:
         return datetime.strptime(request.query.get(name, ""), "%Y-%m-%d %H:%M:%S").replace(tzinfo=IST)
     except ValueError as error:
         raise KiteError(400, "InputException", f"`{name}` must be YYYY-MM-DD HH:MM:SS.") from error
-
-
-def _whole(form: dict[str, str], name: str) -> int:
-    written = form.get(name, "")
-    if not (written.isascii() and written.isdigit() and 1 <= len(written) <= 9 and 1 <= int(written) <= MAX_QTY):
-        raise KiteError(400, "InputException", f"Invalid `{name}`.")
-    return int(written)
-
-
-def _word(form: dict[str, str], name: str, allowed: dict[str, Any]) -> Any:
-    if form.get(name) not in allowed:
-        raise KiteError(400, "InputException", f"Invalid `{name}`.")
-    return allowed[form[name]]
-
-
-def _price(form: dict[str, str], name: str) -> int:
-    """Whole paise of a price in rupees."""
-    try:
-        amount = Decimal(form.get(name, "")) * 100
-    except InvalidOperation as error:
-        raise KiteError(400, "InputException", f"Invalid `{name}`.") from error
-    if not amount.is_finite() or not 0 < amount <= 2_000_000_000:
-        raise KiteError(400, "InputException", f"Invalid `{name}`.")
-    if amount != amount.to_integral_value():
-        raise KiteError(400, "InputException", f"`{name}` is not a multiple of the tick size.")
-    return int(amount)
-
-
-def _need_protection(form: dict[str, str], type_: int) -> None:
-    if type_ not in (MARKET, STOP):
-        return
-    try:
-        protection = Decimal(form.get("market_protection") or 0)
-    except InvalidOperation as error:
-        raise KiteError(400, "InputException", "Invalid `market_protection`.") from error
-    if protection == 0 or not -1 <= protection <= 100:
-        raise KiteError(400, "InputException", "Market orders without market protection are not allowed via API.")

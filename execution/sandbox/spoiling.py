@@ -14,8 +14,8 @@ from typing import Any
 from execution.sandbox.faults import FaultDeck, Rule
 from execution.sandbox.fyers_rest import API
 from execution.sandbox.http import ApiError, Reply, Request, json_reply
+from execution.sandbox.kite_fields import KiteError
 from execution.sandbox.kite_rest import ORDERS as KITE_ORDERS
-from execution.sandbox.kite_rest import KiteError
 
 ORDERS = f"{API}/orders/sync"
 
@@ -45,6 +45,7 @@ def _in_kite(status: int, _: int, message: str) -> ApiError:
 FYERS = Words(
     calls=(
         ("POST", ORDERS, "place"), ("PATCH", ORDERS, "modify"), ("DELETE", ORDERS, "cancel"),
+        ("POST", f"{API}/gtt/orders/sync", "trigger"),
         ("GET", f"{API}/orders", "orders"), ("GET", f"{API}/tradebook", "trades"),
         ("GET", f"{API}/positions", "positions"), ("GET", f"{API}/funds", "funds"),
     ),
@@ -55,8 +56,9 @@ FYERS = Words(
 KITE = Words(
     calls=(
         ("POST", KITE_ORDERS, "place"), ("PUT", rf"{KITE_ORDERS}/\w+", "modify"),
-        ("DELETE", rf"{KITE_ORDERS}/\w+", "cancel"), ("GET", "/orders", "orders"), ("GET", "/trades", "trades"),
-        ("GET", "/portfolio/positions", "positions"), ("GET", "/user/margins", "funds"),
+        ("DELETE", rf"{KITE_ORDERS}/\w+", "cancel"), ("POST", "/gtt/triggers", "trigger"),
+        ("GET", "/orders", "orders"), ("GET", "/trades", "trades"), ("GET", "/portfolio/positions", "positions"),
+        ("GET", "/user/margins", "funds"),
     ),
     lists={"orders": ("data",), "trades": ("data",), "positions": ("data", "net")},
     trade_price="average_price",

@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
-from execution.brokers.fyers import account_mapping, mapping
+from execution.brokers.fyers import account_mapping, mapping, trigger_mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient, Reply
@@ -27,7 +27,10 @@ from execution.brokers.port import (
     Quote,
     Refused,
     SendResult,
+    StandingTrigger,
+    TriggerRequest,
     Unknown,
+    what_is_wrong_with_trigger,
 )
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType
@@ -103,9 +106,31 @@ class FyersGateway:
         body = mapping.encode({"id": broker_order_id})
         return self._send("DELETE", body, CallClass.CANCEL, known_id=broker_order_id)
 
-    def _send(self, method: str, body: bytes, klass: CallClass, *, known_id: str | None = None) -> SendResult:
+    def place_trigger(self, request: TriggerRequest) -> SendResult:
+        """Source: FYERS API v3, GTT orders. No tag goes with it: after doubt the book of triggers is compared."""
+        if wrong := what_is_wrong_with_trigger(request):
+            return Refused("INVALID_REQUEST", wrong)
+        return self._send_trigger("POST", trigger_mapping.place_body(request))
+
+    def modify_trigger(self, trigger_id: str, request: TriggerRequest) -> SendResult:
+        if wrong := what_is_wrong_with_trigger(request):
+            return Refused("INVALID_REQUEST", wrong, trigger_id)
+        return self._send_trigger("PATCH", trigger_mapping.modify_body(trigger_id, request), known_id=trigger_id)
+
+    def cancel_trigger(self, trigger_id: str) -> SendResult:
+        body = mapping.encode({"id": trigger_id})
+        return self._send_trigger("DELETE", body, klass=CallClass.CANCEL, known_id=trigger_id)
+
+    def _send_trigger(
+        self, method: str, body: bytes, *, klass: CallClass = CallClass.ORDER, known_id: str | None = None
+    ) -> SendResult:
+        return self._send(method, body, klass, known_id=known_id, url=f"{self.endpoints.api}/gtt/orders/sync")
+
+    def _send(
+        self, method: str, body: bytes, klass: CallClass, *, known_id: str | None = None, url: str = ""
+    ) -> SendResult:
         try:
-            reply = self._http.send_once(method, self._orders_url, body, klass=klass)
+            reply = self._http.send_once(method, url or self._orders_url, body, klass=klass)
         except (NotSent, RateLimited) as error:  # the latter from our own bucket: before anything was sent
             return Refused(error.code, error.message, known_id)
         except SentButUnanswered as error:
@@ -131,6 +156,9 @@ class FyersGateway:
 
     def holdings(self) -> list[BrokerHolding]:
         return self._get(f"{self.endpoints.api}/holdings", mapping.reader("holdings", account_mapping.read_holdings))
+
+    def triggers(self) -> list[StandingTrigger]:
+        return self._get(f"{self.endpoints.api}/gtt/orders", mapping.reader("orderBook", trigger_mapping.read_triggers))
 
     def orders(self) -> list[BookOrder]:
         return self._get(f"{self.endpoints.api}/orders", mapping.reader("orderBook", mapping.read_orders))

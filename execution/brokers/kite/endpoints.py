@@ -48,3 +48,6 @@ class Endpoints:
     def orders(self, broker_order_id: str = "") -> str:
         """Every order of the desk is of the regular variety: brackets and covers are its own work."""
         return f"{self.api}/orders/regular{'/' + broker_order_id if broker_order_id else ''}"
+
+    def triggers(self, trigger_id: str = "") -> str:
+        return f"{self.api}/gtt/triggers{'/' + trigger_id if trigger_id else ''}"

@@ -10,7 +10,7 @@ from urllib.parse import quote, urlencode
 
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
-from execution.brokers.kite import account_mapping, mapping
+from execution.brokers.kite import account_mapping, mapping, trigger_mapping
 from execution.brokers.kite.credentials import Credentials
 from execution.brokers.kite.endpoints import Endpoints
 from execution.brokers.kite.symbols import KiteName, to_kite
@@ -29,7 +29,10 @@ from execution.brokers.port import (
     Quote,
     Refused,
     SendResult,
+    StandingTrigger,
+    TriggerRequest,
     Unknown,
+    what_is_wrong_with_trigger,
 )
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
@@ -108,6 +111,22 @@ class KiteGateway:
         url = self.endpoints.orders(quote(broker_order_id, safe=""))
         return self._send("DELETE", url, b"", CallClass.CANCEL, known_id=broker_order_id)
 
+    def place_trigger(self, request: TriggerRequest) -> SendResult:
+        """Source: Kite Connect v3, GTT orders. No tag goes with it: after doubt the book of triggers is compared."""
+        if wrong := what_is_wrong_with_trigger(request) or trigger_mapping.what_is_wrong_with(request):
+            return Refused("INVALID_REQUEST", wrong)
+        return self._send("POST", self.endpoints.triggers(), trigger_mapping.body(request), CallClass.ORDER)
+
+    def modify_trigger(self, trigger_id: str, request: TriggerRequest) -> SendResult:
+        if wrong := what_is_wrong_with_trigger(request) or trigger_mapping.what_is_wrong_with(request):
+            return Refused("INVALID_REQUEST", wrong, trigger_id)
+        url = self.endpoints.triggers(quote(trigger_id, safe=""))
+        return self._send("PUT", url, trigger_mapping.body(request), CallClass.ORDER, known_id=trigger_id)
+
+    def cancel_trigger(self, trigger_id: str) -> SendResult:
+        url = self.endpoints.triggers(quote(trigger_id, safe=""))
+        return self._send("DELETE", url, b"", CallClass.CANCEL, known_id=trigger_id)
+
     def _send(self, method: str, url: str, body: bytes, klass: CallClass, *, known_id: str | None = None) -> SendResult:
         try:
             reply = self._http.send_once(method, url, body, klass=klass)
@@ -139,6 +158,9 @@ class KiteGateway:
 
     def holdings(self) -> list[BrokerHolding]:
         return self._get("portfolio/holdings", account_mapping.read_holdings)
+
+    def triggers(self) -> list[StandingTrigger]:
+        return self._get("gtt/triggers", trigger_mapping.read_triggers)
 
     def orders(self) -> list[BookOrder]:
         return self._get("orders", mapping.read_orders)

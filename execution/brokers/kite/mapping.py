@@ -177,7 +177,7 @@ def _words(value: Any) -> str:
 
 
 def _order_id(data: Row) -> str | None:
-    value = data.get("order_id")
+    value = data.get("order_id", data.get("trigger_id"))
     return str(value) if isinstance(value, str | int) and not isinstance(value, bool) and str(value).strip() else None
 
 
