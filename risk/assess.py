@@ -7,7 +7,7 @@ from risk.facts import to_json
 from risk.gates import ENTRY_GATES, EXIT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from trading.domain.orders import OrderIntent
-from trading.statements import run
+from trading.statements import tell
 
 STORE = """
 WITH seen AS (
@@ -80,7 +80,7 @@ def store_verdicts(
         for one in verdict.findings
     ]
     gates, outcomes, quantities, values, limits, messages = (list(column) for column in zip(*rows, strict=True))
-    run(STORE, {
+    tell(STORE, {
         "portfolio": portfolio_id, "intent": verdict.intent_id, "policy_id": policy_id, "policy": policy[:80],
         "asked": to_json(intent), "snapshot": to_json(snapshot), "at": snapshot.now,
         "allowed": 0 if isinstance(verdict, RefusedIntent) else verdict.quantity,

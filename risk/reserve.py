@@ -19,7 +19,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
-from trading.statements import run
+from trading.statements import run, tell
 
 Kind = RiskBucket.Kind
 
@@ -55,6 +55,12 @@ WITH wanted AS MATERIALIZED (
 INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
 SELECT taken.id, %(intent)s, wanted.amount, 0 FROM taken JOIN wanted USING (key)
 RETURNING (SELECT key FROM taken WHERE taken.id = bucket_id)
+"""
+
+# Of what was just taken, nothing is kept: a refused intent has no reservation.
+UNDO = """
+WITH gone AS (DELETE FROM risk_reservation WHERE intent_id = %(intent)s RETURNING bucket_id, amount)
+UPDATE risk_riskbucket b SET reserved = b.reserved - gone.amount FROM gone WHERE b.id = gone.bucket_id
 """
 
 # The buckets are locked in sorted order before any of them changes.
@@ -158,16 +164,18 @@ def claims_of(
 def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
     """Take all of the claims or none of them: NotAllowed with the code of the first bucket that is full."""
     wanted = sorted(claims, key=lambda claim: claim.key)
-    with transaction.atomic():
+    with transaction.atomic(savepoint=False):
         taken = {key for (key,) in run(TAKE, {
             "portfolio": portfolio_id, "intent": intent_id, "keys": [claim.key for claim in wanted],
             "kinds": [str(claim.kind) for claim in wanted], "amounts": [claim.amount for claim in wanted],
             "caps": [claim.cap for claim in wanted],
         })}  # fmt: skip
-        for claim in wanted:
-            if claim.key not in taken:
-                code, message = REFUSALS[Kind(claim.kind)]
-                raise NotAllowed(code, message, bucket=claim.key, wanted=claim.amount, cap=claim.cap)
+        full = next((claim for claim in wanted if claim.key not in taken), None)
+        if full is not None and taken:
+            tell(UNDO, {"intent": intent_id})  # nobody else has seen it: the buckets are still locked
+    if full is not None:
+        code, message = REFUSALS[Kind(full.kind)]
+        raise NotAllowed(code, message, bucket=full.key, wanted=full.amount, cap=full.cap)
     crashpoint("risk.reserved")
 
 

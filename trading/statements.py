@@ -4,7 +4,7 @@ Everything else uses the ORM. What is used here works inside the running transac
 logs queries; a row that comes back is the same model instance that the ORM would make.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
@@ -33,11 +33,28 @@ def prepared() -> Iterator[Any]:
         yield cursor
 
 
-def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
-    """The rows that a statement returns; none where it returns none."""
+@contextmanager
+def together() -> Iterator[None]:
+    """Inside a transaction: what is told here goes out without waiting for the answer to what was told before.
+
+    An error of any of it is raised by the next answer that is waited for, or at the end.
+    """
+    with connection.wrap_database_errors, connection.connection.pipeline():
+        yield
+
+
+def tell(statement: str, parameters: Any = None) -> None:
+    """Run a statement whose answer nobody needs."""
     with prepared() as cursor:
         cursor.execute(statement, parameters)
-        return cursor.fetchall() if cursor.description else []
+
+
+def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
+    """The rows of a statement that gives some."""
+    with prepared() as cursor:
+        cursor.execute(statement, parameters)
+        found: list[tuple[Any, ...]] = cursor.fetchall()
+        return found
 
 
 FORGETTABLE = """
@@ -49,7 +66,7 @@ WITH quick AS MATERIALIZED (
 
 
 def run_forgettable(statement: str, parameters: dict[str, Any]) -> list[tuple[Any, ...]]:
-    """Run a statement that begins with FORGETTABLE: its commit does not wait for the disk, if it is one of its own."""
+    """The rows of a statement that begins with FORGETTABLE: its commit, if it has its own, waits for no disk."""
     return run(statement, {**parameters, "alone": not connection.in_atomic_block})
 
 
@@ -140,16 +157,37 @@ def _built(parts: list[tuple[Any, ...]], row: Sequence[Any]) -> Any:
     return made[0]
 
 
+class Frozen:
+    """A question of the ORM about one number, compiled once: `make` gives its query for any number."""
+
+    NUMBER = 7_777_777_777_777
+
+    def __init__(self, make: Callable[[int], models.QuerySet[Any, Any]]) -> None:
+        self._make = make
+        self._plan: tuple[str, list[Any]] | None = None
+
+    def rows(self, number: int) -> list[tuple[Any, ...]]:
+        if self._plan is None:
+            statement, parameters = self._make(self.NUMBER).query.sql_with_params()
+            assert self.NUMBER in parameters
+            self._plan = statement, list(parameters)
+        statement, parameters = self._plan
+        return run(statement, [number if one == self.NUMBER else one for one in parameters])
+
+
 def insert(*new: models.Model) -> None:
     """Write new rows in one statement. Only the last may leave its number to the database; it is filled in."""
-    statement, fields = _insertion(tuple(type(one) for one in new), new[-1].pk is None)
+    numbered = new[-1].pk is None
+    statement, fields = _insertion(tuple(type(one) for one in new), numbered)
     parameters = [
         field.get_db_prep_save(field.pre_save(one, True), connection=connection)
         for one, columns in zip(new, fields, strict=True)
         for field in columns
     ]
-    ((number,),) = run(statement, parameters)
-    new[-1].pk = number
+    if numbered:
+        ((new[-1].pk,),) = run(statement, parameters)
+    else:
+        tell(statement, parameters)
     for one in new:
         one._state.adding, one._state.db = False, connection.alias
 
@@ -166,5 +204,5 @@ def _insertion(kinds: tuple[type[models.Model], ...], numbered: bool) -> tuple[s
         marks = ", ".join(["%s"] * len(columns))
         statements.append(f"INSERT INTO {quote(kind._meta.db_table)} ({names}) VALUES ({marks})")  # noqa: S608 - names of ours
     before = ", ".join(f"w{place} AS ({statement})" for place, statement in enumerate(statements[:-1]))
-    number = quote(kinds[-1]._meta.pk.column)  # type: ignore[union-attr]
-    return f"{f'WITH {before} ' if before else ''}{statements[-1]} RETURNING {number}", fields
+    number = f" RETURNING {quote(kinds[-1]._meta.pk.column)}" if numbered else ""  # type: ignore[union-attr]
+    return f"{f'WITH {before} ' if before else ''}{statements[-1]}{number}", fields

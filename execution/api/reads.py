@@ -6,13 +6,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from execution.models import EngineLease, Group, Intent, Order
+from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent
 from execution.states import OrderState
 from risk.models import TradingState, Verdict
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.quotes import last_quotes
 from trading.portfolio.models import Portfolio, Position
 from trading.portfolio.valuation import PositionValue, Valuation, value_portfolio
+from trading.statements import Select
 
 CENT = 2
 
@@ -23,6 +24,24 @@ def verdicts_by_intent(user: Any, intent_ids: Iterable[UUID]) -> dict[UUID, list
     for verdict in Verdict.objects.for_user(user).filter(intent_id__in=list(intent_ids)):
         found[verdict.intent_id].append(verdict)
     return found
+
+
+OWN_ORDER = Select(
+    Order, "instrument", "portfolio", where="WHERE t.id = %(order)s AND t_portfolio.owner_id = %(owner)s"
+)
+EVENTS = Select(OrderEvent, where="WHERE t.order_id = %(order)s ORDER BY t.seq")
+FILLS = Select(Fill, where="WHERE t.order_id = %(order)s ORDER BY t.id")
+VERDICTS = Select(Verdict, where="WHERE t.intent_id = %(intent)s ORDER BY t.intent_id, t.position")
+
+
+def order_with_story(user: Any, order_id: int) -> Order | None:
+    """An order of this user with what was `told` of it, `filled` of it, and its `verdicts`; None for a foreign one."""
+    order: Any = OWN_ORDER.first({"order": order_id, "owner": user.pk})
+    if order is not None:
+        order.told = EVENTS.rows({"order": order_id})
+        order.filled = FILLS.rows({"order": order_id})
+        order.verdicts = VERDICTS.rows({"intent": order.intent_id})
+    return order
 
 
 def attach_verdicts(user: Any, signals: Sequence[Any]) -> None:

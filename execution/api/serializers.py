@@ -106,8 +106,8 @@ class OrderSerializer(serializers.ModelSerializer):
 class OrderDetailSerializer(OrderSerializer):
     """The whole story of one order."""
 
-    events = OrderEventSerializer(many=True, read_only=True)
-    fills = FillSerializer(many=True, read_only=True)
+    events = OrderEventSerializer(many=True, read_only=True, source="told")
+    fills = FillSerializer(many=True, read_only=True, source="filled")
     verdicts = VerdictSerializer(many=True, read_only=True)
 
     class Meta(OrderSerializer.Meta):

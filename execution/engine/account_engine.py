@@ -107,7 +107,7 @@ class AccountEngine:
             self.send_queued()
         elif name == "engine.order":
             if ids.get("queued"):
-                self._give(ids["order_id"])
+                self.give(ids["order_id"])
             else:
                 self.send_queued()
                 self.send_changes()
@@ -124,15 +124,20 @@ class AccountEngine:
         """Give every queued order to the broker, exits first."""
         ids = run(QUEUED, [self.account.pk])
         for (order_id,) in ids:
-            self._give(order_id)
+            self.give(order_id)
         return len(ids)
 
-    def _give(self, order_id: int) -> None:
+    def give(self, order_id: int) -> None:
+        """Let one queued order be sent, unless it is under way already."""
         with self._sending_lock:
             if order_id in self._sending:
                 return  # it waits for its turn; asking again would take another
             self._sending.add(order_id)
-        self._send(partial(self._submit, order_id))
+        try:
+            self._send(partial(self._submit, order_id))
+        except RuntimeError:  # nobody sends any more: this engine is about to end
+            self._sending.discard(order_id)
+            raise
 
     def _submit(self, order_id: int) -> None:
         try:

@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from datetime import datetime
 from functools import partial
@@ -51,7 +51,7 @@ from trading.marketdata.universes import members
 from trading.marketdata.watermark import candles_through
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat
-from trading.outbox import nudge_stream
+from trading.outbox import heard_here, nudge_stream
 from trading.portfolio.models import Position, WatchlistItem
 from trading.realtime.publish import publish_now
 from trading.venue.sessions import exchange_date
@@ -104,7 +104,8 @@ class AccountRunner:
         keeper = self._thread("lease", self._keep_lease)
         try:
             if self._get_ready():
-                self._work()
+                with heard_here(self.account.pk, self._answer_here):
+                    self._work()
         finally:
             self.stop.set()
             keeper.join(timeout=5)
@@ -356,6 +357,16 @@ class AccountRunner:
                     self._books_due.set()
                 else:
                     self.engine.answer(name, json.loads(ids))
+
+    def _answer_here(self, name: str, ids: Mapping[str, Any]) -> bool:
+        """An order that this process has written goes to the senders as soon as its row has committed."""
+        if name != "engine.order" or not ids.get("queued") or self.stop.is_set():
+            return False
+        try:
+            self.engine.give(ids["order_id"])
+        except RuntimeError:  # the senders have just been told to go home
+            return False
+        return True
 
     def _sweep(self) -> None:
         while not self.stop.wait(SWEEP_EVERY_S):

@@ -8,7 +8,7 @@ from prometheus_client import Counter
 from execution.models import Order
 from execution.states import PendingOp
 from trading.realtime.publish import publish
-from trading.statements import run
+from trading.statements import tell
 
 NOT_APPLIED = Counter(
     "tarazu_order_events_not_applied_total", "What was said of an order and could not change it", ["kind"]
@@ -31,7 +31,7 @@ def note(order: Order, kind: str, *, source: str, to_state: str | None = None, a
             # What has ended has nothing under way; should it turn up after all, its trade asks again.
             order.pending_op, order.pending_quantity = PendingOp.NONE, None
             order.done_at = order.done_at or timezone.now()
-    run(APPEND, {
+    tell(APPEND, {
         "order": order.pk, "kind": kind, "source": source, "before": str(before), "after": str(to_state or before),
         "applied": applied, "detail": json.dumps({key: str(value) for key, value in detail.items()}),
         "at": timezone.now(),

@@ -20,6 +20,7 @@ from risk.gates import MOMENT_GATES
 from risk.gates.finding import Finding, Limits, Outcome, Snapshot
 from risk.gates.per_trade import MEAN_REVERSION
 from risk.market_facts import NOTHING_MEASURED, market_facts
+from risk.models import RiskPolicy
 from risk.policies import limits_of
 from risk.reserve import claims_of, release, reserve
 from risk.snapshot import Standing, is_option, standing_of, take_snapshot
@@ -33,7 +34,7 @@ from trading.marketdata.quotes import last_quote
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.statements import Select, insert
+from trading.statements import Select, insert, together
 
 ENTRY_VALID_S = 30
 EXIT_VALID_S = 300
@@ -159,17 +160,26 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
         intent.state = Intent.State.WAITING if wish.needs_approval else Intent.State.APPROVED
         if wish.needs_approval:
             intent.decide_by = intent.created_at + timedelta(seconds=APPROVAL_S)
+    with together():
+        _write(intent, verdict, asked, snapshot, limits, policy)
+    publish(portfolio.owner_id, "position" if wish.signal is None else "signal", intent=str(intent.pk))
+    return intent
+
+
+def _write(
+    intent: Intent, verdict: ApprovedIntent | RefusedIntent, asked: OrderIntent, snapshot: Snapshot, limits: Limits,
+    policy: RiskPolicy,
+) -> None:  # fmt: skip
+    """The intent with its trade and the verdicts on it; of an approved one the order as well."""
     new = intent.group is not None and intent.group._state.adding
     insert(*([intent.group, intent] if new else [intent]))
     crashpoint("intake.intent_written")
     store_verdicts(
-        portfolio_id=portfolio.pk, verdict=verdict, intent=asked, snapshot=snapshot, policy_id=policy.pk,
+        portfolio_id=intent.portfolio_id, verdict=verdict, intent=asked, snapshot=snapshot, policy_id=policy.pk,
         policy=limits.name,
     )  # fmt: skip
     if intent.state == Intent.State.APPROVED and isinstance(verdict, ApprovedIntent):
         queue_order(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
-    publish(portfolio.owner_id, "position" if wish.signal is None else "signal", intent=str(intent.pk))
-    return intent
 
 
 def _in_quarantine(under_way: Outstanding, approved: ApprovedIntent) -> RefusedIntent | None:

@@ -21,7 +21,7 @@ from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.statements import Select
+from trading.statements import Frozen, Select, run
 from trading.venue.sessions import exchange_date
 
 State = Signal.State
@@ -31,6 +31,12 @@ LOCKED = Select(
     Signal, "portfolio__account", "instrument", "deployment__version__contract",
     where="WHERE t.id = %(signal)s::uuid FOR UPDATE OF t",
 )  # fmt: skip
+
+AT_WORK = Frozen(lambda deployment: Deployment.objects.at_work().filter(pk=deployment).values_list("pk"))
+DECIDE = """
+UPDATE strategies_signal SET state = %(state)s, refusal_code = %(code)s, refusal = %(message)s
+WHERE id = %(signal)s AND state = 'NEW' RETURNING 1
+"""
 
 
 @transaction.atomic
@@ -47,7 +53,7 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
     age_s = (timezone.now() - signal.created_at).total_seconds()
     if timezone.now() > signal.expires_at:
         return _decide(signal, State.EXPIRED, "SIGNAL_AGE", f"Not taken up within {age_s:.0f} s.")
-    if not Deployment.objects.at_work().filter(pk=signal.deployment_id).exists():
+    if not AT_WORK.rows(signal.deployment_id):
         return _decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
     full = _over_its_own_limits(signal, now)
     if full is not None:
@@ -135,10 +141,7 @@ def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> in
 
 
 def _decide(signal: Signal, state: str, code: str, message: str) -> Signal:
-    changed = Signal.objects.filter(pk=signal.pk, state=State.NEW).update(
-        state=state, refusal_code=code[:40], refusal=message[:240]
-    )
-    if changed:
+    if run(DECIDE, {"signal": signal.pk, "state": str(state), "code": code[:40], "message": message[:240]}):
         publish(signal.portfolio.owner_id, "signal", signal=str(signal.pk), state=state)
         signal.state, signal.refusal_code, signal.refusal = state, code[:40], message[:240]
     else:

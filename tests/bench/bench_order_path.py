@@ -15,8 +15,9 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from itertools import count
+from itertools import count, pairwise
 from statistics import median
+from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -50,11 +51,15 @@ from trading.marketdata.quotes import last_quote
 from trading.portfolio.ledger import open_portfolio
 from trading.portfolio.models import Portfolio
 
+T = TypeVar("T")
 SYMBOL = "NSE:SBIN-EQ"
 START = "2026-02-16T10:30"
 WARM_UP = 12
 REST_S = 0.1  # the tidying after a trade is over before the next sample begins
 API_WRITES_A_KEY = 100  # the throttle lets a key write 120 times a minute: several keys take turns
+STAGES = ("asked_to_judged", "judged_to_written", "written_to_claimed", "claimed_to_wire")
+"""Until the gates have spoken and the room is reserved; until the order's row is made; until an engine has claimed it,
+after the commit and its turn in the rate; until the first byte is out."""
 _number = count()
 
 
@@ -89,14 +94,29 @@ class Street:
             bar_at=venue_now("BENCH"), dedupe_key=f"bench:{next(_number)}", explanation="A bench asks.",
         )  # fmt: skip
 
-    def sample(self, trader: Trader, act: Callable[[], int]) -> float:
-        """Milliseconds from the instant that `act` tells to the order's first byte; then the street is swept."""
+    def sample(self, trader: Trader, act: Callable[[], int]) -> dict[str, float]:
+        """Milliseconds from the instant that `act` tells to the order's first byte, and where they went; then the
+        street is swept."""
         OrderRate.objects.filter(account_id=trader.account.pk).delete()
         self.stamps.forget()
         began = act()
-        took = (self.arrival(trader) - began) / 1e6
+        arrived = self.arrival(trader)
+        stages = self.stages(trader, began, arrived)
         self.sweep(trader)
-        return took
+        return stages
+
+    def stages(self, trader: Trader, began: int, arrived: int) -> dict[str, float]:
+        """The instants that the desk itself keeps of an order, between ours."""
+        wall_of = time.time_ns() - time.monotonic_ns()
+        order = Order.objects.filter(account=trader.account).select_related("intent").order_by("-pk")[0]
+        assert order.sent_at is not None
+        instants = [
+            (began + wall_of) / 1e6, *(one.timestamp() * 1000 for one in (
+                order.intent.created_at, order.created_at, order.sent_at,
+            )), (arrived + wall_of) / 1e6,
+        ]  # fmt: skip
+        stages = dict(zip(STAGES, (later - earlier for earlier, later in pairwise(instants)), strict=True))
+        return {"": instants[-1] - instants[0], **stages}
 
     def arrival(self, trader: Trader, within_s: float = 5.0) -> int:
         try:
@@ -144,14 +164,19 @@ def order_path(run: Run) -> Iterator[Figure]:
         yield from figures("api_order_to_wire", ours, "a Django view that calls the broker, no row or gate", theirs)
 
 
-def measured(samples: int, sample: Callable[[], float]) -> list[float]:
+def measured(samples: int, sample: Callable[[], T]) -> list[T]:
     taken = [sample() for _ in range(samples + WARM_UP)]
     return taken[WARM_UP:]
 
 
-def figures(name: str, ours: list[float], peer: str, theirs: list[float]) -> Iterator[Figure]:
-    yield Figure(f"{name}_p50", median(ours), "ms", peer, median(theirs))
-    yield Figure(f"{name}_p99", percentile(ours, 0.99), "ms", peer, percentile(theirs, 0.99))
+def figures(name: str, ours: list[dict[str, float]], peer: str, theirs: list[float]) -> Iterator[Figure]:
+    whole = [one[""] for one in ours]
+    yield Figure(f"{name}_p50", median(whole), "ms", peer, median(theirs))
+    yield Figure(f"{name}_p99", percentile(whole, 0.99), "ms", peer, percentile(theirs, 0.99))
+    for stage in STAGES:
+        part = [one[stage] for one in ours]
+        yield Figure(f"{name}.{stage}_p50", median(part), "ms")
+        yield Figure(f"{name}.{stage}_p99", percentile(part, 0.99), "ms")
 
 
 # -- ours --------------------------------------------------------------------------------------------------------------

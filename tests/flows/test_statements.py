@@ -8,7 +8,7 @@ from execution.models import Group
 from strategies.models import Signal
 from tests.flows.full_desk import full_desk
 from trading.portfolio.models import Portfolio
-from trading.statements import FORGETTABLE, Select, insert, run, run_forgettable
+from trading.statements import FORGETTABLE, Select, insert, run, run_forgettable, tell
 
 pytestmark = pytest.mark.django_db
 
@@ -65,7 +65,7 @@ def test_new_rows_are_written_together_and_read_back_the_same(desk):
 
 def test_only_a_transaction_of_its_own_does_not_wait_for_the_disk():
     statement = FORGETTABLE + "SELECT 1 FROM quick"
-    run("SET LOCAL synchronous_commit TO on")
+    tell("SET LOCAL synchronous_commit TO on")
     run_forgettable(statement, {})  # the test's own transaction is open: it must stay as safe as it was
     assert run("SHOW synchronous_commit") == [("on",)]
     run(statement, {"alone": True})

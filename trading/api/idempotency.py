@@ -41,6 +41,7 @@ ANSWER = (
     + """
 UPDATE api_idempotencyrecord SET status = %(status)s, body = %(body)s, claimed_at = NULL
 FROM quick WHERE id = %(entry)s
+RETURNING id
 """
 )
 

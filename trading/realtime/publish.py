@@ -14,6 +14,14 @@ from django.utils import timezone
 logger = logging.getLogger(__name__)
 
 _local = threading.local()
+# The number is taken and put into the message where the message is sent from: one way there, and no two numbers can
+# overtake each other on it. `_PLACE` keeps its place: eight bytes, as MessagePack writes a number of this size.
+_PLACE = 2**64 - 1
+_AS_BYTES = b"\xff" * 8
+_said = redis.Redis().register_script("""
+local number = redis.call('INCR', KEYS[1])
+return redis.call('PUBLISH', KEYS[2], ARGV[1] .. struct.pack('>I8', number) .. ARGV[2])
+""")
 
 
 def group_name(user_id: int) -> str:
@@ -34,12 +42,14 @@ def publish_now(user_id: int, kind: str, data: dict) -> None:
     Events that show state (`order`, `position`, `signal`) say what to fetch; `prices` and `summary` carry the text
     of cells. A failure is logged and goes no further.
     """
-    layer = get_channel_layer()
+    event = {"type": "desk.event", "seq": _PLACE, "kind": kind, "at": timezone.now().timestamp(), "data": data}
+    before, after = get_channel_layer().serialize(event).split(_AS_BYTES, 1)
+    group = group_name(user_id)
     try:
-        connection = _connection()
-        seq = int(connection.incr(f"{settings.REDIS_PREFIX}:seq:{group_name(user_id)}"))
-        event = {"type": "desk.event", "seq": seq, "kind": kind, "at": timezone.now().timestamp(), "data": data}
-        connection.publish(f"{settings.REDIS_PREFIX}__group__{group_name(user_id)}", layer.serialize(event))
+        _said(
+            keys=[f"{settings.REDIS_PREFIX}:seq:{group}", f"{settings.REDIS_PREFIX}__group__{group}"],
+            args=[before, after], client=_connection(),
+        )  # fmt: skip
     except redis.RedisError as error:
         logger.warning("event %s for user %s was not shown: %s", kind, user_id, type(error).__name__)
 

@@ -1,6 +1,7 @@
 """The story all settings share. What differs between a laptop and a server is read from the environment."""
 
 import os
+import sys
 from datetime import timedelta
 
 from csp.constants import NONCE, NONE, SELF
@@ -99,6 +100,8 @@ DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_
 DATABASES["default"]["OPTIONS"] |= {
     "pool": {"min_size": 1, "max_size": env.number("TARAZU_DB_POOL", 24, low=1, high=200), "timeout": 5},
     "connect_timeout": 5,
+    # Only what asks for it has its plan kept (`trading.statements`); the ORM writes its values into its statements.
+    "prepare_threshold": sys.maxsize,
 }
 CACHES = {
     "default": {
