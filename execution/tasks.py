@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from accounts.selectors import LOGIN_STATES
 from execution.backfills import let_go, work_on_backfills
+from execution.brokers.chain_source import snapshot_chains
 from execution.brokers.errors import BrokerError
 from execution.brokers.instrument_refresh import refresh_from_broker
 from execution.brokers.login import check_sign_in
@@ -29,11 +30,12 @@ from trading.monitoring.models import Heartbeat
 from trading.monitoring.slots import take_slot
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
-from trading.venue.sessions import exchange_date
+from trading.venue.sessions import Phase, SessionKind, exchange_date, phase_at
 
 logger = logging.getLogger(__name__)
 ENGINE_SILENT = timedelta(seconds=15)
 TOKEN_FORESIGHT = timedelta(minutes=30)
+CHAINS_EVERY_S = 60.0
 MASTERS_EVERY_S = 20 * 3600.0  # beat rings at 08:05; a second ring of the same morning finds the slot taken
 
 
@@ -171,6 +173,32 @@ def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: obj
         actor = "operator" if forced else "schedule"
         for one in refresh_from_broker(account, now=venue_now(account.feed), actor=actor):
             logger.info("master %s: %s", one.name, one.error or (one.diff and one.diff.counts()))
+
+
+@shared_task(name="execution.snapshot_chains", ignore_result=True)
+def snapshot_chains_task(**_from_newer_callers: object) -> None:
+    """While derivatives trade, keep the option chains of the configured underlyings: one account of each feed asks."""
+    if not take_slot("snapshot_chains", every_s=CHAINS_EVERY_S):
+        return
+    replays = Feed.objects.filter(kind=Feed.Kind.REPLAY).values("name")
+    asked: set[str] = set()
+    for account in BrokerAccount.objects.filter(auth_state=AuthState.AUTHENTICATED).exclude(
+        feed__in=replays
+    ).order_by("pk"):  # fmt: skip
+        now = venue_now(account.feed)
+        phase = phase_at(now, kind=SessionKind.DERIVATIVES, assume_weekdays=not account.is_live)
+        if account.feed in asked or phase is not Phase.CONTINUOUS:
+            continue
+        asked.add(account.feed)
+        try:
+            gateway = gateway_of(account)
+        except BrokerError as error:
+            logger.warning("option chains by account %s: %s", account.pk, error)
+            continue
+        try:
+            snapshot_chains(account, gateway, now=now)
+        finally:
+            gateway.close()
 
 
 @shared_task(name="execution.recount_room", ignore_result=True)

@@ -14,6 +14,7 @@ BEAT_SCHEDULE = {
     },
     "sign-ins": {"task": "execution.check_sign_ins", "schedule": 300.0, "options": {"expires": 120}},
     "sign-in-reminder": {"task": "execution.remind_of_sign_in", "schedule": 300.0, "options": {"expires": 120}},
+    "chains": {"task": "execution.snapshot_chains", "schedule": 60.0, "options": {"expires": 50}},
     "room": {"task": "execution.recount_room", "schedule": 60.0, "options": {"expires": 60}},
     "strategies": {"task": "execution.watch_strategies", "schedule": 15.0, "options": {"expires": 15}},
     "risk": {"task": "execution.keep_risk", "schedule": 5.0, "options": {"expires": 5}},

@@ -375,7 +375,7 @@ class ChainLine:
     bid: Decimal | None
     ask: Decimal | None
     open_interest: int
-    open_interest_change: int
+    open_interest_change: int | None
     volume: int
 
 
@@ -462,6 +462,12 @@ class BrokerGateway(Protocol):
         """
 
     def instruments(self) -> list[ListedInstrument]: ...
+
+    def option_chain(self, symbol: str, *, expiry: date | None = None, strikes: int = 50) -> OptionChain:
+        """The chain of an underlying's expiry, up to `strikes` (1 to 50) on each side of the money; None: the nearest.
+
+        BusinessError: UNKNOWN_EXPIRY where no such day is listed, or another code where there are no options at all.
+        """
 
     def market_open(self) -> bool: ...
 

@@ -12,6 +12,7 @@ from execution.sandbox.fyers_fields import one_of, order_id, price, side_of, tra
 from execution.sandbox.fyers_history import history
 from execution.sandbox.fyers_login import FyersLogin
 from execution.sandbox.fyers_masters import FyersMasters
+from execution.sandbox.fyers_options import FyersOptions
 from execution.sandbox.fyers_rows import order_row, position_row, quote_change, rupees, trade_row
 from execution.sandbox.fyers_triggers import FyersTriggers
 from execution.sandbox.http import ApiError, Reply, Request, json_reply, ok
@@ -35,7 +36,7 @@ class FyersRest:
         self.exchange = exchange
         self.desk = desk
         self.limit = limit
-        triggers = FyersTriggers(exchange)
+        triggers, self.options = FyersTriggers(exchange), FyersOptions(exchange)
         self.routes: dict[str, dict[str, Handler]] = {
             f"{API}/logout": {"POST": self.logout},
             f"{API}/profile": {"GET": self.profile},
@@ -57,6 +58,7 @@ class FyersRest:
             f"{DATA}/history": {"GET": self.history},
             f"{DATA}/quotes": {"GET": self.quotes, "POST": self.quotes},
             f"{DATA}/depth": {"GET": self.depth},
+            f"{DATA}/options-chain-v3": {"GET": self.options.chain},
             f"{DATA}/symbol-token": {"POST": self.symbol_token},
         }
         login, masters = FyersLogin(desk), FyersMasters(exchange.market)
@@ -394,6 +396,8 @@ class FyersRest:
 
     def _quote(self, symbol: str) -> dict[str, Any]:
         listing = self.exchange.market.listings.get(symbol)
+        if listing is None and (option := self.options.quote(symbol)) is not None:
+            return option
         if listing is None:
             return {"n": symbol, "s": "error", "v": {"code": -300, "errmsg": "Invalid symbol", "s": "error"}}
         quote, depth = self.exchange.quote(symbol), self._depth(symbol)

@@ -22,6 +22,7 @@ from execution.sandbox.fyers_history import history
 from execution.sandbox.fyers_rows import rupees
 from execution.sandbox.http import Reply, Request, json_reply
 from execution.sandbox.kite_fields import KiteError, need_protection, price, success, whole, word
+from execution.sandbox.kite_options import KiteOptions
 from execution.sandbox.kite_rows import (
     PRODUCT_OF,
     TYPE_OF,
@@ -64,7 +65,7 @@ class KiteRest:
         self.redirect_uri = redirect_uri or "http://127.0.0.1:8000/broker/callback/"
         self.by_name = {("NSE", trading_symbol(one)): one for one in exchange.market.listings.values()}
         self.by_token = {token_of(one): one for one in exchange.market.listings.values()}
-        triggers = KiteTriggers(exchange, self.by_name)
+        triggers, self.options = KiteTriggers(exchange, self.by_name), KiteOptions(exchange)
         self.routes: tuple[tuple[str, re.Pattern[str], Handler], ...] = tuple(
             (method, re.compile(pattern), handler)
             for method, pattern, handler in (
@@ -87,7 +88,7 @@ class KiteRest:
                 ("PUT", r"/gtt/triggers/(?P<id>\d{1,12})", triggers.change),
                 ("DELETE", r"/gtt/triggers/(?P<id>\d{1,12})", triggers.delete),
                 ("GET", r"/quote", self.quote),
-                ("GET", r"/instruments(?:/NSE)?", self.instruments),
+                ("GET", r"/instruments(?:/(?P<exchange>NSE|NFO))?", self.instruments),
                 ("GET", r"/instruments/historical/(?P<token>\d+)/(?P<interval>\w+)", self.historical),
             )
         )
@@ -320,22 +321,30 @@ class KiteRest:
         for key in keys:
             exchange, _, name = key.partition(":")
             listing = self.by_name.get((exchange, name))
-            if listing is not None:
+            if exchange == "NFO" and (option := self.options.quote(name)) is not None:
+                found[key] = option
+            elif listing is not None:
                 depth = self.exchange.market.depth(listing.symbol, self.exchange.tick)
                 band = self.exchange.market.band(listing.symbol)
                 found[key] = quote_row(listing, self.exchange.quote(listing.symbol), depth, band, venue)
         return success(found)
 
     async def instruments(self, request: Request, app: App) -> Reply:
+        """The dump of one exchange, or of all."""
+        wanted = request.query.get("exchange")
         lines = [DUMP_COLUMNS]
-        for one in self.exchange.market.listings.values():
-            tick = 0 if one.is_index else rupees(one.tick_paise)
-            lines.append(
-                f'{token_of(one)},{one.exchange_token},{trading_symbol(one)},"{one.name}",0,,0,{tick},1,EQ,'
-                f"{'INDICES' if one.is_index else 'NSE'},NSE"
-            )
+        if wanted != "NFO":
+            lines += [self._dump_line(one) for one in self.exchange.market.listings.values()]
+        if wanted != "NSE":
+            lines += self.options.dump()
         body = gzip.compress(("\n".join(lines) + "\n").encode())
         return Reply(200, body, "text/csv", {"Content-Encoding": "gzip"})
+
+    @staticmethod
+    def _dump_line(one: Listing) -> str:
+        tick = 0 if one.is_index else rupees(one.tick_paise)
+        segment = "INDICES" if one.is_index else "NSE"
+        return f'{token_of(one)},{one.exchange_token},{trading_symbol(one)},"{one.name}",0,,0,{tick},1,EQ,{segment},NSE'
 
     async def historical(self, request: Request, app: App) -> Reply:
         listing = self.by_token.get(int(request.query["token"]))

@@ -125,6 +125,7 @@ def _json(form: dict[str, str], name: str, kind: type) -> Any:
         value = json.loads(form.get(name, ""), parse_float=str)
     except ValueError as error:
         raise KiteError(400, "InputException", f"Invalid `{name}`.") from error
-    if not isinstance(value, kind) or (kind is list and not all(isinstance(one, dict) for one in value)):
+    rows = value if isinstance(value, list) else [value]
+    if not isinstance(value, kind) or not all(isinstance(one, dict) for one in rows):
         raise KiteError(400, "InputException", f"Invalid `{name}`.")
     return value

@@ -66,3 +66,15 @@ def _contract(exchange: str, listed: str) -> ParsedSymbol | None:
             continue
         return ParsedSymbol(exchange, listed[:at], kind, expiry=expiry, strike=price)
     return None
+
+
+_CONTRACT_ROOTS = {
+    "NSE:NIFTY50-INDEX": "NIFTY", "NSE:NIFTYBANK-INDEX": "BANKNIFTY", "NSE:FINNIFTY-INDEX": "FINNIFTY",
+    "NSE:MIDCPNIFTY-INDEX": "MIDCPNIFTY", "NSE:NIFTYNXT50-INDEX": "NIFTYNXT50", "BSE:SENSEX-INDEX": "SENSEX",
+    "BSE:BANKEX-INDEX": "BANKEX",
+}  # fmt: skip
+
+
+def contract_root(symbol: str) -> str:
+    """The name that contracts on an underlying go by: NIFTY of NSE:NIFTY50-INDEX, SBIN of NSE:SBIN-EQ."""
+    return _CONTRACT_ROOTS.get(symbol) or symbol.partition(":")[2].rpartition("-")[0]

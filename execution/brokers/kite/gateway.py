@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterable, Sequence
-from datetime import UTC, datetime, time
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import partial
 from typing import Any, TypeVar
@@ -10,10 +10,10 @@ from urllib.parse import quote, urlencode
 
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
-from execution.brokers.kite import account_mapping, mapping, trigger_mapping
+from execution.brokers.kite import account_mapping, chain, mapping, trigger_mapping
 from execution.brokers.kite.credentials import Credentials
 from execution.brokers.kite.endpoints import Endpoints
-from execution.brokers.kite.symbols import KiteName, to_kite
+from execution.brokers.kite.symbols import DERIVATIVES, KiteName, to_kite
 from execution.brokers.port import (
     MARGIN_ORDERS,
     Bar,
@@ -25,6 +25,7 @@ from execution.brokers.port import (
     Funds,
     ListedInstrument,
     Margin,
+    OptionChain,
     Profile,
     Quote,
     Refused,
@@ -75,6 +76,7 @@ class KiteGateway:
             idle_s=endpoints.idle_s,
         )
         self._tokens: dict[str, dict[str, int]] = {}
+        self._derivatives: dict[str, list[ListedInstrument]] = {}
         self._tokens_lock = threading.Lock()
 
     def __repr__(self) -> str:
@@ -254,6 +256,34 @@ class KiteGateway:
         if token is None:
             raise BusinessError("UNKNOWN_SYMBOL", f"The venue does not list {symbol}.")
         return token
+
+    def option_chain(self, symbol: str, *, expiry: date | None = None, strikes: int = 50) -> OptionChain:
+        """Read off the day's dump, which is kept, and quoted in one call."""
+        spot = self.quotes([symbol])[0].last_price
+        exchange = DERIVATIVES[self._known(symbol).exchange]
+        for newly in (False, True):
+            found = chain.choose(
+                self._contracts(exchange, newly=newly), symbol, expiry=expiry, spot=spot, strikes=min(strikes, 50)
+            )
+            asked = chain.keys_of(found.contracts)
+            path = f"quote?{urlencode([('i', key) for key in asked])}"
+            lines = self._get(path, partial(chain.read_lines, asked), klass=CallClass.DATA)
+            if lines:
+                return OptionChain(symbol, spot, found.expiries, tuple(lines))
+        raise BusinessError("NO_OPTIONS", f"The venue quotes none of the options on {symbol[:60]}.")
+
+    def _contracts(self, exchange: str, *, newly: bool) -> list[ListedInstrument]:
+        """The dump of a derivatives exchange. What was kept is of another day where none of it is quoted any more."""
+        with self._tokens_lock:
+            kept = None if newly else self._derivatives.get(exchange)
+        if kept is None:
+            kept = self._http.read(
+                "GET", f"{self.endpoints.api}/instruments/{exchange}", understand=mapping.read_instruments,
+                timeouts=BULK, klass=CallClass.DATA,
+            )  # fmt: skip
+            with self._tokens_lock:
+                self._derivatives[exchange] = kept
+        return kept
 
     def market_open(self) -> bool:
         """Kite has no such call: the exchange's own time in a quote is held against the calendar."""

@@ -7,7 +7,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from execution.brokers.chain_source import chain_of, fetch_chain
+from execution.brokers.chain_source import chain_of, keep_chain
 from execution.brokers.errors import UnexpectedReply
 from execution.brokers.fyers.mapping import expiry_stamps, read_option_chain
 from tests.factories import UserFactory
@@ -176,14 +176,8 @@ def test_a_brokers_chain_is_read_and_kept():
     assert one.column("ce_oi").tolist() == [6500.0, 65.0] and np.isnan(one.column("pe_ltp")[1])
     assert np.isnan(one.column("pe_bid")[0])  # zero means: nobody there
 
-    class Gateway:
-        def option_chain(self, symbol, *, expiry=None, strikes=50):
-            return said
-
-    row, new = fetch_chain(
-        Gateway(), symbol="NSE:NIFTY50-INDEX", underlying="NIFTY", expiry=None, source="FYERS", now=NOON
-    )
-    assert new and (row.expiry, row.spot, row.exchange) == (EXPIRY, Decimal("24000.5"), "NSE")
+    row, new = keep_chain(said, exchange="NSE", expiry=EXPIRY, source="FYERS", now=NOON)
+    assert new and (row.underlying, row.expiry, row.spot) == ("NIFTY", EXPIRY, Decimal("24000.5"))
 
 
 @pytest.mark.parametrize("wrong", [{}, {"optionsChain": []}, {**FYERS, "optionsChain": FYERS["optionsChain"][:1]}])

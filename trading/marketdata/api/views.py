@@ -14,11 +14,12 @@ from trading.domain.errors import NotFound
 from trading.indicators.greeks import years_to
 from trading.marketdata.api.serializers import ChainSerializer, ExpiriesSerializer
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.models import Feed
 from trading.marketdata.option_chain import as_rows, chain_at, chain_expiries, greeks_of, parity_spot
 
 REFUSALS = {code: OpenApiResponse(ProblemSerializer) for code in (400, 401, 403, 404, 429)}
 UNDERLYING = OpenApiParameter("underlying", str, required=True, description="NIFTY")
-EXCHANGE = OpenApiParameter("exchange", str, description="NSE (default) or BSE")
+EXCHANGE = OpenApiParameter("exchange", str, description="NSE (default), BSE, or SANDBOX for the simulated market")
 AT = OpenApiParameter("at", datetime, description="as it was known at this instant (ISO 8601); left out: now")
 
 
@@ -71,7 +72,9 @@ def _names(request: Request) -> tuple[str, str]:
 def _at(request: Request) -> datetime:
     given = request.query_params.get("at", "")
     if not given:
-        return venue_now("NSE")
+        simulated = _names(request)[1] == "SANDBOX"
+        feed = Feed.objects.filter(kind=Feed.Kind.SANDBOX).order_by("pk").first() if simulated else None
+        return venue_now(feed.name if feed else "NSE")
     found = _parsed(parse_datetime, given.replace(" ", "+"), "at")
     if found is None or found.tzinfo is None:
         raise ValidationError({"at": ["An instant with its zone is needed: 2026-09-29T10:00:00+05:30."]})
