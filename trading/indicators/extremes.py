@@ -31,17 +31,21 @@ def extreme_of(x, spare, other, out, first, last, begin, n, sign, state, at):
     while low < last:
         high = min(low + tile, last)
         start = low - n + 1
+        source = x[start:high]
         a = spare[: high - start]
         b = other[: high - start]
-        source = x[start:high]
-        for k in range(a.size):
-            a[k] = sign * source[k]
-        width = 1
+        near, far = source[min(n - 1, 1) :], source  # windows of two, or of one where no more are asked for
+        into = a[min(n - 1, 1) :]
+        for k in range(into.size):
+            into[k] = max(sign * near[k], sign * far[k])
+        width = min(n, 2)
+        begun = width - 1  # before it stands nothing
         while 2 * width <= n:
-            near, far, into = a[width:], a[: a.size - width], b[width:]
+            near, far, into = a[begun + width :], a[begun : a.size - width], b[begun + width :]
             for k in range(into.size):
                 into[k] = max(near[k], far[k])
             a, b = b, a
+            begun += width
             width *= 2
         near, far, into = a[n - 1 :], a[width - 1 : a.size - n + width], out[low:high]
         for k in range(into.size):
@@ -67,3 +71,39 @@ def _step(x, best_to_mark, out, i, begin, n, sign, state, at):
         out[i] = sign * (since_mark if phase == n - 1 else max(since_mark, best_to_mark[i - n + 1]))
     state[at] = since_mark
     state[at + 1] = 0.0 if phase == n - 1 else phase + 1.0
+
+
+@compiled
+def bars_since(x, value, other, place, moved, out, first, last, n, sign):
+    """out[i] = bars since the latest of the highest (sign 1.0) or lowest (-1.0) of n + 1 bars, for bars from n on.
+
+    `value`, `other`, `place` and `moved` are rows of work. Windows of 1, 2, 4, … bars, as above, with the place of each
+    extreme carried along.
+    """
+    tile = max(TILE, 2 * n)
+    for low in range(first, last, tile):
+        high = min(low + tile, last)
+        start = low - n
+        source = x[start:high]
+        a, b, at, to = value[: source.size], other[: source.size], place[: source.size], moved[: source.size]
+        for k in range(a.size):
+            a[k] = sign * source[k]
+            at[k] = k
+        width = 1
+        while width < n + 1:
+            step = min(width, n + 1 - width)  # the last two windows overlap: they end here and `step` bars ago
+            near, far, into = a[step:], a[: a.size - step], b[step:]
+            near_at, far_at, into_at = at[step:], at[: a.size - step], to[step:]
+            for k in range(into_at.size):
+                later, earlier = near_at[k], far_at[k]
+                into_at[k] = later if near[k] >= far[k] else earlier
+            for k in range(into.size):
+                into[k] = max(near[k], far[k])
+            for k in range(step):  # windows that begin before the tile: never looked at by what follows
+                b[k] = a[k]
+                to[k] = at[k]
+            a, b, at, to = b, a, to, at
+            width += step
+        found, into = at[n:], out[low:high]
+        for k in range(into.size):
+            into[k] = n + k - found[k]

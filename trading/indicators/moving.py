@@ -5,13 +5,14 @@ Missing bars: see `rows`. Sources: TA-Lib's conventions, unless said otherwise.
 
 import numpy as np
 
+from trading.indicators.compensated import LANES, STATE, STRETCH, means_of, sum_of
 from trading.indicators.passes import decay, divide, drift, slide, steps, weigh
 from trading.indicators.rows import TILE, WHOLE, kernel
 
 TINY = 1e-300  # in place of a path of no length
 
 
-@kernel(memory=lambda n: n, state=5)
+@kernel(memory=lambda n: n, state=STATE)
 def sma(first, last, state, work, x, out, n):
     """Simple mean of the last n bars. First value at bar n - 1.
 
@@ -20,23 +21,13 @@ def sma(first, last, state, work, x, out, n):
     on crossings fire on the same bars as in published results.
     """
     for s in range(x.shape[0]):
-        row, into, kept = x[s], out[0, s], state[s]
-        total, gained, lost, flat, before = kept[0], kept[1], kept[2], kept[3], kept[4]
-        for i in range(first[s], last[s]):
-            value = row[i]
-            if i >= n:
-                step = -row[i - n] - lost
-                more = total + step
-                lost = more - total - step
-                total = more
-            step = value - gained
-            more = total + step
-            gained = more - total - step
-            total = more
-            flat = flat + 1.0 if i > 0 and value == before else 1.0
-            before = value
-            into[i] = np.nan if i < n - 1 else value if flat >= n else total / n
-        kept[0], kept[1], kept[2], kept[3], kept[4] = total, gained, lost, flat, before
+        row, into, a = x[s], out[0, s], first[s]
+        bits = row.view(np.int64)
+        while a < last[s]:
+            b = min(max(a, n) + LANES * STRETCH, last[s])
+            sum_of(row, bits, into, a, b, n, state[s])
+            means_of(row, into, a, b, n)
+            a = b
 
 
 @kernel(memory=lambda n: n, state=3, poisons=True)

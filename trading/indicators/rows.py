@@ -90,9 +90,11 @@ class Kernel:
         first, last = np.zeros(symbols, dtype=np.int64), np.zeros(symbols, dtype=np.int64)
         state = np.zeros((symbols, self.numbers(parameters)))
         keep = int(self.memory(*parameters)) + 1
-        # A long row goes piece by piece, each with as much of the past as the kernel looks back upon.
+        # A long row goes piece by piece, each with as much of the past as the kernel looks back upon: what is looked
+        # through or set aside is then still near. Kernels that do neither have their own tiles and take it whole.
         rows = self.series + self.work + self.outputs
-        stride = max(8 * BLOCK // rows, 2 * keep) if symbols == 1 else max(bars, 1)
+        whole = symbols > 1 or (self.poisons and not self.work)
+        stride = max(bars, 1) if whole else max(8 * BLOCK // rows, 2 * keep)
         work, filled = self._room(symbols, min(bars, stride + keep))
         for begin in range(0, bars, stride):
             base, end = max(0, begin - keep), min(begin + stride, bars)
@@ -103,7 +105,7 @@ class Kernel:
                 work[:, :, :keep] = work[:, :, base - before : begin - before].copy()
             first[:], last[:] = begin - base, end - base
             piece = [each[:, base:end] for each in block]
-            if self.outputs == 1:
+            if len(out) == self.outputs:
                 self.advance(first, last, state, work, *piece, out[:, :, base:end], *parameters)
             else:
                 self.advance(first, last, state, work, *piece, filled, *parameters)
@@ -205,16 +207,21 @@ def kernel(
 
 
 @_compile(fastmath={"reassoc"})
+def nothing_of(row):
+    """0.0 of a row that is finite: times zero, anything else becomes NaN and stays it."""
+    total = 0.0
+    for i in range(row.size):
+        total += row[i] * 0.0
+    return total
+
+
+@compiled
 def all_finite(x):
-    """Whether every value is finite: times zero, anything else becomes NaN and stays it."""
+    """Whether every value is finite."""
+    nothing = 0.0
     for s in range(x.shape[0]):
-        row = x[s]
-        total = 0.0
-        for i in range(row.size):
-            total += row[i] * 0.0
-        if total != 0.0:
-            return False
-    return True
+        nothing += nothing_of(x[s])
+    return nothing == 0.0
 
 
 @compiled

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from trading.indicators.extremes import extreme_of
+from trading.indicators.extremes import bars_since, extreme_of
 from trading.indicators.passes import decay
 from trading.indicators.rows import TILE, WHOLE, compiled, compiled_making_arrays, kernel, present_in_both
 from trading.indicators.volatility import range_of
@@ -85,29 +85,35 @@ plus_di = directional.output(1)
 minus_di = directional.output(2)
 
 
-@kernel(memory=lambda n: n + 1, state=2, outputs=3)
+@kernel(memory=lambda n: n + 1, state=2, work=4, outputs=3)
 def aroon(first, last, state, work, high, low, out, n):
     """Aroon up, down and up - down: 100 · (n - bars since the highest high of n + 1 bars) / n. First value at bar n.
 
-    Of equal extremes the latest counts, as in TA-Lib. When an extreme leaves the window, its successor is looked for
-    among n bars; else a bar costs one step. Chande 1995.
+    Of equal extremes the latest counts, as in TA-Lib. Bar by bar, when an extreme leaves the window, its successor is
+    looked for among n bars; else a bar costs one step. Chande 1995.
     """
     scale = 100.0 / n
     for s in range(high.shape[0]):
-        top, bottom = high[s], low[s]
+        a, b, up, down, rest = first[s], last[s], out[0, s], out[1, s], out[2, s]
+        alone = b if b - a == 1 else min(b, n)
         since_high, since_low = int(state[s, 0]), int(state[s, 1])
-        up, down, rest = out[0, s], out[1, s], out[2, s]
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            for i in range(a, b):
-                since_high = _bars_since(top, i, n, 1.0, since_high)
-                since_low = _bars_since(bottom, i, n, -1.0, since_low)
-                warm = i >= n
-                up[i] = (n - since_high) * scale if warm else np.nan
-                down[i] = (n - since_low) * scale if warm else np.nan
-                rest[i] = up[i] - down[i]
+        for i in range(a, alone):
+            since_high = _bars_since(high[s], i, n, 1.0, since_high)
+            since_low = _bars_since(low[s], i, n, -1.0, since_low)
+            up[i] = since_high if i >= n else np.nan
+            down[i] = since_low if i >= n else np.nan
+        if b > max(a, alone):
+            value, other, place, moved = work[0, s], work[1, s], work[2, s], work[3, s]
+            bars_since(high[s], value, other, place, moved, up, max(a, alone), b, n, 1.0)
+            bars_since(low[s], value, other, place, moved, down, max(a, alone), b, n, -1.0)
+            since_high, since_low = int(up[b - 1]), int(down[b - 1])
         state[s, 0] = since_high
         state[s, 1] = since_low
+        risen, fallen, apart = up[a:b], down[a:b], rest[a:b]
+        for k in range(apart.size):
+            risen[k] = (n - risen[k]) * scale
+            fallen[k] = (n - fallen[k]) * scale
+            apart[k] = risen[k] - fallen[k]
 
 
 @compiled

@@ -4,7 +4,7 @@ import numpy as np
 
 from trading.indicators.moments import deviation_of
 from trading.indicators.passes import decay, divide, slide
-from trading.indicators.rows import TILE, WHOLE, compiled, kernel
+from trading.indicators.rows import TILE, WHOLE, compiled, kernel, nothing_of
 
 
 @compiled
@@ -22,11 +22,18 @@ def range_of(high, low, close, out, first, last):
         out[1] += (high[0] + low[0]) * 0.0
 
 
-@kernel(memory=lambda: 1)
+@kernel(memory=lambda: 1, state=1, poisons=True)
 def true_range(first, last, state, work, high, low, close, out):
     """True range, rupees. The first bar has no previous close: NaN. Wilder 1978."""
     for s in range(close.shape[0]):
-        range_of(high[s], low[s], close[s], out[0, s], first[s], last[s])
+        row, doubt = out[0, s], state[s, 0]
+        for start in range(first[s], last[s], TILE):
+            a, b = start & WHOLE, min(start + TILE, last[s])
+            range_of(high[s], low[s], close[s], row, a, b)
+            doubt += nothing_of(row[max(a, 1) : b])
+        state[s, 0] = doubt
+        if last[s] > first[s]:
+            row[last[s] - 1] += doubt
 
 
 @kernel(memory=lambda n: n + 1, state=3, poisons=True)
