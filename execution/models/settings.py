@@ -82,7 +82,7 @@ class LadderPlan(Owned):
             wrong["overrides"] = "Rungs by the index of their pyramid, as an object."
         else:
             for index, rungs in self.overrides.items():
-                if not (str(index).isdigit() and 0 <= int(index) < 20):
+                if not (str(index).isdecimal() and len(str(index)) <= 2 and int(index) < 20):
                     wrong["overrides"] = f"{index} is no index of a pyramid."
                     break
                 try:
@@ -181,7 +181,8 @@ class EngineSettings(Owned):
 
     def clean(self) -> None:
         rules = self.ranking
-        if not isinstance(rules, list) or len(set(map(str, rules))) != len(rules) or not set(rules) <= set(RULES):
+        known = isinstance(rules, list) and all(isinstance(rule, str) and rule in RULES for rule in rules)
+        if not known or len(set(rules)) != len(rules):
             raise ValidationError({"ranking": f"Each at most once, of: {', '.join(RULES)}."})
         if self.ladder_id and self.ladder.portfolio_id not in (None, self.portfolio_id):
             raise ValidationError({"ladder": "That ladder belongs to another portfolio."})
