@@ -27,6 +27,7 @@ from trading.statements import run
 State = Breaker.State
 FAILURES = 5
 FIRST_PAUSE_S, LONGEST_PAUSE_S = 15.0, 600.0
+STREAM_PAUSES_S = (5.0, 60.0)  # without a stream the books and quotes are asked for, which costs more calls
 PROBE_S = 15.0
 EXIT_EVERY_S = 2.0
 BELIEVED_S = 0.5
@@ -50,10 +51,11 @@ class CallEnd(StrEnum):
     THROTTLED = "THROTTLED"  # 429
 
 
-def pause_s(times_opened: int, *, jitter: float) -> float:
+def pause_s(times_opened: int, *, jitter: float, klass: str = BreakerClass.ORDER_WRITE) -> float:
     """Seconds to leave the broker alone after the so many-th opening in a row; `jitter` between 0 and 1. Pure."""
-    longest = min(LONGEST_PAUSE_S, FIRST_PAUSE_S * 2 ** min(times_opened - 1, 10))
-    return min(LONGEST_PAUSE_S, longest * (1 + jitter))
+    first, longest = STREAM_PAUSES_S if klass == BreakerClass.STREAM else (FIRST_PAUSE_S, LONGEST_PAUSE_S)
+    pause = min(longest, first * 2 ** min(times_opened - 1, 10))
+    return min(longest, pause * (1 + jitter))
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +155,7 @@ def note_end(*, account_id: int, klass: str, end: CallEnd, cause: str = "", retr
 
 def _open(breaker: Breaker, end: CallEnd, cause: str, retry_after_s: float | None, wall: datetime) -> None:
     breaker.times_opened += 1
-    rest = pause_s(breaker.times_opened, jitter=random.random())
+    rest = pause_s(breaker.times_opened, jitter=random.random(), klass=breaker.call_class)
     if retry_after_s is not None:
         rest = max(rest, retry_after_s)
     breaker.state, breaker.opened_at, breaker.probe_until = State.OPEN, wall, None

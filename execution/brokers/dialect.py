@@ -7,7 +7,7 @@ from typing import Protocol
 
 from execution.brokers.http import BeforeCall, CallGuard
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Profile, Tick, Tokens
-from execution.brokers.socket_loop import OnState, Pace
+from execution.brokers.socket_loop import LineGuard, OnState, Pace
 from trading.domain.fills import FillFact
 
 
@@ -76,7 +76,15 @@ class Dialect(Protocol):
         """By name, gateways that read one instrument master each; shares before what is written on them."""
 
     def order_socket(
-        self, place: Place, *, app_id: str, token: str, gateway: BrokerGateway, hearers: Hearers, pace: Pace
+        self,
+        place: Place,
+        *,
+        app_id: str,
+        token: str,
+        gateway: BrokerGateway,
+        hearers: Hearers,
+        pace: Pace,
+        guard: LineGuard | None = None,
     ) -> Socket: ...
 
     def price_socket(
@@ -91,4 +99,5 @@ class Dialect(Protocol):
         on_refused: Callable[[list[str]], None],
         symbols: Iterable[str],
         pace: Pace,
+        guard: LineGuard | None = None,
     ) -> Prices: ...

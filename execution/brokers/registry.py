@@ -11,7 +11,7 @@ from accounts.secrets import seal, unseal
 from execution.brokers.dialect import Dialect, Hearers, Login, Place, Prices, Socket
 from execution.brokers.errors import AuthError
 from execution.brokers.fyers.dialect import Fyers
-from execution.brokers.guard import BrokerGuard
+from execution.brokers.guard import BrokerGuard, StreamGuard
 from execution.brokers.kite.dialect import Kite
 from execution.brokers.port import BrokerGateway, CallClass, Tick, Tokens
 from execution.brokers.socket_loop import OnState, Pace
@@ -78,8 +78,9 @@ def gateway_of(account: BrokerAccount, *, paced: bool = True) -> BrokerGateway:
 def order_socket_of(account: BrokerAccount, *, gateway: BrokerGateway, hearers: Hearers, pace: Pace) -> Socket:
     """The stream of an account's orders and fills. `gateway` is one of the same account."""
     return dialect_of(account).order_socket(
-        place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, hearers=hearers, pace=pace
-    )
+        place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, hearers=hearers, pace=pace,
+        guard=StreamGuard(account.pk),
+    )  # fmt: skip
 
 
 def price_socket_of(
@@ -95,7 +96,7 @@ def price_socket_of(
     """The stream of prices that an account's broker offers."""
     return dialect_of(account).price_socket(
         place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, on_ticks=on_ticks,
-        on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace,
+        on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace, guard=StreamGuard(account.pk),
     )  # fmt: skip
 
 

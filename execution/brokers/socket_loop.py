@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, Protocol, TypeVar
 
 from websockets.exceptions import InvalidStatus, WebSocketException
 from websockets.sync.client import ClientConnection, connect
@@ -39,6 +39,17 @@ class Pace:
 USUAL_PACE = Pace()
 
 
+class LineGuard(Protocol):
+    """Who knows whether the broker's streams are well. A cause keeps a connection from being tried."""
+
+    def may_connect(self) -> str: ...
+
+    def accepted(self) -> None: ...
+
+    def failed(self, *, status: int | None, cause: str, retry_after: float | None) -> None:
+        """The line was lost, or did not come about. `status` of a handshake that was answered with no."""
+
+
 class StayingSocket:
     """Runs in a thread of its own: `run(stop)` returns after `stop` is set, within about a quarter of a second.
 
@@ -46,8 +57,11 @@ class StayingSocket:
     or an attempt fails. Whatever a callback raises is not the socket's to judge: it ends `run`.
     """
 
-    def __init__(self, *, url: str, on_state: OnState, pace: Pace = USUAL_PACE) -> None:
+    def __init__(
+        self, *, url: str, on_state: OnState, pace: Pace = USUAL_PACE, guard: LineGuard | None = None
+    ) -> None:  # fmt: skip
         self._url = url
+        self._guard = guard
         self._on_state = on_state
         self.pace = pace
         self._heard_at = 0.0
@@ -62,6 +76,10 @@ class StayingSocket:
         failures = 0
         while not stop.is_set():
             self._accepted = False
+            if self._guard is not None and (resting := self._guard.may_connect()):
+                self._on_state("disconnected", resting)
+                stop.wait(self.pace.longest_delay)
+                continue
             failure: Exception
             try:
                 self._connection(stop)
@@ -73,8 +91,19 @@ class StayingSocket:
                 self._on_state("disconnected", "a listener failed")
                 raise
             failures = 1 if self._accepted else failures + 1
+            self._tell_guard(failure)
             self._on_state("disconnected", _cause(failure))
             stop.wait(self._delay(failures, failure))
+
+    def _tell_guard(self, failure: Exception) -> None:
+        """A sign-in that is not accepted is no trouble of the line: it has a state of its own."""
+        if self._guard is None or isinstance(failure, AuthError):
+            return
+        response = failure.response if isinstance(failure, InvalidStatus) else None
+        self._guard.failed(
+            status=response.status_code if response is not None else None, cause=_cause(failure),
+            retry_after=_retry_after(response.headers.get("Retry-After")) if response is not None else None,
+        )  # fmt: skip
 
     def _delay(self, failures: int, failure: Exception) -> float:
         """Doubling from the first pause to the longest; at once the longest where we are not let in."""
@@ -124,6 +153,8 @@ class StayingSocket:
     def accepted(self, words: str = "") -> None:
         """To be called once the venue has let us in."""
         self._accepted = True
+        if self._guard is not None:
+            self._guard.accepted()
         self._on_state("connected", words)
 
     # -- what a dialect fills in ---------------------------------------------------------------------------------
@@ -169,6 +200,13 @@ def _receive(socket: ClientConnection) -> str | bytes | None:
     try:
         return socket.recv(timeout=_GLANCE_S)
     except TimeoutError:
+        return None
+
+
+def _retry_after(written: str | None) -> float | None:
+    try:
+        return max(0.0, float(written)) if written is not None else None
+    except ValueError:
         return None
 
 

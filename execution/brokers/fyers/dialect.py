@@ -11,7 +11,7 @@ from execution.brokers.fyers.order_socket import OrderSocket
 from execution.brokers.fyers.price_socket import PriceSocket
 from execution.brokers.http import BeforeCall, CallGuard
 from execution.brokers.port import BrokerGateway, Tick, Tokens
-from execution.brokers.socket_loop import OnState, Pace
+from execution.brokers.socket_loop import LineGuard, OnState, Pace
 
 LIVE_MASTERS = ("NSE_CM", "NSE_FO", "BSE_CM", "BSE_FO")
 SANDBOX_MASTERS = ("NSE_CM",)
@@ -49,11 +49,19 @@ class Fyers:
         }
 
     def order_socket(
-        self, place: Place, *, app_id: str, token: str, gateway: BrokerGateway, hearers: Hearers, pace: Pace
+        self,
+        place: Place,
+        *,
+        app_id: str,
+        token: str,
+        gateway: BrokerGateway,
+        hearers: Hearers,
+        pace: Pace,
+        guard: LineGuard | None = None,
     ) -> OrderSocket:
         return OrderSocket(
             endpoints=_at(place), credentials=Credentials(app_id, token), on_order=hearers.on_order,
-            on_fill=hearers.on_fill, on_position=hearers.on_position, on_state=hearers.on_state, pace=pace,
+            on_fill=hearers.on_fill, on_position=hearers.on_position, on_state=hearers.on_state, pace=pace, guard=guard,
         )  # fmt: skip
 
     def price_socket(
@@ -68,8 +76,9 @@ class Fyers:
         on_refused: Callable[[list[str]], None],
         symbols: Iterable[str],
         pace: Pace,
+        guard: LineGuard | None = None,
     ) -> PriceSocket:
         return PriceSocket(
             endpoints=_at(place), credentials=Credentials(app_id, token), on_ticks=on_ticks, on_state=on_state,
-            on_refused=on_refused, symbols=symbols, pace=pace,
+            on_refused=on_refused, symbols=symbols, pace=pace, guard=guard,
         )  # fmt: skip

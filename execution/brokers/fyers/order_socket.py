@@ -13,7 +13,7 @@ from execution.brokers.fyers import mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.port import BookOrder, BrokerPosition
-from execution.brokers.socket_loop import USUAL_PACE, OnState, Pace, StayingSocket, from_venue
+from execution.brokers.socket_loop import USUAL_PACE, LineGuard, OnState, Pace, StayingSocket, from_venue
 from trading.domain.fills import FillFact
 
 SUBSCRIBED = 1605
@@ -39,8 +39,9 @@ class OrderSocket(StayingSocket):
         on_position: Callable[[BrokerPosition], None],
         on_state: OnState,
         pace: Pace = USUAL_PACE,
+        guard: LineGuard | None = None,
     ) -> None:
-        super().__init__(url=endpoints.order_socket, on_state=on_state, pace=pace)
+        super().__init__(url=endpoints.order_socket, on_state=on_state, pace=pace, guard=guard)
         self._credentials = credentials
         self._on_order = on_order
         self._on_fill = on_fill

@@ -14,7 +14,7 @@ from execution.brokers.fyers.price_frames import TOPICS_PER_FRAME, Answer, Feed,
 from execution.brokers.fyers.topics import Resolved, TopicResolver
 from execution.brokers.http import BeforeCall
 from execution.brokers.port import Tick
-from execution.brokers.socket_loop import USUAL_PACE, OnState, Pace, StayingSocket, from_venue
+from execution.brokers.socket_loop import USUAL_PACE, LineGuard, OnState, Pace, StayingSocket, from_venue
 
 SOURCE = "TarazuDesk-1"
 SYMBOL_LIMIT = 5000
@@ -39,8 +39,9 @@ class PriceSocket(StayingSocket):
         symbols: Iterable[str] = (),
         before_call: BeforeCall | None = None,
         pace: Pace = USUAL_PACE,
+        guard: LineGuard | None = None,
     ) -> None:
-        super().__init__(url=endpoints.price_socket, on_state=on_state, pace=pace)
+        super().__init__(url=endpoints.price_socket, on_state=on_state, pace=pace, guard=guard)
         self._credentials = credentials
         self._resolver = TopicResolver(endpoints=endpoints, credentials=credentials, before_call=before_call)
         self._on_ticks = on_ticks

@@ -11,7 +11,7 @@ from execution.brokers.kite.login import App, KiteLogin, sign_in_sandbox
 from execution.brokers.kite.order_socket import KiteOrderSocket
 from execution.brokers.kite.price_socket import KitePriceSocket
 from execution.brokers.port import BrokerGateway, Tick, Tokens
-from execution.brokers.socket_loop import OnState, Pace
+from execution.brokers.socket_loop import LineGuard, OnState, Pace
 
 LIVE_DUMPS = ("NSE", "NFO", "BSE", "BFO")
 SANDBOX_DUMPS = ("NSE",)
@@ -49,12 +49,20 @@ class Kite:
         }
 
     def order_socket(
-        self, place: Place, *, app_id: str, token: str, gateway: BrokerGateway, hearers: Hearers, pace: Pace
+        self,
+        place: Place,
+        *,
+        app_id: str,
+        token: str,
+        gateway: BrokerGateway,
+        hearers: Hearers,
+        pace: Pace,
+        guard: LineGuard | None = None,
     ) -> KiteOrderSocket:
         assert isinstance(gateway, KiteGateway)
         return KiteOrderSocket(
             endpoints=_at(place), credentials=Credentials(app_id, token), gateway=gateway, on_order=hearers.on_order,
-            on_fill=hearers.on_fill, on_position=hearers.on_position, on_state=hearers.on_state, pace=pace,
+            on_fill=hearers.on_fill, on_position=hearers.on_position, on_state=hearers.on_state, pace=pace, guard=guard,
         )  # fmt: skip
 
     def price_socket(
@@ -69,9 +77,10 @@ class Kite:
         on_refused: Callable[[list[str]], None],
         symbols: Iterable[str],
         pace: Pace,
+        guard: LineGuard | None = None,
     ) -> KitePriceSocket:
         assert isinstance(gateway, KiteGateway)
         return KitePriceSocket(
             endpoints=_at(place), credentials=Credentials(app_id, token), gateway=gateway, on_ticks=on_ticks,
-            on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace,
+            on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace, guard=guard,
         )  # fmt: skip

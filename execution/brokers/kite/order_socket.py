@@ -20,7 +20,7 @@ from execution.brokers.kite.credentials import Credentials
 from execution.brokers.kite.endpoints import Endpoints
 from execution.brokers.kite.gateway import KiteGateway
 from execution.brokers.port import BookOrder, BrokerPosition
-from execution.brokers.socket_loop import USUAL_PACE, OnState, Pace, StayingSocket, from_venue
+from execution.brokers.socket_loop import USUAL_PACE, LineGuard, OnState, Pace, StayingSocket, from_venue
 from trading.domain.fills import FillFact
 
 logger = logging.getLogger(__name__)
@@ -44,8 +44,9 @@ class KiteOrderSocket(StayingSocket):
         on_position: Callable[[BrokerPosition], None],
         on_state: OnState,
         pace: Pace = USUAL_PACE,
+        guard: LineGuard | None = None,
     ) -> None:
-        super().__init__(url=credentials.socket_url(endpoints.socket), on_state=on_state, pace=pace)
+        super().__init__(url=credentials.socket_url(endpoints.socket), on_state=on_state, pace=pace, guard=guard)
         self._gateway = gateway
         self._on_order = on_order
         self._on_fill = on_fill

@@ -12,7 +12,7 @@ from execution.brokers.kite.endpoints import Endpoints
 from execution.brokers.kite.gateway import KiteGateway
 from execution.brokers.kite.ticker_frames import Packet
 from execution.brokers.port import Tick
-from execution.brokers.socket_loop import USUAL_PACE, OnState, Pace, StayingSocket, from_venue
+from execution.brokers.socket_loop import USUAL_PACE, LineGuard, OnState, Pace, StayingSocket, from_venue
 
 SYMBOL_LIMIT = 3000
 PER_MESSAGE = 500
@@ -37,8 +37,9 @@ class KitePriceSocket(StayingSocket):
         on_refused: Callable[[list[str]], None] = lambda symbols: None,
         symbols: Iterable[str] = (),
         pace: Pace = USUAL_PACE,
+        guard: LineGuard | None = None,
     ) -> None:
-        super().__init__(url=credentials.socket_url(endpoints.socket), on_state=on_state, pace=pace)
+        super().__init__(url=credentials.socket_url(endpoints.socket), on_state=on_state, pace=pace, guard=guard)
         self._gateway = gateway
         self._on_ticks = on_ticks
         self._on_refused = on_refused
