@@ -22,8 +22,9 @@ pytestmark = pytest.mark.slow
 
 # Ten trades bought and sold within minutes lose their charges and more: limits of a day would stop the test, not it.
 ALLOW = (
-    "from risk.policies import publish_policy; "
-    "print(publish_policy(portfolio=None, actor='test', values=dict(loss_streak=1000, max_trades_per_day=1000, "
+    "from risk.policies import publish_policy; from trading.portfolio.models import Portfolio; "
+    "print(publish_policy(portfolio=Portfolio.objects.get(), actor='test', values=dict("
+    "loss_streak=1000, max_trades_per_day=1000, "
     "cooldown_min=0, daily_loss_soft_pct='50', daily_loss_hard_pct='60', drawdown_cautious_pct='50', "
     "drawdown_defensive_pct='60', drawdown_halt_pct='70', day_value_pct='900')).version)"
 )
