@@ -152,13 +152,19 @@ def claims_of(
         Kind.EXPOSURE: (value, total),
         Kind.SEGMENT: (value, part(limits.options_exposure_pct) if intent.is_option else total),
         Kind.SLOTS: (1, limits.max_open_positions),
-        # One trade at a time in one instrument: there is room only where nothing is held.
-        Kind.SYMBOL: (value, value),
+        # One trade at a time in one instrument: there is room only where nothing is held, or for more of the same.
+        Kind.SYMBOL: (value, max(value, _most_of_one(intent, limits, equity)) if intent.adds else value),
         Kind.TRADES: (1, limits.max_trades_per_day),
         Kind.SECTOR: (value, part(limits.sector_exposure_pct)),
         Kind.STRATEGY: (1, limits.max_strategy_positions),
     }
-    return [Claim(kind, key, *amounts[kind]) for kind, key in keys.items()]
+    counted = RiskBucket.COUNTS if intent.adds else frozenset()  # its trade has these already
+    return [Claim(kind, key, *amounts[kind]) for kind, key in keys.items() if kind not in counted]
+
+
+def _most_of_one(intent: OrderIntent, limits: Limits, equity: int) -> int:
+    share = limits.option_position_pct if intent.is_option else limits.position_size_pct
+    return int(equity * share / 100)
 
 
 def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:

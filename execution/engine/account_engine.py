@@ -20,7 +20,7 @@ from execution.engine.books import read_books
 from execution.engine.funds import read_funds
 from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
-from execution.models import Group, Intent, Order, ReconRun
+from execution.models import Group, Intent, Order, PartExit, QueuedSignal, ReconRun
 from execution.reconcile.run import reconcile
 from execution.services.approval_decide import approval_expire
 from execution.services.bar_exit import bar_exit
@@ -32,6 +32,8 @@ from execution.services.loss_flatten import loss_flatten
 from execution.services.order_change import order_change
 from execution.services.order_submit import lease_expired, order_submit
 from execution.services.order_update import order_update
+from execution.services.part_exit import part_due
+from execution.services.queue_promote import queue_promote
 from execution.services.runaway_watch import runaway_watch
 from execution.services.signal_accept import signal_accept
 from execution.services.square_off import square_off
@@ -78,7 +80,7 @@ class AccountEngine:
         self._paced = paced  # entries and exits wait for their turn in the account's rate before they are claimed
         self._sending: set[int] = set()
         self._sending_lock = threading.Lock()
-        self.market = Market(feed, on_guard=self._guard_reached)
+        self.market = Market(feed, on_guard=self._guard_reached, on_part=self._part_due)
         self.exits_asked = 0  # by prices, since whoever counts them last looked
         self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
 
@@ -95,6 +97,11 @@ class AccountEngine:
 
     def _guard_reached(self, group_id: UUID, reason: Reason) -> None:
         if group_exit(group_id=group_id, reason=reason, actor="the price"):
+            self.exits_asked += 1
+            self.watch_groups()
+
+    def _part_due(self, part_id: int) -> None:
+        if part_due(part_id=part_id):
             self.exits_asked += 1
             self.watch_groups()
 
@@ -115,6 +122,14 @@ class AccountEngine:
             group_advance(group_id=ids["group_id"], now=self.now())
             self.send_queued()
             self.watch_groups()
+
+        elif name == "engine.queue":
+            self._promote(ids["portfolio_id"])
+            self.send_queued()
+
+    def _promote(self, portfolio_id: int) -> None:
+        with self._deciding:
+            queue_promote(portfolio_id=portfolio_id, now=self.now())
 
     def _decide(self, signal_id: UUID | str) -> None:
         with self._deciding:
@@ -166,6 +181,11 @@ class AccountEngine:
         ).order_by("created_at").values_list("pk", flat=True):  # fmt: skip
             with one_of_many("signal", str(signal_id)):
                 self._decide(signal_id)
+        for portfolio_id in QueuedSignal.objects.filter(
+            portfolio__account=self.account, state=QueuedSignal.State.WAITING
+        ).order_by("portfolio").values_list("portfolio", flat=True).distinct():  # fmt: skip
+            with one_of_many("queue", str(portfolio_id)):
+                self._promote(portfolio_id)
         for intent_id in Intent.objects.filter(
             portfolio__account=self.account, state=Intent.State.WAITING, decide_by__lt=wall
         ).values_list("pk", flat=True):  # fmt: skip
@@ -193,7 +213,11 @@ class AccountEngine:
         groups = Group.objects.filter(
             portfolio__account=self.account, state__in=Group.HELD, close_reason=""
         ).select_related("instrument")  # fmt: skip
-        self.market.guard(groups)
+        parts = PartExit.objects.filter(
+            group__portfolio__account=self.account, group__state__in=Group.HELD, group__close_reason="",
+            state=PartExit.State.WAITING,
+        ).select_related("group__instrument")  # fmt: skip
+        self.market.guard(groups, parts)
 
     def read_books(self) -> int:
         return read_books(account=self.account, gateway=self.gateway, now=self.now())

@@ -9,7 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from execution.brokers.port import Tick
-from execution.models import Group
+from execution.models import Group, PartExit
 from trading.domain.orders import Reason, Side
 from trading.marketdata.builder import Bar, CandleBuilder
 from trading.marketdata.models import Feed
@@ -41,13 +41,29 @@ class Guard:
         return None
 
 
+@dataclass(frozen=True, slots=True)
+class PartGuard:
+    """Where a part of an open trade is to be closed."""
+
+    part_id: int
+    side: Side
+    price: Decimal
+
+    def reached(self, price: Decimal) -> bool:
+        return (price - self.price) * self.side.sign >= 0
+
+
 class Market:
     """The prices of one feed as they stream in. Safe between the price thread and the others."""
 
-    def __init__(self, feed: Feed, *, on_guard: Callable[[UUID, Reason], None]) -> None:
+    def __init__(
+        self, feed: Feed, *, on_guard: Callable[[UUID, Reason], None],
+        on_part: Callable[[int], None] = lambda part_id: None,
+    ) -> None:  # fmt: skip
         assume = feed.kind != Feed.Kind.EXCHANGE
         self.feed = feed
         self._on_guard = on_guard
+        self._on_part = on_part
         self._lock = threading.Lock()
         # Frames take a moment on the wire, and on a fast clock that moment is many seconds of the market.
         self.grace = timedelta(seconds=max(2.0, 0.3 * feed.speed))
@@ -58,12 +74,14 @@ class Market:
         self._changed: set[str] = set()
         self._bars: list[Bar] = []
         self._guards: dict[str, list[Guard]] = {}
+        self._parts: dict[str, list[PartGuard]] = {}
         self.last_tick_at: float | None = None
 
     def hear(self, ticks: Iterable[Tick]) -> None:
         """Take one frame of ticks."""
         received = time.time()
         reached: list[tuple[UUID, Reason]] = []
+        due: list[int] = []
         with self._lock:
             self.last_tick_at = received
             for tick in ticks:
@@ -76,12 +94,8 @@ class Market:
                 )  # fmt: skip
                 self._changed.add(tick.symbol)
                 self._bars += self._builder.tick(tick.symbol, tick.last_price, tick.volume, tick.traded_at)
-                for guard in self._guards.get(tick.symbol, ()):
-                    reason = guard.reached(tick.last_price)
-                    if reason is not None:
-                        reached.append((guard.group_id, reason))
-        for group_id, reason in reached:
-            self._on_guard(group_id, reason)
+                self._judge(tick.symbol, tick.last_price, reached, due)
+        self._act(reached, due)
 
     def take_quotes(self, quotes: Iterable[Quote]) -> int:
         """Take prices that were asked for. They move the last prices and the guards, and make no candles: between two
@@ -89,6 +103,7 @@ class Market:
         over. How many were taken."""
         taken = 0
         reached: list[tuple[UUID, Reason]] = []
+        due: list[int] = []
         with self._lock:
             for quote in quotes:
                 known = self._quotes.get(quote.symbol)
@@ -99,13 +114,23 @@ class Market:
                 taken += 1
                 if quote.indicative or quote.is_stale:
                     continue
-                for guard in self._guards.get(quote.symbol, ()):
-                    reason = guard.reached(quote.last_price)
-                    if reason is not None:
-                        reached.append((guard.group_id, reason))
+                self._judge(quote.symbol, quote.last_price, reached, due)
+        self._act(reached, due)
+        return taken
+
+    def _judge(self, symbol: str, price: Decimal, reached: list[tuple[UUID, Reason]], due: list[int]) -> None:
+        for guard in self._guards.get(symbol, ()):
+            reason = guard.reached(price)
+            if reason is not None:
+                reached.append((guard.group_id, reason))
+        due += [part.part_id for part in self._parts.get(symbol, ()) if part.reached(price)]
+
+    def _act(self, reached: list[tuple[UUID, Reason]], due: list[int]) -> None:
+        """Outside the lock: what follows writes rows, and comes back to say what to watch."""
         for group_id, reason in reached:
             self._on_guard(group_id, reason)
-        return taken
+        for part_id in due:
+            self._on_part(part_id)
 
     def changed_quotes(self) -> list[Quote]:
         """Quotes that moved since the last call."""
@@ -133,12 +158,18 @@ class Market:
         with self._lock:
             self._builder.reconnected()
 
-    def guard(self, groups: Iterable[Group]) -> None:
-        """Watch these open trades from now on."""
+    def guard(self, groups: Iterable[Group], parts: Iterable[PartExit] = ()) -> None:
+        """Watch these open trades from now on, and the parts of them that wait for their price."""
+        waiting: dict[str, list[PartGuard]] = {}
+        for part in parts:
+            if part.trigger_price is not None:
+                waiting.setdefault(part.group.instrument.symbol, []).append(
+                    PartGuard(part.pk, Side(part.group.side), part.trigger_price)
+                )
         guards: dict[str, list[Guard]] = {}
         for group in groups:
             guards.setdefault(group.instrument.symbol, []).append(
                 Guard(group.pk, Side(group.side), group.stop_price, group.target_price, group.trail_price)
             )
         with self._lock:
-            self._guards = guards
+            self._guards, self._parts = guards, waiting

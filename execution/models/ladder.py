@@ -48,7 +48,7 @@ class Leg(Owned):
         constraints = [models.UniqueConstraint(fields=["pyramid", "index"], name="leg_once")]
 
     def __str__(self) -> str:
-        return f"leg {self.index} of {self.pyramid}"
+        return f"leg {self.index} of pyramid {self.pyramid_id}"
 
 
 class PartExit(Owned):
@@ -83,6 +83,7 @@ class PartExit(Owned):
     state = models.CharField(max_length=8, choices=State, default=State.ASKED)
     actor = models.CharField(max_length=150)
     created_at = models.DateTimeField(help_text="wall time")
+    asked_at = models.DateTimeField(null=True, blank=True, help_text="wall time, of the last asking")
     done_at = models.DateTimeField(null=True, blank=True, help_text="wall time")
 
     class Meta:

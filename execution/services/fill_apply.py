@@ -11,7 +11,7 @@ from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.events import note
 from execution.services.group_reopen import group_reopen
 from execution.states import OrderState, PendingOp
-from risk.reserve import use
+from risk.reserve import retake, use
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
 from trading.domain.money import to_paise
@@ -58,6 +58,7 @@ def _record(account_id: int, fact: FillFact, source: str) -> Fill | None:
 
 
 def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
+    ended = order.is_final
     value = to_paise(fact.price * fact.quantity)
     wall = timezone.now()
     fill = Fill.objects.create(
@@ -98,6 +99,8 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
         )  # fmt: skip
     group_reopen(order)
     if order.reason == Reason.ENTRY:
+        if ended:
+            retake(intent_id=order.intent_id)  # it was given back when the order ended, and it traded all the same
         left = order.quantity - order.filled_quantity
         use(intent_id=order.intent_id, value_paise=order.fill_value_paise, remaining=left,
             remaining_before=left + fact.quantity)  # fmt: skip

@@ -10,27 +10,32 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
-from execution.lots import lots_given_up
-from execution.models import Group, Intent, Mismatch, Order
-from execution.services.events import note
+from execution.models import Group, Intent, Order, PartExit
+from execution.services.build_up import build_up
 from execution.services.group_state import move_group, tell_illegal_move
-from execution.services.intent_create import Wish, intent_create
 from execution.services.order_cancel import order_cancel
-from execution.services.order_change import NEVER_LEFT
-from execution.states import AT_EXCHANGE, OrderState, PendingOp
+from execution.services.part_send import parts_of, send_parts
+from execution.services.trade_orders import (
+    FAILED,
+    ask_exit,
+    market_open,
+    never_left,
+    protected_limit,
+    protects,
+    resize,
+    send,
+)
+from execution.states import AT_EXCHANGE, PendingOp
 from risk.reserve import release, settle
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import IllegalTransition
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.marketdata.models import Feed
-from trading.marketdata.quotes import last_quote
-from trading.marketdata.sessions import session_at
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.models import ClosedTrade
 from trading.realtime.publish import publish
-from trading.venue.sessions import Phase, exchange_date
+from trading.venue.sessions import exchange_date
 
 State = Group.State
 ENTRY_PATIENCE = timedelta(minutes=5)
@@ -65,12 +70,14 @@ def _advance(group_id, now: datetime) -> str:
     with transaction.atomic():
         group = (
             Group.objects.select_for_update(of=("self",))
-            .select_related("portfolio__account", "instrument", "signal__deployment__version__contract")
+            .select_related("portfolio__account", "instrument", "signal__deployment__version__contract", "ladder")
             .get(pk=group_id)
         )
         if group.state == State.CLOSED:
             return group.state
-        orders = list(group.orders.select_related("instrument").prefetch_related("fills").order_by("pk"))
+        orders = list(
+            group.orders.select_related("instrument", "intent__leg__pyramid").prefetch_related("fills").order_by("pk")
+        )
         held = sum(Side(order.side).sign * order.filled_quantity for order in orders) * Side(group.side).sign
         _mark_opened(group, orders, held, now)
         if held < 0:
@@ -80,8 +87,9 @@ def _advance(group_id, now: datetime) -> str:
         if held and _left_over(group, now):
             return group.state
         if not group.close_reason and (held < 0 or (held == 0 and live and group.state in Group.HELD)):
-            # Over, and not by us: sold in the broker's app, or by the broker. What still lives of it must go.
-            _ask_exit(group, Reason.SQUARE_OFF, "the broker")
+            # Over: its parts took all of it; or, not by us, it was sold in the broker's app, or by the broker. What
+            # still lives of it must go.
+            ask_exit(group, *_how_it_ended(orders))
         if held == 0 and not live and not waiting:
             _close(group, orders, now)
         elif group.close_reason:
@@ -89,6 +97,13 @@ def _advance(group_id, now: datetime) -> str:
         else:
             _tend(group, orders, live, held, now)
         return group.state
+
+
+def _how_it_ended(orders: list[Order]) -> tuple[Reason, str]:
+    last = next((order for order in reversed(orders) if order.reason != Reason.ENTRY and order.filled_quantity), None)
+    if last is not None and last.intent.part_id is not None:
+        return Reason(last.reason), "its parts"
+    return Reason.SQUARE_OFF, "the broker"
 
 
 def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) -> None:
@@ -100,9 +115,11 @@ def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) ->
             group.opened_at = min((fill.filled_at for order in entries for fill in order.fills.all()), default=now)
         group.save(update_fields=["state", "opened_at"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
-    if entries and all(order.is_final for order in entries):
-        for order in entries:
+    for order in entries:
+        if order.is_final and order.filled_quantity:
             settle(intent_id=order.intent_id, value_paise=order.fill_value_paise)
+        elif order.is_final and group.ladder_id is not None:
+            release(intent_id=order.intent_id, keep_trades=False)  # its trade goes on without it
 
 
 def _stage(group: Group, entries: list[Order], held: int) -> str:
@@ -119,39 +136,56 @@ def _stage(group: Group, entries: list[Order], held: int) -> str:
 def _tend(group: Group, orders: list[Order], live: list[Order], held: int, now: datetime) -> None:
     """A trade that is to go on: give up on a stale entry, keep the stop as large as the position."""
     for order in live:
-        if order.reason == Reason.ENTRY and order.state in AT_EXCHANGE and now - order.placed_at > ENTRY_PATIENCE:
+        rests = order.intent.leg is not None and order.intent.leg.index > 0  # a laddered order is meant to wait
+        stale = order.reason == Reason.ENTRY and order.state in AT_EXCHANGE and now - order.placed_at > ENTRY_PATIENCE
+        if stale and not rests:
             order_cancel(order_id=order.pk, actor="patience", now=now)
-    if held == 0 or group.stop_price is None or not _market_open(group, now):
+    if not market_open(group, now):
         return
-    stops = [order for order in live if _protects(order)]
-    failed = [order for order in orders if _protects(order) and order.state in _FAILED]
-    if not stops:
-        if failed and orders[-1] is failed[-1] and _never_left(orders[-1]):
-            if timezone.now() - orders[-1].created_at > SEND_AGAIN_AFTER:
-                _send_stop(group, held, now)
-        elif failed and orders[-1] is failed[-1]:
+    if group.ladder is not None:
+        build_up(group, orders, held, now)
+        if group.close_reason:
+            return
+    if held == 0:
+        return
+    parts = parts_of(group, orders)
+    protected = max(0, held - parts.working - parts.wanted) if group.stop_price is not None else 0
+    _keep_stops(group, orders, live, protected, now)
+    send_parts(group, parts, held, now)
+
+
+def _keep_stops(group: Group, orders: list[Order], live: list[Order], protected: int, now: datetime) -> None:
+    """Stops at the broker for exactly `protected` units: all that is held, but for what is being closed by other ways.
+
+    One change at a time, and only where the broker has taken the last: a stop that is larger than we think sells more
+    than is held.
+    """
+    stops = [order for order in live if protects(order)]
+    total = sum(order.remaining_quantity for order in stops)
+    if not stops and protected:
+        last = next((order for order in reversed(orders) if protects(order)), None)
+        if last is None or last.state not in FAILED:
+            _send_stop(group, protected, now)
+        elif not never_left(last):
             # The broker would not take the stop: most likely the price is past it. Then the stop is now.
-            _ask_exit(group, Reason.STOP, "the stop was refused")
-        else:
-            _send_stop(group, held, now)
+            ask_exit(group, Reason.STOP, "the stop was refused")
+        elif timezone.now() - last.created_at > SEND_AGAIN_AFTER:
+            _send_stop(group, protected, now)
         return
-    stop = stops[0]
-    settled = stop.pending_op == PendingOp.NONE and stop.state in AT_EXCHANGE
-    if settled and stop.quantity - stop.filled_quantity != held:
-        _resize(stop, stop.filled_quantity + held)
-
-
-def _protects(order: Order) -> bool:
-    """A stop that waits at the broker, unlike an exit that is sent because a stop was passed."""
-    return order.reason == Reason.STOP and order.trigger_price is not None
-
-
-_FAILED = frozenset({OrderState.REJECTED, OrderState.NOT_PLACED})
-
-
-def _never_left(order: Order) -> bool:
-    """Refused on the way, without a word about the order itself."""
-    return order.state == OrderState.REJECTED and order.broker_message.startswith(NEVER_LEFT)
+    settled = all(order.pending_op == PendingOp.NONE and order.state in AT_EXCHANGE for order in stops)
+    if total == protected or not settled:
+        return
+    stop = stops[-1]
+    others = total - stop.remaining_quantity
+    if protected <= others:
+        order_cancel(order_id=stop.pk, actor="less is protected by it", now=now)
+        return
+    freeze = group.instrument.spec.freeze_quantity
+    room = protected - others if freeze is None else min(protected - others, freeze - stop.filled_quantity)
+    if room > stop.remaining_quantity or protected < total:
+        resize(stop, stop.filled_quantity + room)
+    else:
+        _send_stop(group, protected - total, now)
 
 
 def _left_over(group: Group, now: datetime) -> bool:
@@ -180,7 +214,10 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
     # More closed than opened is a position too, and the way out of it leads the other way.
     side = Side(group.side).opposite if held > 0 else Side(group.side)
-    exits = [order for order in live if order.reason != Reason.ENTRY and not _protects(order)]
+    exits = [
+        order for order in live
+        if order.reason != Reason.ENTRY and not protects(order) and order.intent.part_id is None
+    ]  # fmt: skip
     others = [order for order in live if order not in exits]
     for order in others:
         order_cancel(order_id=order.pk, actor="exit", now=now)
@@ -193,13 +230,16 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
             order_cancel(order_id=order.pk, actor="a new price", now=now)
     if exits or others:
         crashpoint("exit.cancels_asked")
-    if exits or others or held == 0 or not _market_open(group, now):
+    if exits or others or held == 0 or not market_open(group, now):
         return
     reason = Reason(group.close_reason)
-    sent = [one for one in group.orders.order_by("pk") if one.reason != Reason.ENTRY and not _protects(one)]
+    sent = [
+        one for one in group.orders.filter(intent__part=None).order_by("pk")
+        if one.reason != Reason.ENTRY and not protects(one)
+    ]  # fmt: skip
     refused = 0
     for order in reversed(sent):
-        if order.state not in _FAILED:
+        if order.state not in FAILED:
             break
         refused += 1
     if refused >= REFUSED_EXITS:
@@ -210,14 +250,9 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
         )  # fmt: skip
         if timezone.now() - sent[-1].created_at < timedelta(seconds=30):
             return
-    quote = last_quote(group.portfolio.account.feed, group.instrument.symbol)
-    limit = None
-    if quote is not None and quote.age_s < 5:
-        reach = quote.last_price * EXIT_BAND * (1 + min(len(sent), FURTHEST_REACH))
-        # A protected limit: it trades now, and not at any price. It reaches further with every try, within reason.
-        limit = to_tick(quote.last_price + side.sign * reach, tick=group.instrument.tick_size, side=side)
+    limit = protected_limit(group, side, tries=len(sent))
     crashpoint("exit.sized")
-    _send(
+    send(
         group, reason=reason, side=side, quantity=abs(held), key=f"exit:{group.pk}",
         order_type=OrderType.LIMIT if limit else OrderType.MARKET, limit_price=limit, now=now,
     )  # fmt: skip
@@ -228,79 +263,11 @@ def _send_stop(group: Group, held: int, now: datetime) -> None:
     side = Side(group.side).opposite
     trigger: Decimal = group.stop_price  # type: ignore[assignment]
     limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=group.instrument.tick_size, side=side)
-    _send(
+    send(
         group, reason=Reason.STOP, side=side, quantity=held, key=f"stop:{group.pk}",
         order_type=OrderType.STOP_LIMIT, limit_price=limit, trigger_price=trigger, now=now,
     )  # fmt: skip
     crashpoint("protect.stop_queued")
-
-
-def _send(
-    group: Group, *, reason: Reason, side: Side, quantity: int, key: str, order_type: OrderType,
-    limit_price: Decimal | None, now: datetime, trigger_price: Decimal | None = None,
-) -> None:  # fmt: skip
-    """Every try is an intent of its own; one that was held back is not repeated at once. The trade is locked."""
-    tries = Intent.objects.filter(group=group, dedupe_key__startswith=f"{key}:")
-    last = tries.order_by("created_at").last()
-    if last is not None and last.state == Intent.State.REFUSED and timezone.now() - last.created_at < HELD_BACK_PAUSE:
-        return
-    most = Mismatch.objects.most_to_close(
-        group.portfolio.account_id, group.instrument.symbol, group.product, side.opposite.sign
-    )
-    if most is not None and most < quantity:
-        # Who has less cannot sell more: the broker's own figure binds while the two are compared by a person.
-        raise_alert(
-            "EXIT_CAPPED", f"{group.instrument.ticker}: {quantity} are held here, {most} at the broker.",
-            level=Level.SEVERE, owner_id=group.portfolio.owner_id, about=str(group.pk),
-            next_step="Decide on the reconciliation page.",
-        )  # fmt: skip
-        quantity = most
-    if quantity == 0:
-        return
-    intent = intent_create(
-        portfolio=group.portfolio,
-        wish=Wish(
-            source=Intent.Source.SYSTEM, reason=reason, dedupe_key=f"{key}:{len(tries)}",
-            actor=group.close_asked_by or "protection", instrument=group.instrument, side=side, quantity=quantity,
-            order_type=order_type, product=Product(group.product), limit_price=limit_price,
-            trigger_price=trigger_price, group=group,
-        ),
-        now=now,
-    )  # fmt: skip
-    if intent.state == Intent.State.REFUSED:
-        raise_alert(
-            "EXIT_HELD_BACK", f"{group.instrument.ticker}: {intent.refusal}", level=Level.SEVERE,
-            owner_id=group.portfolio.owner_id, about=str(group.pk), next_step="Read the verdicts of the intent.",
-        )  # fmt: skip
-    elif side != group.side:
-        Order.objects.filter(intent=intent).update(lot_relief=lots_given_up(group, quantity))
-
-
-def _resize(stop: Order, quantity: int) -> None:
-    order = Order.objects.lock(stop.pk)
-    if order.pending_op != PendingOp.NONE or order.is_final:
-        return
-    if order.events.filter(kind="change.asked").count() >= MOST_CHANGES:
-        # The broker would refuse the next: this one goes, and a new one is sent once it is gone.
-        order_cancel(order_id=order.pk, actor="changed as often as the broker allows", now=order.placed_at)
-        return
-    note(order, "change.asked", source="ENGINE", quantity=quantity)
-    order.pending_op, order.pending_quantity, order.next_probe_at = PendingOp.MODIFY_ASKED, quantity, None
-    order.save()
-    crashpoint("protect.resize_asked")
-    after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
-
-
-def _ask_exit(group: Group, reason: Reason, actor: str) -> None:
-    group.close_reason, group.close_asked_by = reason, actor
-    group.save(update_fields=["close_reason", "close_asked_by"])
-    after_commit("engine.group", account_id=group.portfolio.account_id, group_id=str(group.pk))
-
-
-def _market_open(group: Group, now: datetime) -> bool:
-    feed = Feed.objects.get(name=group.portfolio.account.feed)
-    session = session_at(feed, group.instrument, now)
-    return session is not None and session.phase_at(now) is Phase.CONTINUOUS
 
 
 def _quarantine(group: Group, held: int) -> None:
@@ -326,9 +293,13 @@ def _close(group: Group, orders: list[Order], now: datetime) -> None:
     for order in orders:
         if order.reason == Reason.ENTRY:
             release(intent_id=order.intent_id, keep_trades=order.filled_quantity > 0)
+    PartExit.objects.filter(group=group, state__in=[PartExit.State.WAITING, PartExit.State.ASKED]).update(
+        state=PartExit.State.DROPPED, done_at=timezone.now()
+    )
     if fills:
         _journal(group, orders)
     crashpoint("house.trade_closed")
+    after_commit("engine.queue", account_id=group.portfolio.account_id, portfolio_id=group.portfolio_id)
     publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
 
 

@@ -11,9 +11,10 @@ from django.utils import timezone
 
 from execution.identity import client_order_id
 from execution.kill_scopes import strategy_of
-from execution.models import Group, Intent, Order
+from execution.models import Group, Intent, Leg, Order, PartExit
 from execution.outstanding import Outstanding, outstanding
 from execution.services.events import note
+from execution.services.slot_reserve import slot_room
 from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
 from risk.gates import MOMENT_GATES
@@ -68,6 +69,10 @@ class Wish:
     signal_age_s: float | None = None
     group: Group | None = None
     needs_approval: bool = False
+    leg: Leg | None = None
+    part: PartExit | None = None
+    forced_by: str = ""  # who lets it in although the pool is full
+    adds: bool = False  # to a trade that was let in: it takes no further place
 
 
 def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: Standing | None = None) -> Intent:
@@ -123,12 +128,18 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
     crashpoint("risk.assessed")
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
-        verdict = _in_quarantine(under_way, verdict) or _reserve(portfolio, verdict, asked, snapshot, limits, standing)
+        verdict = (
+            _in_quarantine(under_way, verdict)
+            or _without_slot(portfolio, wish, verdict)
+            or _reserve(portfolio, verdict, asked, snapshot, limits, standing)
+        )
     intent = Intent(
         id=intent_id,
         portfolio=portfolio,
         group=wish.group,
         signal=wish.signal,
+        leg=wish.leg,
+        part=wish.part,
         source=wish.source,
         reason=wish.reason,
         dedupe_key=wish.dedupe_key,
@@ -192,6 +203,18 @@ def _in_quarantine(under_way: Outstanding, approved: ApprovedIntent) -> RefusedI
     return RefusedIntent(approved.intent_id, "QUARANTINED", message, (*approved.findings, finding))
 
 
+def _without_slot(portfolio: Portfolio, wish: Wish, approved: ApprovedIntent) -> RefusedIntent | None:
+    """A first order takes a slot of the pool, whoever asks."""
+    if wish.group is not None or wish.forced_by:
+        return None
+    room = slot_room(portfolio.pk)
+    if room.free > 0:
+        return None
+    message = f"All {room.most} slots of the pool are taken."
+    finding = Finding("POOL_FULL", Outcome.REJECT, 0, str(room.taken), str(room.most), message)
+    return RefusedIntent(approved.intent_id, "POOL_FULL", message, (*approved.findings, finding))
+
+
 def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot, Outstanding]:
     """The wish as gates see it, and all else that they may see."""
     opens, instrument, quote = wish.reason.opens, wish.instrument, standing.quotes.get(wish.instrument.symbol)
@@ -220,6 +243,7 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
         tradable=instrument.is_tradable,
         stop_price=wish.stop_price,
         reduces=not opens,
+        adds=wish.adds,
         signal_age_s=wish.signal_age_s,
         strategy=strategy_of(wish.signal),
         family=_family(wish.signal),

@@ -68,8 +68,13 @@ def _within_budget(gate: str, budget_paise: int, intent: OrderIntent, *, what: s
     return up_to(gate, room, intent, limit=f"₹{budget_paise / 100:.0f}", what=what)
 
 
+_COUNTED = "It adds to a trade that is counted."
+
+
 def trades_per_day(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
     most = limits.max_trades_per_day
+    if intent.adds:
+        return passed("TRADES_PER_DAY", intent.quantity, limit=most, message=_COUNTED)
     if snapshot.trades_today >= most:
         message = f"{snapshot.trades_today} entries today already."
         return rejected("TRADES_PER_DAY", value=snapshot.trades_today, limit=most, message=message)
@@ -80,6 +85,8 @@ def trades_per_day(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> F
 
 def open_positions(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
     most = limits.max_open_positions
+    if intent.adds:
+        return passed("OPEN_POSITIONS", intent.quantity, limit=most, message=_COUNTED)
     if snapshot.slots_taken >= most:
         message = f"{snapshot.slots_taken} of {most} positions are taken."
         return rejected("OPEN_POSITIONS", value=snapshot.slots_taken, limit=most, message=message)
@@ -92,6 +99,8 @@ def strategy_positions(intent: OrderIntent, snapshot: Snapshot, limits: Limits) 
     if not intent.strategy:
         return passed("STRATEGY_POSITIONS", intent.quantity, limit=most, message="Asked for by hand.")
     taken = snapshot.strategy_slots_taken
+    if intent.adds:
+        return passed("STRATEGY_POSITIONS", intent.quantity, limit=most, message=_COUNTED)
     if taken >= most:
         message = f"{taken} of the {most} positions of this strategy are taken."
         return rejected("STRATEGY_POSITIONS", value=taken, limit=most, message=message)

@@ -49,7 +49,10 @@ def restricted(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Findi
 
 
 def already_positioned(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """One trade at a time in one instrument; the opposite side never flips a position."""
+    """One trade at a time in one instrument; the opposite side never flips a position. A trade may be added to."""
+    if intent.adds and snapshot.symbol_net_quantity * intent.side.sign >= 0:
+        held = snapshot.symbol_net_quantity
+        return passed("ALREADY_POSITIONED", intent.quantity, value=held, message="Adds to a trade of its side.")
     if snapshot.symbol_net_quantity:
         code = "ALREADY_POSITIONED" if snapshot.symbol_net_quantity * intent.side.sign > 0 else "WOULD_FLIP"
         message = f"{snapshot.symbol_net_quantity:+d} units of {intent.symbol} are held already."

@@ -106,4 +106,5 @@ class OrderIntent:
     lower_band: Decimal | None = None
     upper_band: Decimal | None = None
     repeat_age_s: float | None = None  # since the same idea of the same contract, None: never
+    adds: bool = False  # to a trade that was let in: it takes no further place, and must be of its side
     unit_margin: Decimal | None = None  # rupees the broker asks for one unit; None: reckoned here

@@ -1,0 +1,308 @@
+"""A signal that wants in: a slot and a trade, a pyramid of the trade that lives, or a place in the queue."""
+
+from datetime import datetime, time, timedelta
+from decimal import Decimal
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.engine_settings import settings_of
+from execution.kill_scopes import strategy_of
+from execution.models import EngineSettings, Group, Intent, LadderPlan, QueuedSignal
+from execution.services.group_state import move_group
+from execution.services.intent_create import Wish, intent_create
+from execution.services.leg_send import leg_send
+from execution.services.pyramid_add import pyramid_add, pyramids_in
+from execution.services.queue_enqueue import queue_enqueue
+from execution.services.slot_reserve import slot_room
+from risk.drawdown import DrawdownStep, tightened_stop
+from risk.sizing import percent_equity, risk_per_trade
+from risk.snapshot import Standing, standing_of
+from strategies.models import Deployment, Signal
+from strategies.scanner.scan_bar import compile_deployment
+from strategies.tactics.ladder import plan_legs
+from trading.domain.clock import IST
+from trading.domain.crashpoint import crashpoint
+from trading.domain.errors import NotAllowed, TradingError
+from trading.domain.money import to_tick
+from trading.domain.orders import OrderType, Product, Reason, Side
+from trading.marketdata.models import Feed, Instrument
+from trading.outbox import after_commit
+from trading.portfolio.models import Portfolio
+from trading.realtime.publish import publish
+from trading.statements import Frozen, run
+from trading.venue.sessions import exchange_date
+
+State = Signal.State
+# How far beyond its price an entry may reach, so that it trades on a moving market and still has a limit.
+ENTRY_REACH = 0.001
+AT_WORK = Frozen(lambda deployment: Deployment.objects.at_work().filter(pk=deployment).values_list("pk"))
+DECIDE = """
+UPDATE strategies_signal SET state = %(state)s, refusal_code = %(code)s, refusal = %(message)s
+WHERE id = %(signal)s AND state IN ('NEW', 'QUEUED') RETURNING 1
+"""
+
+
+def enter(signal: Signal, *, now: datetime, forced_by: str = "", promoted: bool = False) -> Signal:
+    """Decide a locked signal that opens or adds; its fate is stored with all that follows from it."""
+    if signal.source == Signal.Source.HOOK:
+        return _enter_ladder(signal, now=now, forced_by=forced_by, promoted=promoted)
+    return _enter_once(signal, now=now, forced_by=forced_by)
+
+
+# -- a contract's entry: one order ---------------------------------------------------------------------------------
+
+
+def _enter_once(signal: Signal, *, now: datetime, forced_by: str) -> Signal:
+    assert signal.deployment is not None
+    portfolio = signal.portfolio
+    age_s = (timezone.now() - signal.created_at).total_seconds()
+    if not AT_WORK.rows(signal.deployment_id):
+        return decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
+    full = _over_its_own_limits(signal, now)
+    if full is not None:
+        return decide(signal, State.REFUSED, *full)
+    if not forced_by and slot_room(portfolio.pk).free < 1:
+        return _wait(signal, QueuedSignal.Cause.POOL_FULL)
+    side = Side(signal.side)
+    tick = signal.instrument.tick_size
+    reach = float(signal.entry) * ENTRY_REACH
+    # Rounding away from the market would leave the order short of the price it is meant to reach.
+    limit = to_tick(float(signal.entry) + side.sign * reach, tick=tick, side=side)
+    standing = standing_of(portfolio, signal.instrument, now=now, strategy=strategy_of(signal))
+    quantity = wanted_quantity(signal, standing=standing, limit=limit)
+    if quantity < 1:
+        return decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")
+    wish = Wish(
+        source=Intent.Source.SIGNAL,
+        reason=Reason.ENTRY,
+        dedupe_key=f"signal:{signal.pk}",
+        actor=str(signal.deployment.version),
+        instrument=signal.instrument,
+        side=side,
+        quantity=quantity,
+        order_type=OrderType.LIMIT,
+        product=Product(signal.deployment.version.body.get("product", Product.INTRADAY)),
+        limit_price=limit,
+        stop_price=_protected(signal, standing, limit),
+        target_price=signal.target,
+        signal=signal,
+        signal_age_s=age_s,
+        needs_approval=portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
+        forced_by=forced_by,
+    )
+    try:
+        intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
+    except TradingError as error:
+        return decide(signal, State.REFUSED, error.code, error.message)
+    if intent.state == Intent.State.REFUSED:
+        return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+    return decide(signal, State.ACCEPTED, "", "")
+
+
+def _over_its_own_limits(signal: Signal, now: datetime) -> tuple[str, str] | None:
+    """Code and sentence where the contract itself allows no more positions or trades; None: there is room.
+
+    Signals of one deployment are decided one after the other, so that two cannot take the last place.
+    """
+    limits = compile_deployment(signal.deployment).body.risk  # type: ignore[arg-type]
+    if limits.max_positions is None and limits.max_trades_per_day is None:
+        return None
+    Deployment.objects.select_for_update(of=("self",)).get(pk=signal.deployment_id)
+    taken = Signal.objects.filter(deployment=signal.deployment_id, state=State.ACCEPTED)
+    if limits.max_positions is not None:
+        held = Group.objects.filter(signal__in=taken).exclude(state=Group.State.CLOSED).count()
+        if held >= limits.max_positions:
+            return "CONTRACT_POSITIONS", f"Its contract allows {limits.max_positions} positions, and {held} are open."
+    if limits.max_trades_per_day is not None:
+        today = datetime.combine(exchange_date(now), time(), tzinfo=IST)
+        made = taken.filter(bar_at__gte=today).count()
+        if made >= limits.max_trades_per_day:
+            return "CONTRACT_TRADES", f"Its contract allows {limits.max_trades_per_day} trades a day: {made} were made."
+    return None
+
+
+def _protected(signal: Signal, standing: Standing, limit: Decimal) -> Decimal | None:
+    """The stop of the signal; nearer to the entry while the portfolio is on the defensive. The size is that of the
+    stop it had: a nearer one is to lose less, not to buy more."""
+    if signal.stop is None:
+        return None
+    side = Side(signal.side)
+    stop = tightened_stop(
+        DrawdownStep(standing.drawdown[0]), entry=limit, stop=signal.stop,
+        share_pct=standing.policy.defensive_stop_pct,
+    )  # fmt: skip
+    return signal.stop if stop == signal.stop else to_tick(stop, tick=signal.instrument.tick_size, side=side)
+
+
+def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int:
+    """Units the contract asks for, in whole lots, before the gates."""
+    assert signal.deployment is not None and signal.stop is not None
+    sizing = compile_deployment(signal.deployment).body.sizing
+    if sizing.kind == "fixed_quantity":
+        units = int(sizing.value)
+    elif sizing.kind == "percent_equity":
+        units = percent_equity(equity_paise=standing.equity_paise, share_pct=sizing.value, entry=limit)
+    else:
+        share = min(sizing.value, standing.policy.risk_per_trade_pct)
+        units = risk_per_trade(equity_paise=standing.equity_paise, risk_pct=share, entry=limit, stop=signal.stop)
+    units = units * signal.deployment.allocation_pct // 100
+    return signal.instrument.spec.whole_lots(units)
+
+
+# -- a hook's entry: a ladder --------------------------------------------------------------------------------------
+
+
+def _enter_ladder(signal: Signal, *, now: datetime, forced_by: str, promoted: bool) -> Signal:
+    portfolio, instrument, side = signal.portfolio, signal.instrument, Side(signal.side)
+    if not instrument.is_tradable:
+        return decide(signal, State.REFUSED, "NOT_TRADABLE", f"{instrument.symbol} cannot be traded.")
+    if metadata_is_stale(portfolio, instrument, now):
+        return _wait(signal, QueuedSignal.Cause.METADATA_STALE)
+    room = slot_room(portfolio.pk)  # from here on nobody else begins a trade of this portfolio
+    live = list(
+        Group.objects.select_for_update(of=("self",)).filter(portfolio=portfolio, instrument=instrument)
+        .exclude(state=Group.State.CLOSED).select_related("portfolio__account", "instrument", "signal", "ladder")
+    )  # fmt: skip
+    if any(group.side != side or group.close_reason for group in live):
+        return _wait(signal, QueuedSignal.Cause.NOT_FLAT)
+    if not live and not forced_by and room.free < 1:
+        return _wait(signal, QueuedSignal.Cause.POOL_FULL)
+    settings = settings_of(portfolio.pk)
+    age_s = None if promoted else (timezone.now() - signal.created_at).total_seconds()
+    try:
+        with transaction.atomic():
+            if live:
+                return _add_to(live[0], signal, settings, now=now, age_s=age_s)
+            return _begin(signal, settings, now=now, age_s=age_s)
+    except TradingError as error:
+        return decide(signal, State.REFUSED, error.code, error.message)
+
+
+def _begin(signal: Signal, settings: EngineSettings, *, now: datetime, age_s: float | None) -> Signal:
+    """A trade with its first pyramid; refused by risk it is over in the same transaction, and its slot free."""
+    portfolio, instrument, side = signal.portfolio, signal.instrument, Side(signal.side)
+    ladder = _ladder_of(signal, settings)
+    group = Group.objects.create(
+        portfolio=portfolio, instrument=instrument, product=Product(signal.product or Product.INTRADAY), side=side,
+        signal=signal, timeframe=signal.timeframe, ladder=ladder, stop_price=_stop_of(signal, ladder),
+        target_price=signal.target, created_at=timezone.now(),
+    )  # fmt: skip
+    crashpoint("ladder.group_written")
+    intent = _send_first(group, signal, settings, now=now, age_s=age_s)
+    if intent.state == Intent.State.REFUSED:
+        move_group(group, Group.State.CLOSED)
+        group.failure_code, group.failure = intent.refusal_code, intent.refusal
+        group.save(update_fields=["state", "failure_code", "failure"])
+        return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+    return decide(signal, State.ACCEPTED, "", "")
+
+
+def _add_to(
+    group: Group, signal: Signal, settings: EngineSettings, *, now: datetime, age_s: float | None
+) -> Signal:  # fmt: skip
+    """Another pyramid of a trade that lives."""
+    if group.ladder is None:
+        return decide(signal, State.REFUSED, "ALREADY_POSITIONED", "The trade in it was not begun by a hook.")
+    if pyramids_in(group) >= settings.max_pyramids:
+        return decide(
+            signal, State.REFUSED, "PYRAMIDS_FULL", f"A trade has at most {settings.max_pyramids} pyramids."
+        )  # fmt: skip
+    intent = _send_first(group, signal, settings, now=now, age_s=age_s)
+    if intent.state == Intent.State.REFUSED:
+        return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+    return decide(signal, State.ACCEPTED, "", "")
+
+
+def _send_first(
+    group: Group, signal: Signal, settings: EngineSettings, *, now: datetime, age_s: float | None
+) -> Intent:  # fmt: skip
+    """Write the pyramid and ask for its first leg; the others follow with the next step of the trade."""
+    assert group.ladder is not None
+    side, tick = Side(group.side), group.instrument.tick_size
+    index = group.pyramids.count()
+    first_limit = _edge(signal, side, tick)
+    pyramid = pyramid_add(
+        group=group, signal=signal, quantity=_units(signal, settings, first_limit, now), entry=signal.entry,
+        first_limit=first_limit, rungs=group.ladder.rungs_for(index), min_notional=settings.min_notional_rupees,
+    )  # fmt: skip
+    crashpoint("ladder.pyramid_written")
+    intent = leg_send(
+        leg=pyramid.legs.select_related("pyramid").get(index=0), group=group, actor=signal.origin or "hook", now=now,
+        signal_age_s=age_s, needs_approval=group.portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
+    )  # fmt: skip
+    if intent is None:
+        raise NotAllowed("TOO_SMALL", "Its first leg is no order.")
+    if intent.state == Intent.State.REFUSED:
+        pyramid.legs.filter(blocked_code="").update(blocked_code="PYRAMID_REFUSED", blocked=intent.refusal)
+    after_commit("engine.group", account_id=group.portfolio.account_id, group_id=str(group.pk))
+    return intent
+
+
+def _edge(signal: Signal, side: Side, tick: Decimal) -> Decimal:
+    """As far as the entry may reach: the alert's own slippage, else what every entry may."""
+    share = signal.max_slippage_pct / 100 if signal.max_slippage_pct is not None else Decimal(str(ENTRY_REACH))
+    return to_tick(signal.entry * (1 + side.sign * share), tick=tick, side=side)
+
+
+def _units(signal: Signal, settings: EngineSettings, limit: Decimal, now: datetime) -> int:
+    if signal.quantity is not None:
+        return signal.instrument.spec.whole_lots(signal.quantity)
+    standing = standing_of(signal.portfolio, signal.instrument, now=now)
+    units = percent_equity(equity_paise=standing.equity_paise, share_pct=settings.pyramid_pct, entry=limit)
+    return signal.instrument.spec.whole_lots(units)
+
+
+def _ladder_of(signal: Signal, settings: EngineSettings) -> LadderPlan:
+    """The hook's own plan, else that of the settings."""
+    if signal.ladder_ref is None:
+        return settings.ladder
+    plan = LadderPlan.objects.filter(pk=signal.ladder_ref, portfolio__in=[signal.portfolio_id]).first()
+    plan = plan or LadderPlan.objects.filter(pk=signal.ladder_ref, portfolio=None).first()
+    if plan is None:
+        raise NotAllowed("UNKNOWN_LADDER", "The ladder that its hook names does not exist.")
+    return plan
+
+
+def _stop_of(signal: Signal, ladder: LadderPlan) -> Decimal | None:
+    """The alert's stop, else beyond the furthest leg of the plan; None where the plan has none."""
+    side, tick = Side(signal.side), signal.instrument.tick_size
+    if signal.stop is not None:
+        return to_tick(signal.stop, tick=tick, side=side)
+    if ladder.stop_pct is None:
+        return None
+    legs = plan_legs(side, signal.entry, 0, ladder.rungs_for(0), tick=tick, lot=1)
+    return to_tick(legs[-1].limit_price * (1 - side.sign * ladder.stop_pct / 100), tick=tick, side=side)
+
+
+def metadata_is_stale(portfolio: Portfolio, instrument: Instrument, now: datetime) -> bool:
+    """Whether tick and lot are older than may be trusted. The sandbox's own are as old as the sandbox."""
+    if Feed.objects.filter(name=portfolio.account.feed, kind=Feed.Kind.EXCHANGE).exists():
+        if instrument.master_date is None:
+            return True
+        known_since = datetime.combine(instrument.master_date, time(8), tzinfo=IST)
+        return now - known_since > timedelta(hours=settings_of(portfolio.pk).metadata_max_age_h)
+    return False
+
+
+def _wait(signal: Signal, cause: str) -> Signal:
+    """Into the queue. What waits there already stays where it is."""
+    if signal.state == State.QUEUED:
+        QueuedSignal.objects.filter(signal=signal, state=QueuedSignal.State.WAITING).update(cause=cause)
+        return signal
+    slot_room(signal.portfolio_id)  # the queue is kept under the pool's lock
+    try:
+        queue_enqueue(signal=signal, cause=cause)
+    except NotAllowed as full:
+        return decide(signal, State.REFUSED, full.code, full.message)
+    return decide(signal, State.QUEUED, "", "")
+
+
+def decide(signal: Signal, state: str, code: str, message: str) -> Signal:
+    """Store what became of a locked signal."""
+    if run(DECIDE, {"signal": signal.pk, "state": str(state), "code": code[:40], "message": message[:240]}):
+        publish(signal.portfolio.owner_id, "signal", signal=str(signal.pk), state=state)
+        signal.state, signal.refusal_code, signal.refusal = state, code[:40], message[:240]
+    else:
+        signal.refresh_from_db(fields=["state", "refusal_code", "refusal"])
+    return signal

@@ -1,0 +1,48 @@
+"""A slot of the pool is a trade that is not closed. Who wants one looks under the lock of the pool, and makes the trade
+in the same transaction: two workers cannot both have the last, and the transaction that closes a trade frees its slot.
+"""
+
+from dataclasses import dataclass
+
+from trading.domain.errors import TradingError
+from trading.statements import run
+
+LOCK = """
+INSERT INTO execution_pool (portfolio_id) VALUES (%s)
+ON CONFLICT (portfolio_id) DO UPDATE SET portfolio_id = EXCLUDED.portfolio_id
+"""
+ROOM = """
+SELECT (SELECT max_open_groups FROM execution_enginesettings
+        WHERE active AND (portfolio_id = %(portfolio)s OR portfolio_id IS NULL)
+        ORDER BY portfolio_id NULLS LAST LIMIT 1),
+       (SELECT count(*) FROM execution_group WHERE portfolio_id = %(portfolio)s AND state <> 'CLOSED')
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """Slots of a pool: how many there may be, how many are taken (more, where somebody forced one)."""
+
+    most: int
+    taken: int
+
+    @property
+    def free(self) -> int:
+        return max(0, self.most - self.taken)
+
+
+def slot_room(portfolio_id: int) -> Room:
+    """What is free, for as long as the caller's transaction holds the lock that this takes.
+
+    Counted by a statement of its own: what others committed while the lock was waited for is seen.
+    """
+    run(LOCK, [portfolio_id])
+    return pool_room(portfolio_id)
+
+
+def pool_room(portfolio_id: int) -> Room:
+    """The same without the lock: to be looked at."""
+    ((most, taken),) = run(ROOM, {"portfolio": portfolio_id})
+    if most is None:
+        raise TradingError("SETTINGS_MISSING", "The house has no settings of its signal engine in force.")
+    return Room(most, taken)

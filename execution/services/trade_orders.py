@@ -1,0 +1,134 @@
+"""What the steps of a trade share: to send an order of it, to resize one, to ask for its end. The trade is locked."""
+
+from collections.abc import Collection
+from datetime import datetime, timedelta
+from decimal import Decimal
+
+from django.utils import timezone
+
+from execution.lots import lots_given_up
+from execution.models import Group, Intent, Mismatch, Order, PartExit
+from execution.services.events import note
+from execution.services.intent_create import Wish, intent_create
+from execution.services.order_cancel import order_cancel
+from execution.services.order_change import NEVER_LEFT
+from execution.states import OrderState, PendingOp
+from trading.domain.crashpoint import crashpoint
+from trading.domain.money import to_tick
+from trading.domain.orders import OrderType, Product, Reason, Side
+from trading.marketdata.models import Feed
+from trading.marketdata.quotes import last_quote
+from trading.marketdata.sessions import session_at
+from trading.monitoring.alerts import Level, raise_alert
+from trading.outbox import after_commit
+from trading.venue.precision import slice_quantity
+from trading.venue.sessions import Phase
+
+MOST_CHANGES = 24
+"""Changes of one order; brokers refuse the twenty-sixth."""
+EXIT_BAND = Decimal("0.005")
+FURTHEST_REACH = 5
+HELD_BACK_PAUSE = timedelta(seconds=5)
+"""Wall time between two tries of an exit that risk held back."""
+FRESH_S = 5
+
+
+def protects(order: Order) -> bool:
+    """A stop that waits at the broker, unlike an exit that is sent because a stop was passed."""
+    return order.reason == Reason.STOP and order.trigger_price is not None
+
+
+FAILED = frozenset({OrderState.REJECTED, OrderState.NOT_PLACED})
+
+
+def never_left(order: Order) -> bool:
+    """Refused on the way, without a word about the order itself."""
+    return order.state == OrderState.REJECTED and order.broker_message.startswith(NEVER_LEFT)
+
+
+def pieces(group: Group, quantity: int) -> tuple[int, ...]:
+    """An exit as the exchange takes it at once; a part of a lot that is held may leave too."""
+    instrument = group.instrument
+    if quantity < 1:
+        return ()
+    lot = instrument.lot_size if quantity % instrument.lot_size == 0 else 1
+    return slice_quantity(quantity, instrument.spec.freeze_quantity, lot)
+
+
+def protected_limit(group: Group, side: Side, *, tries: int) -> Decimal | None:
+    """A price at which an exit trades now, and not at any price; further with every try, within reason. None: no
+    fresh price is known."""
+    quote = last_quote(group.portfolio.account.feed, group.instrument.symbol)
+    if quote is None or quote.age_s >= FRESH_S:
+        return None
+    reach = quote.last_price * EXIT_BAND * (1 + min(tries, FURTHEST_REACH))
+    return to_tick(quote.last_price + side.sign * reach, tick=group.instrument.tick_size, side=side)
+
+
+def send(
+    group: Group, *, reason: Reason, side: Side, quantity: int, key: str, order_type: OrderType,
+    limit_price: Decimal | None, now: datetime, trigger_price: Decimal | None = None,
+    part: PartExit | None = None, lots: Collection[str] = (),
+) -> None:  # fmt: skip
+    """Every piece of every try is an intent of its own; one that was held back is not repeated at once."""
+    tries = Intent.objects.filter(group=group, dedupe_key__startswith=f"{key}:")
+    last = tries.order_by("created_at").last()
+    if last is not None and last.state == Intent.State.REFUSED and timezone.now() - last.created_at < HELD_BACK_PAUSE:
+        return
+    most = Mismatch.objects.most_to_close(
+        group.portfolio.account_id, group.instrument.symbol, group.product, side.opposite.sign
+    )
+    if most is not None and most < quantity:
+        # Who has less cannot sell more: the broker's own figure binds while the two are compared by a person.
+        raise_alert(
+            "EXIT_CAPPED", f"{group.instrument.ticker}: {quantity} are held here, {most} at the broker.",
+            level=Level.SEVERE, owner_id=group.portfolio.owner_id, about=str(group.pk),
+            next_step="Decide on the reconciliation page.",
+        )  # fmt: skip
+        quantity = most
+    for number, piece in enumerate(pieces(group, quantity), start=len(tries)):
+        intent = intent_create(
+            portfolio=group.portfolio,
+            wish=Wish(
+                source=Intent.Source.SYSTEM, reason=reason, dedupe_key=f"{key}:{number}",
+                actor=group.close_asked_by or (part.actor if part else "protection"), instrument=group.instrument,
+                side=side, quantity=piece, order_type=order_type, product=Product(group.product),
+                limit_price=limit_price, trigger_price=trigger_price, group=group, part=part,
+            ),
+            now=now,
+        )  # fmt: skip
+        if intent.state == Intent.State.REFUSED:
+            raise_alert(
+                "EXIT_HELD_BACK", f"{group.instrument.ticker}: {intent.refusal}", level=Level.SEVERE,
+                owner_id=group.portfolio.owner_id, about=str(group.pk), next_step="Read the verdicts of the intent.",
+            )  # fmt: skip
+            return
+        if side != group.side:
+            Order.objects.filter(intent=intent).update(lot_relief=lots_given_up(group, piece, first=lots))
+
+
+def resize(stop: Order, quantity: int) -> None:
+    order = Order.objects.lock(stop.pk)
+    if order.pending_op != PendingOp.NONE or order.is_final:
+        return
+    if order.events.filter(kind="change.asked").count() >= MOST_CHANGES:
+        # The broker would refuse the next: this one goes, and a new one is sent once it is gone.
+        order_cancel(order_id=order.pk, actor="changed as often as the broker allows", now=order.placed_at)
+        return
+    note(order, "change.asked", source="ENGINE", quantity=quantity)
+    order.pending_op, order.pending_quantity, order.next_probe_at = PendingOp.MODIFY_ASKED, quantity, None
+    order.save()
+    crashpoint("protect.resize_asked")
+    after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
+
+
+def ask_exit(group: Group, reason: Reason, actor: str) -> None:
+    group.close_reason, group.close_asked_by = reason, actor
+    group.save(update_fields=["close_reason", "close_asked_by"])
+    after_commit("engine.group", account_id=group.portfolio.account_id, group_id=str(group.pk))
+
+
+def market_open(group: Group, now: datetime) -> bool:
+    feed = Feed.objects.get(name=group.portfolio.account.feed)
+    session = session_at(feed, group.instrument, now)
+    return session is not None and session.phase_at(now) is Phase.CONTINUOUS
