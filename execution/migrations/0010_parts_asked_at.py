@@ -4,15 +4,14 @@ from django.db import migrations, models
 
 
 class Migration(migrations.Migration):
-
     dependencies = [
-        ('execution', '0009_money_differs'),
+        ("execution", "0009_money_differs"),
     ]
 
     operations = [
         migrations.AddField(
-            model_name='partexit',
-            name='asked_at',
-            field=models.DateTimeField(blank=True, help_text='wall time, of the last asking', null=True),
+            model_name="partexit",
+            name="asked_at",
+            field=models.DateTimeField(blank=True, help_text="wall time, of the last asking", null=True),
         ),
     ]

@@ -4,7 +4,6 @@ from datetime import datetime
 
 from django.db.models import Q
 from django.utils import timezone
-from strategies.tactics.take_profit import FilledLeg, TakeProfits, WantedExit, take_profits
 
 from execution.engine_settings import settings_of
 from execution.lots import lots_of
@@ -13,6 +12,7 @@ from execution.services.leg_send import leg_send
 from execution.services.order_cancel import order_cancel
 from execution.services.pyramid_add import MEANT
 from execution.services.trade_orders import ask_exit
+from strategies.tactics.take_profit import FilledLeg, TakeProfits, WantedExit, take_profits
 from trading.domain.orders import Reason, Side
 from trading.realtime.publish import publish
 

@@ -9,7 +9,7 @@ from trading.statements import run
 
 LOCK = """
 INSERT INTO execution_pool (portfolio_id) VALUES (%s)
-ON CONFLICT (portfolio_id) DO UPDATE SET portfolio_id = EXCLUDED.portfolio_id
+ON CONFLICT (portfolio_id) DO UPDATE SET portfolio_id = EXCLUDED.portfolio_id RETURNING 1
 """
 ROOM = """
 SELECT (SELECT max_open_groups FROM execution_enginesettings

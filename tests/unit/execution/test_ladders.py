@@ -1,0 +1,347 @@
+"""Trades of a hook: pyramids, legs, take-profits, parts; the pool and its queue. Real rows, a broker in memory."""
+
+import uuid
+from datetime import timedelta
+from decimal import Decimal
+
+import pytest
+from django.utils import timezone
+
+from execution.engine_settings import publish_settings
+from execution.models import Group, Intent, LadderPlan, Leg, Order, PartExit, QueuedSignal
+from execution.services.part_exit import part_exit
+from execution.services.room_recount import find_drift
+from execution.services.slot_reserve import pool_room
+from risk.policies import publish_policy
+from strategies.models import Signal
+from tests.factories.market import InstrumentFactory
+from tests.factories.world import quote
+from tests.small_desk import SmallDesk
+from trading.domain.errors import Conflict, NotAllowed
+from trading.domain.orders import Reason, Side
+from trading.portfolio.models import ClosedTrade
+
+pytestmark = pytest.mark.django_db
+
+
+@pytest.fixture
+def no_stop_needed(desk):
+    publish_policy(portfolio=desk.portfolio, values={"stop_required": False}, actor="test")
+
+
+def alert(desk: SmallDesk, **changes) -> Signal:
+    """A hook's signal to buy a hundred at 812.35, its stop at 790."""
+    desk.world.still_running()
+    wall = timezone.now()
+    values = {
+        "portfolio": desk.portfolio, "instrument": desk.instrument, "source": "HOOK", "kind": "ENTRY", "side": "BUY",
+        "entry": Decimal("812.35"), "stop": Decimal("790.00"), "quantity": 100, "timeframe": "15",
+        "origin": "SBIN long", "explanation": "An alert.", "bar_at": desk.now[0], "created_at": wall,
+        "expires_at": wall + timedelta(minutes=2), "dedupe_key": f"hook:{uuid.uuid4()}",
+    } | changes  # fmt: skip
+    return Signal.objects.create(**values)
+
+
+def decided(desk: SmallDesk, signal: Signal) -> Signal:
+    desk.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+    signal.refresh_from_db()
+    return signal
+
+
+def begin(desk: SmallDesk, **changes) -> Group:
+    signal = decided(desk, alert(desk, **changes))
+    assert signal.state == Signal.State.ACCEPTED, (signal.refusal_code, signal.refusal)
+    desk.turn(2)
+    return Group.objects.get(signal=signal)
+
+
+def order_of(leg: Leg) -> Order:
+    return Order.objects.get(intent__leg=leg, intent__state="APPROVED")
+
+
+def legs_of(group: Group) -> list[Leg]:
+    return list(Leg.objects.filter(pyramid__group=group).order_by("pyramid__index", "index"))
+
+
+def fill(desk: SmallDesk, order: Order, quantity: int | None = None, price: str = "812.30") -> None:
+    order.refresh_from_db()
+    desk.broker.fill(order.broker_order_id, quantity or order.remaining_quantity, price)
+    desk.turn(4)
+
+
+def sound(desk: SmallDesk, group: Group) -> None:
+    """What must be true at every step: nothing can be oversold, and risk's books are those of the orders."""
+    held = desk.held()
+    assert desk.working() <= held, desk.broker.book
+    assert desk.net_at_broker() == held >= 0
+    assert not find_drift(days=[desk.now[0].date()])
+    assert (Group.objects.get(pk=group.pk).state != "CLOSED") == (pool_room(desk.portfolio.pk).taken == 1)
+
+
+def test_legs_lie_below_the_entry_with_their_shares(desk):
+    group = begin(desk)
+    legs = legs_of(group)
+    assert [leg.quantity for leg in legs] == [20] * 5
+    assert [str(leg.limit_price.normalize()) for leg in legs[1:]] == ["808.25", "804.2", "800.15", "796.1"]
+    orders = [order_of(leg) for leg in legs]
+    assert {order.state for order in orders} == {"OPEN"} and {order.order_type for order in orders} == {"LIMIT"}
+    assert group.state == Group.State.LIVE and group.ladder.name == "Five steps"
+    sound(desk, group)
+
+
+def test_a_take_profit_is_watched_where_a_stop_waits_at_the_broker_and_never_oversells(desk):
+    group = begin(desk)
+    first, second = legs_of(group)[:2]
+    fill(desk, order_of(first), 8)
+    part = PartExit.objects.get(leg=first)
+    assert (part.quantity, part.state, part.rests) == (8, "WAITING", False), "what is filled has its take-profit"
+    assert part.trigger_price == Decimal("820.45"), "one per cent above the fill, away from it on the tick"
+    assert desk.stop_of(group).quantity == 8
+    fill(desk, order_of(first))
+    part.refresh_from_db()
+    assert part.quantity == 20, "it grows with the rest"
+    fill(desk, order_of(second), price="808.25")
+    assert desk.stop_of(group).remaining_quantity == 40
+    sound(desk, group)
+    desk.engine.hear_ticks(desk.ticks("820.50"))
+    quote(desk.world.feed, desk.instrument, "820.50")
+    for _ in range(5):
+        desk.engine.sweep()
+        sound(desk, group)
+        desk.engine.read_books()
+        sound(desk, group)
+    asked = Order.objects.filter(intent__part__isnull=False)
+    assert {order.limit_price for order in asked} == {Decimal("820.4500"), Decimal("812.3000")}
+    for order in asked:
+        fill(desk, order, price="820.45")
+        sound(desk, group)
+    group.refresh_from_db()
+    assert desk.held() == 0 and group.state == Group.State.CLOSED, group.orders.values_list("reason", "state")
+    assert group.close_reason == Reason.TARGET, "flat by its parts: what rested below was taken back"
+    trade = ClosedTrade.objects.get(group_ref=group.pk)
+    assert trade.quantity == 40 and trade.gross_paise > 0
+    assert not Order.objects.filter(group=group).live().exists()
+    sound(desk, group)
+
+
+def test_without_a_stop_take_profits_rest_at_the_broker(desk, no_stop_needed):
+    LadderPlan.objects.update(stop_pct=None)
+    group = begin(desk, stop=None)
+    assert group.stop_price is None
+    first = legs_of(group)[0]
+    fill(desk, order_of(first), 8)
+    resting = Order.objects.get(intent__part__leg=first)
+    assert (resting.quantity, resting.state, resting.limit_price) == (8, "OPEN", Decimal("820.4500"))
+    fill(desk, order_of(first))
+    sold = Order.objects.filter(intent__part__leg=first).live()
+    assert sum(order.remaining_quantity for order in sold) == 20
+    sound(desk, group)
+    for order in sold:
+        fill(desk, order, price="820.45")
+    group.refresh_from_db()
+    assert group.state == Group.State.CLOSED and desk.held() == 0
+    sound(desk, group)
+
+
+def test_another_signal_adds_a_pyramid_up_to_the_most(desk):
+    publish_settings(portfolio=desk.portfolio, values={"max_pyramids": 2, "offset_pyramids": 2}, actor="test")
+    group = begin(desk, quantity=50)
+    fill(desk, order_of(legs_of(group)[0]))
+    assert decided(desk, alert(desk, quantity=50, entry=Decimal("811.00"))).state == Signal.State.ACCEPTED
+    desk.turn(2)
+    assert [one.index for one in group.pyramids.all()] == [0, 1]
+    assert Order.objects.filter(group=group, reason="ENTRY").count() == 10
+    third = decided(desk, alert(desk, quantity=50))
+    assert (third.state, third.refusal_code) == (Signal.State.REFUSED, "PYRAMIDS_FULL")
+    assert pool_room(desk.portfolio.pk).taken == 1, "a pyramid takes no slot"
+    sound(desk, group)
+
+
+def test_an_exit_closes_all_at_once_and_an_exit_of_nothing_says_so(desk):
+    assert decided(desk, alert(desk, kind="EXIT", side="SELL")).refusal_code == "NOTHING_TO_CLOSE"
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    assert decided(desk, alert(desk, kind="EXIT", side="BUY")).refusal_code == "NOTHING_TO_CLOSE"
+    assert decided(desk, alert(desk, kind="EXIT", side="SELL")).state == Signal.State.ACCEPTED
+    desk.turn(4)
+    leaving = Order.objects.get(group=group, reason="RULE")
+    assert leaving.quantity == 20
+    fill(desk, leaving, price="811.00")
+    group.refresh_from_db()
+    assert group.state == Group.State.CLOSED
+    sound(desk, group)
+
+
+def test_a_reduction_closes_the_stated_size(desk):
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    assert decided(desk, alert(desk, kind="REDUCE", side="SELL", quantity=5)).state == Signal.State.ACCEPTED
+    desk.turn(4)
+    part = PartExit.objects.get(reason="RULE")
+    sold = Order.objects.get(intent__part=part)
+    assert sold.quantity == 5 and desk.stop_of(group).remaining_quantity == 15
+    sound(desk, group)
+    fill(desk, sold, price="812.00")
+    part.refresh_from_db()
+    assert part.state == "DONE" and desk.held() == 15
+    tp = PartExit.objects.get(key__startswith="tp:")
+    assert tp.quantity == 15, "its take-profit is for what is left"
+    sound(desk, group)
+
+
+def test_a_reversal_waits_for_flat_and_then_goes_the_other_way(desk):
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    turned = decided(desk, alert(desk, kind="REVERSE", side="SELL", entry=Decimal("812.00"), stop=Decimal("830.00")))
+    assert turned.state == Signal.State.QUEUED
+    assert QueuedSignal.objects.get().cause == "NOT_FLAT"
+    desk.turn(4)
+    fill(desk, Order.objects.get(group=group, reason="RULE"), price="811.00")
+    turned.refresh_from_db()
+    assert turned.state == Signal.State.ACCEPTED, turned.refusal
+    other = Group.objects.get(signal=turned)
+    assert other.side == "SELL" and other.state == Group.State.LIVE
+    assert [str(leg.limit_price.normalize()) for leg in legs_of(other)[1:2]] == ["816.1"], "gaps are mirrored"
+
+
+def test_a_full_pool_queues_replaces_ranks_and_promotes(desk):
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1}, actor="test")
+    group = begin(desk)
+    others = [InstrumentFactory(symbol=f"NSE:{name}-EQ") for name in ("ITC", "WIPRO")]
+    for one in others:
+        quote(desk.world.feed, one, "812.35")
+    shallow = decided(desk, alert(desk, instrument=others[0], quantity=10))
+    deep = decided(desk, alert(desk, instrument=others[1], entry=Decimal("830.00"), quantity=10))
+    assert shallow.state == deep.state == Signal.State.QUEUED
+    again = decided(desk, alert(desk, instrument=others[0], entry=Decimal("813.00"), quantity=10))
+    shallow.refresh_from_db()
+    assert again.state == Signal.State.QUEUED and shallow.refusal_code == "QUEUE_REPLACED"
+    desk.engine.sweep()
+    waiting = list(QueuedSignal.objects.filter(state="WAITING").order_by("rank"))
+    assert [one.signal_id for one in waiting] == [deep.pk, again.pk]
+    assert "beyond its entry" in waiting[0].rank_reason and waiting[1].replacement_count == 1
+    decided(desk, alert(desk, kind="EXIT", side="SELL"))
+    desk.turn(3)
+    for one in others:
+        quote(desk.world.feed, one, "812.35")
+    desk.engine.sweep()
+    group.refresh_from_db()
+    assert group.state == Group.State.CLOSED
+    deep.refresh_from_db()
+    again.refresh_from_db()
+    assert deep.state == Signal.State.ACCEPTED, deep.refusal
+    assert again.state == Signal.State.QUEUED
+    assert pool_room(desk.portfolio.pk).taken == 1
+
+
+def test_a_queued_signal_expires_and_an_exit_removes_one(desk):
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1, "queue_size": 1}, actor="test")
+    begin(desk)
+    other, third = (InstrumentFactory(symbol=f"NSE:{name}-EQ") for name in ("ITC", "WIPRO"))
+    first = decided(desk, alert(desk, instrument=other))
+    assert decided(desk, alert(desk, instrument=third)).refusal_code == "QUEUE_FULL"
+    assert decided(desk, alert(desk, instrument=other, kind="EXIT", side="SELL")).state == Signal.State.ACCEPTED
+    first.refresh_from_db()
+    assert (first.state, first.refusal_code) == (Signal.State.REFUSED, "EXIT_ALERT")
+    late = decided(desk, alert(desk, instrument=other))
+    QueuedSignal.objects.filter(state="WAITING").update(expires_at=timezone.now())
+    desk.engine.sweep()
+    late.refresh_from_db()
+    assert (late.state, late.refusal_code) == (Signal.State.EXPIRED, "QUEUE_EXPIRED")
+
+
+def test_a_ticket_takes_a_slot_too(desk):
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1}, actor="test")
+    begin(desk)
+    other = InstrumentFactory(symbol="NSE:ITC-EQ")
+    quote(desk.world.feed, other, "812.35")
+    intent = desk.ask(symbol=other.symbol)
+    assert (intent.state, intent.refusal_code) == (Intent.State.REFUSED, "POOL_FULL")
+
+
+def test_what_risk_refuses_is_a_trade_that_failed_and_frees_its_slot(desk):
+    refused = decided(desk, alert(desk, stop=Decimal("820.00")))
+    assert (refused.state, refused.refusal_code) == (Signal.State.REFUSED, "STOP_REQUIRED")
+    failed = Group.objects.get(signal=refused)
+    assert (failed.state, failed.failure_code) == (Group.State.CLOSED, "STOP_REQUIRED")
+    assert pool_room(desk.portfolio.pk).taken == 0 and not find_drift(days=[desk.now[0].date()])
+
+
+def test_a_leg_beyond_the_stop_or_too_small_says_why_it_is_not_sent(desk):
+    group = begin(desk, stop=Decimal("803.00"), quantity=5)
+    blocked = {leg.index: leg.blocked_code for leg in legs_of(group)}
+    assert blocked == {0: "", 1: "", 2: "", 3: "BEYOND_STOP", 4: "BEYOND_STOP"}
+    decided(desk, alert(desk, kind="EXIT", side="SELL"))
+    desk.turn(3)
+    tiny = begin(desk, quantity=3)
+    assert [leg.quantity for leg in legs_of(tiny)] == [3, 0, 0, 0, 0]
+
+
+def test_more_than_the_exchange_takes_at_once_goes_in_pieces_in_and_out(desk):
+    type(desk.instrument).objects.filter(pk=desk.instrument.pk).update(freeze_quantity=30)
+    desk.instrument.refresh_from_db()
+    plan = LadderPlan.objects.get(name="One entry")
+    group = begin(desk, ladder_ref=plan.pk, quantity=100)
+    entries = Order.objects.filter(group=group, reason="ENTRY").order_by("pk")
+    assert [order.quantity for order in entries] == [30, 30, 30, 10]
+    for order in entries:
+        fill(desk, order)
+        sound(desk, group)
+    desk.turn(6)
+    stops = Order.objects.filter(group=group, reason="STOP").live()
+    assert sum(order.remaining_quantity for order in stops) == 100
+    assert max(order.quantity for order in stops) <= 30
+    decided(desk, alert(desk, kind="EXIT", side="SELL"))
+    desk.turn(6)
+    leaving = Order.objects.filter(group=group, reason="RULE").order_by("pk")
+    assert [order.quantity for order in leaving] == [30, 30, 30, 10]
+    for order in leaving:
+        fill(desk, order, price="811.00")
+        sound(desk, group)
+    group.refresh_from_db()
+    assert group.state == Group.State.CLOSED
+
+
+def test_a_part_is_asked_for_once_and_never_of_what_is_over(desk):
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    wish = {"group_id": group.pk, "key": "mine", "quantity": 5, "reason": Reason.MANUAL, "actor": "me"}
+    assert part_exit(**wish).pk == part_exit(**wish).pk
+    with pytest.raises(Conflict):
+        part_exit(**wish | {"quantity": 6})
+    desk.turn(4)
+    assert Order.objects.filter(intent__part__key="mine").count() == 1
+    decided(desk, alert(desk, kind="EXIT", side="SELL"))
+    with pytest.raises(NotAllowed, match="on its way out"):
+        part_exit(**wish | {"key": "another"})
+
+
+@pytest.mark.parametrize("mode", ["AGGREGATE", "HYBRID", "PYRAMID_AGGREGATE"])
+def test_the_whole_cycle_in_every_mode_frees_the_slot_and_lets_the_next_in(desk, mode):
+    values = {"take_profit": mode, "aggregate_target_pct": "1", "max_open_groups": 1}
+    publish_settings(portfolio=desk.portfolio, values=values, actor="test")
+    group = begin(desk)
+    other = InstrumentFactory(symbol="NSE:ITC-EQ")
+    quote(desk.world.feed, other, "812.35")
+    queued = decided(desk, alert(desk, instrument=other, quantity=10))
+    first, second = legs_of(group)[:2]
+    fill(desk, order_of(first), price="812.30")
+    fill(desk, order_of(second), price="808.20")
+    sound(desk, group)
+    target = Decimal("818.40")  # one per cent above the average of 810.25, on the tick
+    quote(desk.world.feed, desk.instrument, str(target))
+    for _ in range(6):
+        desk.engine.hear_ticks(desk.ticks(str(target)))
+        desk.engine.read_books()
+        desk.engine.sweep()  # what the books told is settled by the next step of the trade
+        sound(desk, group)
+    for order in Order.objects.filter(group=group, side=Side.SELL, trigger_price=None).live():
+        fill(desk, order, price=str(target))
+        desk.instrument_price(str(target))
+    quote(desk.world.feed, other, "812.35")
+    desk.engine.sweep()
+    group.refresh_from_db()
+    queued.refresh_from_db()
+    assert desk.held() == 0 and group.state == Group.State.CLOSED, list(group.orders.values("reason", "state"))
+    assert group.close_reason == Reason.TARGET
+    assert queued.state == Signal.State.ACCEPTED, queued.refusal
