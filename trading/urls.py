@@ -3,6 +3,7 @@
 from django.contrib import admin
 from django.urls import include, path
 
+from execution.views import hook_door
 from trading.monitoring.health import healthz, readyz
 
 urlpatterns = [
@@ -11,6 +12,8 @@ urlpatterns = [
     path("console/", admin.site.urls),
     path("account/", include("allauth.urls")),
     path("api/v1/", include("trading.urls_api")),
+    path("hooks/<str:hook_id>/", hook_door, name="hook"),
+    path("hooks/<str:hook_id>", hook_door),  # a redirect to the slash would lose the alert
     path("", include("trading.web.urls")),
 ]
 

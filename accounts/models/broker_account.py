@@ -14,6 +14,8 @@ def new_postback_key() -> str:
 class BrokerAccount(Owned):
     """One person's account at one broker, with its sign-in. Secrets are sealed; see accounts.secrets."""
 
+    SEALED = (("app_secret_sealed", "app_secret"), ("access_token_sealed", "access_token"))
+
     class Broker(models.TextChoices):
         FYERS = "FYERS", "FYERS"
         ZERODHA = "ZERODHA", "Zerodha"

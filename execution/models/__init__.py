@@ -2,6 +2,7 @@ from execution.models.bust import FillBust
 from execution.models.engine_lease import EngineLease
 from execution.models.fill import Fill, ParkedFill
 from execution.models.group import Group
+from execution.models.hook import Delivery, Hook, HookSymbol
 from execution.models.intent import Intent
 from execution.models.ladder import Leg, PartExit, Pyramid
 from execution.models.order import Order, OrderEvent
@@ -10,11 +11,14 @@ from execution.models.reconciliation import Mismatch, ReconRun
 from execution.models.settings import EngineSettings, LadderPlan
 
 __all__ = [
+    "Delivery",
     "EngineLease",
     "EngineSettings",
     "Fill",
     "FillBust",
     "Group",
+    "Hook",
+    "HookSymbol",
     "Intent",
     "LadderPlan",
     "Leg",

@@ -230,7 +230,7 @@ def test_secrets_move_to_a_new_key_while_the_desk_runs(client, person, exchange,
     assert key_of(account.app_secret_sealed) == key_of(account.access_token_sealed) == "k2"
     settings.DATA_KEYS = {"k2": settings.DATA_KEYS["k2"]}
     assert (token_of(account), app_secret_of(account)) == (token, SECRET)
-    assert "1 account" in capsys.readouterr().out
+    assert "1 broker account sealed" in capsys.readouterr().out
     call_command("rotate_secrets")
     assert "nothing" in capsys.readouterr().out
 

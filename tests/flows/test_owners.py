@@ -111,6 +111,7 @@ OF_ONE_ROW |= {
     "risk/locks/<int:lock_id>/release/", "risk/breakers/<int:breaker_id>/close/", "why/<slug:kind>/<str:ref>/",
     "api/v1/why/<slug:kind>/<str:ref>/",
 }  # fmt: skip
+OF_NOBODY |= {"hooks/<str:hook_id>/", "hooks/<str:hook_id>"}  # the door for alerts: whoever knows the secret
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone
 WHATEVER = {
@@ -371,7 +372,7 @@ def test_a_row_of_the_other_looks_like_one_that_never_was(client, other, route):
 
 @pytest.mark.parametrize("route", sorted(OF_NOBODY))
 def test_what_is_everybodys_names_nobody(client, other, route):
-    reply = client.get(address(route, {"key": "nobodys"}), {"symbol": "OTHER", "q": "OTHER"})
+    reply = client.get(address(route, {"key": "nobodys", "hook_id": "nobodys"}), {"symbol": "OTHER", "q": "OTHER"})
     assert reply.status_code < 500
     listed = f"NSE:{other.mark}-EQ"  # the market is public: an instrument may be found by anybody
     text = text_of(reply).replace(listed, "").replace(f"{other.mark} Limited", "")

@@ -25,10 +25,16 @@ STATUS_OF: dict[type[TradingError], int] = {
 }
 
 
+def problem_body(*, status: int, code: str, detail: str, **more: Any) -> dict[str, Any]:
+    """The members of one problem; `more` are extra ones."""
+    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
+    return body | more
+
+
 def problem(*, status: int, code: str, detail: str, headers: dict[str, str] | None = None, **more: Any) -> Response:
     """One problem. `more` are extra members: `errors`, `numbers`, `intent`."""
-    body = {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "code": code, "detail": detail}
-    return Response(body | more, status=status, headers=headers, content_type=MEDIA_TYPE)
+    body = problem_body(status=status, code=code, detail=detail, **more)
+    return Response(body, status=status, headers=headers, content_type=MEDIA_TYPE)
 
 
 def status_of(error: TradingError) -> int:

@@ -24,6 +24,26 @@ READS = 600
 WRITES = 120
 
 
+def count_call(key: str) -> int:
+    """How often this was called in its window, this call included; 0 when Valkey is away. `key` names the window."""
+    try:
+        with _connection().pipeline(transaction=False) as both:
+            both.incr(f"{settings.REDIS_PREFIX}:{key}")
+            both.expire(f"{settings.REDIS_PREFIX}:{key}", WINDOW_S * 2)
+            return int(both.execute()[0])
+    except redis.RedisError as error:
+        logger.warning("calls are not counted: %s", type(error).__name__)
+        return 0
+
+
+def _connection() -> redis.Redis:
+    """One kept connection a thread."""
+    if not hasattr(_local, "redis"):
+        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
+    connection: redis.Redis = _local.redis
+    return connection
+
+
 class PerCaller(BaseThrottle):
     """Calls in a minute by key or user; reads and writes are counted apart."""
 
@@ -35,7 +55,7 @@ class PerCaller(BaseThrottle):
         now = time.time()
         window = int(now // WINDOW_S)
         self.reset_s = max(1, round((window + 1) * WINDOW_S - now))
-        count = self._count(f"throttle:{kind}:{self._caller(request)}:{window}")
+        count = count_call(f"throttle:{kind}:{self._caller(request)}:{window}")
         self.remaining = max(0, self.limit - count)
         request._request.rate_limit = self  # type: ignore[attr-defined]
         return count <= self.limit
@@ -56,22 +76,3 @@ class PerCaller(BaseThrottle):
         if request.user.is_authenticated:
             return f"user:{request.user.pk}"
         return f"address:{self.get_ident(request)}"
-
-    @staticmethod
-    def _count(key: str) -> int:
-        try:
-            with _connection().pipeline(transaction=False) as both:
-                both.incr(f"{settings.REDIS_PREFIX}:{key}")
-                both.expire(f"{settings.REDIS_PREFIX}:{key}", WINDOW_S * 2)
-                return int(both.execute()[0])
-        except redis.RedisError as error:
-            logger.warning("calls are not counted: %s", type(error).__name__)
-            return 0
-
-
-def _connection() -> redis.Redis:
-    """One kept connection a thread."""
-    if not hasattr(_local, "redis"):
-        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-    connection: redis.Redis = _local.redis
-    return connection

@@ -1,37 +1,48 @@
 """Bring every sealed value under the current data key. Safe while the desk runs, and to repeat."""
 
+from collections.abc import Iterator
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import BaseCommand
-from django.db import transaction
+from django.db import models, transaction
 
-from accounts.models import BrokerAccount
 from accounts.secrets import reseal
 from trading.audit.record import record
 
-SEALED = (("app_secret_sealed", "app_secret"), ("access_token_sealed", "access_token"))
+
+def sealed_models() -> Iterator[type[models.Model]]:
+    """Models that name their sealed fields: `SEALED = ((field, purpose), …)`, where `{pk}` stands for the row's."""
+    return (model for model in apps.get_models() if getattr(model, "SEALED", ()))
 
 
 class Command(BaseCommand):
-    help = "Seal broker secrets and tokens anew with the first key of TARAZU_DATA_KEY; the others may go afterwards."
+    help = "Seal every secret and token anew with the first key of TARAZU_DATA_KEY; the others may go afterwards."
 
     def handle(self, *args: Any, **options: Any) -> None:
+        moved = {model._meta.verbose_name: self.reseal_rows(model) for model in sealed_models()}
+        total = sum(moved.values())
+        if total:
+            told = {str(name).replace(" ", "_"): count for name, count in moved.items()}
+            record("secrets.rotated", actor="operator", owner_id=None, subject="secrets", **told)
+        said = [f"{count} {name}{'s' if count != 1 else ''}" for name, count in moved.items() if count]
+        self.stdout.write(f"{', '.join(said)} sealed anew" if said else "nothing to do: all is under one key")
+
+    @staticmethod
+    def reseal_rows(model: Any) -> int:
         moved = 0
-        for pk in BrokerAccount.objects.order_by("pk").values_list("pk", flat=True):
+        for pk, owner_id in model.objects.order_by("pk").values_list("pk", model.OWNER):
             with transaction.atomic():
-                account = BrokerAccount.objects.select_for_update().get(pk=pk)
+                row = model.objects.select_for_update().get(pk=pk)
                 changed = {}
-                for field, purpose in SEALED:
-                    sealed = getattr(account, field)
+                for field, purpose in model.SEALED:
+                    sealed = getattr(row, field)
                     if sealed is None:
                         continue
-                    anew = reseal(sealed, owner_id=account.owner_id, purpose=purpose)
+                    anew = reseal(sealed, owner_id=owner_id, purpose=purpose.format(pk=pk))
                     if anew != bytes(sealed):
                         changed[field] = anew
                 if changed:
-                    BrokerAccount.objects.filter(pk=pk).update(**changed)
+                    model.objects.filter(pk=pk).update(**changed)
                     moved += 1
-        if moved:
-            record("secrets.rotated", actor="operator", owner_id=None, subject="accounts", accounts=moved)
-        plural = "s" if moved != 1 else ""
-        self.stdout.write(f"{moved} account{plural} sealed anew" if moved else "nothing to do: all is under one key")
+        return moved

@@ -1,0 +1,151 @@
+"""An alert that was understood becomes a signal: instrument, size in units, prices on the tick, words for people."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from decimal import Decimal
+from typing import TYPE_CHECKING, Any
+
+from execution.hooks.meaning import Kind, Meaning
+from execution.hooks.payload import Alert
+from execution.hooks.precision import on_tick, units_of
+from execution.hooks.refusal import FieldError, Refused
+from execution.hooks.symbol_map import Unmapped, resolve
+from execution.models import Delivery, Hook
+from risk.policies import active_policy
+from strategies.models import Signal
+from trading.domain.orders import Side
+from trading.marketdata.clocks import venue_now
+from trading.marketdata.models import Instrument
+from trading.marketdata.quotes import last_quote
+
+if TYPE_CHECKING:
+    from execution.hooks.receive import _Arrival
+
+EXIT_KEPT_S = 3600  # wall seconds: an exit that is late is still an exit
+DONE = {Kind.ENTRY: "", Kind.EXIT: "exit, ", Kind.REDUCE: "reduce, ", Kind.REVERSE: "reverse, "}
+POSITION_WORDS = {"BUY": "long", "SELL": "short", "FLAT": "flat"}
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A signal but for its row: units, prices on the tick; `quantity` None: the desk sizes it."""
+
+    alert: Alert
+    meaning: Meaning
+    instrument: Instrument
+    entry: Decimal
+    stop: Decimal | None
+    target: Decimal | None
+    quantity: int | None
+    venue_at: datetime
+    expires_at: datetime
+
+    def signal(self, delivery: Delivery, place: int, arrival: "_Arrival") -> Signal:
+        """The row, named after its delivery: one delivery makes it once."""
+        hook, alert, meaning = arrival.hook, self.alert, self.meaning
+        replayed = arrival.replay_of is not None
+        origin = f"{hook.name}: {alert.alert_name}" if alert.alert_name else hook.name
+        return Signal(
+            portfolio=hook.portfolio, source=Signal.Source.HOOK, kind=meaning.kind, deployment=None,
+            origin=(f"{origin[:108]} (replayed)" if replayed else origin[:120]), hook_ref=hook.pk,
+            timeframe=alert.timeframe[:8], product=hook.product, quantity=self.quantity,
+            max_slippage_pct=None if alert.max_slippage_pct is None else round(alert.max_slippage_pct, 3),
+            ladder_ref=hook.ladder_id, instrument=self.instrument, side=meaning.side, entry=self.entry,
+            stop=self.stop, target=self.target, features=self._features(delivery, replayed=replayed),
+            explanation=self._words(), bar_at=self.venue_at, created_at=arrival.wall, expires_at=self.expires_at,
+            dedupe_key=f"hook:{delivery.pk}:{place}",
+        )  # fmt: skip
+
+    def _features(self, delivery: Delivery, *, replayed: bool) -> dict[str, Any]:
+        alert, meaning = self.alert, self.meaning
+        said = {
+            "delivery": str(delivery.pk), "dialect": alert.dialect, "source": alert.source, "trade_id": alert.trade_id,
+            "alert": alert.alert_name, "message": alert.message[:500], "closes": meaning.closes,
+            "said_at": alert.said_at.isoformat() if alert.said_at else "", "strict": alert.strict,
+            "replayed": replayed, "position": POSITION_WORDS.get(alert.position, ""),
+            "position_before": POSITION_WORDS.get(alert.position_before, ""),
+        }  # fmt: skip
+        return {name: value for name, value in said.items() if value not in ("", False)}
+
+    def _words(self) -> str:
+        alert, meaning = self.alert, self.meaning
+        name = f"“{alert.alert_name}”" if alert.alert_name else "An alert"
+        size = f" {self.quantity}" if self.quantity else ""
+        words = f"{name}: {DONE[Kind(meaning.kind)]}{meaning.side.lower()}{size} {self.instrument.ticker}"
+        if self.entry:
+            words += f" at {self.entry.normalize():f}"
+        if alert.position:
+            before = POSITION_WORDS.get(alert.position_before)
+            words += f" (now {POSITION_WORDS[alert.position]}{f', was {before}' if before else ''})"
+        return f"{words}. {alert.message[:300]}".strip()
+
+
+def draft_signals(
+    hook: Hook, understood: Sequence[tuple[Alert, Meaning]], *, wall: datetime
+) -> tuple[list[Draft], list[FieldError]]:
+    """A draft for each alert. Of a list, those that cannot be traded are left out and named; alone it is Refused."""
+    found = resolve(hook.portfolio_id, [(alert.exchange, alert.symbol) for alert, _ in understood])
+    venue_at = venue_now(hook.portfolio.account.feed)
+    entry_expires = wall + timedelta(seconds=active_policy(hook.portfolio_id).max_signal_age_s)
+    drafts: list[Draft] = []
+    refusals: list[Refused] = []
+    for alert, meaning in understood:
+        try:
+            instrument = found[alert.exchange, alert.symbol]
+            if isinstance(instrument, Unmapped):
+                raise _unmapped(alert, instrument)
+            exits = meaning.kind in (Kind.EXIT, Kind.REDUCE)
+            expires = wall + timedelta(seconds=EXIT_KEPT_S) if exits else entry_expires
+            drafts.append(_draft(hook, alert, meaning, instrument, venue_at, expires))
+        except Refused as refusal:
+            if len(understood) == 1:
+                raise
+            refusals.append(refusal)
+    skipped = [FieldError(**one) for refusal in refusals for one in refusal.errors]
+    if not drafts:
+        raise Refused(422, refusals[0].code, f"None of {len(understood)} can be traded.", skipped)
+    return drafts, skipped
+
+
+def _unmapped(alert: Alert, found: Unmapped) -> Refused:
+    error = FieldError(alert.name_of("tv.symbol"), found.code, found.message)
+    return Refused(422, f"SYMBOL_{found.code}", found.message, [error], suggestions=list(found.suggestions))
+
+
+def _draft(
+    hook: Hook, alert: Alert, meaning: Meaning, instrument: Instrument, venue_at: datetime, expires: datetime
+) -> Draft:
+    spec, side = instrument.spec, meaning.side
+    opens = meaning.kind in (Kind.ENTRY, Kind.REVERSE)
+    price, shown = alert.price, alert.name_of("tv.entry_price" if alert.entry_price else "tv.close_price")
+    if price is None:
+        quote = last_quote(hook.portfolio.account.feed, instrument.symbol)
+        price = quote.last_price if quote else None
+    if opens and not price:
+        wrong = FieldError(alert.name_of("tv.entry_price"), "PRICE_MISSING", "No price was given and none is known.")
+        raise Refused(422, "PRICE_MISSING", wrong.message, [wrong])
+    strict = alert.strict and opens
+    entry = on_tick(price, spec=spec, side=side, strict=strict and alert.price is not None, shown=shown)
+    stop, target = (
+        on_tick(level, spec=spec, side=Side(side).opposite, strict=strict, shown=alert.name_of(path)) if opens else None
+        for level, path in ((alert.stop, "risk.stop_loss"), (alert.target, "risk.take_profit"))
+    )
+    quantity = None
+    if meaning.size is not None:
+        quantity = units_of(
+            meaning.size, alert.size_type, spec=spec, price=entry, strict=alert.strict,
+            shown=alert.name_of("tv.order_size"),
+        )  # fmt: skip
+    _refuse_wrong_side(alert, side, entry, stop, target)
+    return Draft(alert, meaning, instrument, entry or Decimal(0), stop, target, quantity, venue_at, expires)
+
+
+def _refuse_wrong_side(
+    alert: Alert, side: Side, entry: Decimal | None, stop: Decimal | None, target: Decimal | None
+) -> None:
+    """After rounding, or against a price that the alert did not name, a level may lie on the wrong side."""
+    for path, level, ahead in (("risk.stop_loss", stop, -1), ("risk.take_profit", target, 1)):
+        if level is not None and entry is not None and (level - entry) * side.sign * ahead <= 0:
+            message = f"{level.normalize():f} is on the wrong side of the entry at {entry.normalize():f}."
+            raise Refused(422, "WRONG_SIDE", message, [FieldError(alert.name_of(path), "WRONG_SIDE", message)])

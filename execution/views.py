@@ -1,0 +1,66 @@
+"""The door for alerts: one address a hook, no session, no cookie, every answer JSON."""
+
+import json
+from ipaddress import ip_address
+from uuid import UUID
+
+from django.conf import settings
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from django.views.decorators.cache import never_cache
+from django.views.decorators.csrf import csrf_exempt
+
+from execution.hooks.receive import Knock, Reply, receive, reply_to, too_large
+from execution.hooks.refusal import Refused
+from execution.hooks.signature import HEADER
+from execution.hooks.strict_json import MAX_BODY_BYTES
+from trading.api.problems import MEDIA_TYPE
+
+
+@never_cache
+@csrf_exempt
+def hook_door(request: HttpRequest, hook_id: str) -> HttpResponse:
+    """POST: an alert. 202 with its signals, 200 for a copy, a problem document for everything else."""
+    if request.method != "POST":
+        reply = reply_to(Refused(405, "METHOD_NOT_ALLOWED", "Alerts come by POST. The hook's page has the template."))
+        return _answer(Reply(reply.status, reply.body, {"Allow": "POST"}))
+    length = request.META.get("CONTENT_LENGTH") or "0"
+    if not length.isdigit() or int(length) > MAX_BODY_BYTES:
+        return _answer(too_large())
+    knock = Knock(
+        hook_id=_as_uuid(hook_id),
+        raw=request.read(MAX_BODY_BYTES + 1),
+        remote_ip=remote_ip(request),
+        signature=request.headers.get(HEADER, "")[:200],
+        idempotency_key=request.headers.get("Idempotency-Key", "")[:400],
+        address_secret=request.GET.get("secret"),
+    )
+    return _answer(receive(knock, wall=timezone.now()))
+
+
+def remote_ip(request: HttpRequest) -> str:
+    """Who sent it: the other end of the connection, or what the outermost of our own proxies saw (TARAZU_PROXIES).
+    "" where that is no address. What a sender writes into X-Forwarded-For itself counts for nothing."""
+    seen = str(request.META.get("REMOTE_ADDR") or "")
+    proxies = settings.ALLAUTH_TRUSTED_PROXY_COUNT
+    if proxies:
+        told = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+        seen = told[-proxies] if len(told) >= proxies else seen
+    try:
+        address = ip_address(seen)
+    except ValueError:
+        return ""
+    return str(getattr(address, "ipv4_mapped", None) or address)
+
+
+def _as_uuid(text: str) -> UUID | None:
+    try:
+        return UUID(text)
+    except ValueError:
+        return None
+
+
+def _answer(reply: Reply) -> HttpResponse:
+    kind = MEDIA_TYPE if reply.status >= 400 else "application/json"
+    body = json.dumps(reply.body, separators=(",", ":"))
+    return HttpResponse(body, status=reply.status, content_type=kind, headers=dict(reply.headers))
