@@ -66,6 +66,17 @@ GROUP_MOVES = TransitionTable(
 )
 """A trade from idea to flat. What it is follows from its orders and fills; this says what may follow what."""
 
+OFFSET_MOVES = TransitionTable(
+    {
+        "PLANNED": {"CLOSING_WINNERS", "ABANDONED"},
+        "CLOSING_WINNERS": {"CLOSING_LOSER", "ABANDONED"},
+        "CLOSING_LOSER": {"DONE", "ABANDONED"},
+        "DONE": set(),
+        "ABANDONED": set(),
+    }
+)
+"""A plan in which winners pay for a loser. What was sold is never bought back: there is no way back."""
+
 REVIVABLE = frozenset({S.QUEUED, S.WITHDRAWN, S.NOT_PLACED, S.REJECTED})
 """States that rest on our own word alone: the broker's book may show such an order at work after all."""
 

@@ -29,6 +29,7 @@ from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
 from execution.services.kill_resume import kill_resume
 from execution.services.loss_flatten import loss_flatten
+from execution.services.offset_run import offset_run
 from execution.services.order_change import order_change
 from execution.services.order_submit import lease_expired, order_submit
 from execution.services.order_update import order_update
@@ -255,9 +256,10 @@ class AccountEngine:
 
     def keep_rules_of_time(self) -> int:
         """What the clock, the limits and a pulled switch ask for: the rest of a kill, flat after a hard loss, a stop to
-        what runs away, out of intraday before the close, the contract's last bar. None waits for one that fails."""
+        what runs away, out of intraday before the close, the contract's last bar; winners that pay for a loser. None
+        waits for one that fails."""
         now, asked = self.now(), 0
-        for rule in (kill_resume, loss_flatten, runaway_watch, square_off, time_exit, bar_exit):
+        for rule in (kill_resume, loss_flatten, runaway_watch, square_off, time_exit, bar_exit, offset_run):
             with one_of_many("rules", f"{self.account.pk}:{rule.__name__}"):
                 asked += rule(account_id=self.account.pk, now=now)
         return asked

@@ -5,6 +5,7 @@ from execution.models.group import Group
 from execution.models.hook import Delivery, Hook, HookSymbol
 from execution.models.intent import Intent
 from execution.models.ladder import Leg, PartExit, Pyramid
+from execution.models.offset_plan import OffsetLine, OffsetMark, OffsetPlan, OffsetWatch
 from execution.models.order import Order, OrderEvent
 from execution.models.queue import Pool, QueuedSignal
 from execution.models.reconciliation import Mismatch, ReconRun
@@ -23,6 +24,10 @@ __all__ = [
     "LadderPlan",
     "Leg",
     "Mismatch",
+    "OffsetLine",
+    "OffsetMark",
+    "OffsetPlan",
+    "OffsetWatch",
     "Order",
     "OrderEvent",
     "ParkedFill",

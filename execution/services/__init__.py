@@ -17,6 +17,10 @@ order_change      carry out cancels and changes at the broker
 square_off        out of intraday before the close
 time_exit         the contract's last bar, and its time of day
 bar_exit          the contract's exit rule and trailing stop, at each bar's close
+offset_run        winners pay for a loser: look, and write down what is to be done
+offset_advance    the next step of such a plan, resumed or abandoned
+offset_acts       what a person may do about it
+part_withdraw     take back what has not traded of a part
 loss_flatten      out of everything after a hard loss
 kill_switch_pull  block, cancel, flatten
 override          a hand on the desk

@@ -50,6 +50,13 @@ POINTS: tuple[str, ...] = (
     "kill.cancels_asked",
     "kill.exits_asked",
     "kill.pulled",
+    # winners pay for a loser
+    "offset.planned",
+    "offset.begun",
+    "offset.winner_asked",
+    "offset.winners_booked",
+    "offset.loser_asked",
+    "offset.finishing",
     # keeping house
     "house.lease_expired",
     "house.absence_proven",

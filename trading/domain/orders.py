@@ -51,6 +51,7 @@ class Reason(StrEnum):
     TIME = "TIME"  # the contract's own limit of bars, or its time of day
     RULE = "RULE"  # the contract's exit rule
     TRAILING = "TRAILING"  # the trailing stop, watched by the engine
+    OFFSET = "OFFSET"  # a winner pays for a loser, or is paid for: see `offset_run`
     SQUARE_OFF = "SQUARE_OFF"
     MANUAL = "MANUAL"
     KILL = "KILL"
