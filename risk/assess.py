@@ -1,5 +1,6 @@
 """The one place where a wish becomes an approved intent. The type is the proof: only what comes from here is sent."""
 
+import json
 from dataclasses import dataclass, replace
 from uuid import UUID
 
@@ -19,8 +20,9 @@ WITH seen AS (
 INSERT INTO risk_verdict
   (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
 SELECT %(portfolio)s, %(intent)s, said.place - 1, gate, outcome, quantity, value, lim, message, %(policy)s, %(at)s
-FROM unnest(%(gates)s::text[], %(outcomes)s::text[], %(quantities)s::bigint[], %(values)s::text[], %(limits)s::text[],
-            %(messages)s::text[]) WITH ORDINALITY AS said (gate, outcome, quantity, value, lim, message, place)
+FROM ROWS FROM (
+    json_to_recordset(%(said)s::json) AS (gate text, outcome text, quantity bigint, value text, lim text, message text)
+) WITH ORDINALITY AS said (gate, outcome, quantity, value, lim, message, place)
 """
 
 
@@ -75,15 +77,16 @@ def store_verdicts(
     policy_id: int, policy: str,
 ) -> None:  # fmt: skip
     """Keep what each gate said and all that it saw: "why was this not traded?" has an answer, and may be asked anew."""
-    rows = [
-        [one.gate, str(one.outcome), one.quantity, one.value[:60], one.limit[:60], one.message[:240]]
+    said = [
+        {
+            "gate": one.gate, "outcome": one.outcome, "quantity": one.quantity, "value": one.value[:60],
+            "lim": one.limit[:60], "message": one.message[:240],
+        }
         for one in verdict.findings
-    ]
-    gates, outcomes, quantities, values, limits, messages = (list(column) for column in zip(*rows, strict=True))
+    ]  # fmt: skip
     tell(STORE, {
         "portfolio": portfolio_id, "intent": verdict.intent_id, "policy_id": policy_id, "policy": policy[:80],
         "asked": to_json(intent), "snapshot": to_json(snapshot), "at": snapshot.now,
         "allowed": 0 if isinstance(verdict, RefusedIntent) else verdict.quantity,
-        "refused": verdict.code[:32] if isinstance(verdict, RefusedIntent) else "", "gates": gates,
-        "outcomes": outcomes, "quantities": quantities, "values": values, "limits": limits, "messages": messages,
+        "refused": verdict.code[:32] if isinstance(verdict, RefusedIntent) else "", "said": json.dumps(said),
     })  # fmt: skip

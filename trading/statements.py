@@ -180,9 +180,9 @@ def insert(*new: models.Model) -> None:
     numbered = new[-1].pk is None
     statement, fields = _insertion(tuple(type(one) for one in new), numbered)
     parameters = [
-        field.get_db_prep_save(field.pre_save(one, True), connection=connection)
+        getattr(one, field.attname) if plain else field.get_db_prep_save(field.pre_save(one, True), connection)
         for one, columns in zip(new, fields, strict=True)
-        for field in columns
+        for field, plain in columns
     ]
     if numbered:
         ((new[-1].pk,),) = run(statement, parameters)
@@ -192,14 +192,18 @@ def insert(*new: models.Model) -> None:
         one._state.adding, one._state.db = False, connection.alias
 
 
+# What these hold is what the database is given.
+_PLAIN = frozenset({models.CharField, models.TextField, models.BooleanField, models.UUIDField, models.ForeignKey})
+
+
 @lru_cache(maxsize=64)
-def _insertion(kinds: tuple[type[models.Model], ...], numbered: bool) -> tuple[str, list[list[Any]]]:
+def _insertion(kinds: tuple[type[models.Model], ...], numbered: bool) -> tuple[str, list[list[tuple[Any, bool]]]]:
     quote = connection.ops.quote_name
     statements, fields = [], []
     for place, kind in enumerate(kinds):
         leave_out = kind._meta.pk if numbered and place == len(kinds) - 1 else None
         columns = [one for one in kind._meta.local_concrete_fields if one is not leave_out and not one.generated]
-        fields.append(columns)
+        fields.append([(one, type(one) in _PLAIN) for one in columns])
         names = ", ".join(quote(one.column) for one in columns)
         marks = ", ".join(["%s"] * len(columns))
         statements.append(f"INSERT INTO {quote(kind._meta.db_table)} ({names}) VALUES ({marks})")  # noqa: S608 - names of ours

@@ -43,6 +43,7 @@ from execution.models import EngineLease, Order, ReconRun
 from execution.reconcile.heal import SECOND_LOOK
 from strategies.models import Deployment
 from trading.domain.errors import TradingError
+from trading.domain.heap import settle_heap
 from trading.marketdata.clocks import anchor, venue_now
 from trading.marketdata.instruments import Origin, refresh_instruments
 from trading.marketdata.models import Feed, Instrument
@@ -543,6 +544,7 @@ def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -
     # A thread that waits for the interpreter may ask for it after this long: the way of an order to the wire wakes up
     # often, and with the usual 5 ms a busy neighbour would hold it up each time.
     sys.setswitchinterval(SWITCH_S)
+    settle_heap()
     running: dict[int, threading.Thread] = {}
     while not stop.is_set():
         try:

@@ -25,7 +25,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.realtime.publish import publish
+from trading.realtime.publish import publish_aside
 from trading.statements import run
 
 LEASE_S = 15
@@ -124,7 +124,10 @@ def _claim(order_id: int, token: UUID, fence: int) -> Claimed | None:
         row = rows[0]
         crashpoint("dispatch.claiming")
         tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner_id = row
-        publish(owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed")
+    # The pages hear of it while the broker is being asked: they are not waited for.
+    publish_aside(
+        owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed"
+    )  # fmt: skip
     request = OrderRequest(
         client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
         product=Product(product), limit_price=limit, trigger_price=trigger,

@@ -9,19 +9,23 @@ bucket is emptied between samples, so that its waiting is never part of a figure
 import http.client
 import json
 import queue
+import threading
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from itertools import count, pairwise
+from itertools import chain, count, pairwise
 from statistics import median
 from typing import TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
-from django.db import transaction
+from django.db import connection, transaction
+from django.test import Client
+from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.api_keys import issue
@@ -46,8 +50,8 @@ from trading.domain.money import to_tick
 from trading.domain.orders import Side
 from trading.domain.signals import SignalDraft
 from trading.marketdata.clocks import venue_now
-from trading.marketdata.models import Feed, Instrument, UniverseMember
-from trading.marketdata.quotes import last_quote
+from trading.marketdata.models import Feed, Instrument, PriceBand, UniverseMember
+from trading.marketdata.quotes import Quote, last_quote, store_quotes
 from trading.portfolio.ledger import open_portfolio
 from trading.portfolio.models import Portfolio
 
@@ -60,6 +64,12 @@ API_WRITES_A_KEY = 100  # the throttle lets a key write 120 times a minute: seve
 STAGES = ("asked_to_judged", "judged_to_written", "written_to_claimed", "claimed_to_wire")
 """Until the gates have spoken and the room is reserved; until the order's row is made; until an engine has claimed it,
 after the commit and its turn in the rate; until the first byte is out."""
+CLIENTS, WARM_ROUNDS = 32, 5
+# The same idea again and again, none of which fills: every gate is asked, and none may end the measuring.
+AGAIN = {
+    "max_trades_per_day": 100_000, "duplicate_window_s": 0, "runaway_orders_per_fill": 10_000, "max_open_positions": 50,
+    "spread_to_deviation": Decimal(1), "min_volume_ratio": Decimal(0),
+}  # fmt: skip
 _number = count()
 
 
@@ -157,11 +167,142 @@ def order_path(run: Run) -> Iterator[Figure]:
         yield from figures("signal_to_wire", ours, "the same services behind a Celery task", theirs)
 
         web = stack.enter_context(small_desk.web(run.var))
+        yield from counted(mine, street)
         call = api_caller(web, mine, street)
         ours = measured(samples, lambda: street.sample(mine, call))
         with naive_peer(url, peer, street, run) as naive:
             theirs = measured(samples, naive)
         yield from figures("api_order_to_wire", ours, "a Django view that calls the broker, no row or gate", theirs)
+
+
+@bench
+def order_throughput(run: Run) -> Iterator[Figure]:
+    """Thirty-two clients at once, each with its own portfolio: how many orders a second reach the broker."""
+    rounds = run.rounds(20)
+    with ExitStack() as stack:
+        port = stack.enter_context(small_desk.sandbox(run.var, start=START))
+        url, stamps = stack.enter_context(small_desk.stamped(port, run.var))
+        mine, _ = traders(url)
+        portfolios = [mine.portfolio, *(another_portfolio(mine, number) for number in range(1, CLIENTS))]
+        # The order rate of an account lets eight through a second: here it is the desk that is measured.
+        stack.enter_context(
+            small_desk.process("-m", "tests.bench.unpaced_engine", str(mine.account.pk), log=run.var / "engine.log")
+        )
+        lease = EngineLease.objects.filter(account=mine.account, state=EngineLease.State.RUNNING)
+        wait_for(lease.exists, 60, f"the engine: {run.var / 'engine.log'}")
+        web = stack.enter_context(small_desk.web(run.var))
+        prices = stack.enter_context(quoted(rounds + WARM_ROUNDS))
+        stamps.forget()
+        with ThreadPoolExecutor(CLIENTS) as clients:
+            warm, rest = dict(list(prices.items())[:WARM_ROUNDS]), dict(list(prices.items())[WARM_ROUNDS:])
+            for _ in chain(*clients.map(lambda portfolio: client(web, portfolio, warm), portfolios)):
+                stamps.next(60)
+            began = time.monotonic()
+            took = sorted(chain(*clients.map(lambda portfolio: client(web, portfolio, rest), portfolios)))
+            answered = time.monotonic() - began
+        connection.close()
+        for _ in took:
+            last = stamps.next(60)
+        yield Figure("api_32_clients_answered", len(took) / answered, "1/s")
+        yield Figure("api_32_clients_on_the_wire", len(took) / (last / 1e9 - began), "1/s")
+        yield Figure("api_32_clients_answer_p50", median(took), "ms")
+        yield Figure("api_32_clients_answer_p99", percentile(took, 0.99), "ms")
+
+
+def another_portfolio(trader: Trader, number: int) -> Portfolio:
+    portfolio = open_portfolio(
+        owner=trader.portfolio.owner, name=f"Bench {number}", account=trader.account, opening_cash_paise=10**10,
+        now=timezone.now(),
+    )  # fmt: skip
+    publish_policy(portfolio=portfolio, actor="bench", values=AGAIN)
+    return portfolio
+
+
+@contextmanager
+def quoted(most: int) -> Iterator[dict[str, Decimal]]:
+    """Fresh prices in the middle of the day's band, also of what the engine does not follow; the prices to buy at."""
+    bands = PriceBand.objects.filter(feed__name="BENCH", instrument__instrument_type="EQ").select_related("instrument")
+    wait_for(lambda: bands.count() >= most, 60, "the day's bands")
+    ticks = {band.instrument.symbol: band.instrument.tick_size for band in bands[:most]}
+    middles = {
+        band.instrument.symbol: to_tick((band.lower + band.upper) / 2, tick=band.instrument.tick_size, side=Side.BUY)
+        for band in bands[:most]
+    }
+    stop = threading.Event()
+
+    def keep() -> None:
+        while not stop.is_set():
+            now, at = venue_now("BENCH"), time.time()
+            store_quotes("BENCH", [
+                Quote(symbol, price, price, price + ticks[symbol], price, 100_000, now, at)
+                for symbol, price in middles.items()
+            ])  # fmt: skip
+            stop.wait(0.5)
+        connection.close()
+
+    keeper = threading.Thread(target=keep)
+    keeper.start()
+    try:
+        yield {
+            symbol: to_tick(price * Decimal("0.985"), tick=ticks[symbol], side=Side.BUY)
+            for symbol, price in middles.items()
+        }
+    finally:
+        stop.set()
+        keeper.join()
+
+
+def client(web: str, portfolio: Portfolio, prices: dict[str, Decimal]) -> list[float]:
+    """One order after the other over a kept line; milliseconds until each was answered."""
+    token = issue(owner=portfolio.owner, name=portfolio.name, scope=ApiKey.Scope.TRADE, now=timezone.now())[1]
+    connection.close()
+    line = http.client.HTTPConnection(urlsplit(web).netloc)
+    took = []
+    for symbol, price in prices.items():
+        began = time.monotonic_ns()
+        reply = post_order(line, token, portfolio, symbol, price)
+        took.append((time.monotonic_ns() - began) / 1e6)
+        assert reply[0] == 201, reply
+    return took
+
+
+def post_order(
+    line: http.client.HTTPConnection, token: str, portfolio: Portfolio, symbol: str, price: Decimal
+) -> tuple[int, bytes]:
+    body = json.dumps({
+        "portfolio": portfolio.pk, "symbol": symbol, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
+        "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
+    })  # fmt: skip
+    headers = {
+        "Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": uuid4().hex,
+    }  # fmt: skip
+    line.request("POST", "/api/v1/orders/", body, headers)
+    reply = line.getresponse()
+    return reply.status, reply.read()
+
+
+def counted(trader: Trader, street: Street) -> Iterator[Figure]:
+    """Statements that one order by API makes: until its row has committed, and all of them, the answer among them."""
+    token = issue(owner=trader.portfolio.owner, name="counts", scope=ApiKey.Scope.TRADE, now=timezone.now())[1]
+    caller = Client()
+    for _ in range(2):  # what is read once and kept is not counted
+        OrderRate.objects.filter(account_id=trader.account.pk).delete()
+        price = street.price()
+        body = {
+            "portfolio": trader.portfolio.pk, "symbol": SYMBOL, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
+            "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
+        }  # fmt: skip
+        with CaptureQueriesContext(connection) as asked:
+            reply = caller.post(
+                "/api/v1/orders/", body, content_type="application/json",
+                headers={"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex},
+            )  # fmt: skip
+        assert reply.status_code == 201, reply.content
+        street.sweep(trader)
+    statements = [one["sql"] for one in asked]
+    written = max(place for place, statement in enumerate(statements) if "execution_orderevent" in statement[:40])
+    yield Figure("api_order.statements_to_commit", written + 1, "")
+    yield Figure("api_order.statements", len(statements), "")
 
 
 def measured(samples: int, sample: Callable[[], T]) -> list[T]:
@@ -200,20 +341,11 @@ def api_caller(web: str, trader: Trader, street: Street) -> Callable[[], int]:
     calls = count()
 
     def call() -> int:
-        price = street.price()
-        body = json.dumps({
-            "portfolio": trader.portfolio.pk, "symbol": SYMBOL, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
-            "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
-        })  # fmt: skip
         token = tokens[next(calls) // API_WRITES_A_KEY % len(tokens)]
-        headers = {
-            "Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": uuid4().hex,
-        }  # fmt: skip
+        price = street.price()
         began = time.monotonic_ns()
-        line.request("POST", "/api/v1/orders/", body, headers)
-        reply = line.getresponse()
-        said = reply.read()
-        assert reply.status == 201, said
+        status, said = post_order(line, token, trader.portfolio, SYMBOL, price)
+        assert status == 201, said
         return began
 
     return call
@@ -320,12 +452,7 @@ def traders(url: str) -> tuple[Trader, Trader]:
         portfolio = open_portfolio(
             owner=user, name="Bench", account=account, opening_cash_paise=10**10, now=timezone.now()
         )
-        # The same idea again and again, none of which fills: every gate is asked, and none may end the measuring.
-        again = {
-            "max_trades_per_day": 100_000, "duplicate_window_s": 0, "runaway_orders_per_fill": 10_000,
-            "spread_to_deviation": Decimal(1), "min_volume_ratio": Decimal(0),
-        }  # fmt: skip
-        publish_policy(portfolio=portfolio, actor="bench", values=again)
+        publish_policy(portfolio=portfolio, actor="bench", values=AGAIN)
         deployment = deploy(portfolio=portfolio, version=version, universe=universe, parameters={}, actor="bench")
         found.append(Trader(portfolio, deployment))
     return found[0], found[1]

@@ -4,6 +4,7 @@ sees the gap in the numbers and asks again, and no trade ever waits for, or depe
 import json
 import logging
 import threading
+from concurrent.futures import ThreadPoolExecutor
 
 import redis
 from channels.layers import get_channel_layer
@@ -14,6 +15,7 @@ from django.utils import timezone
 logger = logging.getLogger(__name__)
 
 _local = threading.local()
+_aside = ThreadPoolExecutor(1, thread_name_prefix="publish")
 # The number is taken and put into the message where the message is sent from: one way there, and no two numbers can
 # overtake each other on it. `_PLACE` keeps its place: eight bytes, as MessagePack writes a number of this size.
 _PLACE = 2**64 - 1
@@ -58,6 +60,12 @@ def publish(user_id: int, kind: str, **data: object) -> None:
     """Publish once the running transaction has committed: pages never see what may yet be undone."""
     plain = json.loads(json.dumps(data, default=str))
     transaction.on_commit(lambda: publish_now(user_id, kind, plain), robust=True)
+
+
+def publish_aside(user_id: int, kind: str, **data: object) -> None:
+    """Publish now, from a thread of its own, for who must not even wait for that: what is told has been committed."""
+    plain = json.loads(json.dumps(data, default=str))
+    _aside.submit(publish_now, user_id, kind, plain)
 
 
 def last_sequence(user_id: int) -> int:

@@ -7,6 +7,7 @@ and middleware are plain functions: the request goes to a kept thread once, and 
 
 import asyncio
 import contextvars
+import sys
 from collections.abc import Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
@@ -17,9 +18,12 @@ from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
 from django.http import FileResponse
 from django.http.response import HttpResponseBase
-from django.urls import set_script_prefix
+from django.urls import get_resolver, set_script_prefix
+
+from trading.domain.heap import settle_heap
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
+SWITCH_S = 0.0005
 LONGEST_WAIT_S = 60
 """For a reader who takes the next piece of a long answer: whoever does not keeps a thread from others."""
 
@@ -30,6 +34,10 @@ class OneStepHandler(ASGIHandler):
     def __init__(self) -> None:
         super().__init__()
         options = settings.DATABASES["default"]["OPTIONS"]
+        get_resolver().url_patterns  # loads every view  # noqa: B018
+        settle_heap()
+        # One that has its answer from the database must not wait long for the interpreter: it holds locks meanwhile.
+        sys.setswitchinterval(SWITCH_S)
         self._threads = ThreadPoolExecutor(options.get("pool", {}).get("max_size", 24), thread_name_prefix="request")
 
     def load_middleware(self, is_async: bool = False) -> None:

@@ -1,0 +1,17 @@
+"""An engine whose account has no order rate: for measuring the desk itself, against our own exchange alone."""
+
+import os
+import sys
+
+os.environ.setdefault("DJANGO_SETTINGS_MODULE", "trading.settings.dev")
+
+import django
+
+django.setup()
+
+from django.core.management import call_command  # noqa: E402
+
+from risk.order_rate import RATES  # noqa: E402
+
+RATES |= {"order": (1e6, 1_000_000), "exit": (1e6, 1_000_000)}
+call_command("engine", account=[int(sys.argv[1])])
