@@ -42,25 +42,40 @@ def _rounded(value, rate):
 
 
 @bare
+def _unsigned(value, by):
+    """value // by for a value that is never negative: the compiler is spared the care for those that are."""
+    return np.int64(np.uint64(value) // np.uint64(by))
+
+
+@bare
+def _billions(value):
+    return _unsigned(value, 1_000_000_000)
+
+
+@bare
 def _charges_of_less(value, rates, row, way):
     """The same for an order whose value times any rate stays within 64 bits: one division a line."""
     cap = rates[row, way, CAP]
     whole, rest = cap, np.int64(0)
     if rates[row, way, PERCENT] >= 0:
         asked = value * rates[row, way, PERCENT]
-        if asked // 1_000_000_000 < cap:
-            whole = asked // 1_000_000_000
+        asked_whole = _billions(asked)
+        if asked_whole < cap:
+            whole = asked_whole
             rest = asked - whole * 1_000_000_000
     total = whole + (1 if 2 * rest >= 1_000_000_000 else 0)
     for line in (STT, EXCHANGE, SEBI, STAMP, IPFT):
-        total += (value * rates[row, way, line] + 500_000_000) // 1_000_000_000
+        total += _billions(value * rates[row, way, line] + 500_000_000)
     fees = value * (rates[row, way, EXCHANGE] + rates[row, way, SEBI])
-    whole += fees // 1_000_000_000
-    rest += fees % 1_000_000_000
+    fees_whole = _billions(fees)
+    whole += fees_whole
+    rest += fees - fees_whole * 1_000_000_000
     taxed = whole * _GST
-    rest = taxed % 100 * 1_000_000_000 + rest * _GST
-    total += taxed // 100 + rest // 100_000_000_000
-    return total + (1 if 2 * (rest % 100_000_000_000) >= 100_000_000_000 else 0)
+    taxed_whole = _unsigned(taxed, 100)
+    rest = (taxed - taxed_whole * 100) * 1_000_000_000 + rest * _GST
+    rest_whole = _unsigned(rest, 100_000_000_000)
+    total += taxed_whole + rest_whole
+    return total + (1 if 2 * (rest - rest_whole * 100_000_000_000) >= 100_000_000_000 else 0)
 
 
 @bare

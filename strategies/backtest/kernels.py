@@ -170,13 +170,20 @@ def fees_of(quantity, price, rates, row, way, lot, freeze):
 @bare
 def affordable(quantity, fill, free, rates, row, way, lot, freeze):
     """The most of `quantity` that `free` money pays for, charges included, in whole lots."""
+    return affordable_and_fee(quantity, fill, free, rates, row, way, lot, freeze)[0]
+
+
+@bare
+def affordable_and_fee(quantity, fill, free, rates, row, way, lot, freeze):
+    """The same, and its charges in whole paise; 0 and 0 where nothing can be paid for."""
     quantity = min(quantity, max(free, np.int64(0)) // fill) // lot * lot
     while quantity > 0:
-        over = quantity * fill + fees_of(quantity, fill, rates, row, way, lot, freeze) * 100 - free
+        fee = fees_of(quantity, fill, rates, row, way, lot, freeze)
+        over = quantity * fill + fee * 100 - free
         if over <= 0:
-            break
+            return quantity, fee
         quantity = (quantity - -(-over // fill)) // lot * lot
-    return max(quantity, np.int64(0))
+    return np.int64(0), np.int64(0)
 
 
 @bare

@@ -162,7 +162,8 @@ def _opened(
         return parsed
     branches = _branches(holes)
     made: dict[object, Node] = {}
-    return lambda numbers: _put_in(tree, (), branches, numbers, made)
+    names_at = {path: tuple(_names_in(below)) for path, below in _every_branch((), branches)}
+    return lambda numbers: _put_in(tree, (), branches, numbers, made, names_at)
 
 
 def _holes(
@@ -237,18 +238,22 @@ def _branches(holes: Mapping[Path, str]) -> Branches:
     return top
 
 
-def _put_in(node: Node, path: Path, branches: Branches, numbers: Mapping[str, float], made: dict[object, Node]) -> Node:
+def _put_in(
+    node: Node, path: Path, branches: Branches, numbers: Mapping[str, float], made: dict[object, Node],
+    names_at: Mapping[Path, tuple[str, ...]],
+) -> Node:  # fmt: skip
     """A copy of a tree with numbers in its holes; equal parts are one object."""
-    key = (path, *(numbers[name] for name in _names_in(branches)))
+    key = (path, *[numbers[name] for name in names_at[path]])
     known = made.get(key)
     if known is None:
-        known = made[key] = _rebuilt(node, path, branches, numbers, made)
+        known = made[key] = _rebuilt(node, path, branches, numbers, made, names_at)
     return known
 
 
 def _rebuilt(
-    node: Node, path: Path, branches: Branches, numbers: Mapping[str, float], made: dict[object, Node]
-) -> Node:
+    node: Node, path: Path, branches: Branches, numbers: Mapping[str, float], made: dict[object, Node],
+    names_at: Mapping[Path, tuple[str, ...]],
+) -> Node:  # fmt: skip
     place = 0
 
     def part(value: object) -> object:
@@ -259,13 +264,20 @@ def _rebuilt(
             return value
         if isinstance(hole, str):
             return int(numbers[hole]) if isinstance(value, int) else numbers[hole]
-        return _put_in(value, (*path, here), hole, numbers, made)  # type: ignore[arg-type]
+        return _put_in(value, (*path, here), hole, numbers, made, names_at)  # type: ignore[arg-type]
 
     given = {each.name: getattr(node, each.name) for each in fields(node)}
     made_of: Callable[..., Node] = type(node)
     return made_of(
         **{name: tuple(map(part, value)) if isinstance(value, tuple) else part(value) for name, value in given.items()}
     )
+
+
+def _every_branch(path: Path, branches: Branches) -> Iterator[tuple[Path, Branches]]:
+    yield path, branches
+    for place, deeper in branches.items():
+        if not isinstance(deeper, str):
+            yield from _every_branch((*path, place), deeper)
 
 
 def _names_in(branches: Branches) -> Iterator[str]:

@@ -242,6 +242,7 @@ class _Jumps:
         self.terms = _terms(plan, tried)
         self.rows: list[Node] = []  # every different row that is asked for
         self._row_of: dict[Node, int] = {}
+        self._seen: dict[int, tuple[Node, int]] = {}  # by the object, which is held so that its place stays its own
         self._compile(plan, tried, fixed)
         needed = max(1, int(self.most_rows_of_one))
         bytes_a_row = market.window.starts.size * 8 + blocks * 16
@@ -301,23 +302,27 @@ class _Jumps:
         return found
 
     def _row(self, node: Node) -> int:
+        seen = self._seen.get(id(node))  # most are asked for again as the same object: cheaper than by what they say
+        if seen is not None:
+            return seen[1]
         known = self._row_of.get(node)
         if known is None:
             known = self._row_of[node] = len(self.rows)
             self.rows.append(node)
+        self._seen[id(node)] = node, known
         return known
 
     # The market, once for all combinations
 
     def _market(self) -> None:
         market, plan = self.market, self.plan
-        self.prices = market.price_block[:, 0]
+        self.prices = np.floor(market.price_block[:, 0] * UNITS_PER_RUPEE + 0.5).astype(np.int64)
         blocks = -(-self.bars // sk.BLOCK)
         self.price_ranges = np.empty((4, blocks), np.int64)
         pads = blocks * sk.BLOCK - self.bars
         for place, row, worst in ((0, 2, np.min), (1, 1, np.max), (2, 3, np.min), (3, 3, np.max)):
             padded = np.pad(self.prices[row], (0, pads), mode="edge").reshape(blocks, sk.BLOCK)
-            self.price_ranges[place] = np.floor(worst(padded, axis=1) * UNITS_PER_RUPEE + 0.5).astype(np.int64)
+            self.price_ranges[place] = worst(padded, axis=1)
         hours = hours_of(plan, market)
         self.may_enter = hours.may_enter
         self.leaves, self.closes_day = _first_from(hours.must_leave), _first_from(hours.day_ends)

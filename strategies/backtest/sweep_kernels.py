@@ -66,13 +66,12 @@ from strategies.backtest.kernels import (
     X_TARGET_VALUE,
     X_TRAIL,
     X_TRAIL_AFTER,
-    affordable,
+    affordable_and_fee,
     levels,
-    reference_price,
     share_of,
     wanted_quantity,
 )
-from trading.venue.matching import bare, kernel, market_fill, stop_price, target_price, units
+from trading.venue.matching import bare, down_to, kernel, market_fill, stop_price, target_price, up_to
 
 BLOCK: Final = 16
 
@@ -124,7 +123,15 @@ def _crossings(x, y, skip, x_low, x_high, y_low, y_high, ups, downs):
                 down += 1
             before = -1
         else:
-            for bar in range(first, min(bars, first + BLOCK)):
+            after = min(bars, first + BLOCK)
+            left, right = x[skip + first : skip + after], y[skip + first : skip + after]
+            over = under = 0
+            for at in range(left.size):
+                over += left[at] > right[at]
+                under += left[at] < right[at]
+            if (over == left.size and before == 1) or (under == left.size and before == -1):
+                continue
+            for bar in range(first, after):
                 a, b = x[skip + bar], y[skip + bar]
                 if a > b:
                     if before <= 0:
@@ -226,7 +233,7 @@ def _kept(program, first, after, pool, skip, events, count):
 
 @kernel
 def combinations(
-    prices,  # float64[4, bars], rupees: open, high, low, close of the traded bars, all known
+    prices,  # int64[4, bars], ten-thousandths of a rupee: open, high, low, close of the traded bars, all known
     price_ranges,  # int64[4, blocks], ten-thousandths of a rupee: lowest low, highest high, lowest and highest close
     pool, pool_low, pool_high,  # float64[rows, skip + bars], float64[rows, blocks] twice
     skip,
@@ -333,7 +340,7 @@ def _walk(
                 break
             signal = fires
             counters[C_SIGNALS] += 1
-            price = reference_price(close[signal], side, tick)
+            price = up_to(close[signal], tick) if side < 0 else down_to(close[signal], tick)
             stop, target, sound = levels(
                 side, price, tick, terms[X_STOP_KIND], terms[X_STOP_VALUE], terms[X_TARGET_KIND],
                 terms[X_TARGET_VALUE], pool[range_row, skip + signal] if range_row >= 0 else np.nan,
@@ -354,7 +361,7 @@ def _walk(
         if not may_enter[entered]:
             counters[C_OUT_OF_HOURS] += 1
             continue
-        fill = market_fill(units(open_[entered]), side, slippage, tick)
+        fill = market_fill(open_[entered], side, slippage, tick)
         row = rate_of_bar[entered]
         way = 0 if side > 0 else 1
         quantity = wanted_quantity(sizing, size, cash, slots, leverage, fill, price, stop, lot)
@@ -363,7 +370,7 @@ def _walk(
             quantity = min(quantity, share_of(max(cash, np.int64(0)), position_cap) // fill)
         if exposure_cap > 0:
             quantity = min(quantity, share_of(max(cash, np.int64(0)), exposure_cap) // fill)
-        quantity = affordable(
+        quantity, fee = affordable_and_fee(
             quantity, fill, cash // 100 * leverage + cash % 100 * leverage // 100, rates, row, way, lot, 0
         )
         if quantity < 1:
@@ -371,7 +378,6 @@ def _walk(
             continue
         counters[C_TAKEN] += 1
         value = quantity * fill
-        fee = order_charges((value + 50) // 100, rates, row, way)
         while day < daily.size and day_ends[day] < entered:
             daily[day] = cash
             day += 1
@@ -433,7 +439,7 @@ def _walk(
                 break
             at_opposite += 1
             counters[C_SIGNALS] += 1
-            next_price = reference_price(close[turn], -side, tick)
+            next_price = up_to(close[turn], tick) if side > 0 else down_to(close[turn], tick)
             next_stop, next_target, sound = levels(
                 -side, next_price, tick, terms[X_STOP_KIND], terms[X_STOP_VALUE], terms[X_TARGET_KIND],
                 terms[X_TARGET_VALUE], pool[range_row, skip + turn] if range_row >= 0 else np.nan,
@@ -450,8 +456,8 @@ def _walk(
             break
 
         if ended >= 0:
-            opened = units(open_[ended])
-            bottom, top = units(low[ended]), units(high[ended])
+            opened = open_[ended]
+            bottom, top = low[ended], high[ended]
             if stop > 0 and (bottom <= stop if side > 0 else top >= stop):
                 reason = TRAILING if trailed else STOP
                 out = market_fill(stop_price(stop, -side, opened), -side, slippage, tick)
@@ -460,13 +466,13 @@ def _walk(
                 out = target_price(target, -side, opened)
         elif decided <= ends:
             ended = decided
-            out = market_fill(units(open_[ended]), -side, slippage, tick)
+            out = market_fill(open_[ended], -side, slippage, tick)
         elif ends == last:
             ended, reason = ends, END
-            out = market_fill(units(open_[ended]), -side, slippage, tick)
+            out = market_fill(open_[ended], -side, slippage, tick)
         else:
             ended, reason = ends, SQUARE_OFF
-            out = market_fill(units(close[ended]), -side, slippage, tick)
+            out = market_fill(close[ended], -side, slippage, tick)
         if not ruined:
             worst, worst_peak, worst_at, worst_from, peak, mark = _marked_to(
                 close, price_ranges, mark, ended, units_held, cash, worst, worst_peak, worst_at, worst_from, peak
@@ -474,12 +480,12 @@ def _walk(
             ruined = mark < ended
         if ruined:  # nothing is left to trade with: closed at this close
             ended, reason = mark, RUIN
-            out = units(close[mark])
+            out = close[mark]
             turning = 0
         paid = units_held * out
         fee_out = order_charges((abs(paid) + 50) // 100, rates, rate_of_bar[ended], 1 - way)
         while day < daily.size and day_ends[day] < ended:
-            daily[day] = cash + units_held * units(close[day_ends[day]])
+            daily[day] = cash + units_held * close[day_ends[day]]
             day += 1
         cash += paid - fee_out * 100
         profit = units_held * (out - fill) - (fee + fee_out) * 100
@@ -536,12 +542,12 @@ def _reached(high, low, price_ranges, at, search, side, stop, target, trail, tra
                     break
             end = min(search, at | (BLOCK - 1))
             while at <= end:
-                if units(low[at]) <= floor_ or units(high[at]) >= roof:
+                if low[at] <= floor_ or high[at] >= roof:
                     return at, at, stop, best, trailed
                 at += 1
         return -1, max(at, search + 1), stop, best, trailed
     while at <= search:
-        top_price, bottom = units(high[at]), units(low[at])
+        top_price, bottom = high[at], low[at]
         if side > 0:
             if (stop > 0 and bottom <= stop) or (target > 0 and top_price >= target):
                 return at, at, stop, best, trailed
@@ -578,7 +584,7 @@ def _marked_to(close, price_ranges, mark, end, held, cash, worst, worst_peak, wo
                 continue
         until = min(end, (mark | (BLOCK - 1)) + 1)
         while mark < until:
-            now = cash + held * units(close[mark])
+            now = cash + held * close[mark]
             worst, worst_peak, worst_at, worst_from, peak = _settled(now, worst, worst_peak, worst_at, worst_from, peak)
             if now <= 0:
                 return worst, worst_peak, worst_at, worst_from, peak, mark
@@ -613,7 +619,7 @@ def _extremes(row, high, low, entered, seen, side):
     """Best and worst price of a trade: its fills, and the bars it was held through."""
     highest, lowest = max(row[T_ENTRY], row[T_EXIT]), min(row[T_ENTRY], row[T_EXIT])
     for bar in range(entered, seen):
-        highest, lowest = max(highest, units(high[bar])), min(lowest, units(low[bar]))
+        highest, lowest = max(highest, high[bar]), min(lowest, low[bar])
     row[T_BEST], row[T_WORST] = (highest, lowest) if side > 0 else (lowest, highest)
 
 
