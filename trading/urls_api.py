@@ -5,6 +5,7 @@ from csp.decorators import csp_replace
 from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
+import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
 from execution.api import backfills, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback

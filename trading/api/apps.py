@@ -7,6 +7,3 @@ class ApiConfig(AppConfig):
     name = "trading.api"
     label = "api"
     default_auto_field = "django.db.models.BigAutoField"
-
-    def ready(self) -> None:
-        from trading.api import schema  # noqa: F401 - registers itself with drf-spectacular
