@@ -15,11 +15,11 @@ from trading.statements import run
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 _HELD_BACK = ", ".join(f"'{state}'" for state in sorted(Mismatch.HELD_BACK))
 LEASE = """
-SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8
+SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8, build
 FROM execution_enginelease WHERE account_id = %(account)s
 """
 OUTSTANDING = f"""
-SELECT lease.state, lease.cause, lease.age, working.opposite, working.unknown,
+SELECT lease.state, lease.cause, lease.age, lease.build, working.opposite, working.unknown,
     (SELECT count(*) FROM execution_group g WHERE g.portfolio_id = %(portfolio)s
      AND g.instrument_id = %(instrument)s AND g.state <> 'CLOSED' AND g.quarantined),
     doubt.kind, doubt.ours, doubt.theirs,
@@ -38,7 +38,7 @@ FROM (
     WHERE o.account_id = %(account)s AND o.instrument_id = %(instrument)s AND o.state IN ({_LIVE})
 ) AS working
 LEFT JOIN (
-    SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age
+    SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age, build
     FROM execution_enginelease WHERE account_id = %(account)s
 ) AS lease ON true
 LEFT JOIN (
@@ -74,13 +74,14 @@ def outstanding(
     """
     if not opens:
         found = run(LEASE, {"account": portfolio.account_id})
-        return Outstanding(*readiness_of(*(found[0] if found else (None, None, None))))
-    ((state, cause, age_s, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s),) = run(OUTSTANDING, {
+        return Outstanding(*readiness_of(*(found[0] if found else (None, None, None, None))))
+    found = run(OUTSTANDING, {
         "portfolio": portfolio.pk, "instrument": instrument.pk, "account": portfolio.account_id,
         "symbol": instrument.symbol, "side": side.value, "other": side.opposite.value, "contract": contract_id,
     })  # fmt: skip
+    ((state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s),) = found
     return Outstanding(
-        *readiness_of(state, cause, age_s),
+        *readiness_of(state, cause, age_s, build),
         working=Working(
             opposite=int(opposite), unknown=int(unknown),
             disagreement=f"a trade in {instrument.ticker} is in quarantine" if quarantined else "",

@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from decimal import Decimal
+from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, Protocol, TypeVar
 
 import httpx
@@ -107,6 +108,7 @@ class HttpClient:
         self._guard = guard
         self._sleep = sleep
         self._urls: dict[str, httpx.URL] = {}
+        self._dated: tuple[str, float] | None = None  # the newest reply's own date, and our wall time then
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}()"
@@ -154,6 +156,17 @@ class HttpClient:
             self._sleep(0.1 * 2 ** (attempt - 1) * random.uniform(0.5, 1.5))
         raise AssertionError("a read is attempted at least once")
 
+    def clock_skew_s(self) -> float | None:
+        """How far the server's clock was ahead of ours at its newest reply. A date is of whole seconds: half of one is
+        taken as passed. None where no reply bore one that can be read."""
+        if self._dated is None:
+            return None
+        written, at = self._dated
+        try:
+            return parsedate_to_datetime(written).timestamp() + 0.5 - at
+        except ValueError:
+            return None
+
     def close(self) -> None:
         self._transport.close()
 
@@ -172,6 +185,8 @@ class HttpClient:
             if self._guard is not None:
                 self._guard.ended(klass, status=None, cause=error.message, retry_after=None)
             raise
+        if (written := reply.headers.get("date")) is not None:
+            self._dated = (written, time.time())
         if self._guard is not None:
             self._guard.ended(klass, status=reply.status, cause=f"HTTP {reply.status}", retry_after=reply.retry_after)
         return reply

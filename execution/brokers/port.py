@@ -471,4 +471,7 @@ class BrokerGateway(Protocol):
 
     def market_open(self) -> bool: ...
 
+    def clock_skew_s(self) -> float | None:
+        """How far the broker's clock was ahead of ours at its last reply, to half a second; None: it told none."""
+
     def close(self) -> None: ...

@@ -10,6 +10,7 @@ from django.db.models import F, Q
 from django.utils import timezone
 
 from execution.models import EngineLease
+from trading.build import build_id
 
 TTL = timedelta(seconds=6)
 State = EngineLease.State
@@ -47,7 +48,7 @@ def acquire(account_id: int, holder: str) -> int | None:
         free |= Q(holder=lease.holder)
     taken = EngineLease.objects.filter(free, account_id=account_id).update(
         holder=holder, token=F("token") + 1, expires_at=wall + TTL, beat_at=wall, state=State.PREFLIGHT, cause="",
-        streams={},
+        streams={}, build=build_id(),
     )  # fmt: skip
     return EngineLease.objects.get(account_id=account_id).token if taken else None
 

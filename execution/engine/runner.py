@@ -36,6 +36,7 @@ from execution.brokers.registry import (
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
 from execution.engine.bands import BandKeeper
+from execution.engine.clock_check import RIGHT, ClockState, read_clock
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.live_sources import LiveSources
 from execution.engine.show import keep_equity, show_prices, show_summary
@@ -63,6 +64,7 @@ SWEEP_EVERY_S = 0.5
 BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
 RECON_EVERY_S = 60.0
 FUNDS_BUSY_S, FUNDS_IDLE_S = 5.0, 60.0
+CLOCK_EVERY_S = 5.0
 MOST_WATCHED = 1_000  # instruments: a person's lists must not crowd out what is traded
 WISHES_EVERY = 20  # turns of the show: five seconds
 SHOW_EVERY_S = 0.25
@@ -87,6 +89,7 @@ class AccountRunner:
         self._compared = threading.Event()  # nothing is entered before the two sides were laid side by side
         self._compared_at = 0.0
         self._funds_at, self._read = 0.0, 0
+        self._clock_at, self._clock_state = 0.0, RIGHT
         self._recon_cause: ReconRun.Cause | None = ReconRun.Cause.STARTUP
         self._stream_state: dict[str, str] = {}
         self._history_from = None
@@ -454,11 +457,29 @@ class AccountRunner:
             self._say_state(State.PREFLIGHT, f"waiting for the stream of {' and '.join(missing)}")
         elif not self._compared.is_set():
             self._say_state(State.PREFLIGHT, "comparing with the broker")
+        elif self._clock().blocks:
+            self._say_state(State.PREFLIGHT, self._clock().cause)
         else:
             # The scanner waits for the past by itself (`say_candles_through`); a hand and an exit need none of it.
-            self._say_state(State.RUNNING, "" if self._caught_up.is_set() else "fetching the candles before now")
+            waits = "" if self._caught_up.is_set() else "fetching the candles before now"
+            self._say_state(State.RUNNING, waits or self._clock().cause)
         if lease.streams != self._stream_state:
             EngineLease.objects.filter(pk=lease.pk).update(streams=self._stream_state)
+
+    def _clock(self) -> ClockState:
+        """This machine's clock, looked at every few seconds; one that is off is told."""
+        if time.monotonic() - self._clock_at >= CLOCK_EVERY_S:
+            self._clock_at = time.monotonic()
+            self._clock_state = read_clock(self.engine.gateway)
+            if self._clock_state.cause:
+                raise_alert(
+                    "CLOCK_OFF", f"{self._clock_state.cause[0].upper()}{self._clock_state.cause[1:]}.",
+                    level=Level.SEVERE if self._clock_state.blocks else Level.WARNING,
+                    next_step="Look at the time service of the machine (chrony, systemd-timesyncd).",
+                )  # fmt: skip
+            else:
+                clear_alerts("CLOCK_OFF", owner_id=None)
+        return self._clock_state
 
     def _say_state(self, state: str, cause: str) -> None:
         if set_state(self.account.pk, self.fence, state, cause):

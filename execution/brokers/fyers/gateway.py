@@ -249,6 +249,9 @@ class FyersGateway:
         url = _with(f"{self.endpoints.data}/options-chain-v3", symbol=symbol, strikecount=strikes, timestamp=stamp)
         return self._get(url, mapping.reader("data", read))
 
+    def clock_skew_s(self) -> float | None:
+        return self._http.clock_skew_s()
+
     def market_open(self) -> bool:
         url = f"{self.endpoints.data}/marketStatus"
         return self._get(url, mapping.reader("marketStatus", mapping.read_market_open))

@@ -285,6 +285,9 @@ class KiteGateway:
                 self._derivatives[exchange] = kept
         return kept
 
+    def clock_skew_s(self) -> float | None:
+        return self._http.clock_skew_s()
+
     def market_open(self) -> bool:
         """Kite has no such call: the exchange's own time in a quote is held against the calendar."""
         key = self._known(MARKET_PULSE).key
