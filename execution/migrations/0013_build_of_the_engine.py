@@ -5,7 +5,7 @@ from django.db import migrations, models
 
 class Migration(migrations.Migration):
     dependencies = [
-        ("execution", "0009_money_differs"),
+        ("execution", "0012_offset_plans"),
     ]
 
     operations = [
