@@ -108,6 +108,6 @@ def _entry_price(group: Group) -> Decimal | None:
 
 
 def _universe(group: Group, now: datetime) -> list[Instrument]:
-    assert group.signal is not None
+    assert group.signal is not None and group.signal.deployment is not None
     found = [one for one in members(group.signal.deployment.universe, exchange_date(now)) if one.is_tradable]
     return found if group.instrument in found else [*found, group.instrument]

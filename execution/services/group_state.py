@@ -1,5 +1,7 @@
 """A trade moves from state to state by the table alone."""
 
+from uuid import UUID
+
 from execution.models import Group
 from execution.states import GROUP_MOVES
 from trading.audit.record import record
@@ -13,7 +15,7 @@ def move_group(group: Group, state: str) -> None:
     group.state = state
 
 
-def tell_illegal_move(group_id: object, error: IllegalTransition) -> None:
+def tell_illegal_move(group_id: UUID | str, error: IllegalTransition) -> None:
     """Into the audit trail, once the transaction that tried it is undone."""
     owner_id = Group.objects.values_list("portfolio__owner_id", flat=True).get(pk=group_id)
     record("group.illegal_move", actor="engine", owner_id=owner_id, subject=str(group_id), said=error.message)

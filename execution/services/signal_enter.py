@@ -57,7 +57,7 @@ def _enter_once(signal: Signal, *, now: datetime, forced_by: str) -> Signal:
     assert signal.deployment is not None
     portfolio = signal.portfolio
     age_s = (timezone.now() - signal.created_at).total_seconds()
-    if not AT_WORK.rows(signal.deployment_id):
+    if not AT_WORK.rows(signal.deployment.pk):
         return decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
     full = _over_its_own_limits(signal, now)
     if full is not None:
@@ -108,7 +108,7 @@ def _over_its_own_limits(signal: Signal, now: datetime) -> tuple[str, str] | Non
     limits = compile_deployment(signal.deployment).body.risk  # type: ignore[arg-type]
     if limits.max_positions is None and limits.max_trades_per_day is None:
         return None
-    Deployment.objects.select_for_update(of=("self",)).get(pk=signal.deployment_id)
+    Deployment.objects.select_for_update(of=("self",)).get(pk=signal.deployment.pk)  # type: ignore[union-attr]
     taken = Signal.objects.filter(deployment=signal.deployment_id, state=State.ACCEPTED)
     if limits.max_positions is not None:
         held = Group.objects.filter(signal__in=taken).exclude(state=Group.State.CLOSED).count()

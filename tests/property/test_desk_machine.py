@@ -150,8 +150,7 @@ class DeskMachine(RuleBasedStateMachine):
         assert value.cash_paise == balance(portfolio.pk, Account.CASH), "3: equity is cash and what is held"
         assert len({fill.execution_key for fill in booked}) == len(booked), "7: one fact counts once"
         if not self.busted:
-            assert self.desk.working() <= max(0, self.desk.net_at_broker()), "8, 9: exits never exceed the position"
-            assert all(total >= 0 for total in signed.values()), "10: a trade never changes its sign"
+            self.exits_fit_the_position(signed)
         for order in orders:
             tags = [one for one in self.desk.broker.book.values() if one.client_order_id == order.client_order_id]
             assert len(tags) <= 1, "one order at the broker for an intent"
@@ -165,13 +164,21 @@ class DeskMachine(RuleBasedStateMachine):
             )
             assert bucket.used == sum(active.values_list("used", flat=True)), "13"
             if bucket.kind == RiskBucket.Kind.SLOTS:
-                assert bucket.taken == alive, "11: a slot is held while a trade is not over"
+                self.slots_agree(bucket.taken, alive)
         for group in Group.objects.filter(portfolio=portfolio):
+            ahead = Side(group.side).sign
             live = [o for o in orders if o.group_id == group.pk and not o.is_final and o.reason != "ENTRY"]
             if not self.busted:
-                held_by_group = max(0, signed[group.pk])
+                held_by_group = max(0, signed[group.pk] * ahead)
                 claimed = [o for o in live if o.state != OrderState.QUEUED]
                 assert len(claimed) <= 1 or sum(o.remaining_quantity for o in claimed) <= held_by_group, "8, 16"
+
+    def exits_fit_the_position(self, signed: Counter[object]) -> None:
+        assert self.desk.working() <= max(0, self.desk.net_at_broker()), "8, 9: exits never exceed the position"
+        assert all(total >= 0 for total in signed.values()), "10: a trade never changes its sign"
+
+    def slots_agree(self, taken: int, alive: int) -> None:
+        assert taken == alive, "11: a slot is held while a trade is not over"
 
 
 STEPS = settings(
