@@ -14,10 +14,14 @@ from tests.prove.trial import Kill, Outcome, Stage, run_trial
 from tests.small_broker import LOST, VANISHED
 from trading.domain.crashpoint import POINTS
 
-SCENARIOS = ("trade", "signal", "kill", "hand", "pieces")
+SCENARIOS = ("trade", "signal", "kill", "hand", "pieces", "ladder")
+ENGINE = ("ladder.", "parts.", "pool.")
+"""Points of the signal engine: only a trade of a hook passes them."""
 ONCE = {
-    "intake.signal_locked", "house.lease_expired", "house.absence_proven", "house.trade_closed", "fills.parked",
-    "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled", "protect.resize_asked",
+    "intake.signal_locked", "house.lease_expired", "house.absence_proven", "house.trade_closed",
+    "fills.parked", "ladder.group_written", "pool.promoting", "pool.promoted",
+    "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled",
+    "protect.resize_asked",
 }  # fmt: skip
 """Points that one trade passes once or twice."""
 
@@ -49,6 +53,8 @@ def trial_of(point: str, seed: int) -> Trial:
         scenario = "signal"
     elif point.startswith("kill."):
         scenario = "kill"
+    elif point.startswith(ENGINE):
+        scenario, roughness = "ladder", rng.choice([0.1, 0.2, 0.5])
     elif point == "protect.resize_asked":
         scenario, roughness = "pieces", 0.1
     elif point in ("protect.stop_wanted", "protect.stop_queued"):
@@ -67,7 +73,8 @@ def run(stage: Stage, trial: Trial) -> Outcome:
     """One trial. Where its hit is never reached it dies at the first one instead, if need be in fairer weather."""
     last = trial.kills[-1]
     first = replace(trial, kills=(*trial.kills[:-1], Kill(last.point)))
-    fairer = replace(first, roughness=0.0, scenario="kill" if last.point.startswith("kill.") else "pieces")
+    fair = "kill" if last.point.startswith("kill.") else "ladder" if last.point.startswith(ENGINE) else "pieces"
+    fairer = replace(first, roughness=0.0, scenario=fair)
     for one in (trial, first, fairer):
         outcome = run_trial(
             stage, seed=trial.name, scenario=one.scenario, kills=one.kills, roughness=one.roughness, answer=one.answer

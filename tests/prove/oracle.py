@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Sum
 
-from execution.models import Fill, Group, Intent, Order, ParkedFill
+from execution.models import Fill, Group, Intent, Leg, Order, ParkedFill, PartExit
 from risk.models import Reservation, RiskBucket
 from risk.reserve import OF_THE_DAY
 from strategies.models import Signal
@@ -17,7 +17,7 @@ from trading.portfolio.models import ClosedTrade, LedgerTransaction, Portfolio, 
 
 def disagreements(portfolio: Portfolio, truth: Mapping[str, Any], *, by_hand: bool = False) -> list[str]:
     """Nothing where no order was doubled, no fill lost, nothing is stuck, and every sum is the same on both sides."""
-    orders = list(Order.objects.filter(portfolio=portfolio))
+    orders = list(Order.objects.filter(portfolio=portfolio).select_related("intent__leg__pyramid", "intent__part"))
     fills = list(Fill.objects.filter(order__portfolio=portfolio).select_related("order"))
     found = [*_doubled(orders, truth), *_lost(fills, truth), *_stuck(portfolio, orders)]
     found += [*_sums(portfolio, orders, fills, truth), *_room(portfolio)]
@@ -33,8 +33,21 @@ def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
     found = [f"{count} broker orders carry the tag {tag}" for tag, count in placed.items() if count > 1]
     found += [f"a broker order carries the tag {tag}, which no row knows" for tag in placed.keys() - known]
     entries = [order for order in orders if order.reason == "ENTRY"]
-    if len(entries) > 1:
-        found.append(f"{len(entries)} entries of one wish")
+    single = [order for order in entries if order.intent.leg is None]
+    if len(single) > 1:
+        found.append(f"{len(single)} entries of one wish")
+    legs = Counter[Leg]()
+    for order in entries:
+        if order.intent.leg is not None:
+            legs[order.intent.leg] += order.quantity
+    found += [f"{sent} units of {leg} were sent, {leg.quantity} were meant" for leg, sent in legs.items()
+              if sent > leg.quantity]  # fmt: skip
+    parts = Counter[PartExit]()
+    for order in orders:
+        if order.intent.part is not None:
+            parts[order.intent.part] += order.filled_quantity
+    found += [f"{closed} units of {part} were closed, {part.quantity} were meant" for part, closed in parts.items()
+              if closed > part.quantity]  # fmt: skip
     return found
 
 
@@ -53,7 +66,7 @@ def _stuck(portfolio: Portfolio, orders: list[Order]) -> list[str]:
     ]
     for group in Group.objects.filter(portfolio=portfolio).exclude(state=Group.State.CLOSED):
         found.append(f"trade {group.pk} is stuck in {group.state}")
-    for signal in Signal.objects.filter(portfolio=portfolio, state=Signal.State.NEW):
+    for signal in Signal.objects.filter(portfolio=portfolio, state__in=[Signal.State.NEW, Signal.State.QUEUED]):
         found.append(f"signal {signal.pk} was never decided")
     for intent in Intent.objects.filter(portfolio=portfolio, state=Intent.State.WAITING):
         found.append(f"intent {intent.pk} waits for nobody")
@@ -108,8 +121,10 @@ def _room(portfolio: Portfolio) -> list[str]:
             of_the_day[bucket.kind] += bucket.taken
         elif bucket.taken:
             found.append(f"{bucket.key} still holds {bucket.taken}")
-    entered = Order.objects.filter(portfolio=portfolio, reason="ENTRY", filled_quantity__gt=0)
-    traded = (len(entered), sum(entered.values_list("fill_value_paise", flat=True)))
+    entered = list(Order.objects.filter(portfolio=portfolio, reason="ENTRY", filled_quantity__gt=0).select_related(
+        "intent__leg__pyramid"))  # fmt: skip
+    begun = [o for o in entered if o.intent.leg is None or (o.intent.leg.index, o.intent.leg.pyramid.index) == (0, 0)]
+    traded = (len(begun), sum(order.fill_value_paise for order in entered))
     if (counted := (of_the_day[RiskBucket.Kind.TRADES], of_the_day[RiskBucket.Kind.DAY])) != traded:
         found.append(f"the day counts {counted} entries and paise, {traded} traded")
     return found

@@ -81,6 +81,14 @@ def test_fault_13_kill_while_a_trade_is_closed_in_the_journal(stage):
     survives(stage, "house.trade_closed")
 
 
+def test_kill_while_a_trade_is_built_up(stage):
+    survives(stage, "ladder.group_written", "ladder.leg_asked")
+
+
+def test_kill_between_the_steps_of_a_part_and_of_a_promotion(stage):
+    survives(stage, "parts.sized", "parts.queued", "pool.promoting", "pool.promoted")
+
+
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_oracle_sees_through_a_broken_design(stage, name):
     assert crash.caught(stage, name) is not None

@@ -20,13 +20,16 @@ from typing import Any
 from django.db import connection, connections
 from django.utils import timezone
 
+from execution.brokers.port import Tick
 from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, renew, set_state, this_process
+from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, Order, ParkedFill, ReconRun
 from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
 from risk.kill_switch import of_portfolio
+from risk.policies import publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.models import Signal
 from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory
@@ -90,13 +93,19 @@ class World:
     instrument: Instrument
     feed: Feed
     signal_id: Any = None
+    other: Instrument | None = None  # of a ladder: the share whose alert waits for the slot
 
     @classmethod
-    def of(cls, stage: Stage, *, signal: bool) -> "World":
+    def of(cls, stage: Stage, *, scenario: str) -> "World":
         stage.number += 1
         portfolio = PortfolioFactory(account__feed=stage.feed.name)
         world = cls(portfolio, InstrumentFactory(), stage.feed)
-        if signal:
+        if scenario == "ladder":
+            world.other = InstrumentFactory()
+            publish_settings(portfolio=portfolio, values={"max_open_groups": 1}, actor="the proof")
+            values = {"loss_streak": 0, "cooldown_min": 0, "daily_loss_soft_pct": "90", "daily_loss_hard_pct": "95"}
+            publish_policy(portfolio=portfolio, values=values, actor="the proof")
+        if scenario == "signal":
             deployment = DeploymentFactory(portfolio=portfolio, version=stage.version)
             world.signal_id = SignalFactory(
                 portfolio=portfolio, deployment=deployment, instrument=world.instrument, entry="812.35", stop="804.00",
@@ -141,6 +150,8 @@ class Progress:
 def script_of(seed: str, *, scenario: str) -> list[Step]:
     """What people and the market do, the same for the same seed."""
     rng = random.Random(f"script:{seed}")
+    if scenario == "ladder":
+        return _ladder_script(rng)
     steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
     steps.append(("turn", rng.randint(1, 2)))
     if scenario == "kill" and rng.random() < 0.3:
@@ -163,6 +174,18 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
     if rng.random() < 0.5:
         steps += [("trade", (0.5,)), ("turn", 1)]
     return steps
+
+
+def _ladder_script(rng: random.Random) -> list[Step]:
+    """Legs fill and take their profit, a pyramid comes, another share's alert waits for the slot and gets it."""
+    steps: list[Step] = [("alert", 0), ("turn", 2), ("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)]
+    steps += [("alert", 1), ("turn", 1), ("tick", "821.00"), ("turn", rng.randint(2, 4))]
+    steps += [("trade", (rng.choice([0.4, 1.0]),)), ("turn", 2), ("alert", 2), ("turn", 2)]
+    if rng.random() < 0.5:
+        steps += [("tick", "821.00"), ("turn", 2), ("trade", (0.5,)), ("turn", 1)]
+    if rng.random() < 0.3:
+        steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 1)]
+    return [*steps, ("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
 
 
 # -- a life ------------------------------------------------------------------------------------------------------
@@ -204,7 +227,8 @@ class Life:
         """A sign of life, and a fresh price."""
         renew(self.account.pk, self.fence)
         set_state(self.account.pk, self.fence, State.RUNNING)
-        quote(self.world.feed, self.world.instrument)
+        for share in filter(None, (self.world.instrument, self.world.other)):
+            quote(self.world.feed, share)
 
     # -- people
 
@@ -222,6 +246,23 @@ class Life:
     def signal(self, _: None) -> None:
         """It is in its row already: the sweep takes it up."""
         self.engine.sweep()
+
+    def alert(self, number: int) -> None:
+        """An alert of a hook; sent again after a death it is the same row. The third is for the other share."""
+        wall = timezone.now()
+        mine = {"portfolio": self.world.portfolio, "dedupe_key": f"hook:{self.world.portfolio.pk}:{number}"}
+        defaults = {
+            "instrument": self.world.other if number == 2 else self.world.instrument, "source": "HOOK",
+            "side": Side.BUY, "entry": Decimal("812.35"), "stop": Decimal("790.00"), "quantity": 50,
+            "explanation": "An alert.", "bar_at": self.now, "created_at": wall,
+            "expires_at": wall + timedelta(minutes=5),
+        }  # fmt: skip
+        signal, _ = Signal.objects.get_or_create(**mine, defaults=defaults)
+        self.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+
+    def tick(self, price: str) -> None:
+        self.engine.watch_groups()
+        self.engine.hear_ticks([Tick(self.world.instrument.symbol, Decimal(price), 1000, self.now)])
 
     def close(self, _: None) -> None:
         for group_id in Group.objects.filter(portfolio=self.world.portfolio).values_list("pk", flat=True):
@@ -259,6 +300,8 @@ class Life:
             if self.is_quiet():
                 return
             self.turn(1)
+            if self.world.other is not None:
+                self.close(None)  # whatever got the slot meanwhile
             self.line.call("trade", 1.0)
             grow_older(self.account.pk, STRIDE_S)
 
@@ -267,7 +310,7 @@ class Life:
         return not (
             Order.objects.filter(**mine).live().exists()
             or Group.objects.filter(**mine).exclude(state=Group.State.CLOSED).exists()
-            or Signal.objects.filter(**mine, state=Signal.State.NEW).exists()
+            or Signal.objects.filter(**mine, state__in=[Signal.State.NEW, Signal.State.QUEUED]).exists()
             or ParkedFill.objects.filter(account=self.account, drained_at=None).exists()
         )
 
@@ -278,6 +321,9 @@ UPDATE execution_order SET created_at = created_at - %(by)s, sent_at = sent_at -
     next_probe_at = next_probe_at - %(by)s, cancel_asked_at = cancel_asked_at - %(by)s,
     valid_until = valid_until - %(by)s
 WHERE account_id = %(account)s;
+UPDATE execution_leg SET retry_at = retry_at - %(by)s WHERE pyramid_id IN (
+    SELECT y.id FROM execution_pyramid y JOIN execution_group g ON g.id = y.group_id
+    JOIN portfolio_portfolio p ON p.id = g.portfolio_id WHERE p.account_id = %(account)s);
 UPDATE execution_intent SET created_at = created_at - %(by)s, decide_by = decide_by - %(by)s
 WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s)
 """
@@ -303,7 +349,7 @@ def run_trial(
     `answer` is what the entry gets from the broker, whatever the seed would have given it.
     """
     outcome = Outcome()
-    world = World.of(stage, signal=scenario == "signal")
+    world = World.of(stage, scenario=scenario)
     outcome.portfolio_id = world.portfolio.pk
     broker = RoughBroker(at=ELEVEN, seed=seed, roughness=roughness, lag=lag, doubts=doubts)
     if answer is not None:

@@ -45,6 +45,14 @@ POINTS: tuple[str, ...] = (
     "recon.healing",
     "recon.healed",
     "recon.stored",
+    # the signal engine: pyramids, legs, parts, the queue
+    "ladder.group_written",
+    "ladder.pyramid_written",
+    "ladder.leg_asked",
+    "parts.sized",
+    "parts.queued",
+    "pool.promoting",
+    "pool.promoted",
     # the kill switch
     "kill.level_raised",
     "kill.cancels_asked",
