@@ -28,7 +28,7 @@ class _Prepared(psycopg.Cursor[Any]):
 def prepared() -> Iterator[Any]:
     """A cursor of Django's connection whose statements are prepared. A parameter without a context needs its cast."""
     connection.ensure_connection()
-    raw = _Prepared(connection.connection)
+    raw: Any = _Prepared(connection.connection)
     with connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw) as cursor:
         yield cursor
 
@@ -168,9 +168,9 @@ class Frozen:
 
     def rows(self, number: int) -> list[tuple[Any, ...]]:
         if self._plan is None:
-            statement, parameters = self._make(self.NUMBER).query.sql_with_params()
-            assert self.NUMBER in parameters
-            self._plan = statement, list(parameters)
+            compiled, given = self._make(self.NUMBER).query.sql_with_params()
+            assert self.NUMBER in given
+            self._plan = compiled, list(given)
         statement, parameters = self._plan
         return run(statement, [number if one == self.NUMBER else one for one in parameters])
 
@@ -201,12 +201,13 @@ def _insertion(kinds: tuple[type[models.Model], ...], numbered: bool) -> tuple[s
     quote = connection.ops.quote_name
     statements, fields = [], []
     for place, kind in enumerate(kinds):
-        leave_out = kind._meta.pk if numbered and place == len(kinds) - 1 else None
-        columns = [one for one in kind._meta.local_concrete_fields if one is not leave_out and not one.generated]
+        meta: Any = kind._meta
+        leave_out = meta.pk if numbered and place == len(kinds) - 1 else None
+        columns = [one for one in meta.local_concrete_fields if one is not leave_out and not one.generated]
         fields.append([(one, type(one) in _PLAIN) for one in columns])
         names = ", ".join(quote(one.column) for one in columns)
         marks = ", ".join(["%s"] * len(columns))
-        statements.append(f"INSERT INTO {quote(kind._meta.db_table)} ({names}) VALUES ({marks})")  # noqa: S608 - names of ours
+        statements.append(f"INSERT INTO {quote(meta.db_table)} ({names}) VALUES ({marks})")  # noqa: S608 - our own names
     before = ", ".join(f"w{place} AS ({statement})" for place, statement in enumerate(statements[:-1]))
-    number = f" RETURNING {quote(kinds[-1]._meta.pk.column)}" if numbered else ""  # type: ignore[union-attr]
+    number = f" RETURNING {quote(meta.pk.column)}" if numbered else ""
     return f"{f'WITH {before} ' if before else ''}{statements[-1]}{number}", fields

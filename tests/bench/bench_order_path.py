@@ -19,13 +19,12 @@ from datetime import timedelta
 from decimal import Decimal
 from itertools import chain, count, pairwise
 from statistics import median
-from typing import TypeVar
+from typing import Any, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
 from django.db import connection, transaction
 from django.test import Client
-from django.test.utils import CaptureQueriesContext
 from django.utils import timezone
 
 from accounts.api_keys import issue
@@ -292,15 +291,20 @@ def counted(trader: Trader, street: Street) -> Iterator[Figure]:
             "portfolio": trader.portfolio.pk, "symbol": SYMBOL, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
             "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
         }  # fmt: skip
-        with CaptureQueriesContext(connection) as asked:
+        statements: list[str] = []
+
+        def heard(execute: Any, statement: Any, parameters: Any, many: bool, context: Any, to=statements) -> Any:
+            to.append(str(statement))
+            return execute(statement, parameters, many, context)
+
+        with connection.execute_wrapper(heard):
             reply = caller.post(
                 "/api/v1/orders/", body, content_type="application/json",
                 headers={"Authorization": f"Bearer {token}", "Idempotency-Key": uuid4().hex},
             )  # fmt: skip
         assert reply.status_code == 201, reply.content
         street.sweep(trader)
-    statements = [one["sql"] for one in asked]
-    written = max(place for place, statement in enumerate(statements) if "execution_orderevent" in statement[:40])
+    written = max(place for place, one in enumerate(statements) if "INSERT INTO execution_orderevent" in one)
     yield Figure("api_order.statements_to_commit", written + 1, "")
     yield Figure("api_order.statements", len(statements), "")
 

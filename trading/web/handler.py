@@ -61,9 +61,8 @@ class OneStepHandler(ASGIHandler):
         """In the thread: the messages that are left to be sent. A long answer is sent from here, piece by piece."""
         set_script_prefix(get_script_prefix(scope))
         signals.request_started.send(sender=self.__class__, scope=scope)
-        request, response = self.create_request(scope, body)
-        if request is not None:
-            response = self.get_response(request)
+        request, refused = self.create_request(scope, body)
+        response: Any = refused if request is None else self.get_response(request)
         response._handler_class = self.__class__
         try:
             if not response.streaming:
