@@ -55,7 +55,7 @@ class PolicyForm(forms.ModelForm):
         if policy is not None:
             self.initial["restricted_symbols"] = ", ".join(policy.restricted_symbols)
         for name, bound in self.fields.items():
-            bound.label = _label(name)
+            bound.label = label_of(name)
             if isinstance(bound, forms.DecimalField | forms.FloatField):
                 bound.widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"})
                 value = self.initial.get(name)
@@ -72,11 +72,12 @@ class PolicyForm(forms.ModelForm):
         return [(title, [self[name] for name in names]) for title, names in GROUPS]
 
 
-def _label(name: str) -> str:
+def label_of(name: str) -> str:
     """risk_per_trade_pct: Risk per trade, %."""
     for ending, unit in (
         ("_pct", ", %"),
         ("_min", ", minutes"),
+        ("_max_age_h", " may be old, hours"),
         ("_rupees", ", ₹"),
         ("_age_s", " age, s"),
         ("_s", ", s"),

@@ -19,11 +19,24 @@ from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
 from accounts.api_keys import issue
-from execution.models import Group, Intent, Mismatch, Order, ReconRun
+from execution.engine_settings import publish_ladder, publish_settings
+from execution.models import (
+    EngineSettings,
+    Group,
+    Intent,
+    LadderPlan,
+    Leg,
+    Mismatch,
+    Order,
+    Pyramid,
+    QueuedSignal,
+    ReconRun,
+)
 from execution.services.risk_keep import report_body
 from execution.states import PendingOp
 from risk.models import Breaker, BrokerFunds, LossLock, RiskReport
 from strategies.models import BacktestRun, ContractVersion, Deployment
+from strategies.tactics.ladder import DEFAULT_RUNGS
 from tests.factories import (
     BrokerAccountFactory,
     ClosedTradeFactory,
@@ -112,6 +125,12 @@ OF_ONE_ROW |= {
     "api/v1/why/<slug:kind>/<str:ref>/",
 }  # fmt: skip
 OF_NOBODY |= {"hooks/<str:hook_id>/", "hooks/<str:hook_id>"}  # the door for alerts: whoever knows the secret
+# The signal engine: the page and its settings are one's own, a place in the queue and a ladder are rows.
+OWN |= {"engine/", "engine/settings/", "engine/settings/file/", "engine/ladders/new/"}
+OF_ONE_ROW |= {
+    *(f"engine/queue/<int:queued_id>/{act}/" for act in ("promote", "force", "remove")),
+    "engine/ladders/<int:ladder_id>/", "engine/ladders/<int:ladder_id>/retire/",
+}  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone
 WHATEVER = {
@@ -200,7 +219,30 @@ def somebody(mark: str, *, quoted: bool) -> Person:
     }  # fmt: skip
     person.ids["mismatch_id"] = in_doubt(account, mark, held.symbol)
     person.ids |= {"lock_id": lock.pk, "breaker_id": breaker.pk, "ref": order.pk}
+    person.ids |= at_work(portfolio, held, mark)
     return person
+
+
+def at_work(portfolio, held, mark: str) -> dict[str, object]:
+    """What the signal engine has of a person: a trade with a pyramid and a blocked leg, one that waits, settings."""
+    ladder = publish_ladder(portfolio=portfolio, name=f"{mark} ladder", rungs=list(DEFAULT_RUNGS), actor=mark)
+    publish_settings(portfolio=portfolio, values={"max_open_groups": 7}, actor=f"{mark} actor")
+    group = Group.objects.get(portfolio=portfolio)
+    pyramid = Pyramid.objects.create(
+        group=group, index=0, signal=group.signal, entry_price=100, quantity=10, created_at=timezone.now()
+    )
+    Leg.objects.create(
+        pyramid=pyramid, index=0, gap_pct=0, weight_pct=100, take_profit_pct=1, limit_price=100, quantity=10,
+        blocked_code="SPREAD", blocked=f"{mark} blocked",
+    )  # fmt: skip
+    signal = SignalFactory(
+        portfolio=portfolio, deployment=None, source="HOOK", state="QUEUED", instrument=held, dedupe_key=f"{mark} waits"
+    )
+    queued = QueuedSignal.objects.create(
+        portfolio=portfolio, instrument=held, side="SELL", signal=signal, entry_price=100, cause="NOT_FLAT",
+        rank_reason=f"{mark} rank", enqueued_at=timezone.now(), expires_at=timezone.now() + timedelta(hours=1),
+    )  # fmt: skip
+    return {"ladder_id": ladder.pk, "queued_id": queued.pk}
 
 
 def in_doubt(account, mark: str, symbol: str) -> int:
@@ -296,6 +338,9 @@ def state_of(person: Person) -> list[object]:
         AuditEntry.objects.filter(owner_id=person.user.pk).count(),
         list(Watchlist.objects.for_user(person.user).values_list("name", "items__instrument", "items__place")),
         list(BacktestRun.objects.for_user(person.user).values_list("state", flat=True)),
+        list(QueuedSignal.objects.for_user(person.user).values_list("state", "force_by")),
+        list(EngineSettings.objects.for_user(person.user).values_list("version", "active")),
+        list(LadderPlan.objects.for_user(person.user).values_list("name", "retired_at")),
     ]  # fmt: skip
 
 
@@ -320,7 +365,18 @@ def test_each_one_sees_their_own(client, asking):
         "backfills",
     ]:
         assert asking.mark in text_of(client.get(f"/api/v1/{listing}/")), listing
-    for page in ["", "positions/", "orders/", "signals/", "journal/", "market/", "backtests/", "strategies/"]:
+    for page in [
+        "",
+        "positions/",
+        "orders/",
+        "signals/",
+        "journal/",
+        "market/",
+        "backtests/",
+        "strategies/",
+        "engine/",
+        "engine/settings/",
+    ]:
         assert asking.mark in text_of(client.get(f"/{page}")), page
     assert client.get(f"/api/v1/orders/{asking.ids['order_id']}/").status_code == 200
     assert client.get(f"/orders/{asking.ids['order_id']}/").status_code == 200

@@ -30,6 +30,7 @@ PAGES = (
     ),
     Page("Strategies", "web:strategies", '<path d="M4 16V9M8 16V4M12 16v-5M16 16V7"/>', "y"),
     Page("Backtests", "web:backtests", '<path d="M3 17V3M3 17h14M6 13l3-4 3 2 5-6"/><path d="M13 5h4v4"/>', "k"),
+    Page("Engine", "web:engine-page", '<path d="M3 16h4v-4h4V8h4V4h2"/><path d="M3 6h5M3 9h3"/>', "e"),
     Page(
         "Risk",
         "web:risk",

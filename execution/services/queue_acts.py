@@ -1,0 +1,86 @@
+"""A hand on the queue: let a signal in before its turn, over the limit where that is said, or end its wait."""
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.engine_settings import settings_of
+from execution.models import Group, Pool, QueuedSignal
+from strategies.models import Signal
+from trading.audit.record import record
+from trading.domain.errors import Conflict, NotAllowed, NotFound
+from trading.outbox import after_commit
+from trading.realtime.publish import publish
+
+State = QueuedSignal.State
+
+
+@transaction.atomic
+def promote(*, queued_id: int, actor: str, force: bool = False) -> bool:
+    """Let a waiting signal in next. False when that is asked for already, or it is in.
+
+    With `force` a slot is made for it: the pool is then over its limit until a trade closes. Without, NotAllowed
+    (POOL_FULL) while no slot is free. It still waits for its instrument to be flat and for what is not known of it,
+    and the gates of risk judge it as any other. Conflict (QUEUE_OVER) where its wait ended otherwise.
+    """
+    queued = _locked(queued_id)
+    if queued.state == State.PROMOTED or (queued.state == State.WAITING and queued.force_by):
+        return False
+    _refuse_if_over(queued)
+    if not force:
+        taken = Group.objects.filter(portfolio=queued.portfolio_id).exclude(state=Group.State.CLOSED).count()
+        most = settings_of(queued.portfolio_id).max_open_groups
+        if taken >= most:
+            raise NotAllowed(
+                "POOL_FULL", f"All {most} slots are taken.", taken=taken, most=most,
+                next_step="Wait for a trade to close, or force it in over the limit.",
+            )  # fmt: skip
+    queued.force_by = actor[:150]
+    queued.save(update_fields=["force_by"])
+    _told(queued, "queue.forced" if force else "queue.promoted", actor)
+    return True
+
+
+@transaction.atomic
+def remove(*, queued_id: int, actor: str) -> bool:
+    """End the wait of a signal; it is refused with the code QUEUE_REMOVED. False when it was removed before.
+
+    Conflict (QUEUE_OVER) where its wait ended otherwise.
+    """
+    queued = _locked(queued_id)
+    if queued.state == State.REMOVED:
+        return False
+    _refuse_if_over(queued)
+    said = f"Removed from the queue by {actor}."[:240]
+    QueuedSignal.objects.filter(pk=queued.pk).update(state=State.REMOVED, said=said, rank=None, ended_at=timezone.now())
+    Signal.objects.filter(pk=queued.signal_id, state=Signal.State.QUEUED).update(
+        state=Signal.State.REFUSED, refusal_code="QUEUE_REMOVED", refusal=said
+    )
+    _told(queued, "queue.removed", actor)
+    return True
+
+
+def _locked(queued_id: int) -> QueuedSignal:
+    """The row under the lock of its pool, as whoever gives slots away takes it."""
+    portfolio_id = QueuedSignal.objects.filter(pk=queued_id).values_list("portfolio_id", flat=True).first()
+    if portfolio_id is None:
+        raise NotFound("QUEUED_NOT_FOUND", "There is no such signal in the queue.")
+    Pool.objects.get_or_create(portfolio_id=portfolio_id)
+    Pool.objects.select_for_update().get(portfolio_id=portfolio_id)
+    rows = QueuedSignal.objects.select_for_update(of=("self",)).select_related("portfolio", "instrument")
+    return rows.get(pk=queued_id)
+
+
+def _refuse_if_over(queued: QueuedSignal) -> None:
+    if queued.state != State.WAITING:
+        said = queued.said or f"Its wait is over: {queued.get_state_display().lower()}."
+        raise Conflict("QUEUE_OVER", said, state=queued.state)
+
+
+def _told(queued: QueuedSignal, what: str, actor: str) -> None:
+    portfolio = queued.portfolio
+    record(
+        what, actor=actor, owner_id=portfolio.owner_id, subject=f"{queued.side} {queued.instrument}"[:120],
+        queued=queued.pk, signal=str(queued.signal_id), portfolio=portfolio.pk,
+    )  # fmt: skip
+    after_commit("engine.queue", account_id=portfolio.account_id, portfolio_id=portfolio.pk)
+    publish(portfolio.owner_id, "signal", signal=str(queued.signal_id), queue=queued.pk)
