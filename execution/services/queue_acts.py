@@ -1,11 +1,10 @@
 """A hand on the queue: let a signal in before its turn, over the limit where that is said, or end its wait."""
 
 from django.db import transaction
-from django.utils import timezone
 
-from execution.engine_settings import settings_of
-from execution.models import Group, Pool, QueuedSignal
-from strategies.models import Signal
+from execution.models import QueuedSignal
+from execution.services.queue_enqueue import end_wait
+from execution.services.slot_reserve import Room, slot_room
 from trading.audit.record import record
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.outbox import after_commit
@@ -22,18 +21,15 @@ def promote(*, queued_id: int, actor: str, force: bool = False) -> bool:
     (POOL_FULL) while no slot is free. It still waits for its instrument to be flat and for what is not known of it,
     and the gates of risk judge it as any other. Conflict (QUEUE_OVER) where its wait ended otherwise.
     """
-    queued = _locked(queued_id)
+    queued, room = _locked(queued_id)
     if queued.state == State.PROMOTED or (queued.state == State.WAITING and queued.force_by):
         return False
     _refuse_if_over(queued)
-    if not force:
-        taken = Group.objects.filter(portfolio=queued.portfolio_id).exclude(state=Group.State.CLOSED).count()
-        most = settings_of(queued.portfolio_id).max_open_groups
-        if taken >= most:
-            raise NotAllowed(
-                "POOL_FULL", f"All {most} slots are taken.", taken=taken, most=most,
-                next_step="Wait for a trade to close, or force it in over the limit.",
-            )  # fmt: skip
+    if not force and not room.free:
+        raise NotAllowed(
+            "POOL_FULL", f"All {room.most} slots are taken.", taken=room.taken, most=room.most,
+            next_step="Wait for a trade to close, or force it in over the limit.",
+        )  # fmt: skip
     queued.force_by = actor[:150]
     queued.save(update_fields=["force_by"])
     _told(queued, "queue.forced" if force else "queue.promoted", actor)
@@ -46,28 +42,23 @@ def remove(*, queued_id: int, actor: str) -> bool:
 
     Conflict (QUEUE_OVER) where its wait ended otherwise.
     """
-    queued = _locked(queued_id)
+    queued, _ = _locked(queued_id)
     if queued.state == State.REMOVED:
         return False
     _refuse_if_over(queued)
-    said = f"Removed from the queue by {actor}."[:240]
-    QueuedSignal.objects.filter(pk=queued.pk).update(state=State.REMOVED, said=said, rank=None, ended_at=timezone.now())
-    Signal.objects.filter(pk=queued.signal_id, state=Signal.State.QUEUED).update(
-        state=Signal.State.REFUSED, refusal_code="QUEUE_REMOVED", refusal=said
-    )
+    end_wait(queued, State.REMOVED, f"Removed from the queue by {actor}.")
     _told(queued, "queue.removed", actor)
     return True
 
 
-def _locked(queued_id: int) -> QueuedSignal:
-    """The row under the lock of its pool, as whoever gives slots away takes it."""
+def _locked(queued_id: int) -> tuple[QueuedSignal, Room]:
+    """The row under the lock of its pool, as whoever gives slots away takes it, and the room there is."""
     portfolio_id = QueuedSignal.objects.filter(pk=queued_id).values_list("portfolio_id", flat=True).first()
     if portfolio_id is None:
         raise NotFound("QUEUED_NOT_FOUND", "There is no such signal in the queue.")
-    Pool.objects.get_or_create(portfolio_id=portfolio_id)
-    Pool.objects.select_for_update().get(portfolio_id=portfolio_id)
+    room = slot_room(portfolio_id)
     rows = QueuedSignal.objects.select_for_update(of=("self",)).select_related("portfolio", "instrument")
-    return rows.get(pk=queued_id)
+    return rows.get(pk=queued_id), room
 
 
 def _refuse_if_over(queued: QueuedSignal) -> None:
