@@ -12,6 +12,7 @@ from django.utils import timezone
 
 from execution.models import Group, Intent, Order, PartExit
 from execution.services.build_up import build_up
+from execution.services.contract_parts import keep_contract_parts
 from execution.services.group_state import move_group, tell_illegal_move
 from execution.services.order_cancel import order_cancel
 from execution.services.part_send import parts_of, send_parts
@@ -148,6 +149,7 @@ def _tend(group: Group, orders: list[Order], live: list[Order], held: int, now: 
             return
     if held == 0:
         return
+    keep_contract_parts(group, orders)
     parts = parts_of(group, orders)
     protected = max(0, held - parts.working - parts.wanted) if group.stop_price is not None else 0
     _keep_stops(group, orders, live, protected, now)

@@ -28,6 +28,4 @@ def lacks_of(body: ContractBody) -> list[Lack]:
                 "A daily bar is complete when the market has closed, and orders for the next open are not queued yet.",
             )
         )  # fmt: skip
-    if body.partials:
-        lacks.append(Lack("PARTS_NOT_LIVE", "partials", "Parts of a position are not booked live yet."))
     return lacks

@@ -321,6 +321,9 @@ UPDATE execution_order SET created_at = created_at - %(by)s, sent_at = sent_at -
     next_probe_at = next_probe_at - %(by)s, cancel_asked_at = cancel_asked_at - %(by)s,
     valid_until = valid_until - %(by)s
 WHERE account_id = %(account)s;
+UPDATE execution_partexit SET asked_at = asked_at - %(by)s, created_at = created_at - %(by)s WHERE group_id IN (
+    SELECT g.id FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
+    WHERE p.account_id = %(account)s);
 UPDATE execution_leg SET retry_at = retry_at - %(by)s WHERE pyramid_id IN (
     SELECT y.id FROM execution_pyramid y JOIN execution_group g ON g.id = y.group_id
     JOIN portfolio_portfolio p ON p.id = g.portfolio_id WHERE p.account_id = %(account)s);

@@ -105,7 +105,7 @@ def test_what_live_trading_cannot_do_is_said_of_a_contract():
     assert lacks_of(LIBRARY["ema_alignment"]) == []
     assert [lack.code for lack in lacks_of(LIBRARY["momentum_surfer"])] == ["DAILY_BARS_NOT_LIVE"]
     halved = LIBRARY["volume_anomaly"].as_mapping() | {"partials": [{"share_pct": 50, "kind": "percent", "value": 1}]}
-    assert [lack.code for lack in lacks_of(parse_contract(halved))] == ["PARTS_NOT_LIVE"]
+    assert [lack.code for lack in lacks_of(parse_contract(halved))] == []
 
 
 def test_all_but_the_daily_ones_can_be_put_to_work():
