@@ -77,17 +77,9 @@ class BrokerFundsAdmin(ReadOnlyAdmin):
     list_select_related = ("account",)
     search_fields = ("account__name",)
 
-    @admin.display(description="free")
-    def available(self, row: BrokerFunds) -> str:
-        return money(row.available_paise)
-
-    @admin.display(description="bound")
-    def utilised(self, row: BrokerFunds) -> str:
-        return money(row.utilised_paise)
-
-    @admin.display(description="total")
-    def total(self, row: BrokerFunds) -> str:
-        return money(row.total_paise)
+    available = money("available_paise", "free ₹")
+    utilised = money("utilised_paise", "bound ₹")
+    total = money("total_paise", "total ₹")
 
 
 @admin.register(RiskBucket)

@@ -1,6 +1,7 @@
 """Operators see everything, change no fact, and act through the services the pages use."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 import pytest
 from django.contrib import admin
@@ -14,6 +15,7 @@ from accounts.api_keys import authenticate, issue
 from accounts.models import ApiKey, BrokerAccount
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
 from execution.states import OrderState, PendingOp
+from risk.funds import funds_keep
 from risk.models import RiskPolicy, TradingState, Verdict
 from strategies.models import Deployment, Signal, Standing
 from tests.factories import (
@@ -34,6 +36,7 @@ from tests.factories.people import code_now, set_up_factor
 from tests.factories.world import open_market, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
+from trading.marketdata.bands import store_bands
 from trading.marketdata.models import CandleBlock
 from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
@@ -104,6 +107,15 @@ def full(world):
     )  # fmt: skip
     Heartbeat.objects.create(name="beat", at=timezone.now() - timedelta(minutes=5))
     TradingState.objects.create(scope="GLOBAL")
+    now = timezone.now()
+    funds_keep(
+        account_id=world.portfolio.account_id, total_paise=1_00, utilised_paise=0, available_paise=1_00,
+        realised_paise=0, taken_paise=0, read_at=now, now=now,
+    )  # fmt: skip
+    store_bands(
+        world.feed, session_date=now.date(), bands={world.instrument.symbol: (Decimal(700), Decimal(900))},
+        source="BOOK", heard_at=now,
+    )  # fmt: skip
     return order
 
 

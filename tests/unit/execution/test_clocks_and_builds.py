@@ -4,10 +4,13 @@ from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
 import pytest
+from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
 from django.utils import timezone
 
+from accounts.models import BrokerAccount
+from accounts.secrets import key_of, reseal, seal, unseal
 from execution.brokers.http import HttpClient
 from execution.engine.clock_check import BLOCKED_S, RIGHT, judge_clock, read_clock
 from execution.engine.lease import acquire
@@ -157,3 +160,28 @@ def test_fault_56_code_of_the_last_build_writes_into_the_tables_of_this_one(valk
         assert model.objects.get(pk=row.pk) is not None
     assert Order.objects.exclude(state=OrderState.QUEUED).count() == Order.objects.count()
     assert desk.engine.reconcile(ReconRun.Cause.PERIODIC).outcome == ReconRun.Outcome.CLEAN
+
+
+# -- 13: tokens that move to another key ---------------------------------------------------------------------------
+
+
+@pytest.mark.django_db
+def test_fault_13_a_rotation_that_was_killed_half_way_goes_on_where_it_stood(settings):
+    """One account moved and the next did not: both open meanwhile; the next run moves the rest, and nothing twice."""
+    accounts = [BrokerAccountFactory() for _ in range(3)]
+    for number, account in enumerate(accounts):
+        account.app_secret_sealed = seal(f"secret {number}", owner_id=account.owner_id, purpose="app_secret")
+        account.save(update_fields=["app_secret_sealed"])
+    settings.DATA_KEYS = {"k2": bytes(range(32, 64)), **settings.DATA_KEYS}
+    first = accounts[0]
+    moved = reseal(first.app_secret_sealed, owner_id=first.owner_id, purpose="app_secret")
+    BrokerAccount.objects.filter(pk=first.pk).update(app_secret_sealed=moved)  # as far as the killed one came
+
+    def keys() -> list[str]:
+        return [key_of(row.app_secret_sealed) for row in BrokerAccount.objects.order_by("pk")]
+
+    assert keys()[0] == "k2" and "k2" not in keys()[1:]
+    for number, row in enumerate(BrokerAccount.objects.order_by("pk")):
+        assert unseal(row.app_secret_sealed, owner_id=row.owner_id, purpose="app_secret") == f"secret {number}"
+    call_command("rotate_secrets")
+    assert keys() == ["k2"] * 3 and bytes(BrokerAccount.objects.get(pk=first.pk).app_secret_sealed) == moved
