@@ -6,9 +6,10 @@ from decimal import Decimal
 from django.utils import timezone
 
 from execution.engine_settings import publish_settings
-from execution.models import Group, Intent, OffsetPlan, OffsetWatch, PartExit
+from execution.models import Group, Intent, LadderPlan, OffsetPlan, OffsetWatch, PartExit
 from execution.services.intent_create import order_ticket
 from execution.services.offset_run import offset_run
+from strategies.models import Signal
 from tests.factories import InstrumentFactory
 from tests.factories.world import quote, running_engine
 from tests.small_desk import SmallDesk
@@ -32,6 +33,7 @@ class ManyTrades:
         self.tell(**settings)
 
     def tell(self, **settings: object) -> None:
+        self.told = settings
         publish_settings(portfolio=self.desk.portfolio, values=OFFSETS | settings, actor="a test")
 
     def beat(self) -> None:
@@ -39,22 +41,53 @@ class ManyTrades:
         for name, instrument in self.instruments.items():
             quote(self.desk.world.feed, instrument, self.prices[name])
 
-    def open(self, name: str, *, side: Side = Side.BUY, quantity: int = 10) -> Group:
-        self.instruments[name] = InstrumentFactory(symbol=f"NSE:{name.upper()}-EQ")
-        self.prices[name] = ENTRY
+    def open(self, *names: str, side: Side = Side.BUY, quantity: int = 10) -> None:
+        for name in names:
+            self.instruments[name] = InstrumentFactory(symbol=f"NSE:{name.upper()}-EQ")
+            self.prices[name] = ENTRY
         self.beat()
-        intent = order_ticket(
-            user=self.desk.world.user, portfolio=self.desk.portfolio, symbol=self.instruments[name].symbol, side=side,
-            quantity=quantity, order_type=OrderType.LIMIT, limit_price=Decimal(ENTRY),
-            stop_price=Decimal(ENTRY) - side.sign * Decimal("8.35"), target_price=None, product=Product.INTRADAY,
-            idempotency_key=f"open {name}", source=Intent.Source.PAGE, now=self.desk.now[0],
-        )  # fmt: skip
-        assert intent.state == Intent.State.APPROVED, intent.refusal
+        intents = {
+            name: order_ticket(
+                user=self.desk.world.user, portfolio=self.desk.portfolio, symbol=self.instruments[name].symbol,
+                side=side, quantity=quantity, order_type=OrderType.LIMIT, limit_price=Decimal(ENTRY),
+                stop_price=Decimal(ENTRY) - side.sign * Decimal("8.35"), target_price=None, product=Product.INTRADAY,
+                idempotency_key=f"open {name}", source=Intent.Source.PAGE, now=self.desk.now[0],
+            ) for name in names
+        }  # fmt: skip
         self.turn()
-        self.desk.broker.fill(self.desk.order(intent).broker_order_id, quantity, ENTRY)
+        for name, intent in intents.items():
+            assert intent.state == Intent.State.APPROVED, intent.refusal
+            self.desk.broker.fill(self.desk.order(intent).broker_order_id, quantity, ENTRY)
+            self.groups[name] = intent.group
         self.turn(2)
-        self.groups[name] = Group.objects.get(pk=intent.group_id)
-        return self.groups[name]
+        for group in self.groups.values():
+            group.refresh_from_db()
+
+    def build_up(self, name: str, *, quantity: int, take_profit_pct: str = "30") -> Group:
+        """An entry of a hook, of one leg, into a trade without a stop; one that lives gets another pyramid."""
+        if name not in self.instruments:
+            self.instruments[name] = InstrumentFactory(symbol=f"NSE:{name.upper()}-EQ")
+            self.prices[name] = ENTRY
+            rungs = [{"gap_pct": "0", "weight_pct": "100", "take_profit_pct": take_profit_pct}]
+            LadderPlan.objects.create(
+                portfolio=self.desk.portfolio, name=f"of {name}", rungs=rungs, created_by="a test"
+            )
+            self.tell(**self.told, ladder=f"of {name}")
+        self.beat()
+        wall = timezone.now()
+        signal = Signal.objects.create(
+            portfolio=self.desk.portfolio, instrument=self.instruments[name], source="HOOK", kind="ENTRY", side="BUY",
+            entry=Decimal(ENTRY), stop=None, quantity=quantity, timeframe="15", origin=name, explanation="An alert.",
+            bar_at=self.desk.now[0], created_at=wall, expires_at=wall + timedelta(minutes=2),
+            dedupe_key=f"hook:{name}:{wall.timestamp()}",
+        )  # fmt: skip
+        self.turn(2)
+        group = Group.objects.get(instrument=self.instruments[name])
+        order = group.orders.filter(intent__leg__pyramid__signal=signal).get()
+        self.desk.broker.fill(order.broker_order_id, quantity, ENTRY)
+        self.turn(2)
+        self.groups[name] = group
+        return group
 
     def turn(self, times: int = 1) -> None:
         """The engine does what waits, without the rules of time; the books say what came of it."""

@@ -22,6 +22,8 @@ ONCE = {
     "fills.parked", "ladder.group_written", "pool.promoting", "pool.promoted",
     "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled",
     "protect.resize_asked",
+    "offset.planned", "offset.begun", "offset.winner_asked", "offset.winners_booked", "offset.loser_asked",
+    "offset.finishing",
 }  # fmt: skip
 """Points that one trade passes once or twice."""
 
@@ -55,6 +57,8 @@ def trial_of(point: str, seed: int) -> Trial:
         scenario = "kill"
     elif point.startswith(ENGINE):
         scenario, roughness = "ladder", rng.choice([0.1, 0.2, 0.5])
+    elif point.startswith("offset."):
+        scenario, roughness = "offset", rng.choice([0.0, 0.1, 0.3])
     elif point == "protect.resize_asked":
         scenario, roughness = "pieces", 0.1
     elif point in ("protect.stop_wanted", "protect.stop_queued"):
@@ -73,7 +77,9 @@ def run(stage: Stage, trial: Trial) -> Outcome:
     """One trial. Where its hit is never reached it dies at the first one instead, if need be in fairer weather."""
     last = trial.kills[-1]
     first = replace(trial, kills=(*trial.kills[:-1], Kill(last.point)))
-    fair = "kill" if last.point.startswith("kill.") else "ladder" if last.point.startswith(ENGINE) else "pieces"
+    fair = {"kill": "kill", "offset": "offset"}.get(last.point.partition(".")[0], "pieces")
+    if last.point.startswith(ENGINE):
+        fair = "ladder"
     fairer = replace(first, roughness=0.0, scenario=fair)
     for one in (trial, first, fairer):
         outcome = run_trial(

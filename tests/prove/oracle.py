@@ -6,11 +6,11 @@ from typing import Any
 
 from django.db.models import Sum
 
-from execution.models import Fill, Group, Intent, Leg, Order, ParkedFill, PartExit
+from execution.models import Fill, Group, Intent, Leg, OffsetLine, OffsetPlan, Order, ParkedFill, PartExit
 from risk.models import Reservation, RiskBucket
 from risk.reserve import OF_THE_DAY
 from strategies.models import Signal
-from trading.domain.orders import Side
+from trading.domain.orders import Reason, Side
 from trading.portfolio.ledger import Account, balance
 from trading.portfolio.models import ClosedTrade, LedgerTransaction, Portfolio, Position
 
@@ -34,7 +34,7 @@ def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
     found += [f"a broker order carries the tag {tag}, which no row knows" for tag in placed.keys() - known]
     entries = [order for order in orders if order.reason == "ENTRY"]
     single = [order for order in entries if order.intent.leg is None]
-    if len(single) > 1:
+    if len(single) > len({order.instrument_id for order in single}):
         found.append(f"{len(single)} entries of one wish")
     legs = Counter[Leg]()
     for order in entries:
@@ -44,7 +44,8 @@ def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
               if sent > leg.quantity]  # fmt: skip
     parts = Counter[PartExit]()
     for order in orders:
-        if order.intent.part is not None:
+        # What was taken back may trade all the same: parts of a plan are measured by its lines.
+        if order.intent.part is not None and order.intent.part.reason != Reason.OFFSET:
             parts[order.intent.part] += order.filled_quantity
     found += [f"{closed} units of {part} were closed, {part.quantity} were meant" for part, closed in parts.items()
               if closed > part.quantity]  # fmt: skip
@@ -66,12 +67,27 @@ def _stuck(portfolio: Portfolio, orders: list[Order]) -> list[str]:
     ]
     for group in Group.objects.filter(portfolio=portfolio).exclude(state=Group.State.CLOSED):
         found.append(f"trade {group.pk} is stuck in {group.state}")
+    for plan in OffsetPlan.objects.filter(portfolio=portfolio, state__in=OffsetPlan.LIVE):
+        found.append(f"{plan} is stuck")
     for signal in Signal.objects.filter(portfolio=portfolio, state__in=[Signal.State.NEW, Signal.State.QUEUED]):
         found.append(f"signal {signal.pk} was never decided")
     for intent in Intent.objects.filter(portfolio=portfolio, state=Intent.State.WAITING):
         found.append(f"intent {intent.pk} waits for nobody")
     for parked in ParkedFill.objects.filter(account=portfolio.account, drained_at=None):
         found.append(f"fill {parked.execution_key} is parked")
+    return found + _paid(portfolio)
+
+
+def _paid(portfolio: Portfolio) -> list[str]:
+    """Of every plan in which winners pay, no more was sold than was planned, and its loser went after they had paid."""
+    found = []
+    for line in OffsetLine.objects.filter(plan__portfolio=portfolio).select_related("plan", "part"):
+        sold = Fill.objects.filter(order__intent__part=line.part_id).aggregate(sold=Sum("quantity"))["sold"] or 0
+        if line.part_id is not None and sold > line.quantity:
+            found.append(f"{sold} of {line} were sold")
+    for plan in OffsetPlan.objects.filter(portfolio=portfolio, state=OffsetPlan.State.DONE):
+        if plan.lines.exclude(state__in=[OffsetLine.State.DONE, OffsetLine.State.ELSEWISE]).exists():
+            found.append(f"{plan}, and not all of it was closed")
     return found
 
 

@@ -34,6 +34,7 @@ class RoughBroker(SmallBroker):
         self.longest_lag = lag
         self.tagless = self.random.random() < 0.5 * bool(roughness)  # trades carry no tag, as at some brokers
         self.requests: list[OrderRequest] = []
+        self.priced: dict[str, str] = {}  # where a share trades, by symbol, once it is not where all began
         self.most_sold_beyond = 0  # units on sale beyond what was held, at worst
         self._lag: dict[str, int] = {}
         self._news: list[BookOrder | FillFact] = []
@@ -128,9 +129,15 @@ class RoughBroker(SmallBroker):
         for order in self.live(stops=stops):
             quantity = max(1, int(order.remaining_quantity * part)) if order.remaining_quantity else 0
             if quantity:
-                self.fill(order.broker_order_id, quantity, str(self.random.choice(PRICES)))
+                price = self.priced.get(order.symbol) or str(self.random.choice(PRICES))
+                self.fill(order.broker_order_id, quantity, price)
                 traded += quantity
         return traded
+
+    def part_ways(self, prices: dict[str, str]) -> int:
+        """From now on each share trades at a price of its own."""
+        self.priced = prices
+        return 0
 
     def by_hand(self, symbol: str, quantity: int) -> int:
         """Somebody sells in the broker's own app, no more than is held."""

@@ -89,6 +89,10 @@ def test_kill_between_the_steps_of_a_part_and_of_a_promotion(stage):
     survives(stage, "parts.sized", "parts.queued", "pool.promoting", "pool.promoted")
 
 
+def test_killed_while_winners_pay_for_a_loser(stage):
+    survives(stage, "offset.winner_asked")
+
+
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_oracle_sees_through_a_broken_design(stage, name):
     assert crash.caught(stage, name) is not None

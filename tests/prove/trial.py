@@ -24,7 +24,7 @@ from execution.brokers.port import Tick
 from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, renew, set_state, this_process
 from execution.engine_settings import publish_settings
-from execution.models import Group, Intent, Order, ParkedFill, ReconRun
+from execution.models import Group, Intent, OffsetPlan, Order, ParkedFill, ReconRun
 from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
@@ -34,6 +34,7 @@ from strategies.contracts.publish import publish_library
 from strategies.models import Signal
 from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory
 from tests.factories.world import ELEVEN, house_policy, open_feed, quote
+from tests.many_trades import OFFSETS
 from tests.prove.line import Exchange, Line
 from tests.prove.oracle import disagreements
 from tests.prove.rough_broker import LONGEST_LAG, RoughBroker
@@ -93,7 +94,8 @@ class World:
     instrument: Instrument
     feed: Feed
     signal_id: Any = None
-    other: Instrument | None = None  # of a ladder: the share whose alert waits for the slot
+    other: Instrument | None = None  # of a ladder: the share whose alert waits for the slot; of an offset: the winner
+    offset: bool = False
 
     @classmethod
     def of(cls, stage: Stage, *, scenario: str) -> "World":
@@ -105,6 +107,9 @@ class World:
             publish_settings(portfolio=portfolio, values={"max_open_groups": 1}, actor="the proof")
             values = {"loss_streak": 0, "cooldown_min": 0, "daily_loss_soft_pct": "90", "daily_loss_hard_pct": "95"}
             publish_policy(portfolio=portfolio, values=values, actor="the proof")
+        if scenario == "offset":
+            world.other, world.offset = InstrumentFactory(), True
+            publish_settings(portfolio=portfolio, values=OFFSETS, actor="the proof")
         if scenario == "signal":
             deployment = DeploymentFactory(portfolio=portfolio, version=stage.version)
             world.signal_id = SignalFactory(
@@ -139,6 +144,9 @@ class Progress:
         self.at += 1
         return getattr(self.broker, name)(*argument)
 
+    def where(self) -> dict[str, str]:
+        return self.broker.priced
+
     def finish(self, passed: Counter[str]) -> None:
         self.passed.update(passed)
         self.finished = True
@@ -152,6 +160,8 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
     rng = random.Random(f"script:{seed}")
     if scenario == "ladder":
         return _ladder_script(rng)
+    if scenario == "offset":
+        return _winner_and_loser(rng)
     steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
     steps.append(("turn", rng.randint(1, 2)))
     if scenario == "kill" and rng.random() < 0.3:
@@ -188,6 +198,15 @@ def _ladder_script(rng: random.Random) -> list[Step]:
     return [*steps, ("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
 
 
+def _winner_and_loser(rng: random.Random) -> list[Step]:
+    """Two trades; the shares part ways, and the one that wins pays for the other."""
+    steps: list[Step] = [("ask", 10), ("ask_other", 10), ("turn", 2), ("trade", (1.0,)), ("turn", 4)]
+    steps += [("trade", (1.0,)), ("turn", 3), ("part_ways", None), ("wait", 2), ("turn", 2)]
+    for _ in range(4):
+        steps += [("trade", (rng.choice([0.5, 1.0, 1.0]),)), ("turn", 3)]
+    return [*steps, ("close", None), ("turn", 2)]
+
+
 # -- a life ------------------------------------------------------------------------------------------------------
 
 
@@ -216,7 +235,7 @@ class Life:
         while (step := self.line.call("next_step")) is not None:
             self.beat()
             name, argument = step
-            if name in ("trade", "stop_hit", "by_hand"):
+            if name in ("trade", "stop_hit", "by_hand", "part_ways"):
                 self.market(name, argument)
             else:
                 getattr(self, name)(argument)
@@ -227,18 +246,23 @@ class Life:
         """A sign of life, and a fresh price."""
         renew(self.account.pk, self.fence)
         set_state(self.account.pk, self.fence, State.RUNNING)
+        priced = self.line.call("where") if self.world.offset else {}
         for share in filter(None, (self.world.instrument, self.world.other)):
-            quote(self.world.feed, share)
+            quote(self.world.feed, share, priced.get(share.symbol, "812.35"))
 
     # -- people
 
-    def ask(self, quantity: int) -> None:
+    def ask(self, quantity: int, *, instrument: Instrument | None = None) -> None:
+        asked = instrument or self.world.instrument
         order_ticket(
-            user=self.account.owner, portfolio=self.world.portfolio, symbol=self.world.instrument.symbol, side=Side.BUY,
+            user=self.account.owner, portfolio=self.world.portfolio, symbol=asked.symbol, side=Side.BUY,
             quantity=quantity, order_type=OrderType.LIMIT, limit_price=Decimal("812.35"), stop_price=Decimal("804.00"),
-            target_price=None, product=Product.INTRADAY, idempotency_key="the only wish", source=Intent.Source.PAGE,
-            now=self.now,
+            target_price=None, product=Product.INTRADAY, source=Intent.Source.PAGE, now=self.now,
+            idempotency_key="the other wish" if instrument else "the only wish",
         )  # fmt: skip
+
+    def ask_other(self, quantity: int) -> None:
+        self.ask(quantity, instrument=self.world.other)
 
     def wait(self, seconds: int) -> None:
         grow_older(self.account.pk, seconds)
@@ -276,6 +300,8 @@ class Life:
     # -- the market
 
     def market(self, name: str, argument: Any) -> None:
+        if name == "part_ways" and self.world.other is not None:
+            argument = ({self.world.instrument.symbol: "760.00", self.world.other.symbol: "900.00"},)
         self.line.call("market", name, (self.world.instrument.symbol, argument) if name == "by_hand" else argument)
 
     # -- the desk
@@ -311,6 +337,7 @@ class Life:
             Order.objects.filter(**mine).live().exists()
             or Group.objects.filter(**mine).exclude(state=Group.State.CLOSED).exists()
             or Signal.objects.filter(**mine, state__in=[Signal.State.NEW, Signal.State.QUEUED]).exists()
+            or OffsetPlan.objects.filter(**mine, state__in=OffsetPlan.LIVE).exists()
             or ParkedFill.objects.filter(account=self.account, drained_at=None).exists()
         )
 
@@ -328,6 +355,10 @@ UPDATE execution_leg SET retry_at = retry_at - %(by)s WHERE pyramid_id IN (
     SELECT y.id FROM execution_pyramid y JOIN execution_group g ON g.id = y.group_id
     JOIN portfolio_portfolio p ON p.id = g.portfolio_id WHERE p.account_id = %(account)s);
 UPDATE execution_intent SET created_at = created_at - %(by)s, decide_by = decide_by - %(by)s
+WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s);
+UPDATE execution_offsetplan SET created_at = created_at - %(by)s, step_at = step_at - %(by)s
+WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s);
+UPDATE execution_offsetwatch SET looked_at = looked_at - %(by)s
 WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s)
 """
 

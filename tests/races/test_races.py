@@ -16,10 +16,11 @@ from django.db import connection, connections, transaction
 from django.db.models import Sum
 from django.utils import timezone
 
-from execution.models import EngineLease, Group, Intent, Order
+from execution.models import EngineLease, Group, Intent, OffsetPlan, Order, PartExit
 from execution.services.fill_apply import fill_apply
 from execution.services.group_advance import group_advance
 from execution.services.kill_switch_pull import kill_switch_pull
+from execution.services.offset_run import offset_look, offset_run
 from execution.services.order_submit import _claim
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
@@ -39,7 +40,8 @@ from tests.factories import (
 )
 from tests.factories.strategies import house_version
 from tests.factories.world import open_market
-from tests.small_desk import hold_lease
+from tests.many_trades import ManyTrades
+from tests.small_desk import hold_lease, small_desk
 from trading.domain.errors import NotAllowed
 from trading.domain.orders import Side
 from trading.portfolio.models import Position
@@ -293,3 +295,23 @@ def test_fault_54_fills_steps_and_a_kill_switch_together_neither_deadlock_nor_lo
     for group_id, _, _ in groups:
         live_exits = Order.objects.live().filter(group_id=group_id).exclude(reason="ENTRY")
         assert sum(order.remaining_quantity for order in live_exits) <= 40
+
+
+def test_of_many_processes_one_makes_the_plan_and_its_parts_once():
+    many = ManyTrades(small_desk())
+    many.open("loser", "winner")
+    many.prices |= {"loser": "760.00", "winner": "900.00"}
+    many.beat()
+    account, portfolio, now = many.desk.account.pk, many.desk.portfolio.pk, many.desk.now[0]
+
+    def look_or_run(number: int) -> object:
+        if number % 2:
+            return offset_run(account_id=account, now=now)
+        return offset_look(portfolio_id=portfolio, actor=f"process {number}", now=now) is not None
+
+    assert race(look_or_run).count(True) <= 1
+    offset_run(account_id=account, now=now)
+    plan = OffsetPlan.objects.get()
+    assert plan.state == OffsetPlan.State.CLOSING_WINNERS
+    assert [part.quantity for part in PartExit.objects.filter(group=many.groups["winner"])] == [6]
+    assert plan.lines.count() == 2

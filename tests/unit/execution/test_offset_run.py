@@ -5,16 +5,20 @@ from decimal import Decimal
 
 import pytest
 
+from execution.engine_settings import settings_of
 from execution.models import Group, OffsetMark, OffsetPlan, OffsetWatch, Order
+from execution.offset_facts import trades_of
 from execution.offset_panel import offset_panel
 from execution.services.group_exit import group_exit
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.offset_acts import offset_block, offset_run_now, offset_skip_once, offset_unblock
 from execution.services.offset_run import offset_look
 from risk.kill_switch import of_portfolio
-from tests.many_trades import ManyTrades
+from risk.policies import publish_policy
+from tests.many_trades import ENTRY, ManyTrades
 from tests.small_broker import Refuse
 from trading.audit.models import AuditEntry
+from trading.domain.crashpoint import POINTS, arm
 from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import Reason, Side
 from trading.marketdata.quotes import drop_quotes
@@ -26,8 +30,7 @@ from trading.portfolio.models import ClosedTrade
 def trades(desk) -> ManyTrades:
     """A loser of 6.4 % (₹523.50), and a winner of 10.8 % (₹876.50)."""
     many = ManyTrades(desk)
-    many.open("loser")
-    many.open("winner")
+    many.open("loser", "winner")
     many.prices |= {"loser": "760.00", "winner": "900.00"}
     return many
 
@@ -81,8 +84,7 @@ def test_a_part_of_the_winner_pays_and_then_the_loser_is_closed(trades):
 
 def test_a_short_is_paid_for_by_another_short(desk):
     many = ManyTrades(desk)
-    many.open("loser", side=Side.SELL)
-    many.open("winner", side=Side.SELL)
+    many.open("loser", "winner", side=Side.SELL)
     many.prices |= {"loser": "864.70", "winner": "724.70"}
     many.run()
     many.turn(3)
@@ -132,8 +134,8 @@ def test_one_plan_at_a_time_and_looks_at_their_interval(trades):
     assert OffsetPlan.objects.count() == 1
     OffsetPlan.objects.update(state="DONE")
     assert trades.run() == 0 and OffsetPlan.objects.count() == 1, "its time has not come"
-    sell_something_else = trades.open("another")
-    assert sell_something_else.pk and OffsetPlan.objects.count() == 1
+    trades.open("another")
+    assert OffsetPlan.objects.count() == 1
     trades.prices["loser"] = "760.00"
     trades.run()
     assert OffsetPlan.objects.count() == 2 and trades.plan().actor == "a fill"
@@ -337,3 +339,73 @@ def test_the_guard_may_only_tell(trades):
     trades.run()
     assert told("OFFSET_SLIPPAGE")
     assert Group.objects.get(pk=trades.groups["loser"].pk).close_reason == "OFFSET"
+
+
+# -- killed and taken up again -----------------------------------------------------------------------------------------
+
+
+class Killed(BaseException):
+    """The process is gone."""
+
+
+def test_killed_after_every_step_it_is_finished_and_nothing_is_done_twice(trades):
+    points = [name for name in POINTS if name.startswith("offset.")]
+    to_come = list(points)
+
+    def die(name: str) -> None:
+        if to_come and name == to_come[0]:
+            to_come.pop(0)
+            raise Killed
+
+    arm(die)
+    try:
+        for _ in range(40):
+            try:
+                trades.run()
+            except Killed:
+                continue
+            trades.turn(1)
+            for name, price in (("winner", "900.00"), ("loser", "760.00")):
+                if trades.working_exit(name):
+                    trades.fill_exit(name, price)
+            if OffsetPlan.objects.filter(state="DONE").exists():
+                break
+    finally:
+        arm(None)
+    assert not to_come, f"never passed: {to_come}"
+    assert OffsetPlan.objects.get().state == "DONE"
+    assert [(part.quantity, part.state) for part in trades.parts()] == [(6, "DONE")]
+    assert (trades.held("winner"), trades.held("loser")) == (4, 0)
+    assert AuditEntry.objects.filter(action="offset.planned").count() == 1
+
+
+# -- trades that are built up ------------------------------------------------------------------------------------------
+
+
+def test_a_trade_that_is_built_up_counts_by_its_pyramids_and_waits_by_its_timer(desk):
+    many = ManyTrades(desk, offset_pyramids=2, offset_wait_s=600, offset_timer="AFTER_FILLED")
+    publish_policy(portfolio=desk.portfolio, values={"stop_required": False}, actor="a test")
+    group = many.build_up("loser", quantity=20)
+    many.prices["loser"] = "760.00"
+    many.beat()
+
+    def loser():
+        settings = settings_of(desk.portfolio.pk)
+        [trade] = trades_of(desk.portfolio, settings, desk.now[0])
+        return trade
+
+    assert (loser().pyramids, loser().timer_at, loser().quantity) == (1, None, 20)
+    many.prices["loser"] = ENTRY
+    many.build_up("loser", quantity=20)
+    many.prices["loser"] = "760.00"
+    many.beat()
+    trade = loser()
+    assert (trade.key, trade.pyramids, trade.quantity) == (str(group.pk), 2, 40)
+    entries = group.orders.filter(reason="ENTRY")
+    assert trade.timer_at == entries.latest("done_at").done_at
+    many.tell(offset_pyramids=2, offset_timer="AFTER_PYRAMIDS")
+    assert loser().timer_at == group.pyramids.get(index=1).created_at
+    many.tell(offset_pyramids=2, offset_timer="AFTER_SUBMITTED")
+    assert loser().timer_at == entries.latest("acked_at").acked_at
+    many.tell(offset_pyramids=3)
+    assert loser().timer_at is None
