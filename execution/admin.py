@@ -15,6 +15,7 @@ from accounts.models import User
 from accounts.second_factor import give_factor
 from execution import admin_hooks  # noqa: F401
 from execution.engine import lifecycle
+from execution.engine_admin import PartInline, PyramidInline
 from execution.kill_choices import any_scope
 from execution.kill_scopes import portfolios_in
 from execution.models import EngineLease, Fill, Group, Intent, Mismatch, Order, OrderEvent, ParkedFill, ReconRun
@@ -125,6 +126,7 @@ class GroupAdmin(ReadOnlyAdmin):
     search_fields = ("=id", "instrument__symbol", "portfolio__name")
     ordering = ("-created_at",)
     paginator = ShallowPaginator
+    inlines = (PyramidInline, PartInline)
     actions = ("close",)
 
     @admin.action(description="Close at market", permissions=["operate"])

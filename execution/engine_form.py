@@ -29,6 +29,15 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     )),
     ("Slippage of a close", ("slippage_guard_pct", "slippage_action")),
 )  # fmt: skip
+LABELS = {
+    "max_open_groups": "Slots", "queue_size": "Places", "queue_ttl_s": "Longest wait, s",
+    "pyramid_pct": "Pyramid size, %", "max_pyramids": "Pyramids at most", "min_notional_rupees": "Smallest order, ₹",
+    "offset_enabled": "Switched on",
+    "aggregate_target_pct": "Target of the whole, %", "offset_pyramids": "Pyramids of a loser",
+    "offset_timer": "Its wait begins when", "offset_reset_on_replacement": "Begins anew on replacement",
+    "offset_loss_pct": "Loss from, %", "offset_min_age_s": "Age from, s", "offset_max_winners": "Winners at most",
+    "offset_min_close_rupees": "Smallest close, ₹", "offset_every_s": "Looks every, s", "slippage_action": "Beyond it",
+}  # fmt: skip
 ORDINALS = ("First", "Then", "Then", "Then", "Last")
 
 
@@ -52,7 +61,8 @@ class SettingsForm(forms.ModelForm):
         self.fields["ladder"] = forms.ChoiceField(choices=[(one.name, _ladder_words(one)) for one in plans])
         self.initial["ladder"] = now.ladder.name
         for name, bound in self.fields.items():
-            bound.label = ORDINALS[PLACES.index(name)] if name in PLACES else label_of(name.removeprefix("offset_"))
+            plain = LABELS.get(name) or label_of(name.removeprefix("offset_"))
+            bound.label = ORDINALS[PLACES.index(name)] if name in PLACES else plain
             bound.help_text = bound.help_text or ("how a hook's trade is built up" if name == "ladder" else "")
             if isinstance(bound, forms.DecimalField | forms.IntegerField):
                 bound.widget = forms.NumberInput(attrs={"step": "any", "inputmode": "decimal"})

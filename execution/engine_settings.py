@@ -113,7 +113,7 @@ def draft_settings(
     kept = values_of(base) if base else {}
     draft = EngineSettings(portfolio=portfolio, version=newest + 1, created_by="draft", **{**kept, **read})
     try:
-        unsaved = ["ladder"] if draft.ladder.pk is None else []
+        unsaved: list[str] = ["ladder"] if draft.ladder.pk is None else []
         draft.full_clean(exclude=unsaved, validate_constraints=False, validate_unique=False)
     except ValidationError as error:
         raise _invalid(error.message_dict) from error

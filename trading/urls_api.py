@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import backfills, risk
+from execution.api import backfills, engine, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -22,6 +22,12 @@ swagger = csp_replace({"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "da
 urlpatterns = [
     path("portfolios/", portfolio.PortfolioList.as_view(), name="api_portfolios"),
     path("dashboard/", execution.Dashboard.as_view(), name="api_dashboard"),
+    path("engine/", engine.Engine.as_view(), name="api_engine"),
+    path("engine/settings/", engine.Settings.as_view(), name="api_engine_settings"),
+    *(
+        path(f"engine/queue/<int:queued_id>/{act}/", engine.QueueAct.as_view(), {"act": act}, name=f"api_queue_{act}")
+        for act in ("promote", "force", "remove")
+    ),
     path("risk/", risk.RiskNow.as_view(), name="api_risk"),
     path("risk/history/", risk.RiskHistory.as_view(), name="api_risk_history"),
     path("risk/policy/", risk.Policy.as_view(), name="api_risk_policy"),

@@ -126,9 +126,19 @@ OF_ONE_ROW |= {
 }  # fmt: skip
 OF_NOBODY |= {"hooks/<str:hook_id>/", "hooks/<str:hook_id>"}  # the door for alerts: whoever knows the secret
 # The signal engine: the page and its settings are one's own, a place in the queue and a ladder are rows.
-OWN |= {"engine/", "engine/settings/", "engine/settings/file/", "engine/ladders/new/"}
+OWN |= {
+    "api/v1/engine/",
+    "api/v1/engine/settings/",
+    "engine/offset/run/",
+    "engine/",
+    "engine/settings/",
+    "engine/settings/file/",
+    "engine/ladders/new/",
+}
 OF_ONE_ROW |= {
     *(f"engine/queue/<int:queued_id>/{act}/" for act in ("promote", "force", "remove")),
+    *(f"api/v1/engine/queue/<int:queued_id>/{act}/" for act in ("promote", "force", "remove")),
+    *(f"engine/offset/<uuid:group_id>/{act}/" for act in ("skip", "block", "unblock")),
     "engine/ladders/<int:ladder_id>/", "engine/ladders/<int:ladder_id>/retire/",
 }  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking

@@ -173,6 +173,7 @@ def ladder(request: DeskRequest, ladder_id: int | None = None) -> HttpResponse:
     portfolio = whose(request)
     plan = _plan(portfolio, ladder_id) if ladder_id is not None else None
     given = request.POST if request.method == "POST" else request.GET
+    shown: dict[str, Any]
     if request.method == "POST" or "name" in given:
         stop = given.get("stop_pct", "").strip()
         shown = {"name": given.get("name", ""), "rungs": rungs_typed(given), "stop_pct": stop}
