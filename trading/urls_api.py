@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import backfills, engine, risk
+from execution.api import backfills, engine, hooks, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -49,6 +49,12 @@ urlpatterns = [
         name="api_watchlist_item",
     ),
     path("signals/", execution.Signals.as_view(), name="api_signals"),
+    path("hooks/", hooks.Hooks.as_view(), name="api_hooks"),
+    path("hooks/deliveries/", hooks.Deliveries.as_view(), name="api_hook_deliveries"),
+    path("hooks/deliveries/<uuid:delivery_id>/replay/", hooks.DeliveryReplay.as_view(), name="api_delivery_replay"),
+    path("hooks/<uuid:hook_id>/", hooks.HookDetail.as_view(), name="api_hook"),
+    path("hooks/<uuid:hook_id>/rotate/", hooks.HookRotate.as_view(), name="api_hook_rotate"),
+    path("hooks/<uuid:hook_id>/switch/", hooks.HookSwitch.as_view(), name="api_hook_switch"),
     path("backtests/", backtests.Backtests.as_view(), name="api_backtests"),
     path("holdings/risk/", backtests.HoldingsRiskView.as_view(), name="api_holdings_risk"),
     path("backtests/compare/", backtests.BacktestCompare.as_view(), name="api_backtest_compare"),

@@ -39,7 +39,7 @@ def open_secrets(hook: Hook, *, wall: datetime) -> list[str]:
 
 def _checked(hook: Hook) -> None:
     try:
-        hook.full_clean(exclude=["id", "portfolio", "secret_sealed", "old_secret_sealed"], validate_constraints=True)
+        hook.full_clean(exclude=["id", "secret_sealed", "old_secret_sealed"], validate_constraints=True)
     except ValidationError as error:
         said = error.message_dict
         name, messages = next(iter(said.items()))

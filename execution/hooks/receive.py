@@ -125,12 +125,10 @@ def replay(delivery: Delivery, *, token: str, actor: str, wall: datetime) -> Rep
     arrival = _Arrival(delivery.hook, wall, "", replay_of=delivery, actor=actor, body=delivery.body)
     arrival.digest = hashlib.sha256(delivery.body.encode()).hexdigest()
     try:
-        if not delivery.body:
-            raise Refused(422, "NOTHING_TO_REPLAY", "Nothing was kept of it: replay the one it was a copy of.")
+        if not delivery.can_be_replayed:
+            raise Refused(422, "CANNOT_BE_REPLAYED", "It came without proof, or is a copy: replay the one it copies.")
         if not delivery.hook.enabled:
             raise Refused(403, "HOOK_DISABLED", "This hook is switched off.")
-        if not strict_json.looks_like_json(delivery.body):
-            raise refuse_plain_text()
         return _take(arrival, strict_json.read_object(delivery.body), f"{delivery.pk}:{token}")
     except Refused as refusal:
         return _refuse(arrival, refusal, stored=True)

@@ -15,6 +15,11 @@ from accounts.ownership import Owned
 from trading.domain.orders import Product
 
 MOST_ADDRESSES = 100
+# Refusals before the sender had proved itself: what came so is never run again.
+UNPROVEN = frozenset(
+    ["SECRET_WRONG", "SECRET_MISSING", "SIGNATURE_WRONG", "SIGNATURE_MISSING", "ADDRESS_NOT_ALLOWED", "NOT_THE_OWNER",
+     "PLAIN_TEXT", "NOT_UTF8", "MALFORMED_JSON", "RATE_LIMITED"]
+)  # fmt: skip
 
 
 class Hook(Owned):
@@ -171,6 +176,11 @@ class Delivery(Owned):
 
     def __str__(self) -> str:
         return f"{self.hook} {self.received_at:%Y-%m-%d %H:%M:%S}"
+
+    @property
+    def can_be_replayed(self) -> bool:
+        """Its sender had proved itself, and its body was kept."""
+        return bool(self.body) and self.code not in UNPROVEN
 
     def is_younger_than(self, seconds: float, *, wall: datetime) -> bool:
         return (wall - self.received_at).total_seconds() < seconds

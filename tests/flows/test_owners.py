@@ -20,9 +20,13 @@ from django.utils import timezone
 
 from accounts.api_keys import issue
 from execution.engine_settings import publish_ladder, publish_settings
+from execution.hooks.keep import hook_create, symbol_map_set
 from execution.models import (
+    Delivery,
     EngineSettings,
     Group,
+    Hook,
+    HookSymbol,
     Intent,
     LadderPlan,
     Leg,
@@ -123,6 +127,15 @@ OWN |= {
 OF_ONE_ROW |= {
     "risk/locks/<int:lock_id>/release/", "risk/breakers/<int:breaker_id>/close/", "why/<slug:kind>/<str:ref>/",
     "api/v1/why/<slug:kind>/<str:ref>/",
+}  # fmt: skip
+# Hooks: whoever has one sees it, its names and what came in by it.
+OWN |= {"settings/hooks/", "settings/hooks/new/", "api/v1/hooks/", "api/v1/hooks/deliveries/"}
+OF_ONE_ROW |= {
+    "settings/hooks/<uuid:hook_id>/", "settings/hooks/deliveries/<uuid:delivery_id>/replay/",
+    "settings/hooks/<uuid:hook_id>/symbols/<int:symbol_id>/drop/",
+    *(f"settings/hooks/<uuid:hook_id>/{act}/" for act in ("change", "rotate", "switch", "deliveries", "symbols")),
+    "api/v1/hooks/<uuid:hook_id>/", "api/v1/hooks/<uuid:hook_id>/rotate/", "api/v1/hooks/<uuid:hook_id>/switch/",
+    "api/v1/hooks/deliveries/<uuid:delivery_id>/replay/",
 }  # fmt: skip
 OF_NOBODY |= {"hooks/<str:hook_id>/", "hooks/<str:hook_id>"}  # the door for alerts: whoever knows the secret
 # The signal engine: the page and its settings are one's own, a place in the queue and a ladder are rows.
@@ -228,6 +241,7 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         "backfill_id": backfill.pk,
     }  # fmt: skip
     person.ids["mismatch_id"] = in_doubt(account, mark, held.symbol)
+    person.ids |= hooked(portfolio, mark, held)
     person.ids |= {"lock_id": lock.pk, "breaker_id": breaker.pk, "ref": order.pk}
     person.ids |= at_work(portfolio, held, mark)
     return person
@@ -253,6 +267,19 @@ def at_work(portfolio, held, mark: str) -> dict[str, object]:
         rank_reason=f"{mark} rank", enqueued_at=timezone.now(), expires_at=timezone.now() + timedelta(hours=1),
     )  # fmt: skip
     return {"ladder_id": ladder.pk, "queued_id": queued.pk}
+
+
+def hooked(portfolio, mark: str, held) -> dict[str, object]:
+    """A hook, a name in its map, and an alert that came in."""
+    wall = timezone.now()
+    hook, _ = hook_create(portfolio=portfolio, values={"name": f"{mark} hook"}, actor="test", wall=wall)
+    named = symbol_map_set(
+        portfolio=portfolio, exchange="", symbol=mark, instrument=held.symbol, actor="test", wall=wall
+    )
+    came = Delivery.objects.create(
+        hook=hook, received_at=wall, body=f"{mark} body", outcome="REFUSED", status=422, detail=f"{mark} detail"
+    )
+    return {"hook_id": hook.pk, "symbol_id": named.pk, "delivery_id": came.pk}
 
 
 def in_doubt(account, mark: str, symbol: str) -> int:
@@ -351,6 +378,9 @@ def state_of(person: Person) -> list[object]:
         list(QueuedSignal.objects.for_user(person.user).values_list("state", "force_by")),
         list(EngineSettings.objects.for_user(person.user).values_list("version", "active")),
         list(LadderPlan.objects.for_user(person.user).values_list("name", "retired_at")),
+        list(Hook.objects.for_user(person.user).values_list("name", "enabled", "secret_sealed")),
+        list(HookSymbol.objects.for_user(person.user).values_list("symbol", "instrument")),
+        Delivery.objects.for_user(person.user).count(),
     ]  # fmt: skip
 
 

@@ -5,8 +5,9 @@ from functools import wraps
 from typing import Any
 
 from django.contrib.auth.views import redirect_to_login
-from django.http import HttpResponse
+from django.http import HttpResponse, HttpResponseRedirect
 from django.shortcuts import render, resolve_url
+from django.urls import reverse
 from django.views.decorators.cache import never_cache
 
 from trading.domain.errors import Conflict, NotAllowed, NotFound, TradingError
@@ -65,3 +66,13 @@ def dialog(
     if request.htmx:
         return render(request, template, context, status=status)
     return render(request, "components/dialog_page.html", {**(context or {}), "dialog": template}, status=status)
+
+
+def ask_again(request: DeskRequest, back: str) -> HttpResponse:
+    """To the password or the second factor once more, then `back`: for what opens money."""
+    where = f"{reverse('account_reauthenticate')}?next={back}"
+    if request.htmx:
+        answer = HttpResponse(status=204)
+        answer["HX-Redirect"] = where
+        return answer
+    return HttpResponseRedirect(where)

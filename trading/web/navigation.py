@@ -46,6 +46,12 @@ PAGES = (
     Page("Journal", "web:journal", '<path d="M5 3h10v14H5zM8 7h4M8 10h4"/>', "j"),
     Page("Reconcile", "web:reconcile", '<path d="M10 3v14M4 6h12M4 6l-2 5h4zM16 6l-2 5h4zM7 17h6"/>', "r"),
     Page(
+        "Hooks",
+        "web:hooks",
+        '<path d="M11 4v7.5a3.5 3.5 0 1 1-7 0V10"/><path d="M2.5 11.5L4 10l1.5 1.5M11 8h5M14.5 6L16.5 8l-2 2"/>',
+        "h",
+    ),
+    Page(
         "Settings",
         "web:settings",
         '<circle cx="10" cy="10" r="2.6"/><circle cx="10" cy="10" r="5.6"/>'

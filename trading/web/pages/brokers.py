@@ -13,7 +13,7 @@ from accounts.selectors import accounts_of
 from execution.brokers.login import check_sign_in, forget_sign_in, link_account, login_begin, login_finish
 from execution.models import EngineLease
 from trading.domain.errors import NotAllowed, TradingError
-from trading.web.access import dialog, signed_in
+from trading.web.access import ask_again, dialog, signed_in
 from trading.web.desk import DeskRequest
 
 
@@ -58,7 +58,7 @@ def link(request: DeskRequest) -> HttpResponse:
         "given": given, "brokers": BrokerAccount.Broker.choices, "environments": BrokerAccount.Environment.choices,
     }  # fmt: skip
     if not did_recently_reauthenticate(request):
-        return _ask_again(request)
+        return ask_again(request, reverse("web:brokers"))
     if request.method != "POST":
         return dialog(request, "accounts/_broker_link.html", context)
     try:
@@ -66,15 +66,6 @@ def link(request: DeskRequest) -> HttpResponse:
     except TradingError as error:
         return dialog(request, "accounts/_broker_link.html", context | {"error": error}, status=422)
     return _to_page(request)
-
-
-def _ask_again(request: DeskRequest) -> HttpResponse:
-    where = f"{reverse('account_reauthenticate')}?next={reverse('web:brokers')}"
-    if request.htmx:
-        answer = HttpResponse(status=204)
-        answer["HX-Redirect"] = where
-        return answer
-    return HttpResponseRedirect(where)
 
 
 def _to_page(request: DeskRequest) -> HttpResponse:
