@@ -7,9 +7,9 @@ others are Celery tasks. Ids and plain values only: a message may be read by a n
 
 import json
 import logging
-import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
+from functools import lru_cache
 
 import redis
 from celery import current_app
@@ -23,7 +23,6 @@ from trading.domain.crashpoint import crashpoint
 logger = logging.getLogger(__name__)
 LOST_BELLS = Counter("tarazu_lost_bells_total", "Bells that could not be rung; the sweep does their work", ["name"])
 LONGEST_STREAM = 1000
-_local = threading.local()
 
 Id = int | str | bool | None
 _here: dict[int, Callable[[str, Mapping[str, Id]], bool]] = {}
@@ -87,8 +86,11 @@ def _lost(name: str, ids: dict[str, Id], error: Exception) -> None:
 
 
 def _connection() -> redis.Redis:
-    """One kept connection a thread."""
-    if not hasattr(_local, "redis"):
-        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-    connection: redis.Redis = _local.redis
-    return connection
+    """One client a process, with a pool of its own: each request of the web is a new thread, and would connect anew."""
+    return _client(settings.REDIS_URL)
+
+
+@lru_cache(maxsize=4)
+def _client(url: str) -> redis.Redis:
+    client: redis.Redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+    return client

@@ -261,7 +261,6 @@ def _store(arrival: _Arrival, drafts: Sequence[Draft], skipped: Sequence[FieldEr
     for one in signals:
         after_commit("engine.signal", account_id=hook.portfolio.account_id, signal_id=str(one.pk))
         publish(hook.portfolio.owner_id, "signal", signal=str(one.pk), state=one.state)
-    publish(hook.portfolio.owner_id, "hook", hook=str(hook.pk))
     transaction.on_commit(lambda: ALERTS.labels(outcome="accepted").inc())
     return Reply(row.status, row.answer)
 

@@ -5,8 +5,8 @@ from closing a position because a counter is lost.
 """
 
 import logging
-import threading
 import time
+from functools import lru_cache
 
 import redis
 from django.conf import settings
@@ -17,7 +17,6 @@ from rest_framework.views import APIView
 from accounts.models import ApiKey
 
 logger = logging.getLogger(__name__)
-_local = threading.local()
 
 WINDOW_S = 60
 READS = 600
@@ -37,11 +36,14 @@ def count_call(key: str) -> int:
 
 
 def _connection() -> redis.Redis:
-    """One kept connection a thread."""
-    if not hasattr(_local, "redis"):
-        _local.redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=1, socket_connect_timeout=1)
-    connection: redis.Redis = _local.redis
-    return connection
+    """One client a process, with a pool of its own: each request of the web is a new thread, and would connect anew."""
+    return _client(settings.REDIS_URL)
+
+
+@lru_cache(maxsize=4)
+def _client(url: str) -> redis.Redis:
+    client: redis.Redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
+    return client
 
 
 class PerCaller(BaseThrottle):
