@@ -43,7 +43,7 @@ from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
 
 pytestmark = pytest.mark.django_db
 EDITABLE = {
-    "User", "Group", "EmailAddress", "RiskPolicy",  # people, their groups, and the policy by new versions
+    "User", "Group", "EmailAddress", "RiskPolicy", "EngineSettings",  # people, groups; the last two by versions
     "CalendarDay", "CalendarYear", "SessionPlan", "ExpiryRuleRow",  # dated facts of the exchange, by their service
     "LifecyclePolicy",  # thresholds, by new versions
 }  # fmt: skip
