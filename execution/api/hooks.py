@@ -51,8 +51,8 @@ class HookWithSecretSerializer(HookSerializer):
     secret = serializers.CharField(read_only=True)
 
     class Meta(HookSerializer.Meta):
-        fields = (*HookSerializer.Meta.fields, "secret")
-        read_only_fields = fields
+        fields = (*HookSerializer.Meta.fields, "secret")  # type: ignore[assignment]
+        read_only_fields = fields  # type: ignore[assignment]
 
 
 class HookWishSerializer(StrictSerializer):

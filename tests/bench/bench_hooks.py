@@ -24,6 +24,7 @@ from tests.bench import small_desk
 from tests.bench.harness import Figure, Run, bench, percentile
 from trading.desk.seed import seed_instruments
 from trading.marketdata.models import Feed
+from trading.portfolio.models import Portfolio
 
 WARM_UP = 100
 RATE = 200
@@ -56,7 +57,8 @@ def _door() -> tuple[Hook, str]:
     seed_instruments()
     Feed.objects.get_or_create(name="sandbox", defaults={"kind": Feed.Kind.SANDBOX})
     values = {"name": "bench", "rate_per_minute": 60_000}
-    return hook_create(portfolio=PortfolioFactory(), values=values, actor="bench", wall=timezone.now())
+    portfolio: Portfolio = PortfolioFactory.create()
+    return hook_create(portfolio=portfolio, values=values, actor="bench", wall=timezone.now())
 
 
 def _alert(secret: str, number: int) -> bytes:
@@ -80,7 +82,9 @@ def _sent(client: httpx.Client, hook: Hook, body: bytes) -> int:
 def _campaign(address: str, hook: Hook, secret: str, numbers: Iterator[int], *, seconds: int) -> Iterator[Figure]:
     """Senders keep the pace by the clock, not by the answers: an alert's time runs from when it was due."""
     before = Signal.objects.filter(hook_ref=hook.pk).count()
-    lock, took, codes = threading.Lock(), [], Counter()
+    lock = threading.Lock()
+    took: list[float] = []
+    codes: Counter[tuple[str, int]] = Counter()
     total = RATE * seconds
     places = iter(range(total))
     began = time.perf_counter() + 0.5
