@@ -24,10 +24,7 @@ urlpatterns = [
     path("dashboard/", execution.Dashboard.as_view(), name="api_dashboard"),
     path("engine/", engine.Engine.as_view(), name="api_engine"),
     path("engine/settings/", engine.Settings.as_view(), name="api_engine_settings"),
-    *(
-        path(f"engine/queue/<int:queued_id>/{act}/", engine.QueueAct.as_view(), {"act": act}, name=f"api_queue_{act}")
-        for act in ("promote", "force", "remove")
-    ),
+    path("engine/queue/<int:queued_id>/", engine.QueueAct.as_view(), name="api_queue_act"),
     path("risk/", risk.RiskNow.as_view(), name="api_risk"),
     path("risk/history/", risk.RiskHistory.as_view(), name="api_risk_history"),
     path("risk/policy/", risk.Policy.as_view(), name="api_risk_policy"),

@@ -36,6 +36,10 @@ class SettingsAsk(serializers.Serializer):
     preview = serializers.BooleanField(default=False, help_text="only say what would change")
 
 
+class QueueAsk(serializers.Serializer):
+    act = serializers.ChoiceField(choices=["promote", "force", "remove"])
+
+
 class QueueActSerializer(serializers.Serializer):
     done = serializers.BooleanField(help_text="false: it was asked for before")
 
@@ -118,16 +122,18 @@ class QueueAct(DeskEndpoint):
     @extend_schema(
         operation_id="queue_act", tags=["engine"], summary="Promote, force in or remove a waiting signal",
         description="`promote` needs a free slot, `force` makes one over the limit. Safe to repeat.",
-        parameters=[KEY_PARAMETER], request=None,
+        parameters=[KEY_PARAMETER], request=QueueAsk,
         responses={200: QueueActSerializer, **problems_of(400, 401, 403, 404, 409, 422, 429)},
     )  # fmt: skip
-    def post(self, request: Request, queued_id: int, act: str) -> Response:
-        return once(request, lambda _key: self.do(request, queued_id, act))
-
-    def do(self, request: Request, queued_id: int, act: str) -> Response:
+    def post(self, request: Request, queued_id: int) -> Response:
         row = QueuedSignal.objects.for_user(request.user).filter(pk=queued_id).first()
         if row is None:
             raise NotFound("QUEUED_NOT_FOUND", "There is no such signal in the queue.")
+        ask = QueueAsk(data=request.data)
+        ask.is_valid(raise_exception=True)
+        return once(request, lambda _key: self.do(request, row, ask.validated_data["act"]))
+
+    def do(self, request: Request, row: QueuedSignal, act: str) -> Response:
         actor = request.user.get_username()
         if act == "remove":
             done = queue_acts.remove(queued_id=row.pk, actor=actor)

@@ -289,7 +289,7 @@ def test_the_engine_by_program(trader, world):
     assert body["trades"][0]["pyramids"][0]["legs"][0]["state"] == "FILLED"
     row = QueuedSignal.objects.get(rank=1)
     key = {"headers": {"Idempotency-Key": "remove-it-once"}, "content_type": "application/json"}
-    assert trader.post(f"/api/v1/engine/queue/{row.pk}/remove/", **key).json() == {"done": True}
+    assert trader.post(f"/api/v1/engine/queue/{row.pk}/", {"act": "remove"}, **key).json() == {"done": True}
     kept = trader.get("/api/v1/engine/settings/").json()
     assert kept["settings"]["max_open_groups"] == 3 and {one["name"] for one in kept["ladders"]} >= {"Quick"}
     ask = {"settings": {"max_open_groups": 5, "pyramid_pct": 2.5}, "preview": True}

@@ -150,7 +150,7 @@ OWN |= {
 }
 OF_ONE_ROW |= {
     *(f"engine/queue/<int:queued_id>/{act}/" for act in ("promote", "force", "remove")),
-    *(f"api/v1/engine/queue/<int:queued_id>/{act}/" for act in ("promote", "force", "remove")),
+    "api/v1/engine/queue/<int:queued_id>/",
     *(f"engine/offset/<uuid:group_id>/{act}/" for act in ("skip", "block", "unblock")),
     "engine/ladders/<int:ladder_id>/", "engine/ladders/<int:ladder_id>/retire/",
 }  # fmt: skip
