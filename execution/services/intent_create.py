@@ -14,7 +14,7 @@ from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent, Leg, Order, PartExit
 from execution.outstanding import Outstanding, outstanding
 from execution.services.events import note
-from execution.services.slot_reserve import slot_room
+from execution.services.slot_reserve import Room, slot_room
 from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
 from risk.gates import MOMENT_GATES
@@ -121,6 +121,8 @@ def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
 @transaction.atomic
 def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now: datetime) -> Intent:
     intent_id = uuid4()
+    # The pool before all else that a trade's beginning locks: everybody takes them in this order.
+    room = slot_room(portfolio.pk) if wish.reason.opens and wish.group is None else None
     standing = standing or standing_of(portfolio, wish.instrument, now=now, strategy=strategy_of(wish.signal))
     policy, kill = standing.policy, standing.kill
     limits = limits_of(policy)
@@ -130,7 +132,7 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
         verdict = (
             _in_quarantine(under_way, verdict)
-            or _without_slot(portfolio, wish, verdict)
+            or _without_slot(room, wish, verdict)
             or _reserve(portfolio, verdict, asked, snapshot, limits, standing)
         )
     intent = Intent(
@@ -203,12 +205,9 @@ def _in_quarantine(under_way: Outstanding, approved: ApprovedIntent) -> RefusedI
     return RefusedIntent(approved.intent_id, "QUARANTINED", message, (*approved.findings, finding))
 
 
-def _without_slot(portfolio: Portfolio, wish: Wish, approved: ApprovedIntent) -> RefusedIntent | None:
-    """A first order takes a slot of the pool, whoever asks."""
-    if wish.group is not None or wish.forced_by:
-        return None
-    room = slot_room(portfolio.pk)
-    if room.free > 0:
+def _without_slot(room: Room | None, wish: Wish, approved: ApprovedIntent) -> RefusedIntent | None:
+    """A first order takes a slot of the pool, whoever asks; a person may force one."""
+    if room is None or wish.forced_by or room.free > 0:
         return None
     message = f"All {room.most} slots of the pool are taken."
     finding = Finding("POOL_FULL", Outcome.REJECT, 0, str(room.taken), str(room.most), message)
