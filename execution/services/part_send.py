@@ -49,7 +49,8 @@ def parts_of(group: Group, orders: list[Order]) -> Parts:
     """What is closed early of a locked trade, by its rows and orders."""
     asked = list(PartExit.objects.filter(group=group, state=State.ASKED).select_related("leg", "pyramid"))
     work = []
-    for part in asked:
+    # A take-profit that rests makes room for what must go: it comes last, and as large as what is left.
+    for part in sorted(asked, key=_rests):
         own = tuple(order for order in orders if order.intent.part_id == part.pk)
         done = sum(order.filled_quantity for order in own)
         works = sum(order.remaining_quantity for order in own if not order.is_final)
@@ -73,6 +74,7 @@ def _waits_again(part: PartExit, own: tuple[Order, ...]) -> bool:
 def send_parts(group: Group, parts: Parts, held: int, now: datetime) -> None:
     """One step of every part that was asked for."""
     free = held - parts.working - parts.stops
+    _make_room(parts, free, now)
     for one in parts.work:
         part = one.part
         if one.done >= part.quantity and not one.works:
@@ -86,6 +88,25 @@ def send_parts(group: Group, parts: Parts, held: int, now: datetime) -> None:
             if quantity > 0 and (quantity == one.wanted or parts.stops == 0) and _may_send(group, one):
                 _send(group, one, quantity, now)
                 free -= quantity
+
+
+def _make_room(parts: Parts, free: int, now: datetime) -> None:
+    """What rests for a profit goes where it leaves no room for a part that is to be closed now."""
+    asked = sum(one.wanted for one in parts.work if not _rests(one.part))
+    going = 0
+    for one in reversed(parts.work):
+        for order in one.orders:
+            if not _rests(one.part) or order.is_final:
+                continue
+            if free + going >= asked:
+                return
+            if order.state in AT_EXCHANGE:
+                order_cancel(order_id=order.pk, actor="room for another part", now=now)
+                going += order.remaining_quantity
+
+
+def _rests(part: PartExit) -> bool:
+    return part.rests and part.reason == Reason.TARGET
 
 
 def _look_after(one: PartWork, now: datetime) -> None:

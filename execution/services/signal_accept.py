@@ -49,21 +49,21 @@ def signal_accept(*, signal_id, now: datetime) -> Signal:
 
 
 def _exit(signal: Signal) -> Signal:
-    """The whole trade ends, with whatever waits for it. The signal's side is that of the closing order."""
-    ended = _forget_queued(signal, Side(signal.side).opposite, "An exit came before its turn.")
-    for group in _live(signal, Side(signal.side).opposite):
+    """The whole trade ends, with whatever waits for it."""
+    ended = _forget_queued(signal, _closes(signal), "An exit came before its turn.")
+    for group in _live(signal, _closes(signal)):
         ended += group_exit(group_id=group.pk, reason=Reason.RULE, actor=signal.origin or "hook") or bool(
             group.close_reason
         )
     if not ended:
-        return decide(signal, State.REFUSED, "NOTHING_TO_CLOSE", "No trade of the other side is live or waits.")
+        return decide(signal, State.REFUSED, "NOTHING_TO_CLOSE", "No such trade is live or waits.")
     return decide(signal, State.ACCEPTED, "", "")
 
 
 def _reduce(signal: Signal) -> Signal:
     if not signal.quantity:
         return decide(signal, State.REFUSED, "QUANTITY", "A reduction says by how much.")
-    for group in _live(signal, Side(signal.side).opposite):
+    for group in _live(signal, _closes(signal)):
         try:
             part_exit(
                 group_id=group.pk, key=f"signal:{signal.pk}", quantity=signal.quantity, reason=Reason.RULE,
@@ -72,26 +72,32 @@ def _reduce(signal: Signal) -> Signal:
         except TradingError as error:
             return decide(signal, State.REFUSED, error.code, error.message)
         return decide(signal, State.ACCEPTED, "", "")
-    return decide(signal, State.REFUSED, "NOTHING_TO_CLOSE", "No trade of the other side is live.")
+    return decide(signal, State.REFUSED, "NOTHING_TO_CLOSE", "No such trade is live.")
 
 
 def _end_what_it_turns(signal: Signal) -> None:
     """The other side ends; the signal then waits for the instrument to be flat."""
-    other = Side(signal.side).opposite
+    other = [Side(signal.side).opposite]
     _forget_queued(signal, other, "The opposite side was asked for.")
     for group in _live(signal, other):
         group_exit(group_id=group.pk, reason=Reason.RULE, actor=signal.origin or "hook")
 
 
-def _live(signal: Signal, side: Side) -> list[Group]:
-    groups = Group.objects.filter(portfolio=signal.portfolio_id, instrument=signal.instrument_id, side=side)
+def _closes(signal: Signal) -> list[Side]:
+    """The sides that an alert means to close: the one it names, else whichever there is."""
+    named = signal.features.get("closes")
+    return [Side(named)] if named in (Side.BUY, Side.SELL) else list(Side)
+
+
+def _live(signal: Signal, sides: list[Side]) -> list[Group]:
+    groups = Group.objects.filter(portfolio=signal.portfolio_id, instrument=signal.instrument_id, side__in=sides)
     return list(groups.exclude(state=Group.State.CLOSED).order_by("created_at"))
 
 
-def _forget_queued(signal: Signal, side: Side, said: str) -> int:
+def _forget_queued(signal: Signal, sides: list[Side], said: str) -> int:
     slot_room(signal.portfolio_id)  # the queue is kept under the pool's lock
     waiting = QueuedSignal.objects.select_related("portfolio").filter(
-        portfolio=signal.portfolio_id, instrument=signal.instrument_id, side=side, state=QueuedSignal.State.WAITING
+        portfolio=signal.portfolio_id, instrument=signal.instrument_id, side__in=sides, state=QueuedSignal.State.WAITING
     )
     for one in waiting:
         end_wait(one, QueuedSignal.State.REMOVED, said, code="EXIT_ALERT")

@@ -161,7 +161,8 @@ def test_an_exit_closes_all_at_once_and_an_exit_of_nothing_says_so(desk):
     assert decided(desk, alert(desk, kind="EXIT", side="SELL")).refusal_code == "NOTHING_TO_CLOSE"
     group = begin(desk)
     fill(desk, order_of(legs_of(group)[0]))
-    assert decided(desk, alert(desk, kind="EXIT", side="BUY")).refusal_code == "NOTHING_TO_CLOSE"
+    short = alert(desk, kind="EXIT", side="BUY", features={"closes": "SELL"})
+    assert decided(desk, short).refusal_code == "NOTHING_TO_CLOSE"
     assert decided(desk, alert(desk, kind="EXIT", side="SELL")).state == Signal.State.ACCEPTED
     desk.turn(4)
     leaving = Order.objects.get(group=group, reason="RULE")

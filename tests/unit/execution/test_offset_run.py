@@ -409,3 +409,22 @@ def test_a_trade_that_is_built_up_counts_by_its_pyramids_and_waits_by_its_timer(
     assert loser().timer_at == entries.latest("acked_at").acked_at
     many.tell(offset_pyramids=3)
     assert loser().timer_at is None
+
+
+def test_a_winner_whose_take_profits_rest_at_the_broker_pays_with_a_part_of_them(desk):
+    publish_policy(portfolio=desk.portfolio, values={"stop_required": False}, actor="a test")
+    many = ManyTrades(desk)
+    many.open("loser")
+    winner = many.build_up("winner", quantity=20, take_profit_pct="20")
+    many.turn(3)
+    assert many.working_exit("winner").limit_price == Decimal("974.85"), "its take-profit rests"
+    many.prices |= {"loser": "760.00", "winner": "900.00"}
+    many.run()
+    many.turn(6)
+    order = Order.objects.get(group=winner, reason="OFFSET")
+    assert (order.quantity, order.state) == (6, "OPEN")
+    desk.broker.fill(order.broker_order_id, 6, "900.00")
+    many.turn(4)
+    many.run()
+    assert many.plan().state == "CLOSING_LOSER"
+    assert many.working_exit("winner").quantity == 14 == many.held("winner")
