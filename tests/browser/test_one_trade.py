@@ -76,7 +76,7 @@ def test_a_trader_buys_watches_and_closes(page: Page, web: str, engine, sign_in)
 
     row = page.locator("#part-positions tbody tr", has_text="SBIN")
     expect(row).to_contain_text("10", timeout=30_000)
-    expect(row).to_contain_text(re.compile(r"Open"), timeout=30_000)
+    expect(row).to_contain_text(re.compile(r"Active"), timeout=30_000)
     price = row.locator('[data-field="ltp"]')
     before = price.inner_text()
     expect(price).not_to_have_text(before, timeout=30_000)

@@ -226,6 +226,16 @@ def test_a_missing_bar_is_as_if_it_had_never_been(name, x, n, data):
     np.testing.assert_array_equal(REGISTRY[name].kernel(*holed, *constants), np.insert(whole, hole, np.nan, axis=1))
 
 
+@pytest.mark.parametrize("name", NAMES)
+def test_a_first_bar_without_one_of_its_prices_is_no_bar(name):
+    inputs = bars_of(name, 100 + np.arange(80.0).reshape(2, 40) % 7)
+    constants = [*map(kernel_argument, REGISTRY[name].parameters, constants_of(name, 1))]
+    whole = np.insert(REGISTRY[name].kernel(*inputs, *constants), 0, np.nan, axis=1)
+    for lost in range(len(inputs)):
+        holed = [np.insert(each, 0, np.nan if place == lost else 1.0, axis=1) for place, each in enumerate(inputs)]
+        np.testing.assert_array_equal(REGISTRY[name].kernel(*holed, *constants), whole)
+
+
 def test_a_stream_agrees_with_the_batch_over_years_of_bars():
     close = 100 * np.exp(np.random.default_rng(5).normal(size=(2, 3000)).cumsum(axis=1) * 0.01)
     for name in NAMES:

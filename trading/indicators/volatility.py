@@ -19,7 +19,7 @@ def range_of(high, low, close, out, first, last):
         # Zero times a price is nothing, zero times what is none stays none: a mere comparison would lose it.
         into[k] = max(top[k], before[k]) - min(bottom[k], before[k]) + (top[k] + bottom[k] + end[k]) * 0.0
     if begin == 1 and last > 1:
-        out[1] += (high[0] + low[0]) * 0.0
+        out[1] += (high[0] + low[0] + close[0]) * 0.0
 
 
 @kernel(memory=lambda: 1, state=1, poisons=True)
