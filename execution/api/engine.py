@@ -1,6 +1,7 @@
 """The signal engine by program: pool, trades with their legs, the queue and its acts, settings as they go to a file."""
 
 import json
+from decimal import Decimal
 from typing import Any
 
 from django.utils import timezone
@@ -10,6 +11,7 @@ from rest_framework import serializers
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from execution.api.serializers import RateField
 from execution.api.views import portfolio_of
 from execution.engine_settings import changes, draft_settings, publish_settings, settings_as_json, settings_of
 from execution.engine_settings import values_from_json as read_file
@@ -66,17 +68,25 @@ class Engine(DeskEndpoint):
         })  # fmt: skip
 
 
+_rate = RateField().to_representation
+
+
+def _price(value: Decimal | None) -> str | None:
+    """Rupees as decimal text, as everywhere in this API."""
+    return None if value is None else _rate(value)
+
+
 def _sum(one: Sum) -> dict[str, Any]:
     return {
         "filled_quantity": one.filled, "held_quantity": one.held, "working_quantity": one.working,
-        "average_price": one.average, "target_price": one.target, "progress_pct": one.progress_pct,
+        "average_price": _price(one.average), "target_price": _price(one.target), "progress_pct": one.progress_pct,
     }  # fmt: skip
 
 
 def _part(part: PartExit) -> dict[str, Any]:
     return {
         "id": part.pk, "reason": part.reason, "quantity": part.quantity, "state": part.state,
-        "trigger_price": part.trigger_price, "limit_price": part.limit_price, "rests": part.rests,
+        "trigger_price": _price(part.trigger_price), "limit_price": _price(part.limit_price), "rests": part.rests,
     }  # fmt: skip
 
 
@@ -84,7 +94,7 @@ def _leg(row: LegRow) -> dict[str, Any]:
     leg = row.leg
     return {
         "index": leg.index, "state": row.state, "gap_pct": leg.gap_pct, "weight_pct": leg.weight_pct,
-        "take_profit_pct": leg.take_profit_pct, "limit_price": leg.limit_price, "quantity": leg.quantity,
+        "take_profit_pct": leg.take_profit_pct, "limit_price": _price(leg.limit_price), "quantity": leg.quantity,
         "blocked_code": leg.blocked_code, "blocked": leg.blocked, "retry_at": leg.retry_at, **_sum(row.sum),
         "parts": [_part(part) for part in row.parts],
     }  # fmt: skip
@@ -92,7 +102,7 @@ def _leg(row: LegRow) -> dict[str, Any]:
 
 def _pyramid(row: PyramidRow) -> dict[str, Any]:
     return {
-        "index": row.pyramid.index, "entry_price": row.pyramid.entry_price, "quantity": row.pyramid.quantity,
+        "index": row.pyramid.index, "entry_price": _price(row.pyramid.entry_price), "quantity": row.pyramid.quantity,
         "signal": row.pyramid.signal_id, **_sum(row.sum), "legs": [_leg(leg) for leg in row.legs],
         "parts": [_part(part) for part in row.parts],
     }  # fmt: skip
@@ -104,7 +114,8 @@ def _trade(row: TradeRow) -> dict[str, Any]:
         "id": group.pk, "symbol": group.instrument.symbol, "side": group.side, "product": group.product,
         "timeframe": group.timeframe, "state": group.state, "close_reason": group.close_reason,
         "ladder": group.ladder.name if group.ladder else None, "planned_quantity": row.planned,
-        "stop_price": group.stop_price, "last_price": row.last, "unrealised_paise": row.pnl_paise, **_sum(row.sum),
+        "stop_price": _price(group.stop_price), "last_price": _price(row.last),
+        "unrealised_paise": row.pnl_paise, **_sum(row.sum),
         "pyramids": [_pyramid(one) for one in row.pyramids], "parts": [_part(part) for part in row.parts],
     }  # fmt: skip
 
@@ -113,7 +124,7 @@ def _queued(row: QueueRow) -> dict[str, Any]:
     one = row.queued
     return {
         "id": one.pk, "signal": one.signal_id, "symbol": one.instrument.symbol, "side": one.side,
-        "entry_price": one.entry_price, "cause": one.cause, "rank": one.rank, "rank_reason": one.rank_reason,
+        "entry_price": _price(one.entry_price), "cause": one.cause, "rank": one.rank, "rank_reason": one.rank_reason,
         "replacement_count": one.replacement_count, "forced_by": one.force_by, "expires_at": one.expires_at,
     }  # fmt: skip
 

@@ -214,12 +214,12 @@ class PositionSerializer(serializers.Serializer):
 
 class SignalSerializer(serializers.ModelSerializer):
     portfolio = serializers.IntegerField(source="portfolio_id", read_only=True)
-    contract = serializers.CharField(source="deployment.version", read_only=True)
+    contract = serializers.CharField(source="author", read_only=True, help_text="of a hook: its name and the alert's")
     symbol = serializers.CharField(source="instrument.symbol", read_only=True)
     entry = RateField()
-    stop = RateField()
-    target = RateField()
-    features = serializers.DictField(child=serializers.FloatField(allow_null=True), read_only=True)
+    stop = RateField(allow_null=True)
+    target = RateField(allow_null=True)
+    features = serializers.DictField(read_only=True, help_text="numbers of a contract, or what an alert said")
     bar_at = InstantField()
     created_at = InstantField()
     verdicts = VerdictSerializer(many=True, read_only=True)
@@ -227,7 +227,8 @@ class SignalSerializer(serializers.ModelSerializer):
     class Meta:
         model = Signal
         fields = (
-            "id", "portfolio", "contract", "symbol", "side", "entry", "stop", "target", "score", "features",
+            "id", "portfolio", "source", "kind", "contract", "symbol", "side", "quantity", "entry", "stop", "target",
+            "score", "features",
             "explanation", "state", "refusal_code", "refusal", "bar_at", "created_at", "verdicts",
         )  # fmt: skip
         read_only_fields = fields

@@ -47,6 +47,9 @@ class Timeouts:
 
 
 USUAL = Timeouts()
+DATE_IS_OLD_BY_S = (
+    2.0  # at most, beside the time a reply takes: it is of whole seconds and may be written once a second
+)
 BULK = Timeouts(read=15.0, total=120.0)  # instrument masters are files of many megabytes
 
 
@@ -157,15 +160,18 @@ class HttpClient:
         raise AssertionError("a read is attempted at least once")
 
     def clock_skew_s(self) -> float | None:
-        """How far the server's clock was ahead of ours at its newest reply. A date is of whole seconds: half of one is
-        taken as passed. None where no reply bore one that can be read."""
+        """By how much the server's clock was ahead of ours at its newest reply, at the least; 0: both may be right.
+
+        A date is of whole seconds, and many servers write it once a second. None where no reply bore one to be read.
+        """
         if self._dated is None:
             return None
         written, at = self._dated
         try:
-            return parsedate_to_datetime(written).timestamp() + 0.5 - at
+            earliest = parsedate_to_datetime(written).timestamp() - at
         except ValueError:
             return None
+        return max(0.0, earliest) + min(0.0, earliest + DATE_IS_OLD_BY_S)
 
     def close(self) -> None:
         self._transport.close()

@@ -81,6 +81,19 @@ def test_a_position_without_a_price_says_so(page, world):
     assert (position["last_price"], position["pnl"], position["pnl_pct"]) == (None, None, None)
 
 
+def test_a_hooks_signal_is_listed_beside_those_of_contracts(page, world):
+    SignalFactory(portfolio=world.portfolio)
+    SignalFactory(
+        portfolio=world.portfolio, deployment=None, source="HOOK", stop=None, target=None, quantity=50,
+        origin="My charts: SBIN long", features={"alert": "SBIN long", "delivery": "7f"},
+    )  # fmt: skip
+    by = {row["source"]: row for row in rows(page.get("/api/v1/signals/"))}
+    assert by["CONTRACT"]["contract"] and by["CONTRACT"]["stop"]
+    hook = by["HOOK"]
+    assert (hook["contract"], hook["stop"], hook["quantity"]) == ("My charts: SBIN long", None, 50)
+    assert hook["features"]["alert"] == "SBIN long"
+
+
 def test_orders_come_newest_first_and_pages_do_not_shift(page, world):
     made = [OrderFactory(intent__group__portfolio=world.portfolio).pk for _ in range(5)]
     first = page.get("/api/v1/orders/", {"page_size": 2}).json()

@@ -287,6 +287,7 @@ def test_the_engine_by_program(trader, world):
     body = trader.get("/api/v1/engine/").json()
     assert body["pool"] == {"taken": 4, "most": 3, "free": 0} and len(body["queue"]) == 3
     assert body["trades"][0]["pyramids"][0]["legs"][0]["state"] == "FILLED"
+    assert isinstance(body["trades"][0]["stop_price"], str), "rupees are decimal text"
     row = QueuedSignal.objects.get(rank=1)
     key = {"headers": {"Idempotency-Key": "remove-it-once"}, "content_type": "application/json"}
     assert trader.post(f"/api/v1/engine/queue/{row.pk}/", {"act": "remove"}, **key).json() == {"done": True}

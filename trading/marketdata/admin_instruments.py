@@ -35,7 +35,7 @@ class BandInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         shown = super().get_queryset(request).select_related("feed")
-        parent = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
+        parent = request.resolver_match.kwargs.get("object_id", 0) if request.resolver_match else 0
         last = PriceBand.objects.filter(instrument_id=parent).values_list("pk", flat=True)[:10]
         return shown.filter(pk__in=list(last))
 
@@ -76,7 +76,7 @@ class ChangeInline(ReadOnlyInline):
 
     def get_queryset(self, request: HttpRequest) -> Any:
         shown = super().get_queryset(request)
-        parent = request.resolver_match.kwargs.get("object_id") if request.resolver_match else None
+        parent = request.resolver_match.kwargs.get("object_id", 0) if request.resolver_match else 0
         first = InstrumentChange.objects.filter(refresh_id=parent).order_by("pk").values_list("pk", flat=True)[:200]
         return shown.filter(pk__in=list(first))
 

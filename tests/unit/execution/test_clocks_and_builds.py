@@ -43,7 +43,7 @@ def test_fault_43_the_worst_of_all_clocks_that_answer_counts():
     assert "the broker's" in judge_clock({"the database's": 1.2, "the broker's": -4.0}).cause
 
 
-@pytest.mark.parametrize("off_s", [-5, 0, 5])
+@pytest.mark.parametrize("off_s", [-6, 0, 6])
 def test_fault_43_a_brokers_replies_tell_how_far_its_clock_is_from_ours(off_s):
     def dated(line, request):
         written = format_datetime(datetime.now(UTC) + timedelta(seconds=off_s), usegmt=True)
@@ -55,7 +55,8 @@ def test_fault_43_a_brokers_replies_tell_how_far_its_clock_is_from_ours(off_s):
         client.read("GET", server.url, understand=lambda reply: reply.json())
     skew = client.clock_skew_s()
     client.close()
-    assert skew is not None and abs(skew - off_s) < 1.5
+    assert skew is not None and skew * off_s >= 0, "never the other way, and never more than it is"
+    assert abs(off_s) - 2.5 <= abs(skew) <= abs(off_s)
     assert judge_clock({"the broker's": skew}).blocks is (abs(off_s) > BLOCKED_S)
 
 
