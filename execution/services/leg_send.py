@@ -13,11 +13,12 @@ from trading.venue.precision import slice_quantity
 
 TRY_AGAIN_AFTER = timedelta(seconds=30)
 PASSING = frozenset({
-    "BROKER_AUTH", "ENGINE_READY", "BROKER_BREAKER", "RECONCILIATION", "UNKNOWN_OUTSTANDING", "QUOTE_FRESHNESS",
-    "PRICE_COLLAR", "CIRCUIT_BAND", "SELF_TRADE", "MARKET_HOURS", "ORDER_RATE", "KILL_SWITCH", "COOLDOWN",
-    "LOSS_STREAK", "SPREAD", "LIQUIDITY", "MARGIN", "CASH_RESERVE",
+    "BROKER_AUTH", "ENGINE_READY", "BROKER_BREAKER", "RECONCILIATION", "UNKNOWN_OUTSTANDING", "QUOTE_AGE",
+    "PRICE_COLLAR", "CIRCUIT_BAND", "SELF_TRADE", "MARKET_HOURS", "COOLDOWN", "LOSS_STREAK", "LIQUIDITY_SPREAD",
+    "LIQUIDITY_VOLUME", "MARGIN", "CASH_RESERVE",
 })  # fmt: skip
-"""Refusals that may be another answer a little later: the leg is tried again while its trade lives."""
+"""Refusals that may be another answer a little later: the leg is tried again while its trade lives. That of a pulled
+kill switch is not among them: what it kept out does not come in by itself when it is armed again."""
 
 
 def leg_send(

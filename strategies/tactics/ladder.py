@@ -95,14 +95,3 @@ def plan_legs(
         raw = entry * (1 + side.sign * rung.gap_pct / 100)
         legs.append(PlannedLeg(index, rung, to_tick(raw, tick=tick, side=side), share * lot))
     return tuple(legs)
-
-
-def slices(quantity: int, *, most: int | None, lot: int) -> list[int]:
-    """An order in pieces that the exchange takes at once: `most` is its freeze quantity, None where it has none.
-
-    All pieces but the last are as large as whole lots below the limit allow; they sum to `quantity`.
-    """
-    if quantity <= 0:
-        return []
-    piece = quantity if most is None else max(lot, most // lot * lot)
-    return [min(piece, quantity - start) for start in range(0, quantity, piece)]

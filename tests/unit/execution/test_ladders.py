@@ -3,15 +3,18 @@
 import uuid
 from datetime import timedelta
 from decimal import Decimal
+from pathlib import Path
 
 import pytest
 from django.utils import timezone
 
 from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, LadderPlan, Leg, Order, PartExit, QueuedSignal
+from execution.services.leg_send import PASSING
 from execution.services.part_exit import part_exit
 from execution.services.room_recount import find_drift
 from execution.services.slot_reserve import pool_room
+from risk import gates
 from risk.policies import publish_policy
 from strategies.models import Signal
 from tests.factories.market import InstrumentFactory
@@ -346,3 +349,9 @@ def test_the_whole_cycle_in_every_mode_frees_the_slot_and_lets_the_next_in(desk,
     assert desk.held() == 0 and group.state == Group.State.CLOSED, list(group.orders.values("reason", "state"))
     assert group.close_reason == Reason.TARGET
     assert queued.state == Signal.State.ACCEPTED, queued.refusal
+
+
+def test_what_a_leg_waits_for_are_codes_that_gates_say_and_never_a_kill_switch():
+    said = "".join(path.read_text() for path in Path(gates.__file__).parent.glob("*.py"))
+    assert not {code for code in PASSING if f'"{code}"' not in said}
+    assert not PASSING & {"KILL_SWITCH", "LOCKDOWN"}

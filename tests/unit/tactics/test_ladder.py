@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from strategies.tactics.ladder import DEFAULT_RUNGS, LadderError, plan_legs, rungs_of, slices
+from strategies.tactics.ladder import DEFAULT_RUNGS, LadderError, plan_legs, rungs_of
 from trading.domain.orders import Side
 
 TICK = Decimal("0.05")
@@ -88,14 +88,3 @@ def test_a_ladder_is_what_was_asked_for_in_whole_lots_and_never_more(side, ticks
         asked = entry * (1 + side.sign * leg.rung.gap_pct / 100)
         assert leg.limit_price % tick == 0
         assert 0 <= (asked - leg.limit_price) * side.sign < tick  # never worse than the gap says
-
-
-@given(
-    quantity=st.integers(0, 10_000), lot=st.sampled_from([1, 15, 75]), most=st.one_of(st.none(), st.integers(1, 4_000))
-)
-def test_an_order_in_pieces_is_the_whole_order(quantity, lot, most):
-    pieces = slices(quantity, most=most, lot=lot)
-    assert sum(pieces) == quantity and all(piece > 0 for piece in pieces)
-    if most is not None and most >= lot:
-        assert all(piece <= most for piece in pieces)
-    assert all(piece % lot == 0 for piece in pieces[:-1])
