@@ -14,8 +14,7 @@ from tests.factories.world import World, open_market
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, store_bars
 from trading.marketdata.clocks import venue_now
-from trading.marketdata.dated import CorporateAction, QualityDay
-from trading.marketdata.models import Backfill, CandleCoverage, HistoryTally
+from trading.marketdata.models import Backfill, CandleCoverage, CorporateAction, HistoryTally, QualityDay
 from trading.portfolio.models import ChartSettings, Watchlist
 from trading.venue.sessions import session_on
 

@@ -9,8 +9,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.models import EngineLease
-from trading.marketdata.dated import InstrumentRefresh, QualityDay
-from trading.marketdata.models import Backfill, Feed, Instrument, Universe
+from trading.marketdata.models import Backfill, Feed, Instrument, InstrumentRefresh, QualityDay, Universe
 from trading.marketdata.selectors import (
     DayOfData,
     GapClass,

@@ -8,7 +8,7 @@ from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import Owned
-from trading.marketdata.models import Feed
+from trading.marketdata.models.feed import Feed
 
 
 class HistoryTally(models.Model):
