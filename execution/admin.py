@@ -18,7 +18,18 @@ from execution.engine import lifecycle
 from execution.engine_admin import PartInline, PyramidInline
 from execution.kill_choices import any_scope
 from execution.kill_scopes import portfolios_in
-from execution.models import EngineLease, Fill, Group, Intent, Mismatch, Order, OrderEvent, ParkedFill, ReconRun
+from execution.models import (
+    ChaseStep,
+    EngineLease,
+    Fill,
+    Group,
+    Intent,
+    Mismatch,
+    Order,
+    OrderEvent,
+    ParkedFill,
+    ReconRun,
+)
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm, refuse_unless_clean
 from execution.services.mismatch_decide import mismatch_decide
@@ -87,6 +98,11 @@ class FillInline(ReadOnlyInline):
     fields = ("broker_trade_id", "quantity", "price", "filled_at", "source")
 
 
+class ChaseInline(ReadOnlyInline):
+    model = ChaseStep
+    fields = ("number", "venue_at", "mid_price", "old_price", "new_price", "quantity", "code", "said")
+
+
 @admin.register(Order)
 class OrderAdmin(ReadOnlyAdmin):
     list_display = (
@@ -98,7 +114,7 @@ class OrderAdmin(ReadOnlyAdmin):
     search_fields = ("client_order_id", "broker_order_id", "instrument__symbol", "portfolio__name")
     ordering = ("-id",)
     paginator = ShallowPaginator
-    inlines = (EventInline, FillInline)
+    inlines = (EventInline, FillInline, ChaseInline)
     actions = ("cancel",)
     extra_facts = ("gates",)
 

@@ -10,7 +10,7 @@ from uuid import UUID
 
 from django.db.models import Sum
 
-from execution.models import Fill, Group, Intent, Order, OrderEvent
+from execution.models import ChaseStep, Fill, Group, Intent, Order, OrderEvent
 from risk.models import Verdict
 from strategies.models import Signal
 from trading.domain.orders import Side
@@ -85,6 +85,7 @@ class OrderStory:
     events: list[OrderEvent]
     fills: list[FillStory]
     siblings: list[Order]
+    chase: list[ChaseStep] = field(default_factory=list)
     charges: list[tuple[str, int]] = field(default_factory=list)
     trade: ClosedTrade | None = None
 
@@ -123,6 +124,7 @@ def tell_order(order: Order) -> OrderStory:
         events=list(order.events.order_by("seq")),
         fills=[FillStory(fill, slippage_bps(order, fill.price)) for fill in fills],
         siblings=list(group.orders.select_related("instrument").order_by("id")),
+        chase=list(order.chase_steps.order_by("number")),
         charges=charge_lines(order.portfolio_id, [fill.execution_key for fill in fills]),
         trade=ClosedTrade.objects.filter(portfolio=order.portfolio_id, group_ref=group.pk).first(),
     )

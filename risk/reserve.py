@@ -97,6 +97,28 @@ UPDATE risk_reservation r SET released_at = %(at)s FROM held WHERE r.id = held.i
 """
 
 
+ANEW = """
+WITH held AS MATERIALIZED (
+    SELECT r.id, r.bucket_id, r.amount, b.key
+    FROM risk_reservation r JOIN risk_riskbucket b ON b.id = r.bucket_id
+    WHERE r.intent_id = %(intent)s AND r.released_at IS NULL AND NOT b.kind = ANY(%(counts)s)
+    ORDER BY b.key COLLATE "C" FOR UPDATE OF b
+), caps AS (
+    SELECT * FROM unnest(%(keys)s::text[], %(caps)s::bigint[]) AS c (key, cap)
+), moved AS (
+    UPDATE risk_riskbucket b SET version = b.version + 1, reserved = b.reserved + %(value)s - held.amount
+    FROM held LEFT JOIN caps ON caps.key = held.key
+    WHERE b.id = held.bucket_id
+      AND (%(value)s <= held.amount OR cap IS NULL OR b.reserved + b.used + %(value)s - held.amount <= cap)
+    RETURNING b.id
+), kept AS (
+    UPDATE risk_reservation r SET amount = %(value)s FROM held JOIN moved ON moved.id = held.bucket_id
+    WHERE r.id = held.id
+)
+SELECT held.key FROM held LEFT JOIN moved ON moved.id = held.bucket_id WHERE moved.id IS NULL
+"""
+
+
 @dataclass(frozen=True, slots=True)
 class Claim:
     """`amount` of a bucket, whose total may not pass `cap`."""
@@ -192,6 +214,22 @@ def use(*, intent_id: UUID, value_paise: int, remaining: int, remaining_before: 
     """
     _run(MOVE, intent_id, left=max(0, remaining), before=remaining_before, value=value_paise)
     crashpoint("risk.used")
+
+
+def hold_anew(*, intent_id: UUID, value_paise: int, caps: Mapping[str, int] | None = None) -> None:
+    """What is still to fill of a live entry is worth something else now: hold as much of every bucket of money.
+
+    All of it or nothing: NotAllowed (NO_ROOM) where a bucket of `caps` would pass its cap. Without caps nothing is
+    refused. Called under the lock of the trade.
+    """
+    caps = caps or {}
+    with transaction.atomic():
+        full = run(ANEW, {
+            "intent": intent_id, "counts": COUNTS, "value": value_paise, "keys": list(caps),
+            "caps": list(caps.values()),
+        })  # fmt: skip
+        if full:
+            raise NotAllowed("NO_ROOM", f"There is no room for it at that price: {full[0][0]}.", bucket=full[0][0])
 
 
 def settle(*, intent_id: UUID, value_paise: int) -> None:

@@ -70,15 +70,22 @@ class SmallBroker:
             return Refused("REJECTED", "RED:no")
         return Acknowledged(order_id)
 
-    def modify(self, broker_order_id: str, *, order_type: OrderType, quantity: int | None = None, **_: object):
-        self.calls.append(f"modify {quantity}")
+    def modify(
+        self, broker_order_id: str, *, order_type: OrderType, quantity: int | None = None,
+        limit_price: Decimal | None = None,
+    ):  # fmt: skip
+        self.calls.append(f"modify {quantity}" if limit_price is None else f"modify {quantity} at {limit_price}")
         answer = self.answers.popleft() if self.answers else None
         order = self.book[broker_order_id]
         if answer == NOT_SENT:
             return Refused("NOT_SENT", "PATCH /orders: ConnectError.", broker_order_id)
-        if isinstance(answer, Refuse) or order.status.is_final or (quantity or 1) <= order.filled_quantity:
+        quantity = quantity or order.quantity
+        if isinstance(answer, Refuse) or order.status.is_final or quantity <= order.filled_quantity:
             return Refused("REJECTED", "too late", broker_order_id)
-        self._put(order, quantity=quantity, remaining_quantity=(quantity or 0) - order.filled_quantity)
+        self._put(
+            order, quantity=quantity, remaining_quantity=quantity - order.filled_quantity,
+            limit_price=limit_price or order.limit_price,
+        )  # fmt: skip
         return Unknown("ReadTimeout") if answer == LOST else Acknowledged(broker_order_id)
 
     def cancel(self, broker_order_id: str) -> SendResult:

@@ -1,4 +1,5 @@
 from execution.models.bust import FillBust
+from execution.models.chase import ChaseStep
 from execution.models.engine_lease import EngineLease
 from execution.models.fill import Fill, ParkedFill
 from execution.models.group import Group
@@ -12,6 +13,7 @@ from execution.models.reconciliation import Mismatch, ReconRun
 from execution.models.settings import EngineSettings, LadderPlan
 
 __all__ = [
+    "ChaseStep",
     "Delivery",
     "EngineLease",
     "EngineSettings",

@@ -1,5 +1,7 @@
 """The order row is the work: every step of it can be killed and is taken up again from here."""
 
+from decimal import Decimal
+
 from django.db import models
 from django.db.models import Q
 
@@ -46,6 +48,9 @@ class Order(Owned):
     state = models.CharField(max_length=12, choices=[(s, s) for s in OrderState], default=OrderState.QUEUED)
     pending_op = models.CharField(max_length=16, choices=[(p, p) for p in PendingOp], default=PendingOp.NONE)
     pending_quantity = models.PositiveBigIntegerField(null=True, help_text="asked for by a modification under way")
+    pending_limit_price = models.DecimalField(
+        max_digits=14, decimal_places=4, null=True, help_text="the same: rupees a unit"
+    )
     filled_quantity = models.PositiveBigIntegerField(default=0)
     fill_value_paise = models.BigIntegerField(default=0)
     charges_paise = models.BigIntegerField(default=0)
@@ -101,6 +106,21 @@ class Order(Owned):
 
     def __str__(self) -> str:
         return f"{self.side} {self.quantity} {self.instrument} {self.state}"
+
+    def take_change(self) -> None:
+        """What was asked for is how it works at the broker from now on; the caller says what is under way still."""
+        self.quantity = self.pending_quantity or self.quantity
+        self.limit_price = self.pending_limit_price or self.limit_price
+        self.forget_change()
+
+    def forget_change(self) -> None:
+        self.pending_quantity = self.pending_limit_price = None
+
+    @property
+    def furthest_price(self) -> Decimal | None:
+        """The dearest limit it has, may get, or was approved with, rupees a unit; None: it has no limit."""
+        known = (self.intent.limit_price, self.limit_price, self.pending_limit_price)
+        return max((price for price in known if price is not None), default=None)
 
     @property
     def remaining_quantity(self) -> int:

@@ -144,6 +144,13 @@ class EngineSettings(Owned):
     )  # fmt: skip
     metadata_max_age_h = _whole(48, "hours after which tick and lot of an instrument are not trusted", 24 * 365, 1)
 
+    # -- an entry that does not fill
+    chase_after_s = _whole(60, "seconds of market time before an idea's entry follows the market", 3600, 5)
+    chase_times = _whole(3, "how often it is re-priced to the mid before it is given up; 0: never", 20)
+    chase_reach_pct = _percent(
+        "0.3", "how much worse than the idea's own price it may get; an alert's own slippage comes first", 5
+    )
+
     # -- taking profit
     take_profit = models.CharField(max_length=18, choices=TakeProfit, default=TakeProfit.LEG)
     aggregate_target_pct = _percent("1.5", "profit on the average entry at which the whole is closed", 1000, "0.01")

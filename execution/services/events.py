@@ -29,7 +29,8 @@ def note(order: Order, kind: str, *, source: str, to_state: str | None = None, a
         order.state = to_state
         if order.is_final:
             # What has ended has nothing under way; should it turn up after all, its trade asks again.
-            order.pending_op, order.pending_quantity = PendingOp.NONE, None
+            order.pending_op = PendingOp.NONE
+            order.forget_change()
             order.done_at = order.done_at or timezone.now()
     tell(APPEND, {
         "order": order.pk, "kind": kind, "source": source, "before": str(before), "after": str(to_state or before),

@@ -84,7 +84,8 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
     works_at = max(order.quantity, order.pending_quantity or 0) if order.pending_op in UNDER_WAY else order.quantity
     if order.filled_quantity >= works_at:
         state: str = OrderState.FILLED
-        order.pending_op, order.pending_quantity = PendingOp.NONE, None
+        order.pending_op = PendingOp.NONE
+        order.forget_change()
     else:
         state = order.state if order.is_final else OrderState.OPEN
         if order.filled_quantity >= order.quantity:

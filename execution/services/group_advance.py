@@ -15,6 +15,7 @@ from execution.services.build_up import build_up
 from execution.services.contract_parts import keep_contract_parts
 from execution.services.group_state import move_group, tell_illegal_move
 from execution.services.order_cancel import order_cancel
+from execution.services.order_chase import order_chase
 from execution.services.part_send import parts_of, send_parts
 from execution.services.trade_orders import (
     FAILED,
@@ -39,20 +40,12 @@ from trading.realtime.publish import publish
 from trading.venue.sessions import exchange_date
 
 State = Group.State
-ENTRY_PATIENCE = timedelta(minutes=5)
-"""Venue time an entry may rest unfilled."""
-MOST_CHANGES = 24
-"""Changes of one order; brokers refuse the twenty-sixth."""
 EXIT_PATIENCE_S = 6
 """Wall seconds an exit may rest unfilled before it is priced anew."""
-EXIT_BAND = Decimal("0.005")
 STOP_BAND = Decimal("0.01")
-FURTHEST_REACH = 5
 REFUSED_EXITS = 3
 SEND_AGAIN_AFTER = timedelta(seconds=2)
 """Wall time between two tries of a stop that did not get through."""
-HELD_BACK_PAUSE = timedelta(seconds=5)
-"""Wall time between two tries of an exit that risk held back."""
 
 
 def group_advance(*, group_id, now: datetime) -> str:
@@ -135,12 +128,10 @@ def _stage(group: Group, entries: list[Order], held: int) -> str:
 
 
 def _tend(group: Group, orders: list[Order], live: list[Order], held: int, now: datetime) -> None:
-    """A trade that is to go on: give up on a stale entry, keep the stop as large as the position."""
+    """A trade that is to go on: look after an entry that rests, keep the stop as large as the position."""
     for order in live:
-        rests = order.intent.leg is not None and order.intent.leg.index > 0  # a laddered order is meant to wait
-        stale = order.reason == Reason.ENTRY and order.state in AT_EXCHANGE and now - order.placed_at > ENTRY_PATIENCE
-        if stale and not rests:
-            order_cancel(order_id=order.pk, actor="patience", now=now)
+        if order.intent.leg is None or order.intent.leg.index == 0:  # a laddered order is meant to wait
+            order_chase(order=order, group=group, now=now)
     if not market_open(group, now):
         return
     if group.ladder is not None:

@@ -18,7 +18,7 @@ from execution.services.slot_reserve import Room, slot_room
 from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
 from risk.gates import MOMENT_GATES
-from risk.gates.finding import Finding, Limits, Outcome, Snapshot
+from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from risk.gates.per_trade import MEAN_REVERSION
 from risk.market_facts import NOTHING_MEASURED, market_facts
 from risk.models import RiskPolicy
@@ -265,19 +265,40 @@ def _family(signal: Signal | None) -> str:
     return MEAN_REVERSION if regime == Regime.RANGE else str(regime)
 
 
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """What gates say of an intent that was let in before, and by bucket how much room there is in all."""
+
+    findings: tuple[Finding, ...]
+    caps: dict[str, int]
+
+
 def ask_again(*, intent: Intent, now: datetime) -> Finding | None:
     """What the market says against an intent that waited; None where nothing does. Room was taken for it before."""
+    judged = judge_again(
+        intent=intent, quantity=intent.allowed_quantity, limit_price=intent.limit_price, gates=MOMENT_GATES, now=now
+    )
+    last = judged.findings[-1]
+    return last if last.outcome is Outcome.REJECT else None
+
+
+def judge_again(
+    *, intent: Intent, quantity: int, limit_price: Decimal | None, gates: tuple[Gate, ...], now: datetime
+) -> Judged:
+    """Some gates about an intent that was let in, as it would be now: so many units at that limit."""
     portfolio = intent.portfolio
     standing = standing_of(portfolio, intent.instrument, now=now, strategy=strategy_of(intent.signal))
     wish = Wish(
         source=intent.source, reason=Reason(intent.reason), dedupe_key=intent.dedupe_key, actor=intent.actor,
-        instrument=intent.instrument, side=Side(intent.side), quantity=intent.allowed_quantity,
-        order_type=OrderType(intent.order_type), product=Product(intent.product), limit_price=intent.limit_price,
+        instrument=intent.instrument, side=Side(intent.side), quantity=quantity,
+        order_type=OrderType(intent.order_type), product=Product(intent.product), limit_price=limit_price,
         trigger_price=intent.trigger_price, stop_price=intent.stop_price, target_price=intent.target_price,
+        adds=True,
     )  # fmt: skip
     asked, snapshot, _ = _look(portfolio, wish, standing)
-    last = run_gates(asked, snapshot, limits_of(standing.policy), MOMENT_GATES)[-1]
-    return last if last.outcome is Outcome.REJECT else None
+    limits = limits_of(standing.policy)
+    claims = claims_of(asked, snapshot, limits, standing.keys, account_equity_paise=standing.account_equity_paise)
+    return Judged(run_gates(asked, snapshot, limits, gates), {claim.key: claim.cap for claim in claims})
 
 
 def _reserve(

@@ -29,7 +29,7 @@ def order_cancel(*, order_id: int, actor: str, now: datetime) -> bool:
     else:
         note(order, "cancel.asked", source="USER", by=actor)
         if order.pending_op != PendingOp.MODIFY_SENT:
-            order.pending_quantity = None  # a change that was sent may still take effect
+            order.forget_change()  # one that was sent may still take effect
         order.pending_op, order.next_probe_at = PendingOp.CANCEL_ASKED, None
         order.cancel_asked_at = timezone.now()
         after_commit("engine.order", account_id=order.account_id, order_id=order.pk)

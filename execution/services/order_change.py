@@ -1,6 +1,7 @@
 """Carry out, at the broker, the cancels and changes that were asked for. Both may be repeated without harm."""
 
 from datetime import timedelta
+from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
@@ -8,6 +9,7 @@ from django.utils import timezone
 from execution.brokers.port import Acknowledged, BrokerGateway, Refused, SendResult
 from execution.models import Order
 from execution.services.events import note
+from execution.services.order_room import hold_room
 from execution.states import AT_EXCHANGE, PendingOp
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType
@@ -15,6 +17,9 @@ from trading.outbox import after_commit
 
 ASK_AGAIN_AFTER = timedelta(seconds=5)
 NOT_SENT_PAUSE = timedelta(seconds=1)
+Wanted = tuple[int | None, Decimal | None]
+"""The quantity and the limit that a change asks for; None: as it is."""
+NOTHING: Wanted = (None, None)
 NEVER_LEFT = ("NOT_SENT", "RATE_LIMITED", "BREAKER_OPEN", "AUTH")
 """Refusals that say nothing of the order: the call itself did not get through."""
 
@@ -26,12 +31,14 @@ def order_change(*, order_id: int, gateway: BrokerGateway) -> Order:
         return Order.objects.get(pk=order_id)
     broker_id = order.broker_order_id or ""
     if order.pending_op == PendingOp.CANCEL_SENT:
-        operation, quantity, result = PendingOp.CANCEL_SENT, None, gateway.cancel(broker_id)
+        operation, wanted, result = PendingOp.CANCEL_SENT, NOTHING, gateway.cancel(broker_id)
     else:
-        operation, quantity = PendingOp.MODIFY_SENT, order.pending_quantity
-        result = gateway.modify(broker_id, order_type=OrderType(order.order_type), quantity=quantity)
+        operation, wanted = PendingOp.MODIFY_SENT, (order.pending_quantity, order.pending_limit_price)
+        result = gateway.modify(
+            broker_id, order_type=OrderType(order.order_type), quantity=wanted[0], limit_price=wanted[1]
+        )
     crashpoint("exit.change_answered")
-    return _end(order_id, operation, quantity, result)
+    return _end(order_id, operation, wanted, result)
 
 
 @transaction.atomic
@@ -49,21 +56,27 @@ def _begin(order_id: int) -> Order | None:
     elif order.pending_op == PendingOp.MODIFY_ASKED:
         order.pending_op = PendingOp.MODIFY_SENT
     order.next_probe_at = wall + ASK_AGAIN_AFTER
-    note(order, order.pending_op.lower().replace("_", "."), source="ENGINE", quantity=order.pending_quantity)
+    note(order, order.pending_op.lower().replace("_", "."), source="ENGINE", **_said(order))
     order.save()
     return order
 
 
+def _said(order: Order) -> dict[str, object]:
+    price = {} if order.pending_limit_price is None else {"limit": order.pending_limit_price}
+    return {"quantity": order.pending_quantity, **price}
+
+
 @transaction.atomic
-def _end(order_id: int, operation: PendingOp, quantity: int | None, result: SendResult) -> Order:
+def _end(order_id: int, operation: PendingOp, wanted: Wanted, result: SendResult) -> Order:
     order = Order.objects.lock(order_id)
-    changed = isinstance(result, Acknowledged) and quantity is not None and not order.is_final
-    if changed and order.pending_quantity == quantity:
-        # Also where a cancel was asked for meanwhile: this is the size at which it works until it is gone.
-        note(order, "order.changed", source="ENGINE", quantity=quantity)
-        order.quantity, order.pending_quantity = quantity or order.quantity, None
+    changed = isinstance(result, Acknowledged) and wanted != NOTHING and not order.is_final
+    if changed and (order.pending_quantity, order.pending_limit_price) == wanted:
+        # Also where a cancel was asked for meanwhile: this is how it works until it is gone.
+        note(order, "order.changed", source="ENGINE", **_said(order))
+        order.take_change()
         if order.pending_op == operation:
             order.pending_op = PendingOp.NONE
+        hold_room(order)
         order.save()
     if order.pending_op != operation:
         after_commit("engine.books", account_id=order.account_id)
@@ -79,7 +92,9 @@ def _end(order_id: int, operation: PendingOp, quantity: int | None, result: Send
         case Refused(code=code, message=message):
             # Too late, most likely: it is filled or gone. The book will tell; then whoever asked decides again.
             note(order, "change.refused", source="ENGINE", code=code, message=message)
-            order.pending_op, order.pending_quantity = PendingOp.NONE, None
+            order.pending_op = PendingOp.NONE
+            order.forget_change()
+            hold_room(order)
             order.broker_message = f"{code}: {message}"[:240]
         case _:
             note(order, "change.unknown", source="ENGINE", applied=False)

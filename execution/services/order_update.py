@@ -1,5 +1,7 @@
 """Broker news about an order: from the socket or from the book, early, late, twice, in any order."""
 
+from decimal import Decimal
+
 from django.db import transaction
 from django.utils import timezone
 
@@ -10,9 +12,11 @@ from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.services.group_reopen import group_reopen
 from execution.services.order_adopt import order_adopt, owner_of
+from execution.services.order_room import hold_room
 from execution.services.order_submit import bind
 from execution.states import ORDER_MOVES, REVIVABLE, OrderState, PendingOp
 from trading.domain.crashpoint import crashpoint
+from trading.domain.orders import OrderType
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.outbox import after_commit
 
@@ -58,6 +62,7 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
         and not news.status.is_final
     )
     before = (order.state, order.pending_op, order.quantity)
+    price_before = order.limit_price
     revives = _revives(order, news, source)
     if revives:
         raise_alert(
@@ -89,6 +94,8 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
         )  # fmt: skip
     if not stale:
         _settle_pending(order, news)
+        if (order.quantity, order.limit_price) != (before[2], price_before):
+            hold_room(order)
     if not order.is_final:
         group_reopen(order)
     if order.state not in (OrderState.UNKNOWN, OrderState.SENDING):
@@ -133,18 +140,39 @@ def _revives(order: Order, news: BookOrder, source: str) -> bool:
 def _settle_pending(order: Order, news: BookOrder) -> None:
     """A cancel or a change is done when the book shows it."""
     if order.is_final:
-        order.pending_op, order.pending_quantity = PendingOp.NONE, None
+        order.pending_op = PendingOp.NONE
+        order.forget_change()
+        return
+    if news.status not in (BrokerStatus.PENDING, BrokerStatus.TRANSIT):
         return
     asked = order.pending_op in (PendingOp.MODIFY_ASKED, PendingOp.MODIFY_SENT)
-    if news.quantity != order.quantity and news.status in (BrokerStatus.PENDING, BrokerStatus.TRANSIT):
-        if asked and news.quantity == order.pending_quantity:
-            note(order, "order.changed", source="BOOK", quantity=news.quantity)
-            order.quantity = news.quantity
-            order.pending_op, order.pending_quantity = PendingOp.NONE, None
-        elif not asked and news.quantity >= max(1, order.filled_quantity):
-            ours = news.quantity == order.pending_quantity
-            note(order, "order.changed" if ours else "order.changed_outside", source="BOOK", quantity=news.quantity)
-            order.quantity, order.pending_quantity = news.quantity, None
+    shown, limit = news.quantity, _limit_shown(order, news)
+    quantity_came = order.pending_quantity in (None, shown)
+    limit_came = order.pending_limit_price in (None, limit)
+    wanted = order.pending_quantity is not None or order.pending_limit_price is not None
+    if wanted and quantity_came and limit_came and (shown, limit) != (order.quantity, order.limit_price):
+        note(order, "order.changed", source="BOOK", quantity=shown, limit=limit)
+        order.take_change()
+        order.pending_op = PendingOp.NONE if asked else order.pending_op
+    elif not asked and shown != order.quantity and shown >= max(1, order.filled_quantity):
+        note(order, "order.changed_outside", source="BOOK", quantity=shown)
+        order.quantity, order.pending_quantity = shown, None
+    if not asked and limit != order.limit_price and _is_newer(order, news):
+        note(order, "order.changed_outside", source="BOOK", limit=limit)
+        order.limit_price, order.pending_limit_price = limit, None
+
+
+def _limit_shown(order: Order, news: BookOrder) -> Decimal | None:
+    """The limit that the book shows; where it has none to show for this kind of order, the one it was given."""
+    plain = order.order_type == news.order_type == OrderType.LIMIT
+    return news.limit_price if plain and news.limit_price else order.limit_price
+
+
+def _is_newer(order: Order, news: BookOrder) -> bool:
+    """Read after what was seen last: a picture from before a change of ours tells nothing of the price."""
+    return news.updated_at is not None and (
+        order.broker_updated_at is None or news.updated_at > order.broker_updated_at
+    )
 
 
 @transaction.atomic
@@ -188,7 +216,8 @@ def order_expired_with_its_day(*, order_id: int) -> bool:
         note(order, "order.absent", source="BOOK", to_state=OrderState.NOT_PLACED, cause="its session is over")
     else:
         note(order, "order.expired", source="BOOK", to_state=OrderState.EXPIRED, cause="its session is over")
-    order.pending_op, order.pending_quantity = PendingOp.NONE, None
+    order.pending_op = PendingOp.NONE
+    order.forget_change()
     order.save()
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     return True

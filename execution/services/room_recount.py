@@ -30,7 +30,8 @@ WITH held AS (
            CASE WHEN r.amount > 0 AND coalesce(o.quantity, i.allowed_quantity) > coalesce(o.filled_quantity, 0)
                 THEN r.amount / (coalesce(o.quantity, i.allowed_quantity) - coalesce(o.filled_quantity, 0)) ELSE 0
            END AS unit,
-           round(100 * coalesce(i.limit_price, i.trigger_price, o.decision_price, 0))::bigint AS asked,
+           round(100 * coalesce(greatest(i.limit_price, o.limit_price, o.pending_limit_price), i.trigger_price,
+                                o.decision_price, 0))::bigint AS asked,
            coalesce(g.state, 'CLOSED') = 'CLOSED' AS over
     FROM risk_reservation r
     JOIN risk_riskbucket b ON b.id = r.bucket_id

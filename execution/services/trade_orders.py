@@ -16,13 +16,14 @@ from execution.states import OrderState, PendingOp
 from trading.domain.crashpoint import crashpoint
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
+from trading.marketdata.bands import band_of
 from trading.marketdata.models import Feed
 from trading.marketdata.quotes import last_quote
 from trading.marketdata.sessions import session_at
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.venue.precision import slice_quantity
-from trading.venue.sessions import Phase
+from trading.venue.sessions import Phase, exchange_date
 
 MOST_CHANGES = 24
 """Changes of one order; brokers refuse the twenty-sixth."""
@@ -62,7 +63,12 @@ def protected_limit(group: Group, side: Side, *, tries: int) -> Decimal | None:
     if quote is None or quote.age_s >= FRESH_S:
         return None
     reach = quote.last_price * EXIT_BAND * (1 + min(tries, FURTHEST_REACH))
-    return to_tick(quote.last_price + side.sign * reach, tick=group.instrument.tick_size, side=side)
+    price = quote.last_price + side.sign * reach
+    feed = Feed.objects.get(name=group.portfolio.account.feed)
+    band = band_of(feed, group.instrument, exchange_date(quote.traded_at))
+    if band is not None and band[0] <= quote.last_price <= band[1]:  # the exchange takes no price outside it
+        price = min(max(price, band[0]), band[1])
+    return to_tick(price, tick=group.instrument.tick_size, side=side)
 
 
 def send(
@@ -109,17 +115,23 @@ def send(
 
 def resize(stop: Order, quantity: int) -> None:
     order = Order.objects.lock(stop.pk)
-    if order.pending_op != PendingOp.NONE or order.is_final:
-        return
+    if order.pending_op == PendingOp.NONE and not order.is_final and ask_change(order, quantity=quantity):
+        crashpoint("protect.resize_asked")
+
+
+def ask_change(order: Order, *, quantity: int | None = None, limit_price: Decimal | None = None) -> bool:
+    """Ask for another quantity or limit of a locked order that has nothing under way. False where it was changed as
+    often as the broker allows: it is cancelled instead, and whoever asked decides again once it is gone."""
     if order.events.filter(kind="change.asked").count() >= MOST_CHANGES:
-        # The broker would refuse the next: this one goes, and a new one is sent once it is gone.
         order_cancel(order_id=order.pk, actor="changed as often as the broker allows", now=order.placed_at)
-        return
-    note(order, "change.asked", source="ENGINE", quantity=quantity)
-    order.pending_op, order.pending_quantity, order.next_probe_at = PendingOp.MODIFY_ASKED, quantity, None
+        return False
+    price = {} if limit_price is None else {"limit": limit_price}
+    note(order, "change.asked", source="ENGINE", quantity=quantity, **price)
+    order.pending_op, order.next_probe_at = PendingOp.MODIFY_ASKED, None
+    order.pending_quantity, order.pending_limit_price = quantity, limit_price
     order.save()
-    crashpoint("protect.resize_asked")
     after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
+    return True
 
 
 def ask_exit(group: Group, reason: Reason, actor: str) -> None:

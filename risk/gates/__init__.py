@@ -99,6 +99,8 @@ MOMENT_GATES: tuple[Gate, ...] = (
     drawdown,
 )
 """Those of the entry that look at the moment alone: asked again when a person says yes some time later."""
+CHASE_GATES: tuple[Gate, ...] = (*MOMENT_GATES, stop_required, risk_per_trade, position_risk, order_value)
+"""Asked about what is left of an entry before it gets a dearer price: the moment, and what it may lose there."""
 EXIT_GATES: tuple[Gate, ...] = (lockdown, market_open, circuit_band, reduces_only)
 
-__all__ = ["ENTRY_GATES", "EXIT_GATES", "MOMENT_GATES", "Finding", "Gate", "Outcome"]
+__all__ = ["CHASE_GATES", "ENTRY_GATES", "EXIT_GATES", "MOMENT_GATES", "Finding", "Gate", "Outcome"]

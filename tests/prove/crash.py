@@ -57,6 +57,8 @@ def trial_of(point: str, seed: int) -> Trial:
         scenario = "kill"
     elif point.startswith(ENGINE):
         scenario, roughness = "ladder", rng.choice([0.1, 0.2, 0.5])
+    elif point.startswith("chase."):
+        scenario, roughness = "chase", rng.choice([0.0, 0.2, 0.5])
     elif point.startswith("offset."):
         scenario, roughness = "offset", rng.choice([0.0, 0.1, 0.3])
     elif point == "protect.resize_asked":
@@ -77,7 +79,7 @@ def run(stage: Stage, trial: Trial) -> Outcome:
     """One trial. Where its hit is never reached it dies at the first one instead, if need be in fairer weather."""
     last = trial.kills[-1]
     first = replace(trial, kills=(*trial.kills[:-1], Kill(last.point)))
-    fair = {"kill": "kill", "offset": "offset"}.get(last.point.partition(".")[0], "pieces")
+    fair = {"kill": "kill", "offset": "offset", "chase": "chase"}.get(last.point.partition(".")[0], "pieces")
     if last.point.startswith(ENGINE):
         fair = "ladder"
     fairer = replace(first, roughness=0.0, scenario=fair)

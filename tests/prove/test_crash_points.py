@@ -89,6 +89,10 @@ def test_kill_between_the_steps_of_a_part_and_of_a_promotion(stage):
     survives(stage, "parts.sized", "parts.queued", "pool.promoting", "pool.promoted")
 
 
+def test_killed_between_the_decision_to_follow_the_market_and_the_change(stage):
+    survives(stage, "chase.step_written")
+
+
 def test_killed_while_winners_pay_for_a_loser(stage):
     survives(stage, "offset.winner_asked")
 

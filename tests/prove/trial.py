@@ -95,7 +95,7 @@ class World:
     feed: Feed
     signal_id: Any = None
     other: Instrument | None = None  # of a ladder: the share whose alert waits for the slot; of an offset: the winner
-    offset: bool = False
+    moves: bool = False  # the shares go where the script says, and do not stay where all began
 
     @classmethod
     def of(cls, stage: Stage, *, scenario: str) -> "World":
@@ -108,9 +108,10 @@ class World:
             values = {"loss_streak": 0, "cooldown_min": 0, "daily_loss_soft_pct": "90", "daily_loss_hard_pct": "95"}
             publish_policy(portfolio=portfolio, values=values, actor="the proof")
         if scenario == "offset":
-            world.other, world.offset = InstrumentFactory(), True
+            world.other, world.moves = InstrumentFactory(), True
             publish_settings(portfolio=portfolio, values=OFFSETS, actor="the proof")
-        if scenario == "signal":
+        world.moves |= scenario == "chase"
+        if scenario in ("signal", "chase"):
             deployment = DeploymentFactory(portfolio=portfolio, version=stage.version)
             world.signal_id = SignalFactory(
                 portfolio=portfolio, deployment=deployment, instrument=world.instrument, entry="812.35", stop="804.00",
@@ -162,6 +163,8 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
         return _ladder_script(rng)
     if scenario == "offset":
         return _winner_and_loser(rng)
+    if scenario == "chase":
+        return _chase_script(rng)
     steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
     steps.append(("turn", rng.randint(1, 2)))
     if scenario == "kill" and rng.random() < 0.3:
@@ -196,6 +199,17 @@ def _ladder_script(rng: random.Random) -> list[Step]:
     if rng.random() < 0.3:
         steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 1)]
     return [*steps, ("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
+
+
+def _chase_script(rng: random.Random) -> list[Step]:
+    """The market leaves an idea's entry behind, which follows it; some of it may fill between two steps."""
+    steps: list[Step] = [("signal", None), ("turn", 3), ("run_off", "814.00")]
+    for _ in range(2):
+        steps += [("rest", 61), ("turn", rng.randint(2, 4))]
+        if rng.random() < 0.5:
+            steps += [("trade", (0.4,)), ("turn", 2)]
+    steps += [("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)] if rng.random() < 0.7 else [("rest", 200), ("turn", 3)]
+    return [*steps, ("close", None), ("turn", 2)]
 
 
 def _winner_and_loser(rng: random.Random) -> list[Step]:
@@ -235,7 +249,7 @@ class Life:
         while (step := self.line.call("next_step")) is not None:
             self.beat()
             name, argument = step
-            if name in ("trade", "stop_hit", "by_hand", "part_ways"):
+            if name in ("trade", "stop_hit", "by_hand", "part_ways", "run_off"):
                 self.market(name, argument)
             else:
                 getattr(self, name)(argument)
@@ -246,7 +260,7 @@ class Life:
         """A sign of life, and a fresh price."""
         renew(self.account.pk, self.fence)
         set_state(self.account.pk, self.fence, State.RUNNING)
-        priced = self.line.call("where") if self.world.offset else {}
+        priced = self.line.call("where") if self.world.moves else {}
         for share in filter(None, (self.world.instrument, self.world.other)):
             quote(self.world.feed, share, priced.get(share.symbol, "812.35"))
 
@@ -266,6 +280,12 @@ class Life:
 
     def wait(self, seconds: int) -> None:
         grow_older(self.account.pk, seconds)
+
+    def rest(self, seconds: int) -> None:
+        """Market time passes for what rests."""
+        with connection.cursor() as cursor:
+            for statement in RESTED.split(";"):
+                cursor.execute(statement, {"by": timedelta(seconds=seconds), "account": self.account.pk})
 
     def signal(self, _: None) -> None:
         """It is in its row already: the sweep takes it up."""
@@ -300,6 +320,8 @@ class Life:
     # -- the market
 
     def market(self, name: str, argument: Any) -> None:
+        if name == "run_off":
+            name, argument = "part_ways", ({self.world.instrument.symbol: argument},)
         if name == "part_ways" and self.world.other is not None:
             argument = ({self.world.instrument.symbol: "760.00", self.world.other.symbol: "900.00"},)
         self.line.call("market", name, (self.world.instrument.symbol, argument) if name == "by_hand" else argument)
@@ -360,6 +382,13 @@ UPDATE execution_offsetplan SET created_at = created_at - %(by)s, step_at = step
 WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s);
 UPDATE execution_offsetwatch SET looked_at = looked_at - %(by)s
 WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(account)s)
+"""
+
+
+RESTED = """
+UPDATE execution_order SET placed_at = placed_at - %(by)s WHERE account_id = %(account)s;
+UPDATE execution_chasestep SET venue_at = venue_at - %(by)s
+WHERE order_id IN (SELECT id FROM execution_order WHERE account_id = %(account)s)
 """
 
 

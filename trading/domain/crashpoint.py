@@ -39,6 +39,8 @@ POINTS: tuple[str, ...] = (
     "exit.cancels_asked",
     "exit.sized",
     "exit.change_answered",
+    # an entry that follows the market
+    "chase.step_written",
     # reconciliation
     "recon.snapshot_taken",
     "recon.compared",
