@@ -5,41 +5,33 @@ from typing import Any
 from django.utils import timezone
 from rest_framework import serializers
 
-from strategies.backtest.request import BacktestRequest
+from strategies.backtest.request import MOST_SYMBOLS
+from strategies.backtest.request_fields import FIELDS, Kind, RequestField
 from strategies.models import BacktestRun
 from trading.api.serializers import InstantField, StrictSerializer
 
-USUAL = BacktestRequest.__dataclass_fields__
+
+def _field_of(one: RequestField) -> serializers.Field:
+    """A field of a request as it comes by JSON. Numbers are text, so that no float comes between."""
+    said = one.meaning + (f"; {one.usual}" if one.usual else "")
+    how: dict[str, Any] = {"required": one.required, "help_text": said}
+    if one.kind is Kind.DAY:
+        return serializers.DateField(**how)
+    if one.kind is Kind.WHOLE:
+        return serializers.IntegerField(allow_null=True, **how)
+    child = serializers.CharField(max_length=one.longest)
+    if one.kind is Kind.NAMES:
+        return serializers.ListField(child=child, max_length=MOST_SYMBOLS, **how)
+    if one.kind is Kind.BY_NAME:
+        return serializers.DictField(child=child, **how)
+    return serializers.CharField(max_length=one.longest, allow_null=not (one.required or one.usual), **how)
 
 
 class RequestSerializer(StrictSerializer):
     """A contract, its market and the money. What is left out takes its default."""
 
-    contract = serializers.CharField(max_length=80, help_text="slug, or slug@version: one of yours, or of the house")
-    symbols = serializers.ListField(
-        child=serializers.CharField(max_length=60), required=False, max_length=5000,
-        help_text="NSE:SBIN-EQ or SBIN; none: every share of the contract's universes",
-    )  # fmt: skip
-    feed = serializers.CharField(max_length=40, required=False, help_text="whose candles; NSE")
-    timeframe = serializers.CharField(max_length=4, required=False, allow_null=True)
-    cash = serializers.CharField(max_length=30, required=False, help_text="rupees as text; 1000000")
-    leverage = serializers.CharField(max_length=10, required=False)
-    slots = serializers.IntegerField(required=False, allow_null=True, help_text="positions at once")
-    sizing = serializers.CharField(
-        max_length=30, required=False, allow_null=True, help_text="all_in, fixed:UNITS, percent:N, risk:N"
-    )
-    charges = serializers.CharField(max_length=10, required=False, help_text="fyers, zerodha or none")
-    slippage_bps = serializers.CharField(max_length=10, required=False)
-    rank = serializers.CharField(max_length=2000, required=False, allow_null=True)
-    parameters = serializers.DictField(child=serializers.CharField(max_length=30), required=False)
-
     def get_fields(self) -> dict[str, Any]:
-        """`from` is a word of Python, so the two days are named here."""
-        return {
-            **super().get_fields(),
-            "from": serializers.DateField(help_text="first exchange day"),
-            "to": serializers.DateField(help_text="last exchange day, included"),
-        }
+        return {one.name: _field_of(one) for one in FIELDS}
 
 
 class RunCreateSerializer(StrictSerializer):

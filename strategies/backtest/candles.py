@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 
 import numpy as np
 
 from strategies.backtest.errors import BacktestRefused
-from strategies.backtest.market import DAILY, Market, market_of, range_of
+from strategies.backtest.facts import with_facts
+from strategies.backtest.market import DAILY, Market, adjusted, market_of, range_of
 from strategies.contracts.schema import ContractBody
 from strategies.rules.compiled import RuleSet
 from strategies.rules.functions import nearest
@@ -71,9 +73,10 @@ def check_allowed(body: ContractBody, instruments: Sequence[Instrument], timefra
 
 def market_of_candles(
     feed: Feed, instruments: Sequence[Instrument], *, timeframe: int, from_date: date, to_date: date, settling: int,
-    named: bool = True,
+    named: bool = True, largest_order: Decimal | None = None,
 ) -> Market:  # fmt: skip
-    """Stored candles of exchange days `from_date` to `to_date`, and up to `settling` bars before them as history.
+    """Stored candles of exchange days `from_date` to `to_date`, up to `settling` bars before them as history, and what
+    was true of the instruments on those days (see `facts`).
 
     BacktestRefused: an empty range, or an instrument without a single candle in it; one that nobody `named` (it belongs
     to a universe) is left out and noted instead.
@@ -93,8 +96,9 @@ def market_of_candles(
     if without and not named and len(without) < len(instruments):
         others = [one for one in instruments if one not in without]
         market = market_of_candles(
-            feed, others, timeframe=timeframe, from_date=from_date, to_date=to_date, settling=settling
-        )
+            feed, others, timeframe=timeframe, from_date=from_date, to_date=to_date, settling=settling,
+            largest_order=largest_order,
+        )  # fmt: skip
         note = f"LEFT_OUT: there are no candles of {_names(without)}"
         return replace(market, notes=(note, *market.notes))
     if without:
@@ -106,12 +110,13 @@ def market_of_candles(
     o, h, lo, c, v = (
         np.ascontiguousarray(getattr(prices, name)[:, skip:]) for name in ("open", "high", "low", "close", "volume")
     )
-    return market_of(
+    market = market_of(
         symbols=prices.symbols, starts=prices.starts[skip:].copy(), open_=o, high=h, low=lo, close=c, volume=v,
         timeframe=timeframe, ticks=[one.tick_size for one in instruments], lots=[one.lot_size for one in instruments],
         warm_up=warm_up, exchange=instruments[0].exchange, kind=_kind(instruments),
         notes=_notes(prices.symbols, c[:, warm_up:], v[:, warm_up:], warm_up, settling),
     )  # fmt: skip
+    return with_facts(market, feed, instruments, largest_order=largest_order)
 
 
 def with_other_bars(market: Market, rules: RuleSet, *, feed: Feed, instruments: Sequence[Instrument]) -> Market:
@@ -132,13 +137,14 @@ def with_other_bars(market: Market, rules: RuleSet, *, feed: Feed, instruments: 
         wanted = universe if not symbol else instruments_named(symbol)
         a_day = 1 if timeframe >= DAILY else -(-SESSION_MINUTES // timeframe)
         bars = days * a_day + need.bars
-        prices = load_window(feed, wanted, timeframe, bars=bars, until=until)
+        prices = load_window(feed, wanted, timeframe, bars=bars, until=until, adjusted=bool(symbol))
         if symbol and not prices.bars:
             raise BacktestRefused("NO_CANDLES", f"{feed.name} has no {timeframe}-minute candles of {symbol}")
-        others[timeframe, symbol] = window_of(
+        other = window_of(
             symbols=prices.symbols, starts=prices.starts.copy(), open_=prices.open, high=prices.high, low=prices.low,
             close=prices.close, volume=prices.volume, timeframe=timeframe, kind=_kind(wanted),
         )  # fmt: skip
+        others[timeframe, symbol] = other if symbol else adjusted(other, market.actions)
     return replace(market, window=replace(window, others=others))
 
 

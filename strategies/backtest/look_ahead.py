@@ -91,7 +91,8 @@ def shortened(market: Market, bars: int) -> Market:
         value = getattr(window, one.name)
         if isinstance(value, np.ndarray) and value.shape and value.shape[-1] == total:
             cut[one.name] = np.ascontiguousarray(value[..., :kept])
-    return replace(market, window=replace(window, **cut))
+    less = replace(market, window=replace(window, **cut), bands=None)
+    return less if market.bands is None else replace(less, bands=market.bands[:, :, : less.day_ends.size])
 
 
 def _less(plan: Plan, market: Market, bars: int) -> tuple[NDArray[np.int64], NDArray[np.int64] | None]:

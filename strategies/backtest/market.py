@@ -53,13 +53,15 @@ class Hours:
 @dataclass(frozen=True, slots=True)
 class CorporateAction:
     """On the morning of `ex_date` every `before` shares become `after`; `dividend` rupees a share are paid besides, on
-    the shares held before. For prices that are not adjusted for it."""
+    the shares held before. For prices that are not adjusted for it. `factor`: what the rules multiply earlier prices by
+    on account of the money that left the share."""
 
     symbol: str
     ex_date: date
     after: int = 1
     before: int = 1
     dividend: Decimal = Decimal(0)
+    factor: Decimal = Decimal(1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,8 +79,9 @@ class Market:
     """Bars of one or more symbols. The first `warm_up` bars are history for the rules and are not traded.
 
     `timeframe` minutes. `ticks` rupees and `lots` units, in the order of the symbols; `later_terms` replace them from
-    their day on, `freezes` are the largest single orders until then. `bands_pct`: circuit bands around the close of the
-    day before (None: none). `notes` are what a reader of the result must know about the data.
+    their day on, `freezes` are the largest single orders until then. `bands`: lowest and highest price of each traded
+    day, float64[2, symbols, days]; where they are not known (NaN), `bands_pct` is a band around the close of the day
+    before (None: none). `notes` are what a reader of the result must know about the data.
 
     With `actions` the window holds prices as they were; rules see them adjusted for what came later, fills do not.
     """
@@ -94,6 +97,7 @@ class Market:
     freezes: tuple[int, ...] = ()
     later_terms: tuple[ContractTerms, ...] = ()
     bands_pct: tuple[Decimal | None, ...] = ()
+    bands: Floats | None = field(default=None, compare=False)
     actions: tuple[CorporateAction, ...] = ()
 
     @property
@@ -169,23 +173,30 @@ class Market:
     def blocked(self) -> NDArray[np.uint8]:
         """uint8[symbols, bars]: 1 nobody sells (locked at the upper circuit), 2 nobody buys, 3 neither. Empty when no
         symbol has a band."""
-        if not any(self.bands_pct):
+        if self.bands is None and not any(self.bands_pct):
             return np.zeros((0, 0), np.uint8)
-        _, high, low, close = self.prices
+        _, high, low, _ = self.prices
         ends = self.day_ends
         days = np.repeat(np.arange(ends.size), np.diff(ends, prepend=-1))
-        found = np.zeros(close.shape, np.uint8)
+        lower, upper = (one[:, days] for one in self._day_bands())
+        return ((low >= upper - 1e-9) * 1 + (high <= lower + 1e-9) * 2).astype(np.uint8)
+
+    def _day_bands(self) -> Floats:
+        """float64[2, symbols, days]: the lower and the upper band of each traded day; NaN: none."""
+        close, ends = self.comparable_close, self.day_ends
+        found = np.full((2, len(self.symbols), ends.size), np.nan)
         for row, band in enumerate(self.bands_pct):
             if band is None:
                 continue
             known = np.where(np.isfinite(close[row]), np.arange(self.bars), 0)
             last = close[row][np.maximum.accumulate(known)[ends]]
-            before = np.concatenate(([np.nan], last[:-1]))[days]
+            before = np.concatenate(([np.nan], last[:-1]))
+            if self.factors is not None:  # in shares of the day itself
+                before = before / self.traded(self.factors)[row, ends]
             tick, share = float(self.ticks[row]), float(band) / 100
-            upper = np.floor(before * (1 + share) / tick + 1e-9) * tick
-            lower = np.ceil(before * (1 - share) / tick - 1e-9) * tick
-            found[row] = (low[row] >= upper - 1e-9) * 1 + (high[row] <= lower + 1e-9) * 2
-        return found
+            found[0, row] = np.ceil(before * (1 - share) / tick - 1e-9) * tick
+            found[1, row] = np.floor(before * (1 + share) / tick + 1e-9) * tick
+        return found if self.bands is None else np.where(np.isnan(self.bands), found, self.bands)
 
     @cached_property
     def action_rows(self) -> NDArray[np.int64]:
@@ -200,27 +211,18 @@ class Market:
 
     @cached_property
     def factors(self) -> Floats | None:
-        """float64[symbols, all bars]: what makes prices before a split comparable with those after; None: nothing."""
-        if all(one.after == one.before for one in self.actions):
-            return None
-        days = exchange_days(self.window.starts) + _EPOCH_ORDINAL
-        found = np.ones(self.window.close.shape)
-        for one in self.actions:
-            if one.symbol in self.symbols:
-                found[self.symbols.index(one.symbol), days < one.ex_date.toordinal()] *= one.before / one.after
-        return found
+        """float64[symbols, all bars]: what makes prices before an action comparable with those after; None: nothing."""
+        return factors_of(self.actions, self.symbols, self.window.starts)
 
     @cached_property
     def adjusted(self) -> Window:
-        """What the rules see: the window, with the prices before a split in shares of today."""
-        factors = self.factors
-        if factors is None:
-            return self.window
-        w = self.window
-        return replace(
-            w, open=w.open * factors, high=w.high * factors, low=w.low * factors, close=w.close * factors,
-            volume=w.volume / factors,
-        )  # fmt: skip
+        """What the rules see: the window, with the prices before an action in shares of today."""
+        return adjusted(self.window, self.actions)
+
+    @cached_property
+    def comparable_close(self) -> Floats:
+        """float64[symbols, bars]: closes of the traded bars as the rules see them."""
+        return self.prices[3] if self.factors is None else self.traded(self.adjusted.close)
 
     def as_traded(self, values: NDArray) -> NDArray:
         """The traded part of prices that were reckoned on `adjusted`, in the prices of their own day."""
@@ -229,7 +231,9 @@ class Market:
     @property
     def is_plain(self) -> bool:
         """One set of terms, nothing locked, no actions."""
-        return not (self.later_terms or any(self.freezes) or any(self.bands_pct) or self.actions)
+        return not (
+            self.later_terms or any(self.freezes) or any(self.bands_pct) or self.actions or self.bands is not None
+        )
 
     @cached_property
     def ticks_units(self) -> NDArray[np.int64]:
@@ -305,6 +309,8 @@ class Market:
         for more in (self.freezes, self.later_terms, self.bands_pct, self.actions):
             if more:
                 digest.update(repr(more).encode())
+        if self.bands is not None:
+            digest.update(np.ascontiguousarray(self.bands).data)
         digest.update(np.ascontiguousarray(self.window.starts).data)
         for name in _FIELDS:
             digest.update(getattr(self.window, name).data)
@@ -332,6 +338,37 @@ def market_of(
     return Market(
         window=window, timeframe=timeframe, ticks=tuple(ticks), lots=tuple(lots), warm_up=warm_up, exchange=exchange,
         kind=kind, notes=tuple(notes),
+    )  # fmt: skip
+
+
+def factors_of(
+    actions: Sequence[CorporateAction], symbols: Sequence[str], starts: NDArray[np.int64], *, of_volume: bool = False
+) -> Floats | None:
+    """float64[symbols, bars]: what prices before each action are multiplied by, and volumes divided by: shares alone
+    change those. None: nothing changes."""
+    row_of = {symbol: row for row, symbol in enumerate(symbols)}
+    days = exchange_days(starts) + _EPOCH_ORDINAL
+    found = None
+    for one in actions:
+        factor = one.before / one.after * (1.0 if of_volume else float(one.factor))
+        if factor == 1 or one.symbol not in row_of:
+            continue
+        if found is None:
+            found = np.ones((len(row_of), starts.size))
+        found[row_of[one.symbol], days < one.ex_date.toordinal()] *= factor
+    return found
+
+
+def adjusted(window: Window, actions: Sequence[CorporateAction]) -> Window:
+    """Bars as they look when the actions had always been so; the same window where there is nothing to change."""
+    factors = factors_of(actions, window.symbols, window.starts)
+    if factors is None:
+        return window
+    shares = factors_of(actions, window.symbols, window.starts, of_volume=True)
+    w = window
+    return replace(
+        w, open=w.open * factors, high=w.high * factors, low=w.low * factors, close=w.close * factors,
+        volume=w.volume if shares is None else w.volume / shares,
     )  # fmt: skip
 
 

@@ -398,6 +398,27 @@ def sizing_of(text: str) -> Sizing:
     return Sizing(mode, value)
 
 
+_SLIPPAGES: Final = {"spread": "spread_ticks", "volume": "impact_bps", "share": "participation_pct"}
+
+
+def slippage_of(text: str) -> dict[str, Any]:
+    """What `Costs` calls it: `5` basis points, `spread:2` ticks, `volume:10` basis points for every tenth of the usual
+    volume, `share:25` percent of it at most; several joined by +, each kind once."""
+    found: dict[str, Any] = {}
+    for part in text.split("+"):
+        word, colon, number = (piece.strip() for piece in part.partition(":"))
+        name = _SLIPPAGES.get(word) if colon else "slippage_bps"
+        if name is None or name in found:
+            raise BacktestRefused(
+                "SLIPPAGE", f"{text} is no slippage: BPS, spread:TICKS, volume:BPS or share:PCT, joined by +"
+            )
+        value = number_of(number if colon else word, "slippage")
+        if name == "spread_ticks" and value != int(value):
+            raise BacktestRefused("SLIPPAGE", f"A spread is a whole number of ticks, not {value}")
+        found[name] = int(value) if name == "spread_ticks" else value
+    return found
+
+
 def number_of(text: str, where: str) -> Decimal:
     try:
         number = Decimal(text)

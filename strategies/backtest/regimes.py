@@ -64,7 +64,7 @@ def _daily_closes(market: Market) -> NDArray[np.float64]:
     """float64[symbols, days]: the last price of each day, carried on where a day has none; history included."""
     ordinals = exchange_days(np.asarray(market.window.starts))
     ends = np.append(np.flatnonzero(np.diff(ordinals)), ordinals.size - 1)
-    close = market.window.close
+    close = market.adjusted.close
     bars = np.where(np.isfinite(close), np.arange(close.shape[1]), -1)
     last = np.maximum.accumulate(bars, axis=1)[:, ends]
     return np.where(last >= 0, np.take_along_axis(close, np.maximum(last, 0), axis=1), np.nan)

@@ -35,21 +35,19 @@ from strategies.backtest.plan import (
     segment_of,
     sizing_of,
     sizing_of_contract,
+    slippage_of,
 )
+from strategies.backtest.request_fields import BY_NAME, CHARGES, usual
 from strategies.contracts.schema import TIMEFRAME_MINUTES, ContractBody
 from strategies.models.contract import ContractVersion
 from strategies.rules.functions import nearest
 from trading.marketdata.models import Feed, Instrument
 from trading.venue.charges import ChargeBroker
+from trading.venue.margins import most_leverage
 
 SLOTS: Final = 5  # positions at once, unless told otherwise, for sizing of one's own
 MOST_SYMBOLS: Final = 5_000
-_KNOWN: Final = (
-    "contract", "symbols", "feed", "from", "to", "timeframe", "cash", "leverage", "slots", "sizing", "charges",
-    "slippage_bps", "rank", "parameters",
-)  # fmt: skip
-
-
+_KNOWN: Final = tuple(BY_NAME)
 _GATE_COUNTS: Final = ("max_trades_per_day", "cooldown_min", "loss_streak", "loss_streak_pause_min")
 _GATE_SHARES: Final = (
     "daily_loss_soft_pct", "daily_loss_hard_pct", "half_size_share_pct", "drawdown_cautious_pct",
@@ -141,11 +139,11 @@ class BacktestRequest:
     feed: str = "NSE"
     timeframe: str | None = None
     cash: Decimal = Decimal(1_000_000)
-    leverage: Decimal = Decimal(1)
+    leverage: Decimal | None = None
     slots: int | None = None
     sizing: str | None = None
     charges: str = "fyers"
-    slippage_bps: Decimal = Decimal(0)
+    slippage: str = "0"
     rank: str | None = None
     parameters: Mapping[str, Decimal] = field(default_factory=dict)
 
@@ -159,11 +157,11 @@ class BacktestRequest:
             "to": self.to_date.isoformat(),
             "timeframe": self.timeframe,
             "cash": f"{self.cash:f}",
-            "leverage": f"{self.leverage:f}",
+            "leverage": None if self.leverage is None else f"{self.leverage:f}",
             "slots": self.slots,
             "sizing": self.sizing,
             "charges": self.charges,
-            "slippage_bps": f"{self.slippage_bps:f}",
+            "slippage": self.slippage,
             "rank": self.rank,
             "parameters": {name: f"{value:f}" for name, value in self.parameters.items()},
         }
@@ -188,9 +186,11 @@ def read_request(given: Mapping[str, Any]) -> BacktestRequest:
     if first > last:
         raise BacktestRefused("EMPTY_RANGE", f"The range ends ({last}) before it begins ({first})")
     symbols = _symbols(values.get("symbols", ()))
-    charges = str(values.get("charges", "fyers")).lower()
-    if charges not in ("none", *(str(one).lower() for one in ChargeBroker)):
-        raise BacktestRefused("UNKNOWN_CHARGES", f"{charges} is no table of charges: none, fyers or zerodha")
+    charges = str(values.get("charges", usual("charges"))).lower()
+    if charges not in CHARGES:
+        raise BacktestRefused("UNKNOWN_CHARGES", f"{charges} is no table of charges: {', '.join(CHARGES)}")
+    slippage = str(values.get("slippage", usual("slippage"))).replace(" ", "")
+    slippage_of(slippage)
     slots = values.get("slots")
     if slots is not None:
         slots = int(whole_of(slots, "slots"))
@@ -204,14 +204,14 @@ def read_request(given: Mapping[str, Any]) -> BacktestRequest:
         from_date=first,
         to_date=last,
         symbols=symbols,
-        feed=str(values.get("feed", "NSE")),
+        feed=str(values.get("feed", usual("feed"))),
         timeframe=str(values["timeframe"]) if "timeframe" in values else None,
-        cash=number_of(str(values.get("cash", "1000000")), "cash"),
-        leverage=number_of(str(values.get("leverage", "1")), "leverage"),
+        cash=number_of(str(values.get("cash", usual("cash"))), "cash"),
+        leverage=number_of(str(values["leverage"]), "leverage") if "leverage" in values else None,
         slots=slots,
         sizing=str(sizing_of(str(values["sizing"]))) if "sizing" in values else None,
         charges=charges,
-        slippage_bps=number_of(str(values.get("slippage_bps", "0")), "slippage"),
+        slippage=slippage,
         rank=str(values["rank"]) if "rank" in values else None,
         parameters={str(name): number_of(str(value), f"parameter {name}") for name, value in parameters.items()},
     )
@@ -260,7 +260,7 @@ class Prepared:
         request, limits = self.request, self.limits
         account = Account(
             cash=request.cash,
-            leverage=request.leverage,
+            leverage=self._leverage(),
             slots=request.slots or min(SLOTS, len(self.instruments)),
         )
         sizing = sizing_of(request.sizing) if request.sizing else None
@@ -282,12 +282,24 @@ class Prepared:
             name=self.name,
             parameters={**request.parameters, **(parameters or {})},
             account=account,
-            costs=Costs(charges=broker, segment=segment_of(self.body.product), slippage_bps=request.slippage_bps),
+            costs=Costs(charges=broker, segment=segment_of(self.body.product), **slippage_of(request.slippage)),
             sizing=sizing,
             rank=request.rank,
             hours=limits.hours,
         )
         return replace(plan, gates=gates)
+
+    def _leverage(self) -> Decimal:
+        """What was asked for, within what the product allows; by itself the contract trades with all of that, a sizing
+        of one's own with the money that is there. BacktestRefused: more than the product allows."""
+        asked, most = self.request.leverage, most_leverage(self.body.product)
+        if asked is None:
+            return Decimal(1) if self.request.sizing or most is None else most
+        if most is not None and asked > most:
+            raise BacktestRefused(
+                "LEVERAGE", f"A position of product {self.body.product} may be {most:f} times its money, not {asked:f}"
+            )
+        return asked
 
     def market(self, *, settling: int, from_date: date | None = None, to_date: date | None = None) -> Market:
         """The candles of the request, or of a part of its days, with `settling` bars of history before them."""
@@ -301,6 +313,7 @@ class Prepared:
             to_date=to_date or request.to_date,
             settling=max(settling, rules.history(timeframe) + 1),
             named=bool(request.symbols),
+            largest_order=None if request.sizing else self.limits.max_order_value,
         )
         return with_other_bars(market, rules, feed=self.feed, instruments=self.instruments)
 

@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.backtest import kernels as k
+from strategies.backtest.day_notes import DayNotes, day_notes
 from strategies.backtest.market import Market, shown
 from strategies.backtest.metrics import Figures, figures
 from strategies.backtest.plan import Plan
@@ -51,7 +52,8 @@ class Result:
         market = self.market
         return figures(
             trades=self.trades, equity=self.equity, starts=market.starts, day_ends=market.day_ends,
-            close=market.prices[3], first_known=self.first_known, cash=int(self.plan.account.cash * UNITS_PER_RUPEE),
+            close=market.comparable_close, first_known=self.first_known,
+            cash=int(self.plan.account.cash * UNITS_PER_RUPEE),
         )  # fmt: skip
 
     @cached_property
@@ -83,6 +85,12 @@ class Result:
                 "LATE_ORDER: a rule fired on the last bar; as in published results its order is filled at that bar's"
                 f" open and valued at its close. Without it the account ends at {rupees(self._settled()):,.2f}"
             )
+        if self.notes.dp:
+            added, left = self.notes.total, self.cash - UNITS_PER_PAISA * self.notes.total
+            said.append(
+                f"DAY_NOTES: fees of the depository and the rounding of the days' notes come to {added / 100:,.2f} and"
+                f" are in no trade. With them the account ends at {rupees(left):,.2f}"
+            )
         still = self._fills_without_volume()
         if still:
             said.append(f"ZERO_VOLUME: {still} fills fell on bars in which nothing was traded")
@@ -92,6 +100,11 @@ class Result:
             if not rates_known(day, exchange=self.market.exchange):
                 said.append(f"CHARGES_ASSUMED: the earliest known rates stand in for those of {day}")
         return tuple(said)
+
+    @cached_property
+    def notes(self) -> DayNotes:
+        """What the days' contract notes add to the charges of the trades."""
+        return day_notes(self)
 
     def _settled(self) -> int:
         """What the account holds when every counted trade is closed."""
@@ -152,6 +165,10 @@ class Result:
             "bars": market.bars,
             "from": shown(market.starts[0], market.timeframe),
             "to": shown(market.starts[-1], market.timeframe),
+            "day_notes": {
+                **{name: getattr(self.notes, name) / 100 for name in ("dp", "stt", "stamp", "gst", "total")},
+                "final_equity": rupees(self.cash - UNITS_PER_PAISA * self.notes.total),
+            },
             "plan": self.plan.as_mapping(),
             "warnings": list(self.warnings),
             "data_hash": market.data_hash,

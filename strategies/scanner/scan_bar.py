@@ -156,7 +156,9 @@ def other_bars(
         days = 1 + -(-spare * base // ORDINARY_DAY_MIN)
         a_day = 1 if timeframe >= DAILY else -(-LONGEST_SESSION_MIN // timeframe)
         bars = need.bars + min(days * a_day, spare + a_day)
-        others[timeframe, symbol] = rule_window(cache.window(feed, wanted, timeframe, bars=bars, until=until))
+        others[timeframe, symbol] = rule_window(
+            cache.window(feed, wanted, timeframe, bars=bars, until=until, adjusted=True)
+        )
     return others
 
 

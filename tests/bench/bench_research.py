@@ -41,7 +41,7 @@ def research(run: Run) -> Iterator[Figure]:
     form = {
         "contract": "ema-alignment@1", "feed": "NSE", "from": days[0].isoformat(), "to": days[-1].isoformat(),
         "symbols": " ".join(f"B{at:02d}" for at in range(SYMBOLS)), "cash": "10000000", "charges": "fyers",
-        "slippage_bps": "2",
+        "slippage": "2",
     }  # fmt: skip
     press(client, form)
     rounds = [press(client, form) for _ in range(run.rounds(8))]

@@ -12,6 +12,7 @@ from django.test import Client
 from django.utils import timezone
 
 from accounts.api_keys import issue
+from strategies.backtest.request_fields import MONEY
 from strategies.models import BacktestRun
 from strategies.reports.export import csv_text, safe
 from strategies.runs.work import work
@@ -28,7 +29,7 @@ from trading.venue.sessions import session_on
 DAYS = {"from": "2026-02-17", "to": "2026-02-27"}
 FORM = DAYS | {
     "contract": "ema-alignment@1", "feed": "NSE", "symbols": "sbin, ITC", "cash": "1000000", "sizing": "",
-    "charges": "fyers", "slippage_bps": "2", "slots": "", "rank": "", "p.fast": "5", "p.slow": "",
+    "charges": "fyers", "slippage": "2", "slots": "", "rank": "", "p.fast": "5", "p.slow": "",
 }  # fmt: skip
 
 
@@ -49,6 +50,7 @@ def test_from_the_form_to_the_tear_sheet(trader):
     stored_history()
     page = text(trader.get("/backtests/new/?contract=ema-alignment@1"))
     assert "ema-alignment@1" in page and 'name="p.fast"' in page
+    assert all(f'name="{one.name}"' in page for one in MONEY)
     form = FORM | {"key": str(uuid.uuid4())}
     reply = trader.post("/backtests/new/", form)
     assert reply.status_code == 302
@@ -159,7 +161,10 @@ class Program:
         return self.http.post("/api/v1/backtests/", body, content_type="application/json", headers=headers)
 
 
-WISH = {"request": DAYS | {"contract": "ema-alignment", "symbols": ["SBIN"], "slippage_bps": "2"}}
+WISH = {
+    "request": DAYS
+    | {"contract": "ema-alignment", "symbols": ["SBIN"], "slippage": "2+spread:1+volume:5", "leverage": "2"}
+}
 
 
 @pytest.mark.django_db(transaction=True)
@@ -177,6 +182,9 @@ def test_a_program_asks_waits_and_reads(valkey):
     report = program.http.get(f"{path}report/")
     assert report.json()["run_hash"] == found["run_hash"]
     page = program.http.get(f"{path}trades/?first=1&count=2").json()
+    plan = report.json()["plan"]
+    costs = [plan[name] for name in ("slippage_bps", "spread_ticks", "impact_bps", "leverage")]
+    assert costs == ["2", 1, "5", "2"] and found["request"]["slippage"] == "2+spread:1+volume:5"
     assert page["count"] == found["figures"]["trades"] and page["trades"] == report.json()["trade_list"][1:3]
     assert program.http.get(f"{path}trades/?first=-1").status_code == 400
     assert program.http.get(f"{path}export/report.json").content == report.content
@@ -194,6 +202,8 @@ def test_a_program_asks_waits_and_reads(valkey):
         ({"request": WISH["request"] | {"to": "soon"}}, 400, "INVALID_REQUEST"),
         ({"request": WISH["request"] | {"slipage": "2"}}, 400, "INVALID_REQUEST"),
         ({"request": WISH["request"] | {"cash": "much"}}, 422, "NOT_A_NUMBER"),
+        ({"request": WISH["request"] | {"slippage": "spread:two"}}, 422, "NOT_A_NUMBER"),
+        ({"request": WISH["request"] | {"leverage": "6"}}, 422, "LEVERAGE"),
         ({"kind": "MAGIC", **WISH}, 400, "INVALID_REQUEST"),
     ],
 )

@@ -51,7 +51,7 @@ def by_command(*words: str) -> str:
 
 
 def test_a_run_gives_the_bytes_of_the_command(user):
-    run = ask(user, request=REQUEST | {"slippage_bps": "2", "cash": "500000", "parameters": {"fast": "5"}})
+    run = ask(user, request=REQUEST | {"slippage": "2", "cash": "500000", "parameters": {"fast": "5"}})
     assert run.state == "QUEUED" and run.request["contract"] == "ema-alignment@1"
     research_work_task()
     run.refresh_from_db()

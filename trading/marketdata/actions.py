@@ -31,6 +31,7 @@ GAP: Final = (0.8, 1.25)  # of the close before: where a share without a band ma
 OVERNIGHT: Final = 0.08  # how far it may move on that night beside the action
 USUAL_FACTORS: Final = (1 / 10, 1 / 6, 1 / 5, 1 / 4, 1 / 3, 2 / 5, 1 / 2, 3 / 5, 2 / 3, 3 / 4, 2.0, 5.0, 10.0)
 LARGEST_PART: Final = 20  # of a simple fraction: 1 into 20 is the widest split there is
+MOST_SHARES: Final = 1_000  # into or out of which an action may turn so many
 _IST_S, _DAY_S = 19_800, 86_400
 
 
@@ -181,6 +182,20 @@ def _exact(factor: float) -> Decimal:
 
 
 # -- using them --------------------------------------------------------------------------------------------------------
+
+
+def confirmed_between(instrument_ids: Sequence[int], first: date, last: date) -> list[CorporateAction]:
+    """Confirmed actions with first < ex-date <= last, oldest first: what happened within a stretch of days."""
+    rows = CorporateAction.objects.filter(
+        instrument_id__in=list(instrument_ids), state=State.CONFIRMED, ex_date__gt=first, ex_date__lte=last
+    )
+    return list(rows.order_by("ex_date", "instrument_id"))
+
+
+def shares_of(factor: Decimal) -> tuple[int, int]:
+    """Shares after and before a split or bonus of this factor: (2, 1) for a half."""
+    simple = Fraction(factor).limit_denominator(MOST_SHARES)
+    return simple.denominator, simple.numerator
 
 
 def factors_at(instrument_ids: Sequence[int], starts: Ints, *, known_on: date) -> tuple[Floats, Floats] | None:

@@ -1,8 +1,11 @@
 """The day's price bands: the lowest and the highest price that a venue takes of an instrument."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+
+import numpy as np
+from numpy.typing import NDArray
 
 from trading.marketdata.models import Feed, Instrument, PriceBand
 
@@ -42,3 +45,19 @@ def band_of(feed: Feed, instrument: Instrument, session_date: date) -> Band | No
     return PriceBand.objects.filter(
         feed=feed, instrument=instrument, session_date=session_date
     ).values_list("lower", "upper").first()  # fmt: skip
+
+
+def bands_between(feed: Feed, instruments: Sequence[Instrument], days: Sequence[date]) -> NDArray[np.float64]:
+    """float64[2, instruments, days]: the lower and the upper band of each day in rupees; NaN where nobody told."""
+    found = np.full((2, len(instruments), len(days)), np.nan)
+    if not days:
+        return found
+    row_of = {one.pk: row for row, one in enumerate(instruments)}
+    day_of = {day: place for place, day in enumerate(days)}
+    rows = PriceBand.objects.filter(
+        feed=feed, instrument__in=list(row_of), session_date__gte=days[0], session_date__lte=days[-1]
+    ).order_by().values_list("instrument_id", "session_date", "lower", "upper")  # fmt: skip
+    for pk, day, lower, upper in rows.iterator(chunk_size=10_000):
+        if (place := day_of.get(day)) is not None:
+            found[:, row_of[pk], place] = float(lower), float(upper)
+    return found

@@ -10,7 +10,7 @@ from django.db.models import Q
 from trading.domain.instruments import InstrumentSpec
 from trading.marketdata.models import FormerIdentity, Instrument, InstrumentTerms, Universe
 from trading.marketdata.renames import successor
-from trading.venue.precision import index_freeze_quantity
+from trading.venue.precision import index_freeze_days, index_freeze_quantity
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,23 +61,45 @@ def terms_on(instrument: Instrument, day: date) -> Terms:
 
 def terms_of(instruments: Iterable[Instrument], day: date) -> dict[int, Terms]:
     """`terms_on` for many, by instrument id."""
-    wanted = {one.pk: one for one in instruments}
-    rows: dict[int, InstrumentTerms] = {}
-    assumed: set[int] = set()
-    for row in InstrumentTerms.objects.filter(instrument__in=wanted).order_by("from_date"):
-        if row.from_date <= day:
-            rows[row.instrument_id] = row
-        elif row.instrument_id not in rows:
-            rows[row.instrument_id] = row
-            assumed.add(row.instrument_id)
-    found: dict[int, Terms] = {}
-    for pk, instrument in wanted.items():
-        row_or_self = rows.get(pk, instrument)
-        freeze = row_or_self.freeze_quantity
-        if freeze is None and instrument.is_derivative:
-            freeze = index_freeze_quantity(instrument.underlying_name, on_date=day)
-        found[pk] = Terms(row_or_self.tick_size, row_or_self.lot_size, freeze, pk in assumed or pk not in rows)
+    wanted = list(instruments)
+    rows = _terms_rows(wanted)
+    return {one.pk: _terms_then(one, rows.get(one.pk, []), day) for one in wanted}
+
+
+def terms_between(instruments: Iterable[Instrument], first: date, last: date) -> list[tuple[date, dict[int, Terms]]]:
+    """`terms_of` the first day, and of every later day up to `last` from which they are other ones; rising."""
+    wanted = list(instruments)
+    rows = _terms_rows(wanted)
+    days = {row.from_date for found in rows.values() for row in found}
+    for name in {one.underlying_name for one in wanted if one.is_derivative}:
+        days |= set(index_freeze_days(name))
+    found: list[tuple[date, dict[int, Terms]]] = []
+    for day in (first, *sorted(one for one in days if first < one <= last)):
+        terms = {one.pk: _terms_then(one, rows.get(one.pk, []), day) for one in wanted}
+        if not found or any(_numbers(terms[pk]) != _numbers(before) for pk, before in found[-1][1].items()):
+            found.append((day, terms))
     return found
+
+
+def _numbers(terms: Terms) -> tuple[Decimal, int, int | None]:
+    return terms.tick_size, terms.lot_size, terms.freeze_quantity
+
+
+def _terms_rows(instruments: list[Instrument]) -> dict[int, list[InstrumentTerms]]:
+    """Rows by instrument id, rising."""
+    rows: dict[int, list[InstrumentTerms]] = {}
+    for row in InstrumentTerms.objects.filter(instrument__in=instruments).order_by("from_date"):
+        rows.setdefault(row.instrument_id, []).append(row)
+    return rows
+
+
+def _terms_then(instrument: Instrument, rows: list[InstrumentTerms], day: date) -> Terms:
+    held = [row for row in rows if row.from_date <= day]
+    said: InstrumentTerms | Instrument = held[-1] if held else rows[0] if rows else instrument
+    freeze = said.freeze_quantity
+    if freeze is None and instrument.is_derivative:
+        freeze = index_freeze_quantity(instrument.underlying_name, on_date=day)
+    return Terms(said.tick_size, said.lot_size, freeze, assumed=not held)
 
 
 def spec_on(instrument: Instrument, day: date) -> InstrumentSpec:

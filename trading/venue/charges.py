@@ -289,11 +289,11 @@ def contract_note(
     stamp = dp = Decimal(0)
     for symbol in sorted({order.symbol for order in booked}):
         group = [order for order in booked if order.symbol == symbol]
-        day = _ScripDay.of(group)
+        day = ScripDay.of(group)
         if group[0].segment.is_equity:
             stt_by_symbol[symbol] = day.equity_stt_paise(on_date)
             stamp += day.equity_stamp()
-            dp += _DP[broker] * 100 if day.sold > day.bought else 0
+            dp += day.dp_paise(broker)
         else:
             segment = group[0].segment
             stt_by_symbol[symbol] = _to_rupee(day.sold_value * _on(_STT, on_date)[segment].percent / 100)
@@ -304,7 +304,7 @@ def contract_note(
 
 
 @dataclass(frozen=True, slots=True)
-class _ScripDay:
+class ScripDay:
     """One symbol's day: units and paise on either side."""
 
     bought: int
@@ -313,7 +313,7 @@ class _ScripDay:
     sold_value: int
 
     @classmethod
-    def of(cls, orders: list[NoteOrder]) -> _ScripDay:
+    def of(cls, orders: list[NoteOrder]) -> ScripDay:
         buys = [order for order in orders if order.side is Side.BUY]
         sells = [order for order in orders if order.side is Side.SELL]
         return cls(
@@ -327,7 +327,12 @@ class _ScripDay:
     def squared(self) -> int:
         return min(self.bought, self.sold)
 
+    def dp_paise(self, broker: ChargeBroker) -> Decimal:
+        """The depository's fee where shares left the account, before GST."""
+        return _DP[broker] * 100 if self.sold > self.bought else Decimal(0)
+
     def equity_stt_paise(self, on_date: date) -> int:
+        """Whole rupees, intraday and delivery rounded apart."""
         average = Decimal(self.bought_value + self.sold_value) / (self.bought + self.sold)
         rates = _on(_STT, on_date)
         intraday = self.squared * average * rates[EQ_I].percent / 100
@@ -335,6 +340,7 @@ class _ScripDay:
         return _to_rupee(intraday) + _to_rupee(delivery)
 
     def equity_stamp(self) -> Decimal:
+        """Exact paise: intraday for what was squared, delivery for what stayed."""
         if self.bought == 0:
             return Decimal(0)
         average = Decimal(self.bought_value) / self.bought

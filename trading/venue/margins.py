@@ -14,3 +14,9 @@ def margin_required(*, product: Product, quantity: int, price: Decimal) -> Decim
     if product not in _SHARE_OF_VALUE:
         raise ValueError(f"the margin of product {product} depends on the whole portfolio and is not known here")
     return (quantity * price * _SHARE_OF_VALUE[product]).quantize(Decimal("0.01"), ROUND_UP)
+
+
+def most_leverage(product: Product) -> Decimal | None:
+    """How often the money of a trade in shares may be spent at once. None: it depends on the whole portfolio."""
+    share = _SHARE_OF_VALUE.get(product)
+    return None if share is None else 1 / share

@@ -103,3 +103,8 @@ def index_freeze_quantity(index: str, *, on_date: date) -> int | None:
     history = _INDEX_FREEZE.get(index, [])
     position = bisect_right([start for start, _ in history], on_date)
     return history[position - 1][1] if position else None
+
+
+def index_freeze_days(index: str) -> tuple[date, ...]:
+    """The days from which this table has another largest order for an index; none: it does not know the index."""
+    return tuple(start for start, _ in _INDEX_FREEZE.get(index, []))

@@ -24,7 +24,9 @@ from strategies.backtest.plan import (
     number_of,
     rule_of,
     sizing_of,
+    slippage_of,
 )
+from strategies.backtest.request_fields import FIELDS, MONEY, Kind, usual
 from strategies.backtest.result import Result
 from strategies.contracts.schema import (
     TIMEFRAME_MINUTES,
@@ -50,7 +52,7 @@ class Command(BaseCommand):
         parser.add_argument("contract", nargs="?", help="slug of a contract, or slug@version (default: the newest)")
         where = parser.add_argument_group("on what")
         where.add_argument("--symbols", nargs="+", metavar="SYMBOL", help="NSE:SBIN-EQ or SBIN (default: the universe)")
-        where.add_argument("--feed", default="NSE", help="whose candles (default NSE)")
+        where.add_argument("--feed", help=f"whose candles (default {usual('feed')})")
         where.add_argument("--candles", metavar="FILE", help="a .csv or .csv.gz file instead of stored candles")
         where.add_argument("--symbol", help="what the file's prices are of (default: its name)")
         where.add_argument("--from", dest="from_date", metavar="DATE", help="first exchange day, 2026-01-31")
@@ -87,17 +89,11 @@ class Command(BaseCommand):
             " or nothing",
         )  # fmt: skip
         money = parser.add_argument_group("money")
-        money.add_argument("--cash", default="1000000", help="rupees (default 1000000)")
-        money.add_argument("--sizing", help="all_in, fixed:UNITS, percent:N, risk:N (all_in, or the contract's)")
-        money.add_argument("--charges", choices=("none", "fyers", "zerodha"), help="default: fyers, or none for a file")
-        money.add_argument(
-            "--slippage", default="0", metavar="BPS",
-            help="basis points against every market order; for a file also spread:TICKS, half of it paid, and"
-            " volume:BPS, for every tenth of the usual volume above the first",
-        )  # fmt: skip
-        money.add_argument("--slots", type=int, help=f"positions at once (default: {SLOTS}, or fewer symbols)")
-        money.add_argument("--leverage", default="1", help="how often the money may be spent at once (default 1)")
-        money.add_argument("--rank", metavar="RULE", help="a number: the highest is bought first when slots are few")
+        for one in MONEY:
+            told = one.meaning.replace("%", "%%") + (f" (default {one.usual})" if one.usual else "")
+            money.add_argument(
+                f"--{one.name}", help=told, choices=one.choices or None, type=int if one.kind is Kind.WHOLE else str
+            )
         parser.add_argument("--set", nargs="+", default=[], metavar="NAME=VALUE", help="parameters of the contract")
         parser.add_argument("--json", metavar="FILE", help="write the whole result there; - for standard output alone")
 
@@ -158,7 +154,7 @@ def _quick_look(given: dict[str, Any]) -> tuple[Plan, Market]:
         rank=rule_of(given["rank"], "--rank", expect="number"),
         sizing=_sizing(given) or sizing_of("all_in"),
         account=_account(given, symbols=1),
-        costs=_costs(given, segment, usual="none"),
+        costs=_costs(given, segment),
         late_orders=given["end"] == "published",
     )
     market = market_of_file(
@@ -176,9 +172,8 @@ def _contract(given: dict[str, Any]) -> tuple[Plan, Market]:
         given, "a contract", "symbol", "long", "short", "exit_long", "exit_short", "reverse", "stop", "target",
         "trailing", "max_bars", "limit", "book",
     )  # fmt: skip
-    asked = {name: given[name] for name in ("contract", "symbols", "feed", "timeframe", "cash", "leverage", "slots")}
-    asked |= {name: given[name] for name in ("sizing", "charges", "rank")}
-    asked |= {"from": given["from_date"], "to": given["to_date"], "slippage_bps": given["slippage"]}
+    asked = {one.name: given[one.name] for one in FIELDS if one.name in given}
+    asked |= {"from": given["from_date"], "to": given["to_date"]}
     request = read_request(asked | {"parameters": _parameters(given["set"])})
     prepared = prepare(request, HouseLimits.of_policy(active_policy(None)))
     plan = prepared.plan()
@@ -210,28 +205,16 @@ def summary(result: Result) -> str:
 
 def _account(given: dict[str, Any], *, symbols: int) -> Account:
     return Account(
-        cash=number_of(given["cash"], "--cash"),
-        leverage=number_of(given["leverage"], "--leverage"),
+        cash=number_of(given["cash"] or usual("cash"), "--cash"),
+        leverage=number_of(given["leverage"] or "1", "--leverage"),
         slots=given["slots"] or min(SLOTS, symbols),
     )
 
 
-def _costs(given: dict[str, Any], segment: ChargeSegment, *, usual: str) -> Costs:
-    word = given["charges"] or usual
+def _costs(given: dict[str, Any], segment: ChargeSegment) -> Costs:
+    word = given["charges"] or "none"
     broker = None if word == "none" else ChargeBroker(word.upper())
-    return Costs(charges=broker, segment=segment, **_slippage(given["slippage"]))
-
-
-def _slippage(text: str) -> dict[str, Any]:
-    """`5` basis points, `spread:2` ticks, or `volume:10` basis points for every tenth of the usual volume."""
-    word, colon, number = text.partition(":")
-    if not colon:
-        return {"slippage_bps": number_of(text, "--slippage")}
-    if word == "spread" and number.isdigit():
-        return {"spread_ticks": int(number)}
-    if word == "volume":
-        return {"impact_bps": number_of(number, "--slippage volume")}
-    raise BacktestRefused("SLIPPAGE", f"{text} is no slippage: BPS, spread:TICKS or volume:BPS")
+    return Costs(charges=broker, segment=segment, **slippage_of(given["slippage"] or usual("slippage")))
 
 
 def _sizing(given: dict[str, Any]) -> Sizing | None:

@@ -309,7 +309,8 @@ def test_a_target_may_be_a_price_that_a_rule_asks_for():
     ("more", "said"),
     [
         (["--slippage", "wide"], "NOT_A_NUMBER"),
-        (["--slippage", "spread:x"], "SLIPPAGE"),
+        (["--slippage", "spread:x"], "NOT_A_NUMBER"),
+        (["--slippage", "spread:1+spread:2"], "SLIPPAGE"),
         (["--limit", "2:x"], "NOT_A_NUMBER"),
         (["--book", "2"], "NOT_A_NUMBER"),
         (["--book", "1:60", "2:60"], "BOOKING"),

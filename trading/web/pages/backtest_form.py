@@ -11,6 +11,8 @@ from typing import Any
 from django.http import QueryDict
 
 from accounts.models import User
+from strategies.backtest.request_fields import FIELDS, MONEY, RequestField
+from strategies.backtest.request_fields import Kind as FieldKind
 from strategies.contracts.schema import ContractError
 from strategies.models import BacktestRun, ContractVersion, RunResult
 from strategies.reports.figures import written
@@ -18,10 +20,8 @@ from strategies.runs.studies.settings import OBJECTIVES
 from trading.marketdata.models import Feed
 
 Kind = BacktestRun.Kind
-REQUEST_FIELDS = (
-    "contract", "feed", "from", "to", "symbols", "cash", "sizing", "charges", "slippage_bps", "slots", "rank",
-)  # fmt: skip
-CHARGES = ("fyers", "zerodha", "none")
+REQUEST_FIELDS = tuple(one.name for one in FIELDS if one.kind is not FieldKind.BY_NAME and one.name != "timeframe")
+USUAL_SLIPPAGE = "2"  # basis points, in an empty form: nothing fills for nothing
 SHOWN_SOURCES = 60
 
 
@@ -134,9 +134,13 @@ def usual(user: User, today: Any, contracts: list[dict[str, str]]) -> dict[str, 
     return {
         "contract": contracts[0]["value"] if contracts else "", "feed": feeds()[0] if feeds() else "NSE",
         "from": (today - timedelta(days=91)).isoformat(), "to": (today - timedelta(days=1)).isoformat(),
-        "symbols": "", "cash": "1000000", "sizing": "", "charges": "fyers", "slippage_bps": "2", "slots": "",
-        "rank": "",
+        **{one.name: one.usual for one in MONEY}, "slippage": USUAL_SLIPPAGE,
     }  # fmt: skip
+
+
+def money_of(given: Mapping[str, str]) -> list[tuple[RequestField, str]]:
+    """The fields about money, each with what stands in it."""
+    return [(one, given.get(one.name, one.usual)) for one in MONEY]
 
 
 def as_given(run: BacktestRun) -> dict[str, str]:

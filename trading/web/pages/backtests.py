@@ -117,7 +117,7 @@ def _form(request: DeskRequest, kind: str, given: dict[str, str] | None, error: 
     return {
         "kind": kind, "kind_label": Kind(kind).label, "kind_words": asks.words, "given": given, "error": error,
         "kinds": [(name, Kind(name).label, name == kind) for name in form.KINDS], "contracts": contracts,
-        "feeds": form.feeds(), "charges": form.CHARGES, "key": request.POST.get("key") or str(uuid.uuid4()),
+        "feeds": form.feeds(), "money": form.money_of(given), "key": request.POST.get("key") or str(uuid.uuid4()),
         "needs_market": asks.market, "sweeps": asks.sweeps, "study_fields": fields, "needs_runs": bool(asks.runs),
         "runs_words": asks.runs, "one_run": asks.one_run, "weighted": asks.weighted,
         "sources": form.sources_of(request.user, chosen, weights) if asks.runs else [],
