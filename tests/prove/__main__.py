@@ -1,7 +1,8 @@
-"""`python -m tests.prove [PART…] [--size N] [--minutes M] [--fresh]`: prove it, and write down what was tried.
+"""`python -m tests.prove [PART…] [--size N] [--minutes M] [--lanes N] [--fresh]`: prove it, write down what was tried.
 
 Every unit that was tried is a line in var/prove.jsonl, so that a run goes on where the last one was cut; the counts are
-in var/prove.json. Units tried on other code count no more. Exit 1 when anything failed.
+in var/prove.json. Units tried on other code count no more. Lanes are processes beside each other on the same servers,
+each with a database of its own and its share of the units. Exit 1 when anything failed.
 """
 
 import argparse
@@ -19,13 +20,16 @@ from typing import Any
 
 os.environ["DJANGO_SETTINGS_MODULE"] = "trading.settings.test"
 
+import django
+from django.db import connection
+
 from tests.bench.__main__ import database
 from tests.prove.parts import PARTS, Part, Tried
 
 CHECKOUT = Path(__file__).resolve().parents[2]
 LINES, SUMMARY = CHECKOUT / "var" / "prove.jsonl", CHECKOUT / "var" / "prove.json"
 PRODUCT = ("trading", "accounts", "risk", "strategies", "execution")
-SAY_EVERY_S = 5.0
+SAY_EVERY_S = 30.0
 
 
 def main() -> int:
@@ -34,31 +38,61 @@ def main() -> int:
     parser.add_argument("--size", type=int, help="seeds, rounds or bodies of each part, instead of its own size")
     parser.add_argument("--minutes", type=float, help="stop after so long; the next run goes on from there")
     parser.add_argument("--only", default="", help="units whose name holds this")
+    parser.add_argument("--lanes", type=int, default=os.cpu_count() or 1, help="processes beside each other")
+    parser.add_argument("--lane", type=int, help=argparse.SUPPRESS)  # which of them this is
     parser.add_argument("--fresh", action="store_true", help="forget what was tried before")
     given = parser.parse_args()
+    load_parts()
+    if unknown := sorted(set(given.parts) - PARTS.keys()):
+        parser.error(f"no such part: {', '.join(unknown)} (there are {', '.join(PARTS)})")
     LINES.parent.mkdir(parents=True, exist_ok=True)
+    if given.lane is not None:
+        walk_lane(given)
+        return 0
     if given.fresh:
         LINES.unlink(missing_ok=True)
-    end = time.monotonic() + given.minutes * 60 if given.minutes else float("inf")
     with database():
-        for path in sorted(Path(__file__).parent.glob("part_*.py")):
-            importlib.import_module(f"tests.prove.{path.stem}")
-        if unknown := sorted(set(given.parts) - PARTS.keys()):
-            parser.error(f"no such part: {', '.join(unknown)} (there are {', '.join(PARTS)})")
-        code = fingerprint()
-        for name in given.parts or list(PARTS):
-            prove(PARTS[name], size=given.size or PARTS[name].size, only=given.only, code=code, end=end)
-    summary = summarise(code)
+        for number in range(given.lanes):
+            connection.creation.clone_test_db(suffix=f"lane{number}", verbosity=0, autoclobber=True)
+        lanes = [start_lane(number) for number in range(given.lanes)]
+        broken = [number for number, lane in enumerate(lanes) if lane.wait() != 0]
+    summary = summarise(fingerprint())
     SUMMARY.write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n")
     print(f"written to {SUMMARY}")
-    return 1 if any(part["failures"] for part in summary["parts"].values()) else 0
+    if broken:
+        print(f"lanes that did not come to their end: {broken}")
+    return 1 if broken or any(part["failures"] for part in summary["parts"].values()) else 0
 
 
-def prove(part: Part, *, size: int, only: str, code: str, end: float) -> None:
+def load_parts() -> None:
+    django.setup()
+    for path in sorted(Path(__file__).parent.glob("part_*.py")):
+        importlib.import_module(f"tests.prove.{path.stem}")
+
+
+def start_lane(number: int) -> "subprocess.Popen[bytes]":
+    """This command once more, as one lane of it: told apart from the others as the workers of the tests are."""
+    return subprocess.Popen(
+        [sys.executable, "-m", "tests.prove", *sys.argv[1:], "--lane", str(number)],
+        cwd=CHECKOUT, env=os.environ | {"PYTEST_XDIST_WORKER": f"gw{number}", "PYTHONHASHSEED": str(number)},
+    )  # fmt: skip
+
+
+def walk_lane(given: argparse.Namespace) -> None:
+    """Every lanes-th unit of every part, on a copy of the database that was made for all of them."""
+    end = time.monotonic() + given.minutes * 60 if given.minutes else float("inf")
+    code = fingerprint()
+    connection.settings_dict["NAME"] = f"test_{connection.settings_dict['NAME']}_lane{given.lane}"
+    for name in given.parts or list(PARTS):
+        units = list(PARTS[name].units(given.size or PARTS[name].size))[given.lane :: given.lanes]
+        prove(PARTS[name], units=[unit for unit in units if given.only in unit], code=code, end=end)
+
+
+def prove(part: Part, *, units: list[str], code: str, end: float) -> None:
     """Try what has not been tried yet, and write down each unit as soon as it is over."""
     known = {line["unit"] for line in told() if line["part"] == part.name and line["code"] == code}
-    wanted = [unit for unit in part.units(size) if unit not in known and only in unit]
-    print(f"{part.name}: {part.claim}. {len(wanted)} to try, {len(known)} known.", flush=True)
+    wanted = [unit for unit in units if unit not in known]
+    print(f"{part.name}: {part.claim}. {len(wanted)} to try, {len(units) - len(wanted)} known.", flush=True)
     failed, said = 0, 0.0
     with part.prepare() as prepared, LINES.open("a") as lines:
         for number, unit in enumerate(wanted, start=1):
@@ -76,11 +110,10 @@ def prove(part: Part, *, size: int, only: str, code: str, end: float) -> None:
             }  # fmt: skip
             print(json.dumps(line, ensure_ascii=False), file=lines, flush=True)
             if tried.trouble:
-                print(f"\n  {unit}: {'; '.join(tried.trouble)}", flush=True)
+                print(f"  {unit}: {'; '.join(tried.trouble)}", flush=True)
             if time.monotonic() - said > SAY_EVERY_S or number == len(wanted):
                 said = time.monotonic()
-                print(f"\r  {number} of {len(wanted)}, {failed} failed", end="", flush=True)
-    print(flush=True)
+                print(f"  {part.name}: {number} of {len(wanted)}, {failed} failed", flush=True)
 
 
 def told() -> list[dict[str, Any]]:

@@ -1,5 +1,6 @@
 """The crash campaign: every named point, many seeds, one SIGKILL each; then both sides must agree."""
 
+import gc
 import random
 import re
 import tempfile
@@ -111,10 +112,13 @@ def stage() -> Iterator[Stage]:
     """A line to the broker, and what all trials share in the database."""
     with tempfile.TemporaryDirectory(prefix="tarazu-proof-") as folder:
         exchange = Exchange(Path(folder))
+        gc.collect()
+        gc.freeze()  # what is loaded stays shared with every life that is forked from here
         try:
             yield Stage(exchange)
         finally:
             exchange.close()
+            gc.unfreeze()
 
 
 def points_in_code(root: Path) -> dict[str, int]:

@@ -46,8 +46,9 @@ from trading.marketdata.models import Feed, Instrument
 from trading.portfolio.models import Portfolio
 
 QUIET_TURNS = 60
-STRIDE_S = 20
-"""Wall seconds that pass between two turns of the end: rows are made older, so nobody waits."""
+STRIDE_S = 36
+"""Wall seconds that pass between two turns of the end: rows are made older, so nobody waits. Five of them are the three
+minutes that a proof takes, in which every book is read fifteen times: later than the latest of them shows an order."""
 
 Step = tuple[str, Any]
 Design = Callable[[], None]
