@@ -15,6 +15,7 @@ from risk.models import RiskPolicy
 from trading.audit.record import record
 from trading.domain.errors import NotAllowed
 from trading.portfolio.models import Portfolio
+from trading.statements import run
 
 FIELDS = tuple(
     field.name
@@ -25,12 +26,18 @@ LIMIT_FIELDS = tuple(
     field.name for field in dataclass_fields(Limits) if field.name not in {"name", "restricted_symbols"}
 )
 
+ACTIVE = """
+SELECT id FROM risk_riskpolicy WHERE active AND (portfolio_id = %s::bigint OR portfolio_id IS NULL)
+ORDER BY portfolio_id NULLS LAST LIMIT 1
+"""
+
 
 def active_policy(portfolio_id: int | None) -> RiskPolicy:
     """The policy in force: the portfolio's own, else that of the house."""
-    rows = RiskPolicy.objects.filter(active=True)
-    own = rows.filter(portfolio_id=portfolio_id).first() if portfolio_id is not None else None
-    return own or rows.get(portfolio=None)
+    found = run(ACTIVE, [portfolio_id])
+    if not found:
+        raise RiskPolicy.DoesNotExist("The house has no limits in force.")
+    return policy_of(found[0][0])
 
 
 @lru_cache(maxsize=256)

@@ -4,6 +4,7 @@ Everything else uses the ORM. What is used here works inside the running transac
 logs queries; a row that comes back is the same model instance that the ORM would make.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
@@ -173,6 +174,13 @@ class Frozen:
             self._plan = compiled, list(given)
         statement, parameters = self._plan
         return run(statement, [number if one == self.NUMBER else one for one in parameters])
+
+
+def as_json(*rows: models.Model) -> str:
+    """New rows of one table as `jsonb_populate_recordset` reads them: many go into one statement, whatever else it
+    does. All of their columns are named: a table fills nothing in by itself."""
+    columns = [(one.column, one.attname) for one in rows[0]._meta.local_concrete_fields]
+    return json.dumps([{column: getattr(row, name) for column, name in columns} for row in rows], default=str)
 
 
 def insert(*new: models.Model) -> None:

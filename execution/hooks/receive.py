@@ -1,8 +1,9 @@
 """An alert comes in by a hook: it becomes signals once, or is refused and says why. No broker is called here.
 
-Proof of the sender, then reading, then one transaction: the delivery that holds the key, its signals, their bell. The
-key is unique in the database, so that of many copies at the same moment, in whichever processes, one trades; the
-others wait for its commit and are told what it was told.
+Proof of the sender, then reading, then one statement and its commit: the delivery that holds the key, and its signals.
+The key is unique in the database, so that of many copies at the same moment, in whichever processes, one trades; the
+others wait for its commit and are told what it was told. "Taken" promises that much: the signals are on the disk, whole
+and checked, whether or not anybody is there to hear of them.
 """
 
 import hashlib
@@ -16,7 +17,7 @@ from http import HTTPStatus
 from typing import Any
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import transaction
 from prometheus_client import Counter
 
 from execution.hooks import strict_json
@@ -34,6 +35,7 @@ from trading.api.problems import problem_body
 from trading.api.throttling import count_call
 from trading.outbox import after_commit
 from trading.realtime.publish import publish
+from trading.statements import Select, as_json, insert, run, tell
 
 ALERTS = Counter("tarazu_hook_alerts_total", "Alerts that came in by hooks, by what became of them", ["outcome"])
 
@@ -44,6 +46,26 @@ STRANGERS_A_MINUTE = 30  # failed proofs of one address at one hook that are ans
 STRANGERS_STORED = 10  # and those that leave a row
 KEY_SHAPE = re.compile(r"[\x21-\x7e]{1,200}")
 Outcome = Delivery.Outcome
+
+HOOK = Select(Hook, "portfolio__account", "portfolio__owner", where="WHERE t.id = %(hook)s::uuid")
+HOLDER = Select(Delivery, where="WHERE t.hook_id = %(hook)s::uuid AND t.key = %(key)s AND t.first")
+STORE = """
+WITH delivery AS (
+    INSERT INTO execution_delivery
+    SELECT * FROM jsonb_populate_recordset(NULL::execution_delivery, %(delivery)s::jsonb)
+    ON CONFLICT (hook_id, key) WHERE first DO NOTHING RETURNING id
+), signals AS (
+    INSERT INTO strategies_signal
+    SELECT one.* FROM delivery, jsonb_populate_recordset(NULL::strategies_signal, %(signals)s::jsonb) AS one
+    RETURNING id
+)
+INSERT INTO execution_delivery_signals (delivery_id, signal_id)
+SELECT delivery.id, signals.id FROM delivery, signals RETURNING 1
+"""
+FREE = """
+UPDATE execution_delivery SET first = false
+WHERE hook_id = %(hook)s::uuid AND key = %(key)s AND first AND received_at <= %(grown_old)s
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,8 +118,7 @@ def receive(knock: Knock, *, wall: datetime) -> Reply:
     """Take one alert in. Every outcome is a reply; whatever is not a 2xx traded nothing."""
     if len(knock.raw) > strict_json.MAX_BODY_BYTES:
         return too_large()
-    hooks = Hook.objects.select_related("portfolio__account", "portfolio__owner")
-    hook = hooks.filter(pk=knock.hook_id).first() if knock.hook_id else None
+    hook = HOOK.first({"hook": knock.hook_id}) if knock.hook_id else None
     if hook is None:
         return reply_to(Refused(404, "HOOK_NOT_FOUND", "There is no hook at this address."))
     arrival = _Arrival(hook, wall, knock.remote_ip, digest=hashlib.sha256(knock.raw).hexdigest())
@@ -184,20 +205,25 @@ def _take(arrival: _Arrival, body: Mapping[str, Any], given_key: str) -> Reply:
         wrong = FieldError(shown, "NOT_THE_OWNER", "It is not the user name of the hook's owner.")
         raise Refused(403, "NOT_THE_OWNER", wrong.message, [wrong])
     _name(arrival, alerts, given_key)
-    known = _known(arrival)
-    if known is not None:
+    try:
+        if arrival.replay_of is None:
+            _refuse_untimely(alerts[0], hook, wall)
+        meanings = [meaning_of(one, default_action=hook.default_action) for one in alerts]
+        drafts, skipped = draft_signals(hook, list(zip(alerts, meanings, strict=True)), wall=wall)
+    except Refused:
+        known = _holder(arrival)  # a copy is told what its first was told, even when it could not be taken any more
+        if known is None:
+            raise
         return _repeat(arrival, known)
-    if arrival.replay_of is None:
-        _refuse_untimely(alerts[0], hook, wall)
-    meanings = [meaning_of(one, default_action=hook.default_action) for one in alerts]
-    drafts, skipped = draft_signals(hook, list(zip(alerts, meanings, strict=True)), wall=wall)
     for _ in range(3):
-        try:
-            return _store(arrival, drafts, skipped, alerts)
-        except IntegrityError:
-            known = _known(arrival)
-            if known is not None:
-                return _repeat(arrival, known)
+        reply = _store(arrival, drafts, skipped, alerts)
+        if reply is not None:
+            return reply
+        known = _holder(arrival)
+        if known is not None:
+            return _repeat(arrival, known)
+        grown_old = wall - timedelta(seconds=arrival.kept_s)  # one that is younger must stop this one
+        tell(FREE, {"hook": hook.pk, "key": arrival.key, "grown_old": grown_old})
     raise Refused(409, "BUSY", "Copies of this alert come faster than they can be told apart: send it once more.")
 
 
@@ -221,9 +247,9 @@ def _name(arrival: _Arrival, alerts: Sequence[Alert], given_key: str) -> None:
     arrival.key = f"{kind}:{hashlib.sha256(json.dumps(words).encode()).hexdigest()}"
 
 
-def _known(arrival: _Arrival) -> Delivery | None:
+def _holder(arrival: _Arrival) -> Delivery | None:
     """The delivery that holds the key, while it is young enough to."""
-    found = Delivery.objects.filter(hook=arrival.hook, key=arrival.key, first=True).first()
+    found = HOLDER.first({"hook": arrival.hook.pk, "key": arrival.key})
     return found if found and found.is_younger_than(arrival.kept_s, wall=arrival.wall) else None
 
 
@@ -240,12 +266,11 @@ def _refuse_untimely(alert: Alert, hook: Hook, wall: datetime) -> None:
         raise Refused(422, "ALERT_AHEAD", f"The alert comes from the future: {wrong.message}", [wrong])
 
 
-@transaction.atomic
-def _store(arrival: _Arrival, drafts: Sequence[Draft], skipped: Sequence[FieldError], alerts: Sequence[Alert]) -> Reply:
-    """The delivery, its signals, their bell. IntegrityError where another copy holds the key."""
+def _store(
+    arrival: _Arrival, drafts: Sequence[Draft], skipped: Sequence[FieldError], alerts: Sequence[Alert]
+) -> Reply | None:
+    """The delivery and its signals, by one statement, and their bells. None where another delivery holds the key."""
     hook = arrival.hook
-    grown_old = arrival.wall - timedelta(seconds=arrival.kept_s)  # one that is younger must stop this one
-    Delivery.objects.filter(hook=hook, key=arrival.key, first=True, received_at__lte=grown_old).update(first=False)
     row = arrival.row(Outcome.ACCEPTED, int(HTTPStatus.ACCEPTED), first=True)
     signals = [draft.signal(row, place, arrival) for place, draft in enumerate(drafts)]
     row.answer = {
@@ -253,11 +278,8 @@ def _store(arrival: _Arrival, drafts: Sequence[Draft], skipped: Sequence[FieldEr
         "refused": [one.as_dict() for one in skipped], "ignored": sorted({n for one in alerts for n in one.ignored}),
     }  # fmt: skip
     row.errors = row.answer["refused"]
-    row.save(force_insert=True)
-    Signal.objects.bulk_create(signals)
-    Delivery.signals.through.objects.bulk_create(
-        Delivery.signals.through(delivery_id=row.pk, signal_id=one.pk) for one in signals
-    )
+    if not run(STORE, {"delivery": as_json(row), "signals": as_json(*signals)}):
+        return None
     for one in signals:
         after_commit("engine.signal", account_id=hook.portfolio.account_id, signal_id=str(one.pk))
         publish(hook.portfolio.owner_id, "signal", signal=str(one.pk), state=one.state)
@@ -284,7 +306,7 @@ def _repeat(arrival: _Arrival, known: Delivery) -> Reply:
     if known.body_digest == arrival.digest:
         arrival.body = ""  # it is kept already
     row = arrival.row(Outcome.REPEATED, 200, answer=known.answer, detail=f"A copy of delivery {known.pk}.")
-    row.save(force_insert=True)
+    insert(row)
     ALERTS.labels(outcome="repeated").inc()
     publish(arrival.hook.portfolio.owner_id, "hook", hook=str(arrival.hook.pk))
     return Reply(200, known.answer, {"Idempotent-Replay": "true"})
@@ -300,7 +322,7 @@ def _refuse(arrival: _Arrival, refusal: Refused, *, stored: bool) -> Reply:
         Outcome.REFUSED, refusal.status, code=refusal.code, detail=refusal.detail[:400], errors=refusal.errors
     )
     row.answer = {name: value for name, value in reply.body.items() if name != "template"} | {"delivery": str(row.pk)}
-    row.save(force_insert=True)
+    insert(row)
     publish(arrival.hook.portfolio.owner_id, "hook", hook=str(arrival.hook.pk))
     return Reply(reply.status, {**reply.body, "delivery": str(row.pk)}, reply.headers)
 

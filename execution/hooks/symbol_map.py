@@ -10,10 +10,15 @@ from difflib import get_close_matches
 
 from execution.models import HookSymbol
 from trading.marketdata.models import Instrument
+from trading.statements import Select
 
 Listing = tuple[str, str]
 HOME = "NSE"
 SUGGESTIONS = 3
+OWN = Select(
+    HookSymbol, "instrument", where="WHERE t.portfolio_id = %(portfolio)s AND t.symbol = ANY(%(symbols)s::text[])"
+)
+LISTED = Select(Instrument, where="WHERE t.symbol = ANY(%(names)s::text[])")
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,8 +33,8 @@ class Unmapped:
 def resolve(portfolio_id: int, listings: Iterable[Listing]) -> Mapping[Listing, Instrument | Unmapped]:
     """For each (exchange, symbol) its instrument, or why there is none. Two queries, however many."""
     asked = list(dict.fromkeys(listings))
-    rows = HookSymbol.objects.filter(portfolio=portfolio_id, symbol__in={symbol for _, symbol in asked})
-    mapped = {(row.exchange, row.symbol): row.instrument for row in rows.select_related("instrument")}
+    rows = OWN.rows({"portfolio": portfolio_id, "symbols": list({symbol for _, symbol in asked})})
+    mapped = {(row.exchange, row.symbol): row.instrument for row in rows}
     found: dict[Listing, Instrument | Unmapped] = {}
     open_ones = []
     for listing in asked:
@@ -40,8 +45,8 @@ def resolve(portfolio_id: int, listings: Iterable[Listing]) -> Mapping[Listing, 
             found[listing] = _tradable(own)
     if open_ones:
         wanted = {listing: _spellings(*listing) for listing in open_ones}
-        names = {name for spellings in wanted.values() for name in spellings}
-        known = {one.symbol: one for one in Instrument.objects.filter(symbol__in=names)}
+        names = list({name for spellings in wanted.values() for name in spellings})
+        known = {one.symbol: one for one in LISTED.rows({"names": names})}
         for listing, spellings in wanted.items():
             hits = [known[name] for name in spellings if name in known]
             found[listing] = _tradable(hits[0]) if hits else _unmapped(*listing)
