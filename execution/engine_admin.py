@@ -76,7 +76,7 @@ class PartExitAdmin(ReadOnlyAdmin):
 class QueuedSignalAdmin(ReadOnlyAdmin):
     list_display = (
         "enqueued_at", "portfolio", "side", "instrument", "entry_price", "cause", "state", "rank", "rank_reason",
-        "replacement_count", "force_by", "expires_at", "said",
+        "replacement_count", "force_by", "over_limit", "expires_at", "said",
     )  # fmt: skip
     list_select_related = ("portfolio", "instrument")
     list_filter = ("state", "cause")

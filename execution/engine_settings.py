@@ -8,7 +8,7 @@ from typing import Any, NoReturn
 
 from django.core.exceptions import ValidationError
 from django.db import connection, models, transaction
-from django.db.models import F, Max, Q
+from django.db.models import Max, Q
 
 from execution.ladder_plans import (
     draft_ladder,
@@ -25,12 +25,18 @@ from trading.domain.errors import NotAllowed
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
+from trading.statements import Select
 
 FIELDS = tuple(
     field.name
     for field in EngineSettings._meta.fields
     if field.name not in {"id", "portfolio", "version", "active", "created_at", "created_by"}
 )
+IN_FORCE = Select(
+    EngineSettings, "ladder", "portfolio",
+    where="WHERE t.active AND (t.portfolio_id = %(portfolio)s::bigint OR t.portfolio_id IS NULL)"
+    " ORDER BY t.portfolio_id NULLS LAST LIMIT 1",
+)  # fmt: skip
 LOCK = "SELECT pg_advisory_xact_lock(hashtextextended('engine settings', 0))"
 
 
@@ -240,9 +246,7 @@ def values_from_json(text: str, *, portfolio: Portfolio | None) -> Backup:
 
 
 def _in_force(portfolio_id: int | None) -> EngineSettings | None:
-    whose = Q(portfolio=None) if portfolio_id is None else Q(portfolio=None) | Q(portfolio=portfolio_id)
-    rows = EngineSettings.objects.filter(whose, active=True).select_related("ladder", "portfolio")
-    return rows.order_by(F("portfolio").asc(nulls_last=True)).first()
+    return IN_FORCE.first({"portfolio": portfolio_id})
 
 
 def _put_in_force(

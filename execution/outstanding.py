@@ -50,6 +50,12 @@ LEFT JOIN (
 """  # noqa: S608 - made of constants
 
 
+def engine_ready(account_id: int) -> tuple[bool, str]:
+    """Whether the account's engine enters now, and how it is, in words."""
+    found = run(LEASE, {"account": account_id})
+    return readiness_of(*(found[0] if found else (None, None, None, None)))
+
+
 @dataclass(frozen=True, slots=True)
 class Outstanding:
     """`doubt`: a difference with the broker for which nothing is entered, see Mismatch.forbidding_entry.
@@ -73,8 +79,7 @@ def outstanding(
     so only entries count as the other side.
     """
     if not opens:
-        found = run(LEASE, {"account": portfolio.account_id})
-        return Outstanding(*readiness_of(*(found[0] if found else (None, None, None, None))))
+        return Outstanding(*engine_ready(portfolio.account_id))
     found = run(OUTSTANDING, {
         "portfolio": portfolio.pk, "instrument": instrument.pk, "account": portfolio.account_id,
         "symbol": instrument.symbol, "side": side.value, "other": side.opposite.value, "contract": contract_id,

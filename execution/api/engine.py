@@ -125,7 +125,8 @@ def _queued(row: QueueRow) -> dict[str, Any]:
     return {
         "id": one.pk, "signal": one.signal_id, "symbol": one.instrument.symbol, "side": one.side,
         "entry_price": _price(one.entry_price), "cause": one.cause, "rank": one.rank, "rank_reason": one.rank_reason,
-        "replacement_count": one.replacement_count, "forced_by": one.force_by, "expires_at": one.expires_at,
+        "replacement_count": one.replacement_count, "forced_by": one.force_by, "over_limit": one.over_limit,
+        "expires_at": one.expires_at,
     }  # fmt: skip
 
 

@@ -25,6 +25,7 @@ class QueuedSignal(Owned):
         POOL_FULL = "POOL_FULL", "every slot is taken"
         NOT_FLAT = "NOT_FLAT", "another trade in it must end first"
         METADATA_STALE = "METADATA_STALE", "tick and lot of the instrument are too old to be trusted"
+        ENGINE_NOT_READY = "ENGINE_NOT_READY", "the engine is not ready"
 
     class State(models.TextChoices):
         WAITING = "WAITING"
@@ -43,7 +44,8 @@ class QueuedSignal(Owned):
     replacement_count = models.PositiveIntegerField(default=0)
     cause = models.CharField(max_length=16, choices=Cause)
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
-    force_by = models.CharField(max_length=150, blank=True, help_text="who lets it in although the pool is full")
+    force_by = models.CharField(max_length=150, blank=True, help_text="who lets it in before its turn")
+    over_limit = models.BooleanField(default=False, db_default=False, help_text="a slot is made for it")
     rank = models.PositiveIntegerField(null=True, blank=True, help_text="as of the last look; 1 is next")
     rank_reason = models.CharField(max_length=240, blank=True)
     said = models.CharField(max_length=240, blank=True, help_text="how its wait ended")

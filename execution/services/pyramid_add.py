@@ -9,18 +9,24 @@ from strategies.models import Signal
 from strategies.tactics.ladder import Rung, plan_legs
 from trading.domain.errors import NotAllowed
 from trading.domain.orders import Side
+from trading.statements import run
 
 MEANT = (Intent.State.APPROVED, Intent.State.WAITING)
+
+LET_IN = """
+SELECT count(DISTINCT l.pyramid_id) FROM execution_leg l JOIN execution_pyramid p ON p.id = l.pyramid_id
+JOIN execution_intent i ON i.leg_id = l.id AND i.state IN ('APPROVED', 'WAITING') WHERE p.group_id = %s
+"""
 
 
 def pyramids_in(group: Group) -> int:
     """How many entries were let into a trade; one whose first leg was refused does not count."""
-    return Pyramid.objects.filter(group=group, legs__intents__state__in=MEANT).distinct().count()
+    return int(run(LET_IN, [group.pk])[0][0])
 
 
 def pyramid_add(
-    *, group: Group, signal: Signal, quantity: int, entry: Decimal, first_limit: Decimal, rungs: tuple[Rung, ...],
-    min_notional: Decimal,
+    *, group: Group, signal: Signal, index: int, quantity: int, entry: Decimal, first_limit: Decimal,
+    rungs: tuple[Rung, ...], min_notional: Decimal,
 ) -> Pyramid:  # fmt: skip
     """Write a pyramid of a locked trade with its legs; orders follow by `leg_send`.
 
@@ -32,7 +38,7 @@ def pyramid_add(
     if plan[0].quantity * entry < min_notional or plan[0].quantity < 1:
         raise NotAllowed("TOO_SMALL", f"Its first leg is worth less than ₹{min_notional:f}.")
     pyramid = Pyramid.objects.create(
-        group=group, index=Pyramid.objects.filter(group=group).count(), signal=signal, entry_price=entry,
+        group=group, index=index, signal=signal, entry_price=entry,
         quantity=sum(leg.quantity for leg in plan), created_at=timezone.now(),
     )  # fmt: skip
     legs = []

@@ -17,21 +17,24 @@ State = QueuedSignal.State
 def promote(*, queued_id: int, actor: str, force: bool = False) -> bool:
     """Let a waiting signal in next. False when that is asked for already, or it is in.
 
-    With `force` a slot is made for it: the pool is then over its limit until a trade closes. Without, NotAllowed
-    (POOL_FULL) while no slot is free. It still waits for its instrument to be flat and for what is not known of it,
-    and the gates of risk judge it as any other. Conflict (QUEUE_OVER) where its wait ended otherwise.
+    Without `force` it is promised a slot that is free, and nobody else is given that one: NotAllowed (POOL_FULL) where
+    there is none. With `force` a slot is made for it, and the pool is over its limit until a trade closes. It still
+    waits for its instrument to be flat and for what is not known of it, and the gates of risk judge it as any other.
+    Conflict (QUEUE_OVER) where its wait ended otherwise.
     """
     queued, room = _locked(queued_id)
-    if queued.state == State.PROMOTED or (queued.state == State.WAITING and queued.force_by):
+    waits = queued.state == State.WAITING
+    if queued.state == State.PROMOTED or (waits and queued.force_by and (queued.over_limit or not force)):
         return False
     _refuse_if_over(queued)
     if not force and not room.free:
+        promised = f", {room.promised} of them promised" if room.promised else ""
         raise NotAllowed(
-            "POOL_FULL", f"All {room.most} slots are taken.", taken=room.taken, most=room.most,
+            "POOL_FULL", f"All {room.most} slots are taken{promised}.", taken=room.taken, most=room.most,
             next_step="Wait for a trade to close, or force it in over the limit.",
         )  # fmt: skip
-    queued.force_by = actor[:150]
-    queued.save(update_fields=["force_by"])
+    queued.force_by, queued.over_limit = actor[:150], force
+    queued.save(update_fields=["force_by", "over_limit"])
     _told(queued, "queue.forced" if force else "queue.promoted", actor)
     return True
 

@@ -1,6 +1,6 @@
 """A signal waits: a newer one of its side takes the place of the older, an exit ends the wait."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 
 from django.utils import timezone
@@ -28,17 +28,22 @@ def queue_enqueue(*, signal: Signal, cause: str) -> QueuedSignal:
         raise NotAllowed("QUEUE_FULL", f"{settings.queue_size} signals wait already.")
     if before is not None:
         end_wait(before, State.REPLACED, "A newer signal took its place.")
-    until = wall + timedelta(seconds=settings.queue_ttl_s)
-    if signal.source == Signal.Source.CONTRACT:
-        until = min(until, signal.expires_at)  # its entry belongs to the bar that closed
     queued = QueuedSignal.objects.create(
         portfolio_id=signal.portfolio_id, instrument_id=signal.instrument_id, side=signal.side, signal=signal,
         entry_price=signal.entry, expected_profit_pct=expected_profit_pct(signal), cause=cause,
         replacement_count=before.replacement_count + 1 if before else 0,
-        enqueued_at=before.enqueued_at if before else wall, expires_at=until,
+        enqueued_at=before.enqueued_at if before else wall, expires_at=waits_until(signal, cause, wall=wall),
     )  # fmt: skip
     after_commit("engine.queue", account_id=signal.portfolio.account_id, portfolio_id=signal.portfolio_id)
     return queued
+
+
+def waits_until(signal: Signal, cause: str, *, wall: datetime) -> datetime:
+    """How long a signal may wait from now on. What waits for a slot or a flat instrument may as long as the settings
+    say; what only we keep waiting, and a contract's entry, which belongs to its bar, for its own time alone."""
+    until = wall + timedelta(seconds=settings_of(signal.portfolio_id).queue_ttl_s)
+    ours = signal.source == Signal.Source.CONTRACT or cause == QueuedSignal.Cause.ENGINE_NOT_READY
+    return min(until, signal.expires_at) if ours else until
 
 
 def expected_profit_pct(signal: Signal) -> Decimal:

@@ -7,9 +7,10 @@ from django.utils import timezone
 
 from execution.engine_settings import settings_of
 from execution.models import Group, QueuedSignal
+from execution.outstanding import engine_ready
 from execution.services.queue_enqueue import end_wait
-from execution.services.signal_enter import enter, metadata_is_stale
-from execution.services.slot_reserve import slot_room
+from execution.services.signal_enter import enter, has_slot, metadata_is_stale
+from execution.services.slot_reserve import Room, slot_room
 from strategies.models import Signal
 from strategies.tactics.ranking import Candidate, ranked
 from trading.domain.crashpoint import crashpoint
@@ -37,6 +38,7 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
     """True while another look is worth it."""
     room = slot_room(portfolio_id)
     portfolio = Portfolio.objects.select_related("account").get(pk=portfolio_id)
+    ready, _ = engine_ready(portfolio.account_id)
     waiting = list(
         QueuedSignal.objects.select_for_update(of=("self",)).filter(portfolio=portfolio_id, state=State.WAITING)
         .select_related("portfolio", "instrument", "signal__portfolio__account", "signal__instrument",
@@ -46,7 +48,7 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
     for one in [one for one in waiting if one.expires_at <= wall]:
         end_wait(one, State.EXPIRED, "Nothing came free while it could wait.")
         waiting.remove(one)
-    if not waiting:
+    if not waiting or not ready:
         return False
     live = {
         (group.instrument_id, group.side): group
@@ -54,13 +56,15 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
     }
     order = _rank(portfolio, waiting, live)
     for one in order:
-        if not _may_go(one, live, room.free, now):
+        unseen = one.cause == QueuedSignal.Cause.ENGINE_NOT_READY  # nobody has told yet what else it waits for
+        if not unseen and not _may_go(one, live, room, now):
             continue
         signal = Signal.objects.select_for_update(of=("self",)).get(pk=one.signal_id)
         signal.portfolio, signal.instrument, signal.deployment = portfolio, one.instrument, one.signal.deployment
-        said = f"Forced in by {one.force_by}." if one.force_by else f"Its turn: {one.rank_reason}."
+        how = "Forced" if one.over_limit else "Let"
+        said = f"{how} in by {one.force_by}." if one.force_by else f"Its turn: {one.rank_reason}."
         crashpoint("pool.promoting")
-        decided = enter(signal, now=now, forced_by=one.force_by, promoted=True)
+        decided = enter(signal, now=now, queued=one)
         if decided.state == Signal.State.QUEUED:
             continue  # it has to wait after all; the others may go
         let_in = decided.state == Signal.State.ACCEPTED
@@ -70,14 +74,14 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
     return False
 
 
-def _may_go(one: QueuedSignal, live: dict[tuple[int, str], Group], free: int, now: datetime) -> bool:
+def _may_go(one: QueuedSignal, live: dict[tuple[int, str], Group], room: Room, now: datetime) -> bool:
     mine = live.get((one.instrument_id, one.side))
     other = live.get((one.instrument_id, Side(one.side).opposite.value))
     if metadata_is_stale(one.portfolio, one.instrument, now):
         return False
     if other is not None or (mine is not None and (mine.close_reason or one.signal.source != Signal.Source.HOOK)):
         return False
-    return mine is not None or free > 0 or bool(one.force_by)
+    return mine is not None or has_slot(room, one)
 
 
 def _rank(

@@ -9,12 +9,13 @@ from django.utils import timezone
 from execution.engine_settings import settings_of
 from execution.kill_scopes import strategy_of
 from execution.models import EngineSettings, Group, Intent, LadderPlan, QueuedSignal
+from execution.outstanding import engine_ready
 from execution.services.group_state import move_group
 from execution.services.intent_create import Wish, intent_create
 from execution.services.leg_send import leg_send
 from execution.services.pyramid_add import pyramid_add, pyramids_in
-from execution.services.queue_enqueue import queue_enqueue
-from execution.services.slot_reserve import slot_room
+from execution.services.queue_enqueue import queue_enqueue, waits_until
+from execution.services.slot_reserve import Room, slot_room
 from risk.drawdown import DrawdownStep, tightened_stop
 from risk.sizing import percent_equity, risk_per_trade
 from risk.snapshot import Standing, standing_of
@@ -26,34 +27,53 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed, TradingError
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.models import Instrument
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.statements import Frozen, run
+from trading.statements import Frozen, Select, run
 from trading.venue.sessions import exchange_date
 
 State = Signal.State
 # How far beyond its price an entry may reach, so that it trades on a moving market and still has a limit.
 ENTRY_REACH = 0.001
 AT_WORK = Frozen(lambda deployment: Deployment.objects.at_work().filter(pk=deployment).values_list("pk"))
+LIVE = Select(
+    Group, "portfolio__account", "instrument", "signal", "ladder",
+    where="WHERE t.portfolio_id = %(portfolio)s AND t.instrument_id = %(instrument)s AND t.state <> 'CLOSED'"
+    " FOR UPDATE OF t",
+)  # fmt: skip
+IS_EXCHANGE = "SELECT 1 FROM marketdata_feed WHERE name = %s AND kind = 'EXCHANGE'"
 DECIDE = """
 UPDATE strategies_signal SET state = %(state)s, refusal_code = %(code)s, refusal = %(message)s
 WHERE id = %(signal)s AND state IN ('NEW', 'QUEUED') RETURNING 1
 """
 
 
-def enter(signal: Signal, *, now: datetime, forced_by: str = "", promoted: bool = False) -> Signal:
-    """Decide a locked signal that opens or adds; its fate is stored with all that follows from it."""
+def enter(signal: Signal, *, now: datetime, queued: QueuedSignal | None = None) -> Signal:
+    """Decide a locked signal that opens or adds; its fate is stored with all that follows from it.
+
+    `queued`: where it waited, when its turn has come. While the engine is not ready everything waits.
+    """
+    ready, _ = engine_ready(signal.portfolio.account_id)
+    if not ready:
+        return _wait(signal, QueuedSignal.Cause.ENGINE_NOT_READY)
     if signal.source == Signal.Source.HOOK:
-        return _enter_ladder(signal, now=now, forced_by=forced_by, promoted=promoted)
-    return _enter_once(signal, now=now, forced_by=forced_by)
+        return _enter_ladder(signal, now=now, queued=queued)
+    return _enter_once(signal, now=now, queued=queued)
+
+
+def has_slot(room: Room, queued: QueuedSignal | None) -> bool:
+    """Whether a trade may begin: in a slot that is free, in the one a person promised, in one that is made for it."""
+    if queued is None or not queued.force_by:
+        return room.free > 0
+    return queued.over_limit or room.left > 0
 
 
 # -- a contract's entry: one order ---------------------------------------------------------------------------------
 
 
-def _enter_once(signal: Signal, *, now: datetime, forced_by: str) -> Signal:
+def _enter_once(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -> Signal:
     assert signal.deployment is not None
     portfolio = signal.portfolio
     age_s = (timezone.now() - signal.created_at).total_seconds()
@@ -62,7 +82,7 @@ def _enter_once(signal: Signal, *, now: datetime, forced_by: str) -> Signal:
     full = _over_its_own_limits(signal, now)
     if full is not None:
         return decide(signal, State.REFUSED, *full)
-    if not forced_by and slot_room(portfolio.pk).free < 1:
+    if not has_slot(slot_room(portfolio.pk), queued):
         return _wait(signal, QueuedSignal.Cause.POOL_FULL)
     side = Side(signal.side)
     tick = signal.instrument.tick_size
@@ -89,7 +109,7 @@ def _enter_once(signal: Signal, *, now: datetime, forced_by: str) -> Signal:
         signal=signal,
         signal_age_s=age_s,
         needs_approval=portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
-        forced_by=forced_by,
+        forced_by=queued.force_by if queued else "",  # its slot was looked for above, under the same lock
     )
     try:
         intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
@@ -153,23 +173,20 @@ def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> in
 # -- a hook's entry: a ladder --------------------------------------------------------------------------------------
 
 
-def _enter_ladder(signal: Signal, *, now: datetime, forced_by: str, promoted: bool) -> Signal:
+def _enter_ladder(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -> Signal:
     portfolio, instrument, side = signal.portfolio, signal.instrument, Side(signal.side)
     if not instrument.is_tradable:
         return decide(signal, State.REFUSED, "NOT_TRADABLE", f"{instrument.symbol} cannot be traded.")
     if metadata_is_stale(portfolio, instrument, now):
         return _wait(signal, QueuedSignal.Cause.METADATA_STALE)
     room = slot_room(portfolio.pk)  # from here on nobody else begins a trade of this portfolio
-    live = list(
-        Group.objects.select_for_update(of=("self",)).filter(portfolio=portfolio, instrument=instrument)
-        .exclude(state=Group.State.CLOSED).select_related("portfolio__account", "instrument", "signal", "ladder")
-    )  # fmt: skip
+    live = LIVE.rows({"portfolio": portfolio.pk, "instrument": instrument.pk})
     if any(group.side != side or group.close_reason for group in live):
         return _wait(signal, QueuedSignal.Cause.NOT_FLAT)
-    if not live and not forced_by and room.free < 1:
+    if not live and not has_slot(room, queued):
         return _wait(signal, QueuedSignal.Cause.POOL_FULL)
     settings = settings_of(portfolio.pk)
-    age_s = None if promoted else (timezone.now() - signal.created_at).total_seconds()
+    age_s = None if queued else (timezone.now() - signal.created_at).total_seconds()
     try:
         with transaction.atomic():
             if live:
@@ -225,6 +242,7 @@ def _send_first(
     pyramid = pyramid_add(
         group=group, signal=signal, quantity=_units(signal, settings, first_limit, now), entry=signal.entry,
         first_limit=first_limit, rungs=group.ladder.rungs_for(index), min_notional=settings.min_notional_rupees,
+        index=index,
     )  # fmt: skip
     crashpoint("ladder.pyramid_written")
     intent = leg_send(
@@ -277,7 +295,7 @@ def _stop_of(signal: Signal, ladder: LadderPlan) -> Decimal | None:
 
 def metadata_is_stale(portfolio: Portfolio, instrument: Instrument, now: datetime) -> bool:
     """Whether tick and lot are older than may be trusted. The sandbox's own are as old as the sandbox."""
-    if Feed.objects.filter(name=portfolio.account.feed, kind=Feed.Kind.EXCHANGE).exists():
+    if run(IS_EXCHANGE, [portfolio.account.feed]):
         if instrument.master_date is None:
             return True
         known_since = datetime.combine(instrument.master_date, time(8), tzinfo=IST)
@@ -286,9 +304,10 @@ def metadata_is_stale(portfolio: Portfolio, instrument: Instrument, now: datetim
 
 
 def _wait(signal: Signal, cause: str) -> Signal:
-    """Into the queue. What waits there already stays where it is."""
+    """Into the queue. What waits there already stays where it is; for another cause, its time begins anew."""
     if signal.state == State.QUEUED:
-        QueuedSignal.objects.filter(signal=signal, state=QueuedSignal.State.WAITING).update(cause=cause)
+        here = QueuedSignal.objects.filter(signal=signal, state=QueuedSignal.State.WAITING).exclude(cause=cause)
+        here.update(cause=cause, expires_at=waits_until(signal, cause, wall=timezone.now()))
         return signal
     slot_room(signal.portfolio_id)  # the queue is kept under the pool's lock
     try:

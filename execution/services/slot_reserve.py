@@ -15,20 +15,30 @@ ROOM = """
 SELECT (SELECT max_open_groups FROM execution_enginesettings
         WHERE active AND (portfolio_id = %(portfolio)s OR portfolio_id IS NULL)
         ORDER BY portfolio_id NULLS LAST LIMIT 1),
-       (SELECT count(*) FROM execution_group WHERE portfolio_id = %(portfolio)s AND state <> 'CLOSED')
+       (SELECT count(*) FROM execution_group WHERE portfolio_id = %(portfolio)s AND state <> 'CLOSED'),
+       (SELECT count(*) FROM execution_queuedsignal
+        WHERE portfolio_id = %(portfolio)s AND state = 'WAITING' AND force_by <> '' AND NOT over_limit)
 """
 
 
 @dataclass(frozen=True, slots=True)
 class Room:
-    """Slots of a pool: how many there may be, how many are taken (more, where somebody forced one)."""
+    """Slots of a pool: how many there may be, how many are taken (more, where somebody forced one), and how many a
+    person has promised to signals that wait."""
 
     most: int
     taken: int
+    promised: int = 0
+
+    @property
+    def left(self) -> int:
+        """For a signal that holds a promise."""
+        return max(0, self.most - self.taken)
 
     @property
     def free(self) -> int:
-        return max(0, self.most - self.taken)
+        """For everybody else."""
+        return max(0, self.most - self.taken - self.promised)
 
 
 def slot_room(portfolio_id: int) -> Room:
@@ -42,7 +52,7 @@ def slot_room(portfolio_id: int) -> Room:
 
 def pool_room(portfolio_id: int) -> Room:
     """The same without the lock: to be looked at."""
-    ((most, taken),) = run(ROOM, {"portfolio": portfolio_id})
+    ((most, taken, promised),) = run(ROOM, {"portfolio": portfolio_id})
     if most is None:
         raise TradingError("SETTINGS_MISSING", "The house has no settings of its signal engine in force.")
-    return Room(most, taken)
+    return Room(most, taken, promised)

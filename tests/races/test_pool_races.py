@@ -15,6 +15,7 @@ from execution.models import Group, Intent, QueuedSignal
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
 from execution.services.intent_create import order_ticket
+from execution.services.queue_acts import promote
 from execution.services.queue_promote import queue_promote
 from execution.services.signal_accept import signal_accept
 from risk.policies import publish_policy
@@ -22,6 +23,7 @@ from strategies.models import Signal
 from tests.factories import InstrumentFactory
 from tests.factories.world import World, open_market
 from tests.races.test_races import WORKERS, race
+from trading.domain.errors import NotAllowed
 from trading.domain.orders import OrderType, Product, Reason, Side
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -106,3 +108,53 @@ def test_an_alert_that_everybody_takes_up_is_one_trade(world):
     told = race(lambda _: str(signal_accept(signal_id=signal.pk, now=now).state))
     assert set(told) == {"ACCEPTED"}
     assert live(world) == 1 and Intent.objects.filter(portfolio=world.portfolio).count() == 1
+
+
+def test_a_promised_slot_is_given_to_nobody_else_and_the_pool_is_never_over(world):
+    """Seven new alerts race the engine for the one slot that a person has just promised to the one that waits."""
+    for _ in range(SLOTS):
+        signal_accept(signal_id=alert(world).pk, now=world.feed.venue_at)
+    waits = signal_accept(signal_id=alert(world).pk, now=world.feed.venue_at)
+    rival = signal_accept(signal_id=alert(world).pk, now=world.feed.venue_at)
+    assert (waits.state, rival.state) == ("QUEUED", "QUEUED") and live(world) == SLOTS
+    group = Group.objects.filter(portfolio=world.portfolio).exclude(state="CLOSED").first()
+    assert group is not None
+    group_exit(group_id=group.pk, reason=Reason.MANUAL, actor="me")
+    group_advance(group_id=group.pk, now=world.feed.venue_at)
+    group_advance(group_id=group.pk, now=world.feed.venue_at)
+    queued = QueuedSignal.objects.get(signal=waits)
+    assert promote(queued_id=queued.pk, actor="me") and not promote(queued_id=queued.pk, actor="me")
+    with pytest.raises(NotAllowed) as full:
+        promote(queued_id=QueuedSignal.objects.get(signal=rival).pk, actor="me")
+    assert full.value.code == "POOL_FULL" and "1 of them promised" in full.value.message
+    signals = [alert(world).pk for _ in range(WORKERS - 1)]
+    now = world.feed.venue_at
+
+    def work(number: int) -> str:
+        if number == WORKERS - 1:
+            return f"promoted {queue_promote(portfolio_id=world.portfolio.pk, now=now)}"
+        return str(signal_accept(signal_id=signals[number], now=now).state)
+
+    told = Counter(map(str, race(work)))
+    assert told == {"QUEUED": WORKERS - 1, "promoted 1": 1}, told
+    queued.refresh_from_db()
+    assert queued.state == "PROMOTED" and queued.said == "Let in by me." and live(world) == SLOTS
+
+
+def test_persons_who_promise_one_free_slot_at_the_same_moment_promise_it_once(world):
+    for _ in range(SLOTS):
+        signal_accept(signal_id=alert(world).pk, now=world.feed.venue_at)
+    waiting = [signal_accept(signal_id=alert(world).pk, now=world.feed.venue_at).pk for _ in range(WORKERS)]
+    publish_settings(portfolio=world.portfolio, values={"max_open_groups": SLOTS + 1}, actor="test")
+    rows = [QueuedSignal.objects.get(signal=pk).pk for pk in waiting]
+
+    def work(number: int) -> str:
+        try:
+            return str(promote(queued_id=rows[number], actor=f"person {number}"))
+        except NotAllowed as error:
+            return error.code
+
+    told = Counter(map(str, race(work)))
+    assert told == {"True": 1, "POOL_FULL": WORKERS - 1}, told
+    assert queue_promote(portfolio_id=world.portfolio.pk, now=world.feed.venue_at) == 1
+    assert live(world) == SLOTS + 1

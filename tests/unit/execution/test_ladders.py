@@ -9,7 +9,7 @@ import pytest
 from django.utils import timezone
 
 from execution.engine_settings import publish_settings
-from execution.models import Group, Intent, LadderPlan, Leg, Order, PartExit, QueuedSignal
+from execution.models import EngineLease, Group, Intent, LadderPlan, Leg, Order, PartExit, QueuedSignal
 from execution.services.leg_send import PASSING
 from execution.services.part_exit import part_exit
 from execution.services.room_recount import find_drift
@@ -355,3 +355,48 @@ def test_what_a_leg_waits_for_are_codes_that_gates_say_and_never_a_kill_switch()
     said = "".join(path.read_text() for path in Path(gates.__file__).parent.glob("*.py"))
     assert not {code for code in PASSING if f'"{code}"' not in said}
     assert not PASSING & {"KILL_SWITCH", "LOCKDOWN"}
+
+
+# -- an engine that is not ready -------------------------------------------------------------------------------------
+
+
+def test_an_alert_that_meets_an_engine_in_preflight_waits_and_enters_when_it_runs(desk):
+    signal = alert(desk)
+    EngineLease.objects.update(state="PREFLIGHT", cause="comparing with the broker")
+    desk.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+    queued = QueuedSignal.objects.get(signal=signal)
+    assert (queued.state, queued.cause) == ("WAITING", "ENGINE_NOT_READY")
+    assert queued.expires_at == signal.expires_at, "what only we keep waiting waits within its own time"
+    desk.engine.sweep()
+    assert not Intent.objects.exists() and not Group.objects.exists()
+    desk.turn()  # it runs
+    signal.refresh_from_db()
+    queued.refresh_from_db()
+    assert (signal.state, queued.state) == ("ACCEPTED", "PROMOTED")
+    assert Group.objects.get(signal=signal).pyramids.count() == 1
+
+
+def test_an_alert_whose_time_ends_before_the_engine_is_ready_expires_and_says_so(desk):
+    signal = alert(desk, expires_at=timezone.now() + timedelta(seconds=60))
+    EngineLease.objects.update(state="PREFLIGHT")
+    desk.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+    QueuedSignal.objects.update(expires_at=timezone.now() - timedelta(seconds=1))
+    desk.turn()
+    signal.refresh_from_db()
+    assert (signal.state, signal.refusal_code) == ("EXPIRED", "QUEUE_EXPIRED")
+    assert not Group.objects.exists()
+
+
+def test_what_waited_for_the_engine_and_then_for_a_slot_waits_as_long_as_for_a_slot(desk):
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1, "queue_ttl_s": 3600}, actor="test")
+    begin(desk)
+    other = InstrumentFactory(symbol="NSE:INFY-EQ", sector="")
+    quote(desk.world.feed, other, "812.35")
+    signal = alert(desk, instrument=other)
+    EngineLease.objects.update(state="PREFLIGHT")
+    desk.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+    desk.world.still_running()
+    desk.turn()
+    queued = QueuedSignal.objects.get(signal=signal)
+    assert (queued.state, queued.cause) == ("WAITING", "POOL_FULL")
+    assert queued.expires_at - signal.created_at > timedelta(minutes=50)
