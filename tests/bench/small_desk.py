@@ -88,13 +88,15 @@ def stamped(port: int, folder: Path) -> Iterator[tuple[str, Stamps]]:
 
 
 @contextmanager
-def web(folder: Path, application: str = "trading.asgi:application", *more: str, **env: str) -> Iterator[str]:
-    """uvicorn with one process; its address."""
+def web(
+    folder: Path, application: str = "trading.asgi:application", *more: str, workers: int = 1, **env: str
+) -> Iterator[str]:
+    """uvicorn with one process, or several; its address."""
     port = _free_port()
     name = f"web-{port}.log"
     with process(
         "-m", "uvicorn", application, "--host", "127.0.0.1", "--port", str(port), "--no-access-log",
-        "--log-level", "warning", *more, log=folder / name, **env,
+        "--log-level", "warning", "--workers", str(workers), *more, log=folder / name, **env,
     ) as running:  # fmt: skip
         address = f"http://127.0.0.1:{port}"
         wait_for(lambda: running.poll() is not None or _answers(address), 40, f"web: {folder / name}")

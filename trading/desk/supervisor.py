@@ -188,7 +188,7 @@ class Supervisor:
             ("worker", ["worker"]),
             ("research", ["worker", "--research"]),
             ("beat", ["beat"]),
-            ("web", ["web", "--host", self.host, "--port", str(self.port)]),
+            ("web", ["web", "--host", self.host, "--port", str(self.port), "--workers", str(settings.WEB_PROCESSES)]),
         ):
             self._still_wanted()
             self._child(name, [sys.executable, "manage.py", *command], stop_s=STOP_WITHIN_S)

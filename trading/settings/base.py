@@ -259,6 +259,7 @@ SPECTACULAR_SETTINGS = {
 # --- The desk ---------------------------------------------------------------------------------------------------------
 PORT = env.number("PORT", 8000, low=1, high=65535)
 BIND = env.text("TARAZU_BIND", "127.0.0.1")
+WEB_PROCESSES = env.number("TARAZU_WEB_PROCESSES", 1, low=1, high=32)  # one takes in 200 alerts a second
 SANDBOX_PORT = env.number("TARAZU_SANDBOX_PORT", 7401, low=1, high=65535)
 # Where brokers send people back after they signed in; must be the address registered with the broker's app.
 BROKER_REDIRECT_URI = env.text("BROKER_REDIRECT_URI", "")

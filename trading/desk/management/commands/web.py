@@ -1,3 +1,4 @@
+import os
 from argparse import ArgumentParser
 from typing import Any
 
@@ -15,18 +16,21 @@ class Command(BaseCommand):
     def add_arguments(self, parser: ArgumentParser) -> None:
         parser.add_argument("--host", default=settings.BIND)
         parser.add_argument("--port", type=int, default=settings.PORT)
-        parser.add_argument("--workers", type=int, default=1)
+        parser.add_argument("--workers", type=int, default=settings.WEB_PROCESSES, help="(TARAZU_WEB_PROCESSES)")
         parser.add_argument(
             "--forwarded-allow-ips", default=None, help="proxies whose X-Forwarded-* headers are believed"
         )
 
     def handle(self, *args: Any, **options: Any) -> None:
         watch_parent()
+        several = options["workers"] > 1
+        if several:
+            os.environ["TARAZU_PARENT"] = str(os.getpid())  # of those that uvicorn starts
         uvicorn.run(
-            "trading.asgi:application",
+            "trading.desk.web_process:application" if several else "trading.asgi:application",
             host=options["host"],
             port=options["port"],
-            workers=options["workers"] if options["workers"] > 1 else None,
+            workers=options["workers"] if several else None,
             proxy_headers=options["forwarded_allow_ips"] is not None,
             forwarded_allow_ips=options["forwarded_allow_ips"],
             lifespan="off",
