@@ -30,6 +30,7 @@ from execution.models import (
     ParkedFill,
     ReconRun,
 )
+from execution.quality_admin import quality_context
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm, refuse_unless_clean
 from execution.services.mismatch_decide import mismatch_decide
@@ -117,6 +118,15 @@ class OrderAdmin(ReadOnlyAdmin):
     inlines = (EventInline, FillInline, ChaseInline)
     actions = ("cancel",)
     extra_facts = ("gates",)
+    change_list_template = "admin/orders.html"
+
+    def get_urls(self) -> list[Any]:
+        page = path("quality/", self.admin_site.admin_view(self.quality), name="execution_order_quality")
+        return [page, *super().get_urls()]
+
+    def quality(self, request: HttpRequest) -> HttpResponse:
+        context = {**self.admin_site.each_context(request), "opts": self.opts, **quality_context(request)}
+        return render(request, "admin/execution_quality.html", context)
 
     @admin.display(description="gates")
     def gates(self, order: Order) -> str:

@@ -3,7 +3,6 @@
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from datetime import datetime
 from decimal import Decimal
 from typing import Any
 from uuid import UUID
@@ -11,6 +10,7 @@ from uuid import UUID
 from django.db.models import Sum
 
 from execution.models import ChaseStep, Fill, Group, Intent, Order, OrderEvent
+from execution.quality import stages_of
 from risk.models import Verdict
 from strategies.models import Signal
 from trading.domain.orders import Side
@@ -98,14 +98,9 @@ class OrderStory:
         return [order for order in self.siblings if order.reason != "ENTRY"]
 
     @property
-    def ack_ms(self) -> float | None:
-        """From the wire to the broker's acknowledgement."""
-        return _milliseconds(self.order.sent_at, self.order.acked_at)
-
-    @property
-    def queue_ms(self) -> float | None:
-        """From the decision to the wire."""
-        return _milliseconds(self.order.created_at, self.order.sent_at)
+    def stages(self) -> list[tuple[str, float | None]]:
+        """Name and milliseconds of every stage, from the signal to the end."""
+        return stages_of(self.order, self.intent)
 
 
 def tell_order(order: Order) -> OrderStory:
@@ -153,7 +148,3 @@ def charge_lines(portfolio_id: int, execution_keys: Iterable[str]) -> list[tuple
     )
     names: dict[Any, Any] = dict(LedgerEntry.Account.choices)
     return [(str(names[row["account"]]), row["paise"]) for row in rows if row["paise"]]
-
-
-def _milliseconds(start: datetime | None, end: datetime | None) -> float | None:
-    return round((end - start).total_seconds() * 1000, 1) if start and end else None

@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import backfills, engine, hooks, risk
+from execution.api import backfills, engine, hooks, quality, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -37,6 +37,7 @@ urlpatterns = [
     path("orders/", execution.Orders.as_view(), name="api_orders"),
     path("orders/<int:order_id>/", execution.OrderDetail.as_view(), name="api_order"),
     path("orders/<int:order_id>/cancel/", execution.OrderCancel.as_view(), name="api_order_cancel"),
+    path("execution-quality/", quality.ExecutionQuality.as_view(), name="api_execution_quality"),
     path("watchlists/", portfolio.Watchlists.as_view(), name="api_watchlists"),
     path("watchlists/<int:watchlist_id>/", portfolio.WatchlistDetail.as_view(), name="api_watchlist"),
     path("watchlists/<int:watchlist_id>/items/", portfolio.WatchlistItems.as_view(), name="api_watchlist_items"),

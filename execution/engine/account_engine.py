@@ -157,7 +157,10 @@ class AccountEngine:
 
     def _submit(self, order_id: int) -> None:
         try:
-            order_submit(order_id=order_id, gateway=self.gateway, fence=self.fence, paced=self._paced)
+            order_submit(
+                order_id=order_id, gateway=self.gateway, fence=self.fence, paced=self._paced,
+                price_of=self.market.middle_of,
+            )  # fmt: skip
         finally:
             with self._sending_lock:
                 self._sending.discard(order_id)

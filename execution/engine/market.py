@@ -10,12 +10,14 @@ from uuid import UUID
 
 from execution.brokers.port import Tick
 from execution.models import Group, PartExit
+from strategies.tactics.chase import mid_price
 from trading.domain.orders import Reason, Side
 from trading.marketdata.builder import Bar, CandleBuilder
 from trading.marketdata.models import Feed
 from trading.marketdata.quotes import Quote
 from trading.venue.sessions import SessionKind, session_on
 
+FRESH_S = 5
 SOFTWARE_STOP_SLACK = Decimal("0.004")
 """How far past its stop a price must be before the desk no longer waits for the broker's stop order."""
 
@@ -137,6 +139,13 @@ class Market:
         with self._lock:
             changed, self._changed = self._changed, set()
             return [self._quotes[symbol] for symbol in changed]
+
+    def middle_of(self, symbol: str) -> Decimal | None:
+        """The middle of the book now, the last price where it has none; None where the price is not fresh."""
+        quote = self._quotes.get(symbol)  # one look at a dictionary needs no lock
+        if quote is None or quote.age_s > FRESH_S or quote.is_stale or quote.indicative:
+            return None
+        return mid_price(bid=quote.bid, ask=quote.ask, last=quote.last_price)
 
     def quotes(self) -> dict[str, Quote]:
         with self._lock:

@@ -102,6 +102,7 @@ class Order(Owned):
             models.Index(fields=["account", "id"], condition=Q(state="QUEUED"), name="order_outbox"),
             models.Index(fields=["group", "state"], name="order_by_group"),
             models.Index(fields=["portfolio", "-id"], name="order_newest"),
+            models.Index(fields=["portfolio", "placed_at"], name="order_by_day"),
         ]
 
     def __str__(self) -> str:

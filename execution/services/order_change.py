@@ -2,6 +2,7 @@
 
 from datetime import timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.db import transaction
 from django.utils import timezone
@@ -61,7 +62,7 @@ def _begin(order_id: int) -> Order | None:
     return order
 
 
-def _said(order: Order) -> dict[str, object]:
+def _said(order: Order) -> dict[str, Any]:
     price = {} if order.pending_limit_price is None else {"limit": order.pending_limit_price}
     return {"quantity": order.pending_quantity, **price}
 

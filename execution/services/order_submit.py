@@ -5,8 +5,10 @@ acknowledged, refused, unknown. Unknown is looked up in the broker's book by its
 """
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from uuid import UUID, uuid4
 
 from django.db import transaction
@@ -77,13 +79,16 @@ class Claimed:
     klass: CallClass
 
 
-def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False) -> Order:
+def order_submit(
+    *, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False,
+    price_of: Callable[[str], Decimal | None] = lambda symbol: None,
+) -> Order:  # fmt: skip
     """Claim a queued order and give it to the broker; `fence` is the token of this engine's lease.
 
     Does nothing to an order that is not queued any more. An order that may not be sent is withdrawn with its cause.
     `paced`: its turn in the account's order rate is waited for here, and not asked again by the gateway. The claim
     comes after the wait and nothing comes between it and the wire: a kill switch, a pause or a lost lease still stops
-    an order whose turn has not come.
+    an order whose turn has not come. `price_of` tells where the market is, by symbol, when the order leaves.
     """
     token = uuid4()
     if paced and not _await_turn(order_id):
@@ -93,9 +98,10 @@ def order_submit(*, order_id: int, gateway: BrokerGateway, fence: int, paced: bo
     if claimed is None:
         return _withdraw_if_void(order_id, fence)
     crashpoint("dispatch.claimed")
+    arrival = price_of(claimed.request.symbol)
     result = gateway.place(claimed.request, klass=_PACED[claimed.klass] if paced else claimed.klass)
     crashpoint("dispatch.answered")
-    order = record_send(order_id=order_id, token=token, result=result)
+    order = record_send(order_id=order_id, token=token, result=result, arrival_price=arrival)
     crashpoint("dispatch.recorded")
     return order
 
@@ -169,13 +175,16 @@ def _is_void(order: Order) -> bool:
 
 
 @transaction.atomic
-def record_send(*, order_id: int, token: UUID, result: SendResult) -> Order:
+def record_send(
+    *, order_id: int, token: UUID, result: SendResult, arrival_price: Decimal | None = None
+) -> Order:  # fmt: skip
     """Write down what the broker said. A late reply is evidence too, as long as it answers this claim."""
     order = Order.objects.lock(order_id)
     if order.claim_token != token:
         note(order, "reply.stray", source="ENGINE", applied=False, result=type(result).__name__)
         return order
     order.lease_expires_at = None
+    order.arrival_price = order.arrival_price or arrival_price
     match result:
         case Acknowledged(broker_order_id=broker_id) if _belongs_to_another(order, broker_id):
             mark_unknown(order, f"the broker answered with the number of another order, {broker_id}")

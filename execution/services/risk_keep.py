@@ -6,6 +6,7 @@ from typing import Any
 from django.db.models import Count, Max, Min
 
 from execution.models import Fill, Group, Intent
+from execution.quality import Scope, quality_of_all
 from execution.risk_numbers import RiskNumbers, risk_numbers
 from risk.models import DrawdownMove, LossLock, RiskPoint, RiskReport, Verdict
 from trading.audit.models import AuditEntry
@@ -121,8 +122,22 @@ def report_body(portfolio: Portfolio, day: date) -> dict[str, Any]:
             [move.from_step, move.to_step, str(move.drawdown_pct), move.at.isoformat(), move.actor] for move in moves
         ],
         "incidents": [[one.action, one.actor, one.subject, one.at.isoformat()] for one in incidents],
+        "execution": _execution(portfolio, day),
         "left_open": Group.objects.filter(portfolio=portfolio, opened_at__gte=start, opened_at__lt=end)
         .exclude(state=Group.State.CLOSED).count(),
+    }  # fmt: skip
+
+
+def _execution(portfolio: Portfolio, day: date) -> dict[str, Any] | None:
+    """How well the day's orders were carried out, in one line; None: none left the desk."""
+    found = quality_of_all(Scope((portfolio.pk,), day, day))
+    if found is None:
+        return None
+    return {
+        "orders": found.orders, "filled_orders": found.filled_orders, "fill_ratio": found.fill_ratio,
+        "cost_paise": found.cost_paise, "slippage_bps_p50": found.arrival_bps.p50,
+        "slippage_bps_p95": found.arrival_bps.p95, "measured": found.arrival_bps.n, "wire_ms_p95": found.wire_ms.p95,
+        "ack_ms_p95": found.ack_ms.p95,
     }  # fmt: skip
 
 

@@ -3,6 +3,7 @@
 from collections.abc import Collection
 from datetime import datetime, timedelta
 from decimal import Decimal
+from typing import Any
 
 from django.utils import timezone
 
@@ -125,7 +126,7 @@ def ask_change(order: Order, *, quantity: int | None = None, limit_price: Decima
     if order.events.filter(kind="change.asked").count() >= MOST_CHANGES:
         order_cancel(order_id=order.pk, actor="changed as often as the broker allows", now=order.placed_at)
         return False
-    price = {} if limit_price is None else {"limit": limit_price}
+    price: dict[str, Any] = {} if limit_price is None else {"limit": limit_price}
     note(order, "change.asked", source="ENGINE", quantity=quantity, **price)
     order.pending_op, order.next_probe_at = PendingOp.MODIFY_ASKED, None
     order.pending_quantity, order.pending_limit_price = quantity, limit_price

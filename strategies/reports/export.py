@@ -52,10 +52,10 @@ def sets_table(answer: Answer) -> Columns:
 def csv_text(columns: Columns) -> Iterator[str]:
     """Line by line. Text that begins as a formula does gets an apostrophe; numbers stay numbers."""
     names = list(columns)
-    yield _line(names)
+    yield csv_line(names)
     values = [_plain(columns[name]) for name in names]
     for row in zip(*values, strict=True):
-        yield _line([safe(one) if isinstance(one, str) else one for one in row])
+        yield csv_line([safe(one) if isinstance(one, str) else one for one in row])
 
 
 def parquet_bytes(columns: Columns) -> bytes:
@@ -129,7 +129,7 @@ def _plain(column: NDArray) -> list[Any]:
     return list(column.tolist())
 
 
-def _line(row: Sequence[Any]) -> str:
+def csv_line(row: Sequence[Any]) -> str:
     text = io.StringIO()
     csv.writer(text, lineterminator="\r\n").writerow(row)
     return text.getvalue()

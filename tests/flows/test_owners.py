@@ -107,6 +107,7 @@ OF_ONE_ROW = {
     *(f"market/watchlists/<int:watchlist_id>/{act}/" for act in ("rename", "delete", "add", "remove", "move")),
 }  # fmt: skip
 OWN |= {"reconcile/", "reconcile/now/"}
+OWN |= {"orders/quality/", "orders/quality/series/", "orders/quality/orders.csv", "api/v1/execution-quality/"}
 OF_ONE_ROW |= {"reconcile/<int:mismatch_id>/"}
 # Routes that are the same for everybody: the market, the machine, the description of the API.
 OF_NOBODY = {

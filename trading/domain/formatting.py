@@ -72,6 +72,27 @@ def percent(value: Decimal | None) -> str:
     return UNKNOWN if value is None else signed(Decimal(value), 2)
 
 
+def basis_points(value: float | None) -> str:
+    """Signed, one decimal: `+2.4` is 0.024 % of the reference."""
+    return UNKNOWN if value is None else signed(Decimal(str(value)), 1)
+
+
+def latency(milliseconds: float | None) -> str:
+    """A short span: `3.2 ms`, `48 ms`, `1.4 s`; from two minutes on as `duration` says it."""
+    if milliseconds is None:
+        return UNKNOWN
+    if milliseconds < 1000:
+        return f"{number(Decimal(str(milliseconds)), 1 if milliseconds < 10 else 0)} ms"
+    return f"{milliseconds / 1000:.1f} s" if milliseconds < 120_000 else duration(milliseconds / 1000)
+
+
+def share(part: float | None) -> str:
+    """A part of one as percent: `0.934` is `93.4 %`, `1` is `100 %`."""
+    if part is None:
+        return UNKNOWN
+    return f"{number(Decimal(str(part)) * 100, 0 if part in (0, 1) else 1)} %"
+
+
 def quantity(units: int | None) -> str:
     """Units, grouped; a short position has the real minus."""
     return UNKNOWN if units is None else number(Decimal(units), 0)

@@ -43,6 +43,7 @@ PAGES = (
         '<path d="M5 3v3M5 12v4M3 6h4v6H3zM15 4v4M15 14v3M13 8h4v6h-4zM10 2v2M10 10v4M8 4h4v6H8z"/>',
         "m",
     ),
+    Page("Execution", "web:quality", '<circle cx="10" cy="11" r="6"/><path d="M10 11l3-3M10 3v2M7.5 2.5h5"/>', "x"),
     Page("Journal", "web:journal", '<path d="M5 3h10v14H5zM8 7h4M8 10h4"/>', "j"),
     Page("Reconcile", "web:reconcile", '<path d="M10 3v14M4 6h12M4 6l-2 5h4zM16 6l-2 5h4zM7 17h6"/>', "r"),
     Page(

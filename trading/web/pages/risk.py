@@ -265,6 +265,8 @@ def report(request: DeskRequest, day: str) -> HttpResponse:
         for key, value in found.body.items():
             if isinstance(value, list):
                 writer.writerows([key, *row] for row in value)
+            elif isinstance(value, dict):
+                writer.writerows([f"{key}_{name}", one] for name, one in value.items())
             else:
                 writer.writerow([key, "" if value is None else value])
         return answer

@@ -12,6 +12,9 @@ register = template.Library()
 register.filter("percent", formatting.percent)
 register.filter("quantity", formatting.quantity)
 register.filter("duration", formatting.duration)
+register.filter("bps", formatting.basis_points)
+register.filter("ms", formatting.latency)
+register.filter("share", formatting.share)
 
 
 @register.filter
@@ -52,6 +55,12 @@ def price(value: Decimal | None, tick: Decimal | None = None) -> str:
 def tone(value: Decimal | int | None) -> str:
     """The CSS class of a profit or a loss. The sign in the text says the same."""
     return {1: "up", -1: "down"}.get(formatting.sign_of(value), "flat")
+
+
+@register.filter
+def tone_of_cost(value: Decimal | int | None) -> str:
+    """The same of what was paid: above zero is a loss."""
+    return tone(None if value is None else -value)
 
 
 @register.filter
