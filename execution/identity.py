@@ -12,9 +12,13 @@ OF_THE_DESK = "DESK-"
 """How the number of an order begins that a person booked by hand: no broker's book has it."""
 
 
-def client_order_id(*, account_id: int, intent_id: UUID, live: bool) -> str:
-    """Twenty characters that a broker accepts as a tag: L or P (paper), 16 of a hash, 3 that check the rest."""
-    body = base64.b32encode(hashlib.blake2b(f"{account_id}:{intent_id}".encode(), digest_size=10).digest()).decode()
+def client_order_id(*, account_id: int, intent_id: UUID, live: bool, child: int = 0) -> str:
+    """Twenty characters that a broker accepts as a tag: L or P (paper), 16 of a hash, 3 that check the rest.
+
+    `child` counts the orders of one intent from 0.
+    """
+    named = f"{account_id}:{intent_id}:{child}" if child else f"{account_id}:{intent_id}"
+    body = base64.b32encode(hashlib.blake2b(named.encode(), digest_size=10).digest()).decode()
     stem = ("L" if live else "P") + body
     return stem + _check(stem)
 

@@ -129,10 +129,10 @@ def _entries(ids: list[Any], settings: EngineSettings) -> dict[Any, tuple[int, d
         .select_related("pyramid")
         .annotate(
             meant=Count("intents", filter=Q(intents__state__in=MEANT), distinct=True),
-            sent=Sum("intents__order__quantity", filter=Q(intents__order__acked_at__isnull=False)),
-            filled=Sum("intents__order__filled_quantity"),
-            acked_at=Max("intents__order__acked_at"),
-            ended_at=Max("intents__order__done_at"),
+            sent=Sum("intents__orders__quantity", filter=Q(intents__orders__acked_at__isnull=False)),
+            filled=Sum("intents__orders__filled_quantity"),
+            acked_at=Max("intents__orders__acked_at"),
+            ended_at=Max("intents__orders__done_at"),
         )
     )
     for leg in legs:

@@ -3,7 +3,7 @@
 A page and the API show the same steps. What is asked for by name is the asker's own, or it is not found.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
@@ -18,6 +18,7 @@ from risk.models import Assessment, Verdict
 from strategies.models import Signal
 from trading.domain.errors import NotFound
 from trading.domain.formatting import price, rupees
+from trading.domain.money import to_rupees
 from trading.monitoring.models import Alert
 
 KINDS = ("signal", "intent", "order", "alert")
@@ -129,14 +130,18 @@ def _of_intent(intent: Intent) -> Why:
     steps.append(
         Step("Gates", said, at=intent.created_at, code=intent.refusal_code, facts=tuple(facts), verdicts=verdicts)
     )
-    order = Order.objects.filter(intent=intent).select_related("instrument").first()
-    if order is None:
+    orders = list(Order.objects.filter(intent=intent).select_related("instrument").order_by("child"))
+    if not orders:
         answer = intent.refusal or {"WAITING": "It waits for a person's yes."}.get(intent.state, "No order came of it.")
         return Why("intent", title, answer, intent.refusal_code, tuple(steps))
-    story = tell_order(order)
-    steps += _order_steps(story)
-    steps += _trade_steps(story)
-    return Why("order", title, _answer(story), _code(order), tuple(steps))
+    if len(orders) > 1:
+        sizes = " + ".join(str(order.quantity) for order in orders)
+        steps.append(Step("Orders", f"Sent in {len(orders)} orders: {sizes}.", at=orders[0].created_at))
+    stories = [tell_order(order) for order in orders]
+    for story in stories:
+        steps += _order_steps(story)
+    steps += _trade_steps(stories[0], told={order.pk for order in orders})
+    return Why("order", title, _answer_of_all(stories), _code(orders), tuple(steps))
 
 
 def _passed(verdicts: Iterable[Verdict]) -> str:
@@ -164,10 +169,10 @@ def _order_steps(story: OrderStory) -> list[Step]:
     return steps
 
 
-def _trade_steps(story: OrderStory) -> list[Step]:
+def _trade_steps(story: OrderStory, *, told: Collection[int]) -> list[Step]:
     steps = []
     for other in story.siblings:
-        if other.pk != story.order.pk:
+        if other.pk not in told:
             words = (
                 f"{other.reason.replace('_', ' ').lower()} {other.side.lower()} {other.quantity}: {other.state.lower()}"
             )
@@ -198,8 +203,19 @@ def _answer(story: OrderStory) -> str:
     return f"{ended}: {order.broker_message.rstrip('.')}." if order.broker_message else f"{ended}."
 
 
-def _code(order: Order) -> str:
-    return order.state if order.state in _ENDS and not order.filled_quantity else ""
+def _answer_of_all(stories: Sequence[OrderStory]) -> str:
+    """What became of all orders of one wish."""
+    filled = sum(story.order.filled_quantity for story in stories)
+    if len(stories) == 1 or not filled:
+        return _answer(stories[0])
+    worth = sum(story.order.fill_value_paise for story in stories)
+    words = f"{filled} of {sum(story.order.quantity for story in stories)} filled at {to_rupees(round(worth / filled))}"
+    return f"{words}; the trade is over." if stories[0].trade else f"{words}; {stories[0].group.state.lower()}."
+
+
+def _code(orders: Sequence[Order]) -> str:
+    ended = all(order.state in _ENDS and not order.filled_quantity for order in orders)
+    return orders[0].state if ended else ""
 
 
 def _of_alert(user: Any, alert: Alert) -> Why:

@@ -16,6 +16,7 @@ class OrderFilter(filters.FilterSet):
     reason = filters.ChoiceFilter(choices=[(reason.value, reason.value) for reason in Reason])
     portfolio = filters.NumberFilter(field_name="portfolio_id", min_value=1)
     group = filters.UUIDFilter(field_name="group_id")
+    intent = filters.UUIDFilter(field_name="intent_id", help_text="all orders that one wish became")
     live = filters.BooleanFilter(method="only_live", help_text="true: orders that may still trade")
     placed_after = filters.IsoDateTimeFilter(field_name="placed_at", lookup_expr="gte")
     placed_before = filters.IsoDateTimeFilter(field_name="placed_at", lookup_expr="lt")

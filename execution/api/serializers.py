@@ -55,6 +55,7 @@ ORDER_EXAMPLE = {
     "portfolio": 1,
     "group": "0d6c3f0e-5f0e-4b9e-8b0a-4f1a6d2c9e11",
     "intent": "a8c1f7d2-6a25-4f0b-9f0c-1f6a1f0d7b21",
+    "child": 0,
     "symbol": "NSE:SBIN-EQ",
     "side": "BUY",
     "quantity": 10,
@@ -95,10 +96,10 @@ class OrderSerializer(serializers.ModelSerializer):
     class Meta:
         model = Order
         fields: tuple[str, ...] = (
-            "id", "client_order_id", "broker_order_id", "portfolio", "group", "intent", "symbol", "side", "quantity",
-            "filled_quantity", "order_type", "product", "reason", "limit_price", "trigger_price", "average_price",
-            "charges", "state", "pending_op", "broker_message", "placed_at", "created_at", "sent_at", "acked_at",
-            "done_at",
+            "id", "client_order_id", "broker_order_id", "portfolio", "group", "intent", "child", "symbol", "side",
+            "quantity", "filled_quantity", "order_type", "product", "reason", "limit_price", "trigger_price",
+            "average_price", "charges", "state", "pending_op", "broker_message", "placed_at", "created_at", "sent_at",
+            "acked_at", "done_at",
         )  # fmt: skip
         read_only_fields = fields
 

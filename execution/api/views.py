@@ -118,7 +118,8 @@ class Orders(DeskEndpoint, ListAPIView):
                 intent=str(intent.pk),
                 verdicts=VerdictSerializer(verdicts, many=True).data,
             )
-        return Response(order_story(request, intent.order.pk), status=status.HTTP_201_CREATED)
+        first = Order.objects.values_list("pk", flat=True).get(intent=intent, child=0)
+        return Response(order_story(request, first), status=status.HTTP_201_CREATED)
 
 
 def order_story(request: Request, order_id: int) -> dict[str, Any]:

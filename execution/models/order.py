@@ -32,7 +32,8 @@ class Order(Owned):
     OWNER = "portfolio__owner"
 
     client_order_id = models.CharField(max_length=20, unique=True, help_text="sent to the broker as its tag")
-    intent = models.OneToOneField("execution.Intent", on_delete=models.PROTECT, related_name="order")
+    intent = models.ForeignKey("execution.Intent", on_delete=models.PROTECT, related_name="orders", db_index=False)
+    child = models.PositiveSmallIntegerField(default=0, help_text="which of the orders of its intent, from 0")
     group = models.ForeignKey("execution.Group", on_delete=models.PROTECT, related_name="orders")
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="orders")
     account = models.ForeignKey("accounts.BrokerAccount", on_delete=models.PROTECT, related_name="orders")
@@ -84,6 +85,7 @@ class Order(Owned):
     class Meta:
         ordering = ["-id"]
         constraints = [
+            models.UniqueConstraint(fields=["intent", "child"], name="order_child_once"),
             models.UniqueConstraint(
                 fields=["account", "broker_order_id"],
                 condition=Q(broker_order_id__isnull=False),

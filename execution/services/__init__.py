@@ -2,6 +2,7 @@
 
 signal_accept     a signal becomes an intent, or is refused with a reason
 intent_create     gates, reservation, order row: one transaction
+order_queue       an approved intent becomes orders, as the exchange takes them
 queue_acts        a hand on the queue: let in, force in, remove
 approval_decide   a person's yes or no, once, in time
 order_submit      claim, send once, record what came back

@@ -7,7 +7,8 @@ from django.utils import timezone
 
 from execution.kill_scopes import keys_of
 from execution.models import Group, Intent
-from execution.services.intent_create import ask_again, last_price, queue_order, withdraw_reservation
+from execution.services.intent_create import ask_again, last_price, withdraw_reservation
+from execution.services.order_queue import order_queue
 from risk.kill_switch import kill_state
 from trading.audit.record import record
 from trading.domain.errors import Conflict, NotFound
@@ -33,7 +34,7 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
     if no is None:
         intent.state = wanted
         intent.save(update_fields=["state"])
-        queue_order(
+        order_queue(
             intent=intent, kill_epoch=kill_state(keys_of(intent.portfolio, intent.instrument_id, intent.signal)).epoch,
             decision_price=last_price(intent.portfolio, intent.instrument),
         )  # fmt: skip

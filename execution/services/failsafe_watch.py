@@ -74,18 +74,18 @@ def record_of(deployment: Deployment) -> TrackRecord:
 
 
 def _rejections(deployment: Deployment) -> int:
-    """Its newest entries that left, refused one after the other."""
+    """Its newest entries that left, refused one after the other; an entry counts once, however many orders it is."""
     orders = Order.objects.filter(
         group__signal__deployment=deployment, reason="ENTRY", sent_at__isnull=False
     ).order_by("-id")  # fmt: skip
     if deployment.watched_from is not None:
         orders = orders.filter(created_at__gt=deployment.watched_from)
-    count = 0
-    for state in orders.values_list("state", flat=True)[:50]:
+    refused = set()
+    for state, intent_id in orders.values_list("state", "intent")[:50]:
         if state != OrderState.REJECTED:
             break
-        count += 1
-    return count
+        refused.add(intent_id)
+    return len(refused)
 
 
 def _carry_out(deployment: Deployment, stop: Stop) -> bool:

@@ -1,5 +1,6 @@
 """One execution counts once: order, position, ledger and charges in one transaction."""
 
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 
@@ -10,7 +11,8 @@ from execution.identity import execution_key
 from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.events import note
 from execution.services.group_reopen import group_reopen
-from execution.states import OrderState, PendingOp
+from execution.services.order_room import hold_room
+from execution.states import LIVE_STATES, OrderState, PendingOp
 from risk.reserve import retake, use
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
@@ -20,9 +22,11 @@ from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.booking import book_fill, charge_segment
 from trading.realtime.publish import publish
+from trading.statements import run
 from trading.venue.charges import ChargeSheet, charges_for_order
 from trading.venue.sessions import exchange_date
 
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 UNDER_WAY = (PendingOp.MODIFY_SENT, PendingOp.CANCEL_ASKED, PendingOp.CANCEL_SENT)
 
 
@@ -102,13 +106,37 @@ def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
     if order.reason == Reason.ENTRY:
         if ended:
             retake(intent_id=order.intent_id)  # it was given back when the order ended, and it traded all the same
-        left = order.quantity - order.filled_quantity
-        use(intent_id=order.intent_id, value_paise=order.fill_value_paise, remaining=left,
-            remaining_before=left + fact.quantity)  # fmt: skip
+        whole = _whole_of(order)
+        use(intent_id=order.intent_id, value_paise=whole.value_paise, remaining=whole.left,
+            remaining_before=whole.left + fact.quantity)  # fmt: skip
+        if whole.in_parts:
+            hold_room(order)  # each of them may have a price of its own
     order.save()
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     publish(order.portfolio.owner_id, "position", group=str(order.group_id), fill=fill.pk)
     return fill
+
+
+@dataclass(frozen=True, slots=True)
+class Whole:
+    """All orders of one intent: units that may still fill, what their fills are worth, and whether it is several."""
+
+    left: int
+    value_paise: int
+    in_parts: bool
+
+
+OTHERS = f"""
+SELECT count(*), coalesce(sum(greatest(quantity - filled_quantity, 0)) FILTER (WHERE state IN ({_LIVE})), 0)::bigint,
+       coalesce(sum(fill_value_paise), 0)::bigint
+FROM execution_order WHERE intent_id = %(intent)s AND id <> %(order)s
+"""  # noqa: S608 - made of constants
+
+
+def _whole_of(order: Order) -> Whole:
+    """This order as it is here, the others as they are stored."""
+    ((others, left, value),) = run(OTHERS, {"order": order.pk, "intent": order.intent_id})
+    return Whole(left + order.quantity - order.filled_quantity, value + order.fill_value_paise, others > 0)
 
 
 def sheet_of(order: Order, quantity: int, value_paise: int, filled_at: datetime) -> ChargeSheet:

@@ -6,6 +6,7 @@ until the broker says it is gone, size from what is held then, send. So exits ne
 
 from datetime import datetime, timedelta
 from decimal import Decimal
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -16,6 +17,7 @@ from execution.services.contract_parts import keep_contract_parts
 from execution.services.group_state import move_group, tell_illegal_move
 from execution.services.order_cancel import order_cancel
 from execution.services.order_chase import order_chase
+from execution.services.order_room import hold_room
 from execution.services.part_send import parts_of, send_parts
 from execution.services.trade_orders import (
     FAILED,
@@ -109,11 +111,23 @@ def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) ->
             group.opened_at = min((fill.filled_at for order in entries for fill in order.fills.all()), default=now)
         group.save(update_fields=["state", "opened_at"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
-    for order in entries:
-        if order.is_final and order.filled_quantity:
-            settle(intent_id=order.intent_id, value_paise=order.fill_value_paise)
-        elif order.is_final and group.ladder_id is not None:
-            release(intent_id=order.intent_id, keep_trades=False)  # its trade goes on without it
+    for intent_id, children in _by_intent(entries).items():
+        live = next((order for order in children if not order.is_final), None)
+        if live is not None:
+            if len(children) > 1:
+                hold_room(live)  # what ended of it without a fill is given back
+        elif any(order.filled_quantity for order in children):
+            settle(intent_id=intent_id, value_paise=sum(order.fill_value_paise for order in children))
+        elif group.ladder_id is not None:
+            release(intent_id=intent_id, keep_trades=False)  # its trade goes on without it
+
+
+def _by_intent(orders: list[Order]) -> dict[UUID, list[Order]]:
+    """The orders of each wish: what it holds of the limits it holds for all of them together."""
+    children: dict[UUID, list[Order]] = {}
+    for order in orders:
+        children.setdefault(order.intent_id, []).append(order)
+    return children
 
 
 def _stage(group: Group, entries: list[Order], held: int) -> str:
@@ -283,9 +297,8 @@ def _close(group: Group, orders: list[Order], now: datetime) -> None:
         group.failure_code = last.state
         group.failure = last.broker_message or "Its entry ended without a fill."
     group.save(update_fields=["state", "closed_at", "failure_code", "failure"])
-    for order in orders:
-        if order.reason == Reason.ENTRY:
-            release(intent_id=order.intent_id, keep_trades=order.filled_quantity > 0)
+    for intent_id, children in _by_intent([order for order in orders if order.reason == Reason.ENTRY]).items():
+        release(intent_id=intent_id, keep_trades=any(order.filled_quantity for order in children))
     PartExit.objects.filter(group=group, state__in=[PartExit.State.WAITING, PartExit.State.ASKED]).update(
         state=PartExit.State.DROPPED, done_at=timezone.now()
     )

@@ -9,13 +9,11 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from execution.identity import client_order_id
 from execution.kill_scopes import strategy_of
-from execution.models import Group, Intent, Leg, Order, PartExit
+from execution.models import Group, Intent, Leg, PartExit
 from execution.outstanding import Outstanding, outstanding
-from execution.services.events import note
+from execution.services.order_queue import order_queue
 from execution.services.slot_reserve import Room, slot_room
-from execution.states import OrderState
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
 from risk.gates import MOMENT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
@@ -32,13 +30,10 @@ from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.orders import OrderIntent, OrderType, Product, Reason, Side
 from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import last_quote
-from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
 from trading.statements import Select, insert, together
 
-ENTRY_VALID_S = 30
-EXIT_VALID_S = 300
 APPROVAL_S = 120
 LARGEST_QUANTITY = 10_000_000
 KNOWN = Select(Intent, where="WHERE t.portfolio_id = %(portfolio)s AND t.dedupe_key = %(key)s")
@@ -183,7 +178,7 @@ def _write(
     intent: Intent, verdict: ApprovedIntent | RefusedIntent, asked: OrderIntent, snapshot: Snapshot, limits: Limits,
     policy: RiskPolicy,
 ) -> None:  # fmt: skip
-    """The intent with its trade and the verdicts on it; of an approved one the order as well."""
+    """The intent with its trade and the verdicts on it; of an approved one the orders as well."""
     new = intent.group is not None and intent.group._state.adding
     insert(*([intent.group, intent] if new else [intent]))
     crashpoint("intake.intent_written")
@@ -192,7 +187,7 @@ def _write(
         policy=limits.name,
     )  # fmt: skip
     if intent.state == Intent.State.APPROVED and isinstance(verdict, ApprovedIntent):
-        queue_order(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
+        order_queue(intent=intent, kill_epoch=verdict.kill_epoch, decision_price=snapshot.last_price)
 
 
 def _in_quarantine(under_way: Outstanding, approved: ApprovedIntent) -> RefusedIntent | None:
@@ -318,38 +313,6 @@ def _reserve(
         )
         return RefusedIntent(approved.intent_id, full.code, full.message, (*approved.findings, lost))
     return approved
-
-
-def queue_order(*, intent: Intent, kill_epoch: int, decision_price: Decimal | None) -> Order:
-    """Write the order of an approved intent; the caller's transaction makes both real together."""
-    account = intent.portfolio.account
-    wall = timezone.now()
-    order = Order(
-        client_order_id=client_order_id(account_id=account.pk, intent_id=intent.pk, live=account.is_live),
-        intent=intent,
-        group=intent.group,
-        portfolio=intent.portfolio,
-        account=account,
-        instrument=intent.instrument,
-        side=intent.side,
-        product=intent.product,
-        order_type=intent.order_type,
-        reason=intent.reason,
-        quantity=intent.allowed_quantity,
-        limit_price=intent.limit_price,
-        trigger_price=intent.trigger_price,
-        state=OrderState.QUEUED,
-        valid_until=wall + timedelta(seconds=ENTRY_VALID_S if intent.reason == Reason.ENTRY else EXIT_VALID_S),
-        kill_epoch=kill_epoch,
-        decision_price=decision_price,
-        placed_at=intent.venue_at,
-        created_at=wall,
-    )
-    insert(order)
-    # The engine first, then the pages.
-    after_commit("engine.order", account_id=account.pk, order_id=order.pk, queued=True)
-    note(order, "order.queued", source="RISK", quantity=order.quantity, reason=order.reason)
-    return order
 
 
 def order_ticket(

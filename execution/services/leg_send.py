@@ -1,4 +1,4 @@
-"""The orders of one leg: as many as the exchange's freeze quantity asks for, each an intent of its own."""
+"""Ask risk for one leg of a ladder."""
 
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -9,7 +9,6 @@ from execution.models import Group, Intent, Leg
 from execution.services.intent_create import Wish, intent_create
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.venue.precision import slice_quantity
 
 TRY_AGAIN_AFTER = timedelta(seconds=30)
 PASSING = frozenset({
@@ -25,41 +24,32 @@ def leg_send(
     *, leg: Leg, group: Group, actor: str, now: datetime, order_type: OrderType = OrderType.LIMIT,
     signal_age_s: float | None = None, needs_approval: bool = False,
 ) -> Intent | None:  # fmt: skip
-    """Ask risk for a leg's orders; the trade is locked. Returns the intent that was refused, else the last one.
+    """The intent of a leg of a locked trade; None where it was let in before, or is too small to be an order.
 
-    None where the leg is too small to be an order. Repeats find their intents. What was refused is written on the leg.
+    What was refused is written on the leg.
     """
     if leg.quantity < 1:
         return None
-    asked = list(Intent.objects.filter(leg=leg).values_list("dedupe_key", "state"))
+    asked = list(Intent.objects.filter(leg=leg).values_list("state", flat=True))
+    if any(state != Intent.State.REFUSED for state in asked):
+        return None  # it was let in
     begins = leg.index == 0 and leg.pyramid.index == 0
-    intent = None
-    pieces = slice_quantity(leg.quantity, group.instrument.spec.freeze_quantity, group.instrument.lot_size)
-    for number, quantity in enumerate(pieces):
-        key = f"leg:{leg.pk}:{number}"
-        mine = [state for known, state in asked if known.startswith(f"{key}:")]
-        if any(state != Intent.State.REFUSED for state in mine):
-            continue  # this piece was let in
-        limit: Decimal | None = leg.limit_price if order_type is OrderType.LIMIT else None
-        intent = intent_create(
-            portfolio=group.portfolio,
-            wish=Wish(
-                source=Intent.Source.SIGNAL, reason=Reason.ENTRY, dedupe_key=f"{key}:{len(mine)}",
-                actor=actor, instrument=group.instrument, side=Side(group.side), quantity=quantity,
-                order_type=order_type, product=Product(group.product), limit_price=limit, stop_price=group.stop_price,
-                target_price=None, signal=group.signal if begins and number == 0 else None, group=group, leg=leg,
-                signal_age_s=signal_age_s, needs_approval=needs_approval,
-                adds=not begins or number > 0,
-            ),
-            now=now,
-        )  # fmt: skip
-        crashpoint("ladder.leg_asked")
-        if intent.state == Intent.State.REFUSED:
-            break
-    if intent is not None:
-        refused = intent.state == Intent.State.REFUSED
-        leg.blocked_code, leg.blocked = (intent.refusal_code, intent.refusal) if refused else ("", "")
-        passing = refused and intent.refusal_code in PASSING
-        leg.retry_at = timezone.now() + TRY_AGAIN_AFTER if passing else None
-        leg.save(update_fields=["blocked_code", "blocked", "retry_at"])
+    limit: Decimal | None = leg.limit_price if order_type is OrderType.LIMIT else None
+    intent = intent_create(
+        portfolio=group.portfolio,
+        wish=Wish(
+            source=Intent.Source.SIGNAL, reason=Reason.ENTRY, dedupe_key=f"leg:{leg.pk}:{len(asked)}", actor=actor,
+            instrument=group.instrument, side=Side(group.side), quantity=leg.quantity, order_type=order_type,
+            product=Product(group.product), limit_price=limit, stop_price=group.stop_price, target_price=None,
+            signal=group.signal if begins else None, group=group, leg=leg, signal_age_s=signal_age_s,
+            needs_approval=needs_approval, adds=not begins,
+        ),
+        now=now,
+    )  # fmt: skip
+    crashpoint("ladder.leg_asked")
+    refused = intent.state == Intent.State.REFUSED
+    leg.blocked_code, leg.blocked = (intent.refusal_code, intent.refusal) if refused else ("", "")
+    passing = refused and intent.refusal_code in PASSING
+    leg.retry_at = timezone.now() + TRY_AGAIN_AFTER if passing else None
+    leg.save(update_fields=["blocked_code", "blocked", "retry_at"])
     return intent

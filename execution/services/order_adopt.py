@@ -51,7 +51,7 @@ def order_adopt(*, account_id: int, news: BookOrder, source: str) -> Order | Non
         },
     )  # fmt: skip
     if not is_new:
-        return Order.objects.lock(intent.order.pk)
+        return Order.objects.lock(intent.orders.get().pk)
     wall = timezone.now()
     account = group.portfolio.account
     order = Order.objects.create(

@@ -24,25 +24,34 @@ HEARTBEAT = "recount"
 SHOULD_BE = """
 WITH held AS (
     SELECT r.id, b.id AS bucket, b.kind = ANY(%(counts)s) AS counts, r.amount, r.used,
-           coalesce(o.filled_quantity, 0) AS filled, coalesce(o.fill_value_paise, 0) AS value,
-           coalesce(o.state = ANY(%(live)s), i.state IN ('WAITING', 'APPROVED')) AS may_fill,
-           coalesce(o.quantity, i.allowed_quantity) - coalesce(o.filled_quantity, 0) AS rest,
-           CASE WHEN r.amount > 0 AND coalesce(o.quantity, i.allowed_quantity) > coalesce(o.filled_quantity, 0)
-                THEN r.amount / (coalesce(o.quantity, i.allowed_quantity) - coalesce(o.filled_quantity, 0)) ELSE 0
-           END AS unit,
-           round(100 * coalesce(greatest(i.limit_price, o.limit_price, o.pending_limit_price), i.trigger_price,
-                                o.decision_price, 0))::bigint AS asked,
+           coalesce(o.filled, 0) AS filled, coalesce(o.value, 0) AS value,
+           coalesce(o.live, i.state IN ('WAITING', 'APPROVED')) AS may_fill,
+           coalesce(o.rest, i.allowed_quantity) AS rest,
+           CASE WHEN r.amount > 0 AND coalesce(o.rest, i.allowed_quantity) > 0
+                THEN r.amount / coalesce(o.rest, i.allowed_quantity) ELSE 0 END AS unit,
+           coalesce(o.asked, round(100 * coalesce(i.limit_price, i.trigger_price, 0))::bigint * i.allowed_quantity)
+               AS asked,
            coalesce(g.state, 'CLOSED') = 'CLOSED' AS over
     FROM risk_reservation r
     JOIN risk_riskbucket b ON b.id = r.bucket_id
     JOIN execution_intent i ON i.id = r.intent_id
-    LEFT JOIN execution_order o ON o.intent_id = i.id
+    LEFT JOIN LATERAL (
+        SELECT sum(c.filled_quantity)::bigint AS filled, sum(c.fill_value_paise)::bigint AS value,
+               bool_or(c.live) AS live, sum(c.rest) FILTER (WHERE c.live)::bigint AS rest,
+               sum(c.rest * c.price) FILTER (WHERE c.live)::bigint AS asked
+        FROM (
+            SELECT *, state = ANY(%(live)s) AS live, greatest(quantity - filled_quantity, 0) AS rest,
+                   round(100 * coalesce(greatest(i.limit_price, limit_price, pending_limit_price), i.trigger_price,
+                                        decision_price, 0))::bigint AS price
+            FROM execution_order WHERE intent_id = i.id
+        ) c
+    ) o ON true
     LEFT JOIN execution_group g ON g.id = i.group_id
     WHERE r.released_at IS NULL AND NOT b.kind = ANY(%(of_day)s)
 ), right_now AS (
     SELECT id, bucket, amount, used,
            CASE WHEN over OR NOT may_fill OR rest <= 0 THEN 0 WHEN counts THEN CASE WHEN filled > 0 THEN 0 ELSE 1 END
-                ELSE rest * CASE WHEN asked > 0 THEN asked ELSE unit END END AS should_amount,
+                WHEN asked > 0 THEN asked ELSE rest * unit END AS should_amount,
            CASE WHEN over THEN 0 WHEN counts THEN CASE WHEN filled > 0 THEN 1 ELSE 0 END ELSE value END AS should_use
     FROM held
 )

@@ -17,16 +17,17 @@ LOOK_BACK = timedelta(minutes=5)
 EVERY_S = 2.0
 _last_look: dict[int, float] = {}
 
+# What the exchange makes of one wish, however many orders, is one sign.
 ACTIVITY = """
 SELECT
-    (SELECT coalesce(max(n), 0) FROM (SELECT count(*) AS n FROM execution_order o
+    (SELECT coalesce(max(n), 0) FROM (SELECT count(DISTINCT o.intent_id) AS n FROM execution_order o
         WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL
         GROUP BY o.group_id) AS trades),
-    (SELECT count(*) FROM execution_order o
+    (SELECT count(DISTINCT o.intent_id) FROM execution_order o
         WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL),
     (SELECT count(*) FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
         WHERE o.portfolio_id = %(portfolio)s AND f.received_at > %(since)s),
-    (SELECT count(*) FROM (SELECT state FROM execution_order o
+    (SELECT count(DISTINCT intent_id) FROM (SELECT intent_id FROM execution_order o
         WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL
           AND o.id > coalesce((SELECT max(id) FROM execution_order good WHERE good.portfolio_id = %(portfolio)s
                                AND good.acked_at IS NOT NULL AND good.state <> 'REJECTED'), 0)

@@ -23,7 +23,6 @@ from trading.marketdata.quotes import last_quote
 from trading.marketdata.sessions import session_at
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.venue.precision import slice_quantity
 from trading.venue.sessions import Phase, exchange_date
 
 MOST_CHANGES = 24
@@ -48,15 +47,6 @@ def never_left(order: Order) -> bool:
     return order.state == OrderState.REJECTED and order.broker_message.startswith(NEVER_LEFT)
 
 
-def pieces(group: Group, quantity: int) -> tuple[int, ...]:
-    """An exit as the exchange takes it at once; a part of a lot that is held may leave too."""
-    instrument = group.instrument
-    if quantity < 1:
-        return ()
-    lot = instrument.lot_size if quantity % instrument.lot_size == 0 else 1
-    return slice_quantity(quantity, instrument.spec.freeze_quantity, lot)
-
-
 def protected_limit(group: Group, side: Side, *, tries: int) -> Decimal | None:
     """A price at which an exit trades now, and not at any price; further with every try, within reason. None: no
     fresh price is known."""
@@ -77,7 +67,7 @@ def send(
     limit_price: Decimal | None, now: datetime, trigger_price: Decimal | None = None,
     part: PartExit | None = None, lots: Collection[str] = (),
 ) -> None:  # fmt: skip
-    """Every piece of every try is an intent of its own; one that was held back is not repeated at once."""
+    """Every try is an intent of its own; one that was held back is not repeated at once."""
     tries = Intent.objects.filter(group=group, dedupe_key__startswith=f"{key}:")
     last = tries.order_by("created_at").last()
     if last is not None and last.state == Intent.State.REFUSED and timezone.now() - last.created_at < HELD_BACK_PAUSE:
@@ -93,25 +83,28 @@ def send(
             next_step="Decide on the reconciliation page.",
         )  # fmt: skip
         quantity = most
-    for number, piece in enumerate(pieces(group, quantity), start=len(tries)):
-        intent = intent_create(
-            portfolio=group.portfolio,
-            wish=Wish(
-                source=Intent.Source.SYSTEM, reason=reason, dedupe_key=f"{key}:{number}",
-                actor=group.close_asked_by or (part.actor if part else "protection"), instrument=group.instrument,
-                side=side, quantity=piece, order_type=order_type, product=Product(group.product),
-                limit_price=limit_price, trigger_price=trigger_price, group=group, part=part,
-            ),
-            now=now,
+    if quantity < 1:
+        return
+    intent = intent_create(
+        portfolio=group.portfolio,
+        wish=Wish(
+            source=Intent.Source.SYSTEM, reason=reason, dedupe_key=f"{key}:{len(tries)}",
+            actor=group.close_asked_by or (part.actor if part else "protection"), instrument=group.instrument,
+            side=side, quantity=quantity, order_type=order_type, product=Product(group.product),
+            limit_price=limit_price, trigger_price=trigger_price, group=group, part=part,
+        ),
+        now=now,
+    )  # fmt: skip
+    if intent.state == Intent.State.REFUSED:
+        raise_alert(
+            "EXIT_HELD_BACK", f"{group.instrument.ticker}: {intent.refusal}", level=Level.SEVERE,
+            owner_id=group.portfolio.owner_id, about=str(group.pk), next_step="Read the verdicts of the intent.",
         )  # fmt: skip
-        if intent.state == Intent.State.REFUSED:
-            raise_alert(
-                "EXIT_HELD_BACK", f"{group.instrument.ticker}: {intent.refusal}", level=Level.SEVERE,
-                owner_id=group.portfolio.owner_id, about=str(group.pk), next_step="Read the verdicts of the intent.",
-            )  # fmt: skip
-            return
-        if side != group.side:
-            Order.objects.filter(intent=intent).update(lot_relief=lots_given_up(group, piece, first=lots))
+        return
+    if side != group.side:
+        for order in intent.orders.order_by("child"):
+            order.lot_relief = lots_given_up(group, order.quantity, first=lots)
+            order.save(update_fields=["lot_relief"])
 
 
 def resize(stop: Order, quantity: int) -> None:

@@ -8,6 +8,7 @@ from risk.gates.concentration import correlation, sector_exposure
 from risk.gates.exposure import (
     cash_reserve,
     day_value,
+    freeze_quantity,
     options_exposure,
     order_quantity,
     order_value,
@@ -83,6 +84,7 @@ ENTRY_GATES: tuple[Gate, ...] = (
     day_value,
     order_value,
     order_quantity,
+    freeze_quantity,
     margin,
     order_rate,
 )

@@ -1,8 +1,9 @@
 """How much of the portfolio may stand in one thing, and in all of them."""
 
-from risk.gates.finding import Finding, Limits, Outcome, Snapshot, passed, plain, rejected, up_to
+from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected, up_to
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
+from trading.venue.precision import slice_quantity
 
 
 def _units(paise: int, intent: OrderIntent) -> int:
@@ -66,12 +67,19 @@ def order_value(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Find
 
 
 def order_quantity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """No single order above the cap in units, nor above what the exchange takes at once."""
-    finding = up_to(
-        "ORDER_QUANTITY", limits.max_order_quantity, intent, limit=limits.max_order_quantity,
-        what=f"{limits.max_order_quantity} units an order",
-    )  # fmt: skip
+    """No single order above the cap in units."""
+    most = limits.max_order_quantity
+    return up_to("ORDER_QUANTITY", most, intent, limit=most, what=f"{most} units an order")
+
+
+def freeze_quantity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
+    """What is above the exchange's freeze quantity is cut into orders that it takes; one lot must be below it."""
     freeze = intent.freeze_quantity
-    if freeze is None or finding.outcome is Outcome.REJECT or finding.quantity <= freeze:
-        return finding
-    return up_to("FREEZE_QUANTITY", freeze, intent, limit=freeze, what="the exchange's freeze quantity")
+    if freeze is None:
+        return passed("FREEZE_QUANTITY", intent.quantity, message="The exchange names no freeze quantity.")
+    if intent.lot_size > freeze:
+        message = f"One lot of {intent.lot_size} is above the exchange's freeze quantity."
+        return rejected("FREEZE_QUANTITY", value=intent.lot_size, limit=freeze, message=message)
+    orders = len(slice_quantity(intent.quantity, freeze, intent.lot_size))
+    message = "In one order." if orders == 1 else f"In {orders} orders that the exchange takes."
+    return passed("FREEZE_QUANTITY", intent.quantity, value=intent.quantity, limit=freeze, message=message)

@@ -33,9 +33,15 @@ def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
     found = [f"{count} broker orders carry the tag {tag}" for tag, count in placed.items() if count > 1]
     found += [f"a broker order carries the tag {tag}, which no row knows" for tag in placed.keys() - known]
     entries = [order for order in orders if order.reason == "ENTRY"]
-    single = [order for order in entries if order.intent.leg is None]
-    if len(single) > len({order.instrument_id for order in single}):
+    single = {order.intent_id: order.instrument_id for order in entries if order.intent.leg is None}
+    if len(single) > len(set(single.values())):
         found.append(f"{len(single)} entries of one wish")
+    whole = Counter[Intent]()
+    for order in orders:
+        if order.trigger_price is None:  # a stop is made as large as what is held
+            whole[order.intent] += order.quantity
+    found += [f"{sent} units of {intent} were sent, {intent.allowed_quantity} allowed" for intent, sent in whole.items()
+              if sent > intent.allowed_quantity]  # fmt: skip
     legs = Counter[Leg]()
     for order in entries:
         if order.intent.leg is not None:
@@ -139,7 +145,8 @@ def _room(portfolio: Portfolio) -> list[str]:
             found.append(f"{bucket.key} still holds {bucket.taken}")
     entered = list(Order.objects.filter(portfolio=portfolio, reason="ENTRY", filled_quantity__gt=0).select_related(
         "intent__leg__pyramid"))  # fmt: skip
-    begun = [o for o in entered if o.intent.leg is None or (o.intent.leg.index, o.intent.leg.pyramid.index) == (0, 0)]
+    begun = {o.intent_id for o in entered if o.intent.leg is None
+             or (o.intent.leg.index, o.intent.leg.pyramid.index) == (0, 0)}  # fmt: skip
     traded = (len(begun), sum(order.fill_value_paise for order in entered))
     if (counted := (of_the_day[RiskBucket.Kind.TRADES], of_the_day[RiskBucket.Kind.DAY])) != traded:
         found.append(f"the day counts {counted} entries and paise, {traded} traded")

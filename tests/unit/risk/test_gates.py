@@ -139,7 +139,6 @@ def test_what_each_gate_rejects(code, intent, snapshot, limits):
         ("CORRELATION", {"quantity": 300}, {"correlations": (("NSE:A-EQ", 0.71),)}, {}, 150),
         ("SECTOR_EXPOSURE", {"quantity": 500, "sector": "Banks"}, {"sector_exposure_paise": 2_80_000_00}, {}, 200),
         ("ORDER_QUANTITY", {"quantity": 500}, {}, {"max_order_quantity": 120}, 120),
-        ("FREEZE_QUANTITY", {"quantity": 500, "freeze_quantity": 325, "lot_size": 50}, {}, {}, 300),
         ("MARGIN", {"quantity": 900}, {"broker_free_paise": 10_500_00}, {}, 500),
     ],
 )  # fmt: skip
@@ -148,6 +147,13 @@ def test_what_each_gate_shrinks_to_whole_lots(code, intent, snapshot, limits, al
     shrunk = [finding for finding in findings if finding.outcome is Outcome.SHRINK]
     assert [finding.gate for finding in shrunk] == [code]
     assert last.quantity == allowed
+
+
+def test_what_is_above_the_freeze_quantity_is_cut_and_not_made_smaller():
+    last, findings = verdict({"quantity": 500, "freeze_quantity": 325, "lot_size": 50})
+    freeze = next(finding for finding in findings if finding.gate == "FREEZE_QUANTITY")
+    assert (freeze.outcome, freeze.quantity, last.quantity) == (Outcome.PASS, 500, 500)
+    assert freeze.message == "In 2 orders that the exchange takes."
 
 
 def test_gates_only_ever_shrink():
