@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from strategies.backtest import kernels
 from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.jumps import SUMS, Ground, one_walk
 from strategies.backtest.loop import Given, simulate
 from strategies.backtest.market import Hours, Market
 from strategies.backtest.plan import HouseGates, Plan, SizingMode
@@ -35,6 +36,8 @@ _SIZINGS: Final = {
 _LOOK_FIRST: Final = 1_024  # bars: most indicators are known by then
 _NO_FLOATS: Final = np.zeros((0, 0))
 _NO_PRICES: Final = np.zeros((0, 0, 0))
+_NEVER: Final = np.zeros(0, np.bool_)
+_NO_BARS: Final = np.zeros(0, np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,9 +51,19 @@ class Arguments:
     signals: int
 
     def simulate(self) -> tuple[int, int]:
-        """The number of trades, and the cash at the end."""
+        """Bar by bar: the number of trades, and the cash at the end."""
         count, cash = simulate(self.given, self.trades, self.equity, self.counters)
         return int(count), int(cash)
+
+    def walk(self, ground: Ground) -> tuple[int, int]:
+        """The same for a plan that `fits`, from event to event."""
+        given = self.given
+        pool = given.ranges if not given.asked.size else np.stack((_or_unknown(given), given.asked[0, 0]))
+        count = one_walk(
+            ground, pool, given.terms, given.flags[:, 0], np.empty((4, ground.bars + 1), np.int32), np.zeros(SUMS),
+            self.counters, self.trades, self.equity,
+        )  # fmt: skip
+        return int(count), int(self.equity[-1])
 
 
 def run(plan: Plan, market: Market) -> Result:
@@ -66,7 +79,7 @@ def run(plan: Plan, market: Market) -> Result:
     first_known = _first_known(plan, evaluation, market)
     if not arguments.signals:
         raise _silent(plan, market, first_known)
-    count, cash = arguments.simulate()
+    count, cash = arguments.walk(ground_of(plan, market)) if fits(plan, market) else arguments.simulate()
     return Result(
         plan=plan, market=market, trades=arguments.trades[:count].copy(), equity=arguments.equity, cash=cash,
         counters=arguments.counters, first_known=first_known,
@@ -115,12 +128,43 @@ def with_flags(plan: Plan, market: Market, evaluation: Evaluation, flags: NDArra
     )  # fmt: skip
 
 
+def fits(plan: Plan, market: Market) -> bool:
+    """Whether a plan and a market are of the kind that `jumps` can walk: the trades are those of the event loop."""
+    return plan.is_plain and plan.rank is None and not plan.late_orders and market.is_plain and market.is_whole
+
+
+def ground_of(plan: Plan, market: Market) -> Ground:
+    """The market under a plan that `fits` it."""
+    prices, ranges = market.whole_prices
+    may_enter, leaves, closes_day = _NEVER, _NO_BARS, _NO_BARS
+    hours = hours_of(plan, market)
+    if hours is not market.always_open:
+        may_enter, leaves, closes_day = hours.may_enter, _first_from(hours.must_leave), _first_from(hours.day_ends)
+    rate_of_bar, rates = market.rates(plan.costs.charges, plan.costs.segment)
+    return Ground(
+        prices=prices, ranges=ranges, bars=market.bars, may_enter=may_enter, leaves=leaves, closes_day=closes_day,
+        day_ends=market.day_ends, rate_of_bar=rate_of_bar.astype(np.int16), rates=rates,
+        tick=int(market.ticks_units[0]), lot=int(market.lot_units[0]),
+    )  # fmt: skip
+
+
+def _first_from(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """For every bar the first one at or after it that is flagged; one past the last where there is none."""
+    places = np.where(flags, np.arange(flags.size), flags.size)
+    first: NDArray[np.int64] = np.minimum.accumulate(places[::-1])[::-1].astype(np.int64)
+    return np.ascontiguousarray(first)
+
+
 def _rungs(plan: Plan) -> NDArray[np.int64]:
     rows = [
         (_TARGET_KINDS[one.level.kind], millionths(one.level.value), _part_of_equity(one.share_pct))
         for one in plan.bookings
     ]
     return np.array(rows, np.int64).reshape(-1, 3)
+
+
+def _or_unknown(given: Given) -> NDArray[np.float64]:
+    return given.ranges[0] if given.ranges.size else np.full(given.asked.shape[2], np.nan)
 
 
 def hours_of(plan: Plan, market: Market) -> Hours:

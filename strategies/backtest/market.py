@@ -13,8 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from strategies.backtest.abreast import BLOCK
 from strategies.backtest.charges import NO_CHARGES, rate_rows
 from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.events import blocks_of
+from strategies.backtest.jumps import whole_prices
 from strategies.rules.evaluate import Floats, Window, window_of
 from trading.venue.charges import ChargeBroker, ChargeSegment
 from trading.venue.matching import UNITS_PER_RUPEE
@@ -134,6 +137,19 @@ class Market:
     def price_block(self) -> Floats:
         """The same in one piece, float64[4, symbols, bars]."""
         return np.stack(self.prices)
+
+    @cached_property
+    def is_whole(self) -> bool:
+        """One symbol, and every price of every traded bar known."""
+        return len(self.symbols) == 1 and all(bool((row > 0).all() and (row < np.inf).all()) for row in self.prices)
+
+    @cached_property
+    def whole_prices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Prices of a single symbol as whole numbers, and the ranges of their blocks: see `jumps.Ground`."""
+        blocks = blocks_of(self.bars)
+        whole, ranges = np.empty((4, blocks * BLOCK), np.int64), np.empty((4, blocks), np.int64)
+        whole_prices(self.price_block[:, 0], whole, ranges)
+        return whole, ranges
 
     def traded(self, values: NDArray) -> NDArray:
         """The traded part of something per symbol and bar."""

@@ -11,7 +11,7 @@ Parameters that are not tried are given in `fixed`. Terms that combinations shar
 bars is one row, whoever asks for it, and rows live in a pool of bounded size (`memory_mb`). Work is spread over threads
 by combination; `on_progress(done, of)` and `cancelled()` are called between batches, from the calling thread.
 
-One symbol without holes runs in `sweep_kernels`, everything else in the event loop itself. Either way every trade is
+What `engine.fits` runs in `sweep_kernels`, everything else in the event loop itself. Either way every trade is
 the one that `engine.run` makes (`tests/unit/backtest/test_sweep.py`), the figures are those of `metrics`, and the table
 is the same bytes whatever the number of threads. A late order is never filled here (`Plan.late_orders`).
 """
@@ -28,9 +28,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from strategies.backtest import events as ev
+from strategies.backtest import jumps
 from strategies.backtest import kernels as k
 from strategies.backtest import sweep_kernels as sk
-from strategies.backtest.engine import arguments_of, hours_of, terms_of
+from strategies.backtest.engine import arguments_of, fits, ground_of, terms_of
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import Market
 from strategies.backtest.metrics import LEAST_SPREAD, MOST_GROWTH, TRADING_DAYS, YEAR_S
@@ -54,11 +56,11 @@ MEMORY_MB: Final = 32
 BATCH: Final = 64
 _RULES: Final = ("long_entry", "short_entry", "long_exit", "short_exit")
 _COMPARED: Final = {
-    "<": sk.LESS, "<=": sk.AT_MOST, ">": sk.MORE, ">=": sk.AT_LEAST, "==": sk.EQUAL, "!=": sk.UNEQUAL,
+    "<": ev.LESS, "<=": ev.AT_MOST, ">": ev.MORE, ">=": ev.AT_LEAST, "==": ev.EQUAL, "!=": ev.UNEQUAL,
 }  # fmt: skip
 _TURNED: Final = {
-    sk.LESS: sk.AT_LEAST, sk.AT_MOST: sk.MORE, sk.MORE: sk.AT_MOST, sk.AT_LEAST: sk.LESS, sk.EQUAL: sk.UNEQUAL,
-    sk.UNEQUAL: sk.EQUAL,
+    ev.LESS: ev.AT_LEAST, ev.AT_MOST: ev.MORE, ev.MORE: ev.AT_MOST, ev.AT_LEAST: ev.LESS, ev.EQUAL: ev.UNEQUAL,
+    ev.UNEQUAL: ev.EQUAL,
 }  # fmt: skip
 
 
@@ -116,7 +118,7 @@ def sweep(
     if market.bars < 2:
         raise BacktestRefused("EMPTY_RANGE", f"{market.bars} bars are too few to trade", bars=market.bars)
     plan = replace(plan, late_orders=False)
-    sums, counters = np.zeros((len(tried), sk.SUMS)), np.zeros((len(tried), k.COUNTERS), np.int64)
+    sums, counters = np.zeros((len(tried), jumps.SUMS)), np.zeros((len(tried), k.COUNTERS), np.int64)
     done = np.zeros(len(tried), np.bool_)
     batches = (_Jumps if fits(plan, market) else _Loops)(plan, market, tried, fixed, memory_mb)
     reached = 0
@@ -145,23 +147,12 @@ def trades_of(
     tried = Combinations.of([dict(numbers)])
     plan = replace(plan, late_orders=False)
     batches = (_Jumps if fits(plan, market) else _Loops)(plan, market, tried, dict(fixed or {}), MEMORY_MB)
-    sums, counters = np.zeros((1, sk.SUMS)), np.zeros((1, k.COUNTERS), np.int64)
+    sums, counters = np.zeros((1, jumps.SUMS)), np.zeros((1, k.COUNTERS), np.int64)
     kept = np.empty((market.bars * len(market.symbols) + 2, k.TRADE_COLUMNS), np.int64)
     with ThreadPoolExecutor(1) as threads:
         batches.prepare(np.array([0]), threads)
         count = batches.run(np.array([0]), sums, counters, kept)
     return kept[:count].copy()
-
-
-def fits(plan: Plan, market: Market) -> bool:
-    """Whether a plan and a market are of the kind that `sweep_kernels` can jump through."""
-    return (
-        len(market.symbols) == 1
-        and plan.rank is None
-        and plan.is_plain
-        and market.is_plain
-        and all(bool(np.isfinite(row).all()) and bool((row > 0).all()) for row in market.prices)
-    )
 
 
 def _parts(group: NDArray[np.int64], workers: int) -> list[NDArray[np.int64]]:
@@ -208,7 +199,7 @@ class _Part:
 def _program(node: Node) -> list[_Part]:
     """A condition as parts that must all hold; the first is the one that is true most seldom."""
     parts = list(_conjuncts(node))
-    rank = {sk.ABOVE: 0, sk.BELOW: 0, sk.MARKED: 1}
+    rank = {ev.ABOVE: 0, ev.BELOW: 0, ev.MARKED: 1}
     return sorted(parts, key=lambda part: rank.get(part.what, 2))
 
 
@@ -217,14 +208,14 @@ def _conjuncts(node: Node) -> Iterator[_Part]:
         for part in node.parts:
             yield from _conjuncts(part)
     elif isinstance(node, Cross):
-        yield _Part(sk.ABOVE if node.name == "crosses_above" else sk.BELOW, node.left, node.right)
+        yield _Part(ev.ABOVE if node.name == "crosses_above" else ev.BELOW, node.left, node.right)
     elif isinstance(node, Compare):
         yield _Part(_COMPARED[node.operator], node.left, node.right)
     elif isinstance(node, Logic) and node.operator == "not" and isinstance(node.parts[0], Compare):
         compared = node.parts[0]
         yield _Part(_TURNED[_COMPARED[compared.operator]], compared.left, compared.right)
     else:
-        yield _Part(sk.MARKED, node, None)
+        yield _Part(ev.MARKED, node, None)
 
 
 _RANGE: Final = Field("average true range of the levels")
@@ -238,19 +229,19 @@ class _Jumps:
     ) -> None:
         self.plan, self.market = plan, market
         self.skip, self.bars = market.warm_up, market.bars
-        blocks = -(-self.bars // sk.BLOCK)
+        blocks, row_of_blocks = ev.blocks_of(self.bars), ev.padded_blocks_of(self.bars)
         self.terms = _terms(plan, tried)
         self.rows: list[Node] = []  # every different row that is asked for
         self._row_of: dict[Node, int] = {}
         self._seen: dict[int, tuple[Node, int]] = {}  # by the object, which is held so that its place stays its own
         self._compile(plan, tried, fixed)
         needed = max(1, int(self.most_rows_of_one))
-        bytes_a_row = market.window.starts.size * 8 + blocks * 16
+        width = self.skip + blocks * ev.BLOCK
+        bytes_a_row = width * 8 + row_of_blocks * 16
         size = max(needed, min(len(self.rows), memory_mb * 1_000_000 // bytes_a_row))
-        self.pool = np.empty((size, market.window.starts.size))
-        self.pool_low, self.pool_high = np.empty((size, blocks)), np.empty((size, blocks))
+        self.pool, self.ranges_of = np.empty((size, width)), np.empty((size, ev.SIDES, row_of_blocks))
         self._place: dict[int, int] = {}  # row → its place in the pool, least recently asked for first
-        self._market()
+        self.ground = ground_of(plan, market)
 
     # Rules to programs
 
@@ -296,8 +287,8 @@ class _Jumps:
             left = self._row(part.left)
             right = left if part.right is None else self._row(part.right)
             what = part.what
-            if what <= sk.BELOW and left > right:  # one crossing seen from both sides is one search
-                left, right, what = right, left, sk.BELOW if what == sk.ABOVE else sk.ABOVE
+            if what <= ev.BELOW and left > right:  # one crossing seen from both sides is one search
+                left, right, what = right, left, ev.BELOW if what == ev.ABOVE else ev.ABOVE
             found.append((what, left, right))
         return found
 
@@ -311,22 +302,6 @@ class _Jumps:
             self.rows.append(node)
         self._seen[id(node)] = node, known
         return known
-
-    # The market, once for all combinations
-
-    def _market(self) -> None:
-        market, plan = self.market, self.plan
-        self.prices = np.floor(market.price_block[:, 0] * UNITS_PER_RUPEE + 0.5).astype(np.int64)
-        blocks = -(-self.bars // sk.BLOCK)
-        self.price_ranges = np.empty((4, blocks), np.int64)
-        pads = blocks * sk.BLOCK - self.bars
-        for place, row, worst in ((0, 2, np.min), (1, 1, np.max), (2, 3, np.min), (3, 3, np.max)):
-            padded = np.pad(self.prices[row], (0, pads), mode="edge").reshape(blocks, sk.BLOCK)
-            self.price_ranges[place] = worst(padded, axis=1)
-        hours = hours_of(plan, market)
-        self.may_enter = hours.may_enter
-        self.leaves, self.closes_day = _first_from(hours.must_leave), _first_from(hours.day_ends)
-        self.rate_of_bar, self.rates = market.rates(plan.costs.charges, plan.costs.segment)
 
     # Groups whose rows fit into the pool
 
@@ -364,8 +339,9 @@ class _Jumps:
 
     def _fill(self, row: int) -> None:
         place, node = self._place[row], self.rows[row]
-        self.pool[place] = self._reckoned(node)
-        sk.block_ranges(self.pool[place], self.skip, self.pool_low[place], self.pool_high[place])
+        values = self._reckoned(node)
+        self.pool[place, : values.size], self.pool[place, values.size :] = values, np.nan
+        ev.block_ranges(self.pool[place], self.skip, self.bars, self.ranges_of[place])
 
     def _reckoned(self, node: Node) -> NDArray:
         window = self.market.window
@@ -386,24 +362,15 @@ class _Jumps:
             place[row] = where
         programs = self.programs[part]
         programs[:, :, 1:] = place[programs[:, :, 1:]]
-        own_sums, own_counters = np.zeros((len(part), sk.SUMS)), np.zeros((len(part), k.COUNTERS), np.int64)
-        market = self.market
+        own_sums, own_counters = np.zeros((len(part), jumps.SUMS)), np.zeros((len(part), k.COUNTERS), np.int64)
         count = sk.combinations(
-            self.prices, self.price_ranges, self.pool, self.pool_low, self.pool_high, self.skip, programs,
-            self.starts[part], place[self.ranges[part]], place[self.asked[part]], self.terms[part], self.may_enter,
-            self.leaves, self.closes_day, market.day_ends, self.rate_of_bar, self.rates, market.ticks_units[0],
-            market.lot_units[0], np.empty((5, self.bars), np.int32), np.empty(market.day_ends.size, np.int64),
-            own_sums, own_counters, np.empty((0, k.TRADE_COLUMNS), np.int64) if trades is None else trades,
+            self.ground, self.pool, self.ranges_of, self.skip, programs, self.starts[part], place[self.ranges[part]],
+            place[self.asked[part]], self.terms[part], np.empty((5, self.bars + 1), np.int32),
+            np.empty(self.ground.day_ends.size, np.int64), own_sums, own_counters,
+            np.empty((0, k.TRADE_COLUMNS), np.int64) if trades is None else trades,
         )  # fmt: skip
         sums[part], counters[part] = own_sums, own_counters
         return int(count)
-
-
-def _first_from(flags: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """For every bar the first one at or after it that is flagged; one past the last where there is none."""
-    places = np.where(flags, np.arange(flags.size), flags.size)
-    first: NDArray[np.int64] = np.minimum.accumulate(places[::-1])[::-1].astype(np.int64)
-    return np.ascontiguousarray(first)
 
 
 class _Loops:
@@ -447,19 +414,20 @@ def _table(
 ) -> NDArray[np.float64]:
     """Sums to figures, by the conventions of `metrics`."""
     start = float(int(plan.account.cash * UNITS_PER_RUPEE))
-    trades, final = sums[:, sk.S_TRADES], sums[:, sk.S_CASH]
-    days = sums[:, sk.S_DAYS]
+    trades, final = sums[:, jumps.S_TRADES], sums[:, jumps.S_CASH]
+    gained, lost = sums[:, jumps.S_GAINED], sums[:, jumps.S_LOST]
+    days = sums[:, jumps.S_DAYS]
     years = float(market.starts[-1] - market.starts[0]) / YEAR_S
     with np.errstate(all="ignore"):
         growth = final / start
         grown = (growth > 0) & (np.log(np.where(growth > 0, growth, 1.0)) < MOST_GROWTH * years)
-        gain = np.maximum(sums[:, sk.S_GROWTH], 0.0)
+        gain = np.maximum(sums[:, jumps.S_GROWTH], 0.0)
         mean = np.where(days > 0, np.where(gain > 0, gain ** (1 / np.maximum(days, 1)) - 1, 0.0), np.nan)
         annual = (1 + mean) ** TRADING_DAYS - 1
-        spread = (sums[:, sk.S_SPREAD] + (1 + mean) ** 2) ** TRADING_DAYS - (1 + mean) ** (2 * TRADING_DAYS)
+        spread = (sums[:, jumps.S_SPREAD] + (1 + mean) ** 2) ** TRADING_DAYS - (1 + mean) ** (2 * TRADING_DAYS)
         volatility = np.sqrt(np.where(spread > LEAST_SPREAD, spread, 0.0))
-        down = np.sqrt(sums[:, sk.S_DOWN]) * np.sqrt(TRADING_DAYS)
-        drawdown = 100 * sums[:, sk.S_DRAWDOWN] / sums[:, sk.S_WORST]
+        down = np.sqrt(sums[:, jumps.S_DOWN]) * np.sqrt(TRADING_DAYS)
+        drawdown = 100 * sums[:, jumps.S_DRAWDOWN] / sums[:, jumps.S_WORST]
         columns = {
             "final_equity": final / UNITS_PER_RUPEE,
             "return_pct": 100 * (final - start) / start,
@@ -471,17 +439,15 @@ def _table(
             "sortino": np.where(down > 0, annual / down, np.nan),
             "calmar": np.where(drawdown < 0, annual / (-drawdown / 100), np.nan),
             "trades": trades,
-            "win_rate_pct": np.where(trades > 0, 100 * sums[:, sk.S_WINS] / trades, np.nan),
-            "profit_factor_net": np.where(sums[:, sk.S_LOST] > 0, sums[:, sk.S_GAINED] / sums[:, sk.S_LOST], np.nan),
-            "expectancy": np.where(
-                trades > 0, (sums[:, sk.S_GAINED] - sums[:, sk.S_LOST]) / trades / UNITS_PER_RUPEE, np.nan
-            ),
-            "charges": sums[:, sk.S_CHARGES] / 100,
-            "exposure_pct": 100 * sums[:, sk.S_BARS_HELD] / market.bars,
-            "daily_mean": np.where(days > 0, sums[:, sk.S_MEAN], np.nan),
-            "daily_deviation": np.where(days > 0, np.sqrt(sums[:, sk.S_SPREAD]), np.nan),
-            "daily_skew": np.where(sums[:, sk.S_SPREAD] > 0, sums[:, sk.S_SKEW], np.nan),
-            "daily_kurtosis": np.where(sums[:, sk.S_SPREAD] > 0, sums[:, sk.S_KURTOSIS], np.nan),
+            "win_rate_pct": np.where(trades > 0, 100 * sums[:, jumps.S_WINS] / trades, np.nan),
+            "profit_factor_net": np.where(lost > 0, gained / lost, np.nan),
+            "expectancy": np.where(trades > 0, (gained - lost) / trades / UNITS_PER_RUPEE, np.nan),
+            "charges": sums[:, jumps.S_CHARGES] / 100,
+            "exposure_pct": 100 * sums[:, jumps.S_BARS_HELD] / market.bars,
+            "daily_mean": np.where(days > 0, sums[:, jumps.S_MEAN], np.nan),
+            "daily_deviation": np.where(days > 0, np.sqrt(sums[:, jumps.S_SPREAD]), np.nan),
+            "daily_skew": np.where(sums[:, jumps.S_SPREAD] > 0, sums[:, jumps.S_SKEW], np.nan),
+            "daily_kurtosis": np.where(sums[:, jumps.S_SPREAD] > 0, sums[:, jumps.S_KURTOSIS], np.nan),
             "days": days,
             "signals": counters[:, k.C_SIGNALS],
             "taken": counters[:, k.C_TAKEN],

@@ -16,16 +16,19 @@ from time import perf_counter, process_time
 
 import numpy as np
 
+from strategies.backtest.engine import arguments_of
 from strategies.backtest.market import Market
 from strategies.backtest.plan import Account, Costs, Plan
 from strategies.backtest.sweep import Combinations, plan_with, sweep, trades_of
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec
 from strategies.rules.compiled import compile_rule
+from strategies.rules.evaluate import Evaluation
 from tests.bench.backtest_peers import FAST, SLOW
 from tests.bench.bench_backtest import everything, natural_ms, report
 from tests.bench.harness import Figure, Run, bench
 from tests.unit.backtest.markets import intraday
 from trading.venue.charges import ChargeBroker
+from trading.venue.matching import UNITS_PER_RUPEE
 
 SCRIPT = Path(__file__).with_name("backtest_peers.py")
 
@@ -89,13 +92,12 @@ def crossing() -> Plan:
 
 def check(plan: Plan, market: Market, tried: Combinations, found) -> None:
     """Trades of some combinations, from the event loop, are those the sweep counted."""
-    from strategies.backtest.engine import run as run_one
-
     for place in range(0, len(tried), 97):
-        whole = run_one(plan_with(plan, tried.one(place)), market)
-        if not np.array_equal(whole.trades, trades_of(plan, market, tried.one(place))):
+        whole = arguments_of(plan_with(plan, tried.one(place)), market, Evaluation(market.adjusted))
+        count, cash = whole.simulate()
+        if not np.array_equal(whole.trades[:count], trades_of(plan, market, tried.one(place))):
             raise AssertionError(f"combination {place} trades otherwise than the event loop")
-        if found.figures(place)["final_equity"] != whole.figures["final_equity"]:
+        if found.figures(place)["final_equity"] != cash / UNITS_PER_RUPEE:
             raise AssertionError(f"combination {place} ends otherwise than the event loop")
 
 

@@ -6,13 +6,13 @@ import numpy as np
 import pytest
 
 from strategies.backtest import kernels as k
-from strategies.backtest.engine import arguments_of, run
+from strategies.backtest.engine import arguments_of, fits, ground_of, run
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import Market
 from strategies.backtest.metrics import figures
 from strategies.backtest.openings import Combinations, plan_with, trees
 from strategies.backtest.plan import Account, Costs, IntradayHours, Plan, Sizing, SizingMode, Trailing
-from strategies.backtest.sweep import COLUMNS, fits, sweep, trades_of
+from strategies.backtest.sweep import COLUMNS, sweep, trades_of
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec
 from strategies.rules.errors import RuleError
 from strategies.rules.evaluate import Evaluation, compile_rule
@@ -101,6 +101,14 @@ def by_the_loop(plan: Plan, market: Market):
     return given.trades[:count], given.equity, given.counters
 
 
+def by_jumps(plan: Plan, market: Market):
+    """The same as `run` makes them, from event to event."""
+    given = arguments_of(plan, market, Evaluation(market.window))
+    count, cash = given.walk(ground_of(plan, market))
+    assert cash == given.equity[-1]
+    return given.trades[:count], given.equity, given.counters
+
+
 def same(ours: float | None, known: float | None) -> bool:
     return ours is known if ours is None or known is None else abs(ours - known) <= 1e-7 * max(1.0, abs(known))
 
@@ -118,6 +126,9 @@ def test_every_trade_and_figure_is_that_of_the_run(first):
             mine = trades_of(plan, market, numbers, BASE)
             where = f"seed {seed}, {numbers}"
             assert np.array_equal(mine, trades), where
+            walked = by_jumps(plan_with(plan, numbers, BASE), market)
+            for one, other in zip(walked, (trades, equity, counters), strict=True):
+                assert np.array_equal(one, other), where
             traded += len(trades)
             assert found.column("signals")[place] == counters[k.C_SIGNALS], where
             assert found.column("taken")[place] == counters[k.C_TAKEN], where
