@@ -21,6 +21,7 @@ from execution.kill_scopes import portfolios_in
 from execution.models import (
     ChaseStep,
     EngineLease,
+    EventSeal,
     Fill,
     Group,
     Intent,
@@ -188,6 +189,13 @@ class ParkedFillAdmin(ReadOnlyAdmin):
     list_select_related = ("account",)
     list_filter = (("drained_at", admin.EmptyFieldListFilter),)
     search_fields = ("broker_order_id", "execution_key")
+
+
+@admin.register(EventSeal)
+class EventSealAdmin(ReadOnlyAdmin):
+    list_display = ("__str__", "events", "sealed_at", "digest")
+    ordering = ("-id",)
+    paginator = ShallowPaginator
 
 
 @admin.register(ReconRun)

@@ -19,6 +19,7 @@ from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth
 from execution.brokers.sign_in_hours import before_the_open, hours_of_sign_in
 from execution.engine.books import read_books
 from execution.models import EngineLease, Order
+from execution.services.events_seal import events_keep, events_seal
 from execution.services.failsafe_watch import failsafe_watch
 from execution.services.risk_keep import reports_due, risk_keep, risk_report
 from execution.services.room_recount import room_recount
@@ -226,3 +227,17 @@ def keep_risk(**_from_newer_callers: object) -> None:
         risk_keep(portfolio=portfolio, now=now)
         for day in reports_due(portfolio, now=now):
             risk_report(portfolio=portfolio, day=day)
+
+
+@shared_task(name="execution.seal_events", ignore_result=True)
+def seal_events(**_from_newer_callers: object) -> None:
+    """Seal what was said about orders since the last time."""
+    if take_slot("seal_events", every_s=300):
+        events_seal()
+
+
+@shared_task(name="execution.verify_events", ignore_result=True)
+def verify_events(**_from_newer_callers: object) -> None:
+    """Walk the whole chain of seals, once a night."""
+    if take_slot("verify_events", every_s=20 * 3600):
+        events_keep(actor="the night")

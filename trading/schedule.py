@@ -22,6 +22,11 @@ BEAT_SCHEDULE = {
     "quality": {
         "task": "marketdata.check_quality", "schedule": crontab(hour=16, minute=20), "options": {"expires": 3600},
     },
+    # No order waits for its seal; the walk over all of them is for the night.
+    "seals": {"task": "execution.seal_events", "schedule": 300.0, "options": {"expires": 300}},
+    "seals walked": {
+        "task": "execution.verify_events", "schedule": crontab(hour=2, minute=40), "options": {"expires": 3600},
+    },
     "heartbeats": {"task": "execution.watch_heartbeats", "schedule": 5.0, "options": {"expires": 10}},
     # A run is rung for when it is asked; this finds those whose bell, or whose worker, was lost.
     "research": {"task": "research.work", "schedule": 3.0, "options": {"expires": 3}},

@@ -1,6 +1,7 @@
 from execution.models.bust import FillBust
 from execution.models.chase import ChaseStep
 from execution.models.engine_lease import EngineLease
+from execution.models.event_seal import EventSeal
 from execution.models.fill import Fill, ParkedFill
 from execution.models.group import Group
 from execution.models.hook import Delivery, Hook, HookSymbol
@@ -17,6 +18,7 @@ __all__ = [
     "Delivery",
     "EngineLease",
     "EngineSettings",
+    "EventSeal",
     "Fill",
     "FillBust",
     "Group",
