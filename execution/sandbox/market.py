@@ -62,8 +62,8 @@ class Market:
             listing.symbol: listing for listing in (replay.listings if replay else LISTINGS)
         }
         self._path = MarketPath(seed)
-        self._index_days = lru_cache(maxsize=8)(self._path.past_index_days)
-        self._minutes = lru_cache(maxsize=52 * 62)(self._minute_candles)
+        self._derived_days = lru_cache(maxsize=8)(self._path.past_derived_days)
+        self._minutes = lru_cache(maxsize=len(LISTINGS) * 62)(self._minute_candles)
         self.session: Session | None = None
 
     def open(self, day: date) -> Session:
@@ -142,8 +142,8 @@ class Market:
         """All one-minute candles of a finished simulated day."""
         instants, (opens_at, _) = tick_instants(day), session_hours(day)
         listing = self.listings[symbol]
-        if listing.is_index:
-            tape = self._index_days(day)[symbol]
+        if listing.is_derived:
+            tape = self._derived_days(day)[symbol]
         else:
             tape = self._path.symbol_day(symbol, day)
         return candles_of(instants, tape, bucket_s=MINUTE_S, origin=opens_at, last_tick=len(instants) - 1)

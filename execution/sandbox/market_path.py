@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from execution.sandbox.calendar import is_trading_day, session_hours
 from execution.sandbox.session import Ints, Session, SymbolDay
-from execution.sandbox.universe import BANK_NIFTY, INDICES, NIFTY, NIFTY50, Listing, members_of
+from execution.sandbox.universe import ETFS, INDICES, NIFTY50, Listing, members_of
 
 GRID_S = 3
 FIRST_DAY = date(2024, 1, 1)
@@ -24,6 +24,7 @@ LAST_DAY = date(2031, 12, 31)
 MARKET_DAY_VOL, SECTOR_DAY_VOL, OWN_DAY_VOL = 0.0070, 0.0055, 0.0095
 MEAN_REVERSION = 0.985
 CIRCUIT = 0.10
+PREMIUM_VOL, PREMIUM_TICKS = 0.0003, 240  # of a fund: how far it strays from its index, and for how long
 DAY_RETURN_LIMIT, DAY_PATH_LIMIT = 0.055, 0.09
 SECTORS = tuple(sorted({share.sector for share in NIFTY50}))
 BETA = np.array([0.75 + (share.exchange_token * 7919 % 60) / 100 for share in NIFTY50])
@@ -108,40 +109,57 @@ class MarketPath:
         return prev_close, path, np.rint(prev_close * np.exp(path) / tick).astype(np.int64) * tick, rng
 
     def _symbol_day(self, symbol: str, day: date) -> SymbolDay:
-        share, count = NIFTY50[POSITION[symbol]], tick_count(day)
-        prev_close, path, price, rng = self._prices(share, day)
-        moved = np.abs(np.diff(path, prepend=path[0]))
-        usual = float(moved.mean()) or 1.0
-        weight = (
-            volume_shape(count)
-            * np.exp(0.9 * rng.standard_normal(count))
-            * (0.5 + 0.5 * np.minimum(moved / usual, 4.0))
-        )
-        day_volume = share.day_volume * float(np.exp(rng.normal(0, 0.25)))
-        volume = np.maximum(1, day_volume * weight / weight.sum()).astype(np.int64)
-        change = np.sign(np.diff(price, prepend=prev_close))
-        at_ask = np.where(change == 0, rng.random(count) < 0.5, change > 0)
-        spread = np.where(rng.random(count) < 0.85, 1, 2).astype(np.int8)
-        level = max(1, int(share.day_volume / count * 0.8))
-        return SymbolDay(price, volume, at_ask, spread, prev_close, level)
+        share = NIFTY50[POSITION[symbol]]
+        return _tape(share, day, *self._prices(share, day))
 
-    def index_days(self, prices: dict[str, Ints], closes: dict[str, int]) -> dict[str, SymbolDay]:
-        """Both indices from their members' prices and yesterday's closes."""
-        return {index.symbol: _index_day(index, prices, closes) for index in INDICES}
+    def derived_days(self, prices: dict[str, Ints], closes: dict[str, int], day: date) -> dict[str, SymbolDay]:
+        """Both indices from their members' prices and yesterday's closes, and the funds that hold them."""
+        found = {index.symbol: _index_day(index, prices, closes) for index in INDICES}
+        return found | {fund.symbol: self._fund_day(fund, found[fund.tracks], day) for fund in ETFS}
 
-    def past_index_days(self, day: date) -> dict[str, SymbolDay]:
-        """The indices of a day of which nothing else is wanted."""
+    def _fund_day(self, fund: Listing, index: SymbolDay, day: date) -> SymbolDay:
+        """A fund trades at its part of the index, with a premium of its own that comes and goes."""
+        part = fund.base_paise / next(one.base_paise for one in INDICES if one.symbol == fund.tracks)
+        rng = _rng(self.seed, day, "tape " + fund.symbol)
+        noise = np.convolve(rng.standard_normal(index.price.size + PREMIUM_TICKS - 1), np.ones(PREMIUM_TICKS), "valid")
+        left = np.arange(index.price.size - 1, -1, -1) / PREMIUM_TICKS  # it is gone by the evening
+        premium = PREMIUM_VOL * np.minimum(left, 1.0) * noise / np.sqrt(PREMIUM_TICKS)
+        price = np.rint(index.price * part * np.exp(premium) / fund.tick_paise)
+        prices = np.maximum(price, 1).astype(np.int64) * fund.tick_paise
+        prev_close = round(index.prev_close * part / fund.tick_paise) * fund.tick_paise
+        return _tape(fund, day, prev_close, np.log(prices / prev_close), prices, rng)
+
+    def past_derived_days(self, day: date) -> dict[str, SymbolDay]:
+        """The indices and funds of a day of which nothing else is wanted."""
         prices, closes = {}, {}
         for share in NIFTY50:
             closes[share.symbol], _, prices[share.symbol], _ = self._prices(share, day)
-        return self.index_days(prices, closes)
+        return self.derived_days(prices, closes, day)
 
     def _session(self, day: date) -> Session:
         opens_at, closes_at = session_hours(day)
         names = {share.symbol: self._symbol_day(share.symbol, day) for share in NIFTY50}
         prices = {symbol: tape.price for symbol, tape in names.items()}
-        names.update(self.index_days(prices, {symbol: tape.prev_close for symbol, tape in names.items()}))
+        closes = {symbol: tape.prev_close for symbol, tape in names.items()}
+        names.update(self.derived_days(prices, closes, day))
         return Session(day, opens_at, closes_at, tick_instants(day), names)
+
+
+def _tape(share: Listing, day: date, prev_close: int, path: Floats, price: Ints, rng: np.random.Generator) -> SymbolDay:
+    """What was traded along a path of prices: how much at each tick, and on which side."""
+    count = tick_count(day)
+    moved = np.abs(np.diff(path, prepend=path[0]))
+    usual = float(moved.mean()) or 1.0
+    weight = (
+        volume_shape(count) * np.exp(0.9 * rng.standard_normal(count)) * (0.5 + 0.5 * np.minimum(moved / usual, 4.0))
+    )
+    day_volume = share.day_volume * float(np.exp(rng.normal(0, 0.25)))
+    volume = np.maximum(1, day_volume * weight / weight.sum()).astype(np.int64)
+    change = np.sign(np.diff(price, prepend=prev_close))
+    at_ask = np.where(change == 0, rng.random(count) < 0.5, change > 0)
+    spread = np.where(rng.random(count) < 0.85, 1, 2).astype(np.int8)
+    level = max(1, int(share.day_volume / count * 0.8))
+    return SymbolDay(price, volume, at_ask, spread, prev_close, level)
 
 
 def _index_day(index: Listing, prices: dict[str, Ints], closes: dict[str, int]) -> SymbolDay:
@@ -183,4 +201,4 @@ def volume_shape(count: int) -> Floats:
     return shape / shape.mean()
 
 
-LISTINGS: tuple[Listing, ...] = (*NIFTY50, NIFTY, BANK_NIFTY)
+LISTINGS: tuple[Listing, ...] = (*NIFTY50, *INDICES, *ETFS)

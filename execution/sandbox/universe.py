@@ -1,4 +1,4 @@
-"""What the sandbox lists: the NIFTY 50 names and two indices.
+"""What the sandbox lists: the NIFTY 50 names, two indices, and a fund on each of them.
 
 Tokens, ISINs, names and sectors are the exchange's own. Base prices, volumes and index weights are round
 figures of a plausible size; the simulated market moves around them.
@@ -21,7 +21,8 @@ def tick_paise_for(price_paise: int) -> int:
 
 @dataclass(frozen=True)
 class Listing:
-    """One name on the board. Prices in paise; `weight` is its share of the NIFTY 50 in percent."""
+    """One name on the board. Prices in paise; `weight` is its share of the NIFTY 50 in percent; `tracks`: the symbol of
+    the index that a fund holds."""
 
     symbol: str
     name: str
@@ -34,6 +35,7 @@ class Listing:
     weight: float
     is_index: bool = False
     index_name: str = ""
+    tracks: str = ""
 
     @property
     def short_name(self) -> str:
@@ -47,7 +49,12 @@ class Listing:
 
     @property
     def instrument(self) -> int:
-        return 10 if self.is_index else 0
+        return 10 if self.is_index else 9 if self.tracks else 0
+
+    @property
+    def is_derived(self) -> bool:
+        """Whether its price follows from those of the shares."""
+        return self.is_index or bool(self.tracks)
 
 
 def _share(
@@ -129,6 +136,16 @@ def _index(name: str, title: str, token: int, wire_name: str, level: int) -> Lis
 NIFTY = _index("NIFTY50", "NIFTY50-INDEX", 26000, "Nifty 50", 25_900)
 BANK_NIFTY = _index("NIFTYBANK", "NIFTYBANK-INDEX", 26009, "Nifty Bank", 58_500)
 INDICES: tuple[Listing, ...] = (NIFTY, BANK_NIFTY)
+ETFS: tuple[Listing, ...] = (
+    Listing(
+        "NSE:NIFTYBEES-EQ", "NIP IND ETF NIFTY BEES", 10576, "INF204KB14I2", "Index funds", 29_000, 1, 6_000_000, 0.0,
+        tracks=NIFTY.symbol,
+    ),
+    Listing(
+        "NSE:BANKBEES-EQ", "NIP IND ETF BANK BEES", 11439, "INF204KB15I9", "Index funds", 60_000, 1, 1_200_000, 0.0,
+        tracks=BANK_NIFTY.symbol,
+    ),
+)  # fmt: skip
 BANKS = frozenset({"AXISBANK", "HDFCBANK", "ICICIBANK", "KOTAKBANK", "SBIN"})
 UNDERLYING_OF_INDEX = {"NIFTY50": "NIFTY", "NIFTYBANK": "BANKNIFTY"}
 

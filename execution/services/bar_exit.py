@@ -14,7 +14,7 @@ from execution.models import Group
 from execution.services.group_exit import group_exit
 from strategies.rules.evaluate import Evaluation
 from strategies.rules.nodes import Rank, walk
-from strategies.scanner.due import closed_bars
+from strategies.scanner.due import closed_bars, scanned_until
 from strategies.scanner.scan_bar import CompiledContract, cache, compile_deployment, other_bars, rule_window
 from strategies.tactics.trailing import trailing_stop
 from trading.domain.orders import Reason, Side
@@ -58,7 +58,8 @@ def _judge(group: Group, contract: CompiledContract, version: str, now: datetime
     rule = dict(contract.exits).get(Side(group.side))
     alone = rule is None or not any(isinstance(node, Rank) for node in walk(rule.node))
     instruments = [group.instrument] if alone else _universe(group, now)
-    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=newest)
+    until = scanned_until(feed, timeframe=minutes, bar_at=newest)
+    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=until, adjusted=True)
     if not prices.bars or prices.starts[-1] < newest.timestamp() - 60 * minutes:
         return 0  # its candle is not there yet: asked again in a moment
     row = prices.row(group.instrument.symbol)
@@ -66,7 +67,7 @@ def _judge(group: Group, contract: CompiledContract, version: str, now: datetime
     Group.objects.filter(pk=group.pk).update(judged_through=newest)
     if rule is None:
         return int(moved)
-    others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=newest)
+    others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=until)
     evaluation = Evaluation(rule_window(prices, others))
     if not evaluation.truth(rule.node)[row, -1]:
         return int(moved)

@@ -136,7 +136,8 @@ def _over_its_own_limits(signal: Signal, now: datetime) -> tuple[str, str] | Non
             return "CONTRACT_POSITIONS", f"Its contract allows {limits.max_positions} positions, and {held} are open."
     if limits.max_trades_per_day is not None:
         today = datetime.combine(exchange_date(now), time(), tzinfo=IST)
-        made = taken.filter(bar_at__gte=today).count()
+        since = min(today, signal.bar_at or today)  # what a daily bar says is done a day later
+        made = taken.filter(bar_at__gte=since).count()
         if made >= limits.max_trades_per_day:
             return "CONTRACT_TRADES", f"Its contract allows {limits.max_trades_per_day} trades a day: {made} were made."
     return None

@@ -21,11 +21,4 @@ def lacks_of(body: ContractBody) -> list[Lack]:
     lacks = []
     if body.family is Family.OPTIONS:
         lacks.append(Lack("OPTIONS_NOT_LIVE", "family", "Option contracts are not traded live yet."))
-    if body.timeframe == "1d":
-        lacks.append(
-            Lack(
-                "DAILY_BARS_NOT_LIVE", "timeframe",
-                "A daily bar is complete when the market has closed, and orders for the next open are not queued yet.",
-            )
-        )  # fmt: skip
     return lacks

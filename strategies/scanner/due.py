@@ -1,32 +1,73 @@
 """Which bars are waiting to be scanned. A bar is taken by one scanner, and a bar that came too late is marked."""
 
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from risk.policies import active_policy
 from strategies.models import Deployment, ScanSlot
+from strategies.rules.window import DAILY
 from trading.marketdata.models import Feed
 from trading.marketdata.watermark import candles_through
-from trading.venue.sessions import SessionKind, exchange_date, session_on
+from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
 
 TAKE_OVER_AFTER = timedelta(seconds=30)
+OPENING = timedelta(minutes=30)  # of the hours for entries: what a daily bar said is old afterwards
+LONGEST_BREAK = 15  # days without a session
+KINDS = (SessionKind.EQUITY, SessionKind.EQUITY_DERIVATIVE_STOCK)
 State = ScanSlot.State
 
 
+def _sessions(feed: Feed, day: date) -> list[Session]:
+    """Of all kinds of shares on a day; none: it does not trade."""
+    found = [session_on(day, kind=one, assume_weekdays=feed.kind != Feed.Kind.EXCHANGE) for one in KINDS]
+    return [one for one in found if one is not None]
+
+
+def _next_sessions(feed: Feed, day: date, step: int) -> list[Session]:
+    """Those of the nearest trading day after (1) or before (-1) a day; none: the calendar does not reach."""
+    for away in range(1, LONGEST_BREAK + 1):
+        if found := _sessions(feed, day + timedelta(days=step * away)):
+            return found
+    return []
+
+
+def scanned_until(feed: Feed, *, timeframe: int, bar_at: datetime) -> datetime:
+    """Up to which instant a scan of a bar looks, venue time: to its end; for a daily bar to the open that follows,
+    where its orders are given, so that prices are in the shares of that morning."""
+    if timeframe < DAILY:
+        return bar_at
+    following = _next_sessions(feed, exchange_date(bar_at), 1)
+    return following[0].opens_at if following else bar_at
+
+
 def closed_bars(feed: Feed, *, timeframe: int, now: datetime) -> list[datetime]:
-    """Ends of today's bars that are over and whose candles are all stored, oldest first. `now` is venue time."""
-    session = session_on(
-        exchange_date(now), kind=SessionKind.EQUITY_DERIVATIVE_STOCK, assume_weekdays=feed.kind != Feed.Kind.EXCHANGE
-    )
-    if session is None:
-        return []
+    """Ends of today's bars that are over and whose candles are all stored, oldest first. `now` is venue time.
+
+    A daily bar is complete when the market has closed: it is given while the next session is open, when something can
+    be done about it.
+    """
+    day = exchange_date(now)
+    sessions = _sessions(feed, day)
     known = candles_through(feed.name)
-    if known is None:
+    if not sessions or known is None:
         return []
     until = min(now, known)
-    ends = (session.bar_end(start, timeframe) for start in session.bar_starts(timeframe))
+    session = sessions[-1]
+    if timeframe >= DAILY:
+        before = _next_sessions(feed, day, -1) if now >= session.opens_at else []
+        ends = [max(one.closes_at for one in before)] if before else []
+    else:
+        ends = [session.bar_end(start, timeframe) for start in session.bar_starts(timeframe)]
     return [end for end in ends if end <= until]
+
+
+def entries_of_the_opening(deployment: Deployment, feed: Feed, now: datetime) -> tuple[datetime, datetime]:
+    """When the signals of a daily bar may be made: as soon as entries are allowed, and not much later."""
+    begins = _sessions(feed, exchange_date(now))[0].opens_at
+    begins += timedelta(minutes=active_policy(deployment.portfolio_id).entry_after_open_min)
+    return begins, begins + OPENING
 
 
 def claim_due(deployment: Deployment, *, feed: Feed, timeframe: int, now: datetime) -> ScanSlot | None:
@@ -39,6 +80,12 @@ def claim_due(deployment: Deployment, *, feed: Feed, timeframe: int, now: dateti
         return None
     newest = ends[-1]
     wall = timezone.now()
+    if timeframe >= DAILY:
+        begins, too_late = entries_of_the_opening(deployment, feed, now)
+        if now >= too_late:
+            _mark_missed(deployment, ends, wall)
+        if not begins <= now < too_late:
+            return None
     # Asked every second, and nearly always it is there: an INSERT that fails would fill the database's log.
     slot = ScanSlot.objects.filter(deployment=deployment, bar_at=newest).first()
     if slot is None:

@@ -18,6 +18,7 @@ from strategies.rules.evaluate import CompiledRule, Evaluation, RuleSet, Window,
 from strategies.rules.explain import explain
 from strategies.rules.newest import newest as fires_newest
 from strategies.rules.window import DAILY, ORDINARY_DAY_MIN, SeriesKey
+from strategies.scanner.due import scanned_until
 from strategies.scanner.emit_signal import emit_signal
 from strategies.tactics.stops import stop_and_target
 from trading.domain.errors import TradingError
@@ -28,6 +29,7 @@ from trading.indicators.volatility import atr
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quality_days import NOT_TRUSTED, doubts_about
 from trading.marketdata.windows import PriceWindow, WindowCache
+from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
 FEWEST_BARS = 120
@@ -182,13 +184,16 @@ def scan_slot(slot: ScanSlot, *, feed: Feed, instruments: list[Instrument]) -> i
     deployment = slot.deployment
     contract = compile_deployment(deployment)
     minutes = contract.body.timeframe_minutes
-    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=slot.bar_at, adjusted=True)
+    until = scanned_until(feed, timeframe=minutes, bar_at=slot.bar_at)
+    prices = cache.window(feed, instruments, minutes, bars=contract.bars, until=until, adjusted=True)
     drafts: list[SignalDraft] = []
     note = ""
     if prices.bars < contract.settling // 2:
         note = f"only {prices.bars} bars of {contract.settling}: not judged"
+    elif minutes >= DAILY and exchange_date(prices.last_start or until) != exchange_date(slot.bar_at):
+        note = f"no daily candle of {exchange_date(slot.bar_at)}: not judged"
     else:
-        others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=slot.bar_at)
+        others = other_bars(contract.rules, feed=feed, instruments=instruments, base=minutes, until=until)
         drafts = scan(
             contract, prices=prices, instruments=instruments, key=f"d{deployment.pk}", bar_at=slot.bar_at, others=others
         )

@@ -9,6 +9,7 @@ from strategies.models import Deployment, ScanSlot, Signal
 from strategies.rules.compiled import CompiledRule
 from strategies.rules.evaluate import Evaluation
 from strategies.rules.nodes import Logic, Node, text_of
+from strategies.scanner.due import scanned_until
 from strategies.scanner.scan_bar import cache, compile_deployment, other_bars, rule_window
 from trading.domain.errors import TradingError
 from trading.marketdata.models import Feed, Instrument
@@ -53,13 +54,14 @@ def why_not(deployment: Deployment, instrument: Instrument, *, bar_at: datetime)
     feed = Feed.objects.get(name=deployment.portfolio.account.feed)
     contract = compile_deployment(deployment)
     minutes = contract.body.timeframe_minutes
-    prices = cache.window(feed, [instrument], minutes, bars=contract.bars, until=bar_at)
+    until = scanned_until(feed, timeframe=minutes, bar_at=bar_at)
+    prices = cache.window(feed, [instrument], minutes, bars=contract.bars, until=until, adjusted=True)
     if prices.bars == 0 or not np.isfinite(prices.close[0, -1]):
         return WhyNot(f"{instrument.ticker} had no candle for this bar.", "NO_CANDLE")
     if prices.bars < contract.bars // 2:
         return WhyNot(f"Only {prices.bars} of {contract.bars} bars were known: it was not judged.", "TOO_FEW_BARS")
     try:
-        others = other_bars(contract.rules, feed=feed, instruments=[instrument], base=minutes, until=bar_at)
+        others = other_bars(contract.rules, feed=feed, instruments=[instrument], base=minutes, until=until)
     except TradingError as error:
         return WhyNot(error.message, error.code)
     evaluation = Evaluation(rule_window(prices, others))

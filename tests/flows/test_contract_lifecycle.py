@@ -308,8 +308,13 @@ def test_research_is_not_put_to_work():
 def test_what_live_trading_cannot_do_is_refused_and_not_left_out():
     owner, operator = UserFactory(), UserFactory(operator=True)
     portfolio, universe = where(owner)
-    with refused("DAILY_BARS_NOT_LIVE"):
-        put_to_work(house_version("momentum-surfer"), portfolio, universe)
+    options = published(owner, family="options")
+    moved(options, Stage.PAPER, operator, waive=True)
+    with refused("OPTIONS_NOT_LIVE"):
+        put_to_work(options, portfolio, universe)
+    daily = house_version("momentum-surfer")
+    moved(daily, Stage.PAPER, operator, waive=True)
+    assert put_to_work(daily, portfolio, universe)
     parts = published(owner, partials=[{"share_pct": 50, "kind": "r_multiple", "value": 1}])
     moved(parts, Stage.PAPER, operator, waive=True)
     assert put_to_work(parts, portfolio, universe)

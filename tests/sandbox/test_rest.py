@@ -275,7 +275,7 @@ def test_quotes_and_masters_agree(stepped: Sandbox):
     assert stepped.call("POST", "/data/quotes", json={"symbols": [SBIN]}).json()["d"][0]["v"] == quote
     lines = stepped.http.get(f"{stepped.base}/sym_details/NSE_CM.csv").text.splitlines()
     cells = {line.split(",")[9]: line.split(",") for line in lines}
-    assert len(cells) == 52 and all(len(row) == 21 for row in cells.values())
+    assert len(cells) == 54 and all(len(row) == 21 for row in cells.values())
     assert cells[SBIN][0] == quote["fyToken"] == "10100000003045" and float(cells[SBIN][4]) == 0.05
     master = stepped.http.get(f"{stepped.base}/sym_details/NSE_CM_sym_master.json").json()
     assert master[SBIN]["upperPrice"] == stepped.depth(SBIN)["upper_ckt"]

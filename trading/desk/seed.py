@@ -1,6 +1,7 @@
 """A first start shows something that lives: two people, ten lakh of paper money, and one contract at work."""
 
 import secrets
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -11,7 +12,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from accounts.secrets import seal
 from execution.brokers.registry import SECRET
-from execution.sandbox.universe import INDICES, NIFTY50
+from execution.sandbox.universe import ETFS, INDICES, NIFTY50, Listing
 from risk.policies import publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.deploy import deploy
@@ -30,18 +31,26 @@ def password() -> str:
 
 
 def seed_instruments() -> Universe:
-    """The NIFTY 50 names and the indices; ticks and names come again, and dated, from the broker's master."""
-    for listing in (*NIFTY50, *INDICES):
+    """The NIFTY 50 names, the indices and the funds that hold them, with the universes that contracts of the house are
+    for; ticks and names come again, and dated, from the broker's master."""
+    for listing in (*NIFTY50, *INDICES, *ETFS):
         Instrument.objects.get_or_create(
             symbol=listing.symbol,
             defaults={
                 "name": listing.name, "isin": listing.isin, "sector": "" if listing.is_index else listing.sector,
                 "fy_token": listing.fy_token, "tick_size": Decimal(listing.tick_paise) / 100,
-                "instrument_type": "INDEX" if listing.is_index else "EQ", "has_derivatives": not listing.is_index,
+                "instrument_type": "INDEX" if listing.is_index else "ETF" if listing.tracks else "EQ",
+                "has_derivatives": not listing.is_derived,
             },
         )  # fmt: skip
-    universe, _ = Universe.objects.get_or_create(name="nifty50", defaults={"description": "The NIFTY 50 shares"})
-    for listing in NIFTY50:
+    seed_universe("index-etfs", "Funds that hold an index", ETFS)
+    return seed_universe("nifty50", "The NIFTY 50 shares", NIFTY50)
+
+
+def seed_universe(name: str, description: str, listings: Sequence[Listing]) -> Universe:
+    """A list of what the sandbox has, from the beginning of all its days."""
+    universe, _ = Universe.objects.get_or_create(name=name, defaults={"description": description})
+    for listing in listings:
         UniverseMember.objects.get_or_create(
             universe=universe, instrument=Instrument.objects.get(symbol=listing.symbol),
             from_date=date(2000, 1, 1),

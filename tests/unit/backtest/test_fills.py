@@ -277,8 +277,11 @@ def test_silence_is_said_aloud():
 def test_a_contract_of_the_library_runs_with_its_own_exits():
     body = load_library()["ema_alignment"]
     draw = np.random.default_rng(5)
-    market = together(*(wandering(int(draw.integers(1_000)), 74, spread=0.004) for _ in range(4)))
-    contract = plan_of_contract(body, name="ema", account=Account(slots=4), costs=Costs(charges=ChargeBroker.FYERS))
+    market = together(*(wandering(int(draw.integers(1_000)), 74, spread=0.004) for _ in range(8)))
+    contract = plan_of_contract(
+        body, name="ema", account=Account(slots=4), costs=Costs(charges=ChargeBroker.FYERS),
+        parameters={"fast": 3, "slow": 10, "base": 20},
+    )  # fmt: skip
     result = run(contract, market)
     assert len(result.trades)
     assert {trade["reason"] for trade in result.trade_list()} <= {"STOP", "TARGET", "TIME", "SQUARE_OFF", "END"}

@@ -27,7 +27,7 @@ def test_the_library_contract_says_what_it_should():
     assert EMA.sides == (Side.BUY, Side.SELL)
     long_rule, short_rule = EMA.entry_rule(Side.BUY), EMA.entry_rule(Side.SELL)
     assert long_rule is not None and short_rule is not None
-    assert long_rule.warm_up == 21
+    assert long_rule.warm_up == 49  # of the slowest average, which is known at its fiftieth bar
     assert EMA.bars_needed() > EMA.atr_period == 14
 
 
@@ -46,7 +46,7 @@ def test_the_hash_is_of_the_meaning_not_the_spelling():
 def test_a_deployment_tunes_parameters_within_their_ranges():
     assert EMA.parameters_with({"fast": 5})["fast"] == 5
     assert text_of(EMA.entry_rule(Side.BUY, {"fast": 5}).node).startswith(
-        "crosses_above(ema(close, 5), ema(close, 21))"
+        "crosses_above(ema(close, 5), ema(close, 21) * 1.0003)"
     )
     for overrides, code in (
         ({"fast": 2}, "OUT_OF_RANGE"),

@@ -103,11 +103,12 @@ def test_a_shipped_contract_is_tested_from_entry_to_exit(slug):
 
 def test_what_live_trading_cannot_do_is_said_of_a_contract():
     assert lacks_of(LIBRARY["ema_alignment"]) == []
-    assert [lack.code for lack in lacks_of(LIBRARY["momentum_surfer"])] == ["DAILY_BARS_NOT_LIVE"]
+    assert lacks_of(LIBRARY["momentum_surfer"]) == []
+    options = LIBRARY["ema_alignment"].as_mapping() | {"family": "options"}
+    assert [lack.code for lack in lacks_of(parse_contract(options))] == ["OPTIONS_NOT_LIVE"]
     halved = LIBRARY["volume_anomaly"].as_mapping() | {"partials": [{"share_pct": 50, "kind": "percent", "value": 1}]}
     assert [lack.code for lack in lacks_of(parse_contract(halved))] == []
 
 
-def test_all_but_the_daily_ones_can_be_put_to_work():
-    live = {slug for slug, body in LIBRARY.items() if not lacks_of(body)}
-    assert live == set(LIBRARY) - {"momentum_surfer", "dual_mode_adaptive"}
+def test_all_of_them_can_be_put_to_work():
+    assert [slug for slug, body in LIBRARY.items() if lacks_of(body)] == []
