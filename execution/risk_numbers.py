@@ -3,7 +3,6 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
-from typing import Any
 
 import numpy as np
 
@@ -28,8 +27,9 @@ from risk.metrics import (
 from risk.models import DrawdownState, LossLock, RiskBucket, RiskPolicy
 from risk.policies import active_policy
 from trading.domain.money import to_paise
-from trading.indicators.greeks import DAYS, greeks, implied_volatility
-from trading.marketdata.models import Feed, Instrument
+from trading.indicators.greeks import implied_volatilities, option_greeks
+from trading.marketdata.models import Feed
+from trading.marketdata.option_chain import RATE, years_left
 from trading.marketdata.quotes import Quote, last_quotes
 from trading.portfolio.models import Portfolio, TradingDay
 from trading.portfolio.valuation import Valuation
@@ -129,37 +129,36 @@ SEGMENTS = {"CM": "Shares", "FO": "Futures", "CD": "Currency", "COM": "Commodity
 def _greeks(feed: Feed, holdings: list[Holding], now: datetime) -> list[dict[str, float]]:
     """Of each option held, times its units; of what cannot be reckoned, nothing is said."""
     options = [one for one in holdings if one.group.instrument.instrument_type.startswith("OPT")]
-    if not options:
+    spots = last_quotes(feed.name, sorted({symbol for one in options if (symbol := _underlying(one))}))
+    known = [one for one in options if one.last_price is not None and _underlying(one) in spots and _is_whole(one)]
+    if not known:
         return []
-    underlyings = {_underlying(one.group.instrument) for one in options}
-    symbols = [f"NSE:{name}-EQ" for name in underlyings if name] + [f"NSE:{name}-INDEX" for name in underlyings if name]
-    quotes = last_quotes(feed.name, symbols)
-    found = []
-    for one in options:
-        said = _of_one(one, quotes, now)
-        if said is not None:
-            found.append(said)
-    return found
+    spot, strike, years, price = (
+        np.array(column, np.float64)
+        for column in zip(*(_terms(one, spots[_underlying(one)], now) for one in known), strict=True)
+    )
+    call = np.array([one.group.instrument.option_type == "CE" for one in known])
+    volatility = implied_volatilities(price, spot, strike, years, call, rate=RATE)
+    table = option_greeks(spot, strike, years, volatility, call, rate=RATE)[:4].T
+    return [
+        dict(zip(("delta", "gamma", "theta", "vega"), (row * one.net_quantity).tolist(), strict=True))
+        for one, row in zip(known, table, strict=True)
+        if np.isfinite(row).all()
+    ]
 
 
-def _underlying(instrument: Instrument) -> str:
-    return str(getattr(instrument, "underlying", "") or "")
+def _underlying(one: Holding) -> str:
+    under = one.group.instrument.underlying
+    return under.symbol if under is not None else ""
 
 
-def _of_one(one: Holding, quotes: Any, now: datetime) -> dict[str, float] | None:
-    instrument: Any = one.group.instrument
-    name = _underlying(instrument)
-    quote: Quote | None = quotes.get(f"NSE:{name}-EQ") or quotes.get(f"NSE:{name}-INDEX")
-    strike, expiry = getattr(instrument, "strike", None), getattr(instrument, "expiry", None)
-    if quote is None or strike is None or expiry is None or one.last_price is None:
-        return None
-    years = ((expiry - exchange_date(now)).days + 0.5) / DAYS
-    terms = {"spot": float(quote.last_price), "strike": float(strike), "years": years}
-    is_call = instrument.instrument_type.endswith("CE") or getattr(instrument, "option_type", "") == "CE"
-    volatility = implied_volatility(price=float(one.last_price), is_call=is_call, **terms)
-    if volatility is None:
-        return None
-    said = greeks(volatility=volatility, is_call=is_call, **terms)
-    units = one.net_quantity
-    return {"delta": said.delta * units, "gamma": said.gamma * units, "theta": said.theta * units,
-            "vega": said.vega * units}  # fmt: skip
+def _is_whole(one: Holding) -> bool:
+    return one.group.instrument.strike is not None and one.group.instrument.expiry is not None
+
+
+def _terms(one: Holding, spot: Quote, now: datetime) -> tuple[float, float, float, float]:
+    instrument = one.group.instrument
+    assert instrument.strike is not None and instrument.expiry is not None and one.last_price is not None
+    return (
+        float(spot.last_price), float(instrument.strike), years_left(instrument.expiry, now), float(one.last_price),
+    )  # fmt: skip

@@ -40,6 +40,7 @@ from trading.marketdata.bands import store_bands
 from trading.marketdata.models import CandleBlock
 from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
+from trading.portfolio.watchlists import watchlist_add, watchlist_create
 
 pytestmark = pytest.mark.django_db
 EDITABLE = {
@@ -101,6 +102,8 @@ def full(world):
     minute = timezone.now().replace(second=0, microsecond=0)
     stored_candles(world.feed, world.instrument, [minute], [(1, 2, 1, 2, 1)], source="STREAM")
     issue(owner=world.user, name="bot", now=timezone.now())
+    banks = watchlist_create(owner=world.user, name="Banks")
+    watchlist_add(owner=world.user, watchlist_id=banks.pk, symbol=world.instrument.symbol)
     Alert.objects.create(
         level="SEVERE", code="SOCKET_DOWN", message="The order socket is down.", dedupe_key="socket",
         first_at=timezone.now(), last_at=timezone.now(),

@@ -346,6 +346,17 @@ def test_a_symbol_may_be_named_for_a_file_that_does_not_say(tmp_path):
     assert (told.code, told.first["error"]["code"]) == (2, "NO_SYMBOL")
 
 
+def test_a_file_under_an_old_name_is_the_history_of_who_had_it_then(tmp_path, capsys):
+    share = Instrument.objects.create(symbol="NSE:NEWNAME-EQ", name="NEWNAME", tick_size=Decimal("0.05"))
+    share.former.create(symbol="NSE:OLDNAME-EQ", until_date=date(2026, 2, 20), source="the masters")
+    told = run(write(tmp_path / "OLDNAME.csv", rows(MONDAY)))
+    assert (told.first["symbol"], told.first["stored_as"]) == ("NSE:OLDNAME-EQ", "NSE:NEWNAME-EQ")
+    assert (told.first["stored"], told.first["instrument_created"], Instrument.objects.count()) == (375, False, 1)
+    assert {bar.symbol for bar in stored()} == {"NSE:NEWNAME-EQ"}
+    call_command("import_candles", str(tmp_path / "OLDNAME.csv"))
+    assert "→ NSE:NEWNAME-EQ (then NSE:OLDNAME-EQ): 375 rows" in capsys.readouterr().out
+
+
 def test_people_get_a_line_a_file(tmp_path, capsys):
     write(tmp_path / "ITC.csv", rows(MONDAY, minutes=[*range(100), *range(103, 375)]))
     call_command("import_candles", str(tmp_path))

@@ -7,6 +7,7 @@ from decimal import Decimal
 import pytest
 from django.test import Client
 from django.urls import reverse
+from django.utils import timezone
 
 from tests.factories import FillFactory, GroupFactory, InstrumentFactory, PositionFactory, UserFactory
 from tests.factories.execution import IntentFactory, OrderFactory
@@ -14,7 +15,9 @@ from tests.factories.world import World, open_market
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, store_bars
 from trading.marketdata.clocks import venue_now
-from trading.marketdata.models import Backfill, CandleCoverage, CorporateAction, HistoryTally, QualityDay
+from trading.marketdata.models import Backfill, CandleCoverage, CorporateAction, HistoryTally, QualityDay, Universe
+from trading.marketdata.trust import sources_name
+from trading.monitoring.models import Heartbeat
 from trading.portfolio.models import ChartSettings, Watchlist
 from trading.venue.sessions import session_on
 
@@ -293,3 +296,74 @@ def test_the_data_page_shows_fetches_saved_calls_and_judged_days_and_the_chart_c
     assert "adj=1" in shown and "split or bonus" in shown
     chart = client.get(reverse("web:instrument-candles", args=[world.instrument.symbol]), {"adj": "1"})
     assert chart.status_code == 200 and chart.json()["candles"]
+
+
+# Downloads
+
+
+def asked(**more: str) -> dict[str, str]:
+    return {"symbols": "", "list": "", "timeframe": "1", "from": "2026-02-09", "to": "2026-02-13"} | more
+
+
+def test_candles_are_asked_for_with_a_button_once_and_their_progress_is_shown(client, world):
+    page = client.get("/market/data/").content.decode()
+    assert "Download candles" in page and "Nothing was asked of the history yet" in page
+    shown = client.post("/market/data/download/", asked(symbols="sbin"), **HTMX).content.decode()
+    row = Backfill.objects.get()
+    assert (row.symbols, row.timeframe, row.owner_id) == (["NSE:SBIN-EQ"], 1, world.user.pk)
+    assert row.title in shown and "every 2s" in shown and "Cancel" in shown
+    client.post("/market/data/download/", asked(symbols="NSE:SBIN-EQ"), **HTMX)
+    assert Backfill.objects.count() == 1, "a second press is the same download"
+    Backfill.objects.update(state="RUNNING", needed=4, settled=1, calls=1, stored=375)
+    assert 'value="25"' in client.get("/market/data/fetches/", **HTMX).content.decode()
+    ended = client.post(f"/market/data/download/{row.pk}/cancel/", **HTMX).content.decode()
+    row.refresh_from_db()
+    assert row.state == "CANCELLED" and "every 2s" not in ended and "Cancelled" in ended
+    assert client.get("/market/data/fetches/").status_code == 302
+
+
+def test_a_whole_list_or_all_that_is_stored_may_be_downloaded(client, world):
+    universe = Universe.objects.create(name="nifty50")
+    universe.members.create(instrument=world.instrument, from_date="2020-01-01")
+    client.post("/market/data/download/", asked(list="nifty50", timeframe="1440"))
+    now = venue_now(world.feed.name)
+    store_bars(
+        world.feed, 1, [Bar(world.instrument.symbol, now - timedelta(minutes=2), *[Decimal(800)] * 4, 1)], HISTORY
+    )
+    client.post("/market/data/download/", asked())
+    assert sorted(Backfill.objects.values_list("timeframe", "symbols")) == [
+        (1, ["NSE:SBIN-EQ"]), (1440, ["NSE:SBIN-EQ"]),
+    ]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("given", "status", "said"),
+    [
+        ({"symbols": "NOBODY"}, 404, "UNKNOWN_INSTRUMENT"), ({"list": "nobody"}, 404, "UNKNOWN_UNIVERSE"),
+        ({"symbols": "SBIN", "timeframe": "7"}, 422, "UNKNOWN_TIMEFRAME"),
+        ({"symbols": "SBIN", "from": "soon"}, 422, "NOT_A_DATE"),
+        ({"symbols": "SBIN", "from": "2026-02-14"}, 422, "WRONG_RANGE"), ({}, 422, "NOTHING_TO_FETCH"),
+    ],
+)  # fmt: skip
+def test_a_download_of_nonsense_says_why(client, given, status, said):
+    reply = client.post("/market/data/download/", asked(**given))
+    assert reply.status_code == status and said in reply.content.decode()
+    assert not Backfill.objects.exists()
+
+
+def test_the_sources_of_prices_are_what_the_engine_last_said(client, world):
+    assert "The engine has not run for this account yet" in client.get("/market/data/").content.decode()
+    wall = timezone.now().timestamp()
+    heard = {"heard_at": wall - 3, "good_since": wall - 9, "failed_at": None, "why": ""}
+    failed = {"heard_at": wall - 90, "good_since": None, "failed_at": wall - 80, "why": "brought no price for 60 s"}
+    detail = {
+        "active": "POLL", "since": wall - 80, "why": "STREAM brought no price for 60 s", "feed": world.feed.name,
+        "phase": "CONTINUOUS", "sources": {"STREAM": failed, "POLL": heard}, "symbols": 50, "stale_count": 2,
+        "stale": {"NSE:SBIN-EQ": 70.0, "NSE:ITC-EQ": None},
+    }  # fmt: skip
+    name = sources_name(world.portfolio.account_id)
+    beat = Heartbeat.objects.create(name=name, at=timezone.now(), detail=detail)
+    page = client.get("/market/data/").content.decode()
+    assert "brought no price for 60 s" in page and "in use" in page and "2 of 50 instruments are silent" in page
+    Heartbeat.objects.filter(pk=beat.pk).update(at=timezone.now() - timedelta(minutes=5))
+    assert "no word from the engine" in client.get("/market/data/").content.decode()

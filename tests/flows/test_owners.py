@@ -79,6 +79,7 @@ OWN = {
     "desk/state/", "desk/equity/", "desk/portfolio/", "desk/part/<slug:name>/",
     "strategies/", "strategies/new/", "api/v1/contracts/", "api/v1/deployments/",
     "api/v1/watchlists/", "market/", "market/find/", "market/data/", "market/watchlists/",
+    "market/data/download/", "market/data/fetches/",
     "^market/(?P<symbol>[^/:]+:[^/:]+)/$",
     "^market/(?P<symbol>[^/:]+:[^/:]+)/candles/$", "^market/(?P<symbol>[^/:]+:[^/:]+)/chart/$",
 }  # fmt: skip
@@ -105,6 +106,7 @@ OF_ONE_ROW = {
     "api/v1/watchlists/<int:watchlist_id>/", "api/v1/watchlists/<int:watchlist_id>/items/",
     "api/v1/watchlists/<int:watchlist_id>/items/<str:symbol>/",
     *(f"market/watchlists/<int:watchlist_id>/{act}/" for act in ("rename", "delete", "add", "remove", "move")),
+    "market/data/download/<uuid:backfill_id>/cancel/",
 }  # fmt: skip
 OWN |= {"reconcile/", "reconcile/now/"}
 OWN |= {"orders/quality/", "orders/quality/series/", "orders/quality/orders.csv", "api/v1/execution-quality/"}

@@ -1,14 +1,13 @@
 """What the price of a European option answers to, which all Indian exchange options are: Black and Scholes (1973).
 
-Two forms that a test holds together: `greeks` and `implied_volatility` for one option in plain numbers, and kernels
-over float64[n] for whole chains (NaN in, NaN out; a dividend yield after Merton 1973). Units: prices in rupees a unit;
-`years` of 365 days (`years_to`); volatility, rate and yield as fractions a year (0.2 is 20 %). Delta a rupee, gamma a
-rupee of it squared, theta rupees a calendar day, vega rupees a percentage point of volatility, rho a point of the rate.
+Kernels over float64[n], for one option as for a whole chain (NaN in, NaN out; a dividend yield after Merton 1973).
+Units: prices in rupees a unit; `years` of 365 days (`years_to`); volatility, rate and yield as fractions a year (0.2 is
+20 %). Delta a rupee, gamma a rupee of it squared, theta rupees a calendar day, vega rupees a percentage point of
+volatility, rho a point of the rate.
 """
 
-from dataclasses import dataclass
 from datetime import datetime
-from math import erf, erfc, exp, isfinite, log, pi, sqrt
+from math import erfc
 from typing import Any, Final
 
 import numpy as np
@@ -20,70 +19,8 @@ Floats = NDArray[np.float64]
 Numbers = Floats | float
 Flags = NDArray[np.bool_] | bool
 DAYS = 365.0
-LEAST_VOLATILITY, MOST_VOLATILITY = 1e-4, 5.0
 YEAR_S: Final = DAYS * 86_400.0
 
-
-@dataclass(frozen=True, slots=True)
-class Greeks:
-    """For one unit: delta per rupee of the underlying, gamma per rupee of it squared, theta per calendar day, vega per
-    percentage point of volatility."""
-
-    price: float
-    delta: float
-    gamma: float
-    theta: float
-    vega: float
-
-
-def greeks(
-    *, spot: float, strike: float, years: float, volatility: float, rate: float = 0.065, is_call: bool
-) -> Greeks:
-    """Price and Greeks. At or after expiry what is left is the intrinsic value."""
-    sign = 1.0 if is_call else -1.0
-    if years <= 0 or volatility <= 0:
-        inside = max(0.0, sign * (spot - strike))
-        return Greeks(inside, sign if inside > 0 else 0.0, 0.0, 0.0, 0.0)
-    root = volatility * sqrt(years)
-    d1 = (log(spot / strike) + (rate + volatility * volatility / 2) * years) / root
-    d2 = d1 - root
-    paid = strike * exp(-rate * years)
-    density = exp(-d1 * d1 / 2) / sqrt(2 * pi)
-    price = sign * (spot * _normal(sign * d1) - paid * _normal(sign * d2))
-    decay = -spot * density * volatility / (2 * sqrt(years)) - sign * rate * paid * _normal(sign * d2)
-    return Greeks(
-        price=price, delta=sign * _normal(sign * d1), gamma=density / (spot * root), theta=decay / DAYS,
-        vega=spot * density * sqrt(years) / 100,
-    )  # fmt: skip
-
-
-def implied_volatility(
-    *, price: float, spot: float, strike: float, years: float, rate: float = 0.065, is_call: bool
-) -> float | None:
-    """The volatility that makes the price; None where no volatility does, or time is up. By bisection, to 1e-6."""
-    if years <= 0 or not all(isfinite(one) and one > 0 for one in (price, spot, strike)):
-        return None
-    low, high = LEAST_VOLATILITY, MOST_VOLATILITY
-
-    def at(volatility: float) -> float:
-        return (
-            greeks(spot=spot, strike=strike, years=years, volatility=volatility, rate=rate, is_call=is_call).price
-            - price
-        )
-
-    if at(low) > 0 or at(high) < 0:
-        return None
-    while high - low > 1e-6:
-        middle = (low + high) / 2
-        low, high = (middle, high) if at(middle) < 0 else (low, middle)
-    return (low + high) / 2
-
-
-def _normal(x: float) -> float:
-    return (1 + erf(x / sqrt(2))) / 2
-
-
-# -- whole chains ----------------------------------------------------------------------------------------------------
 
 LEAST_VOL: Final = 1e-4
 MOST_VOL: Final = 10.0  # 1,000 %: what a strike far away on its last day may imply

@@ -1,7 +1,8 @@
 """Bars made of ticks: the exchange's own, when every tick was seen, and honest about it when not.
 
 A bar closes when a tick of a later bar arrives, or when venue time has passed its end by a grace. Until then a late
-tick still counts; afterwards it is only counted. A minute without a tick has no bar.
+tick still counts; afterwards it is only counted. A minute without a tick has no bar, and neither has one before the
+day's first trade: the price that is told then is yesterday's. An index never trades and has its bars all the same.
 """
 
 from collections.abc import Callable, Iterable
@@ -15,6 +16,7 @@ from trading.venue.sessions import Session, bar_start, exchange_date
 
 SessionLookup = Callable[[date], Session | None]
 GRACE = timedelta(seconds=2)
+INDEX = "-INDEX"  # how the symbol of an index ends
 
 
 class BarFlag(IntFlag):
@@ -73,6 +75,7 @@ class TickCounts:
     out_of_session: int = 0
     volume_backwards: int = 0  # the day's total fell: the larger one is kept
     bad_price: int = 0
+    untraded: int = 0  # before the day's first trade
 
 
 @dataclass(slots=True)
@@ -148,6 +151,10 @@ class CandleBuilder:
         day = exchange_date(traded_at)
         if line.day != day:
             line.day, line.day_volume = day, None
+        if day_volume <= 0 and not symbol.endswith(INDEX):
+            self.counts.untraded += 1
+            line.day_volume = line.day_volume or 0
+            return closed
         session = self._session_of(day)
         start = bar_start(traded_at, session, self.timeframe_minutes) if session is not None else None
         if session is None or start is None:
@@ -160,6 +167,8 @@ class CandleBuilder:
                 line.day_volume, flags = 0, BarFlag.FIRST_OF_DAY
             else:
                 line.day_volume, flags = day_volume, BarFlag.PARTIAL
+        elif line.day_volume == 0:
+            flags = BarFlag.FIRST_OF_DAY
         if line.was_down:
             flags |= BarFlag.GAP
         line.bar = Bar(symbol, start, price, price, price, price, volume=0, flags=flags)
@@ -169,9 +178,6 @@ class CandleBuilder:
         return closed
 
     def _fold(self, line: _Line, bar: Bar, price: Decimal, day_volume: int, traded_at: datetime) -> None:
-        if day_volume > 0 and line.day_volume == 0 and bar.flags & BarFlag.FIRST_OF_DAY and bar.volume == 0:
-            # What came before the day's first trade was yesterday's price, told again. An index never has volume.
-            bar.open = bar.high = bar.low = bar.close = price
         if line.last_at is None or traded_at >= line.last_at:
             line.last_at = traded_at
             bar.close = price

@@ -21,6 +21,7 @@ from trading.audit.record import record
 from trading.domain.clock import IST
 from trading.marketdata.blocks import Columns
 from trading.marketdata.candles import columns_from, store_columns
+from trading.marketdata.identities import instrument_named
 from trading.marketdata.import_reading import ImportRefused, Reading, book_for, judge_file
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
@@ -45,10 +46,11 @@ _NAME = re.compile(r"[A-Z0-9][A-Z0-9&_-]{0,40}")
 
 @dataclass(slots=True)
 class FileReport:
-    """What one file held and what became of it."""
+    """What one file held and what became of it. `stored_as`: the instrument that once had the file's symbol."""
 
     path: str
     symbol: str = ""
+    stored_as: str = ""
     quality: QualityReport | None = None
     stored: int = 0
     unchanged: int = 0
@@ -59,7 +61,8 @@ class FileReport:
     def as_dict(self) -> dict[str, Any]:
         known = self.quality.as_dict() if self.quality is not None else {}
         return {
-            "path": self.path, "symbol": self.symbol, **known, "stored": self.stored, "unchanged": self.unchanged,
+            "path": self.path, "symbol": self.symbol, "stored_as": self.stored_as or self.symbol, **known,
+            "stored": self.stored, "unchanged": self.unchanged,
             "instrument_created": self.instrument_created, "warnings": self.warnings, "error": self.error,
         }  # fmt: skip
 
@@ -194,16 +197,20 @@ def _import_file(
         report.warnings = _warnings(quality, reading)
         if report.warnings and feed is not None and not reading.label_given:
             raise ImportRefused("SUSPECTED_LABEL", f"{path}: {report.warnings[0]}, or --label start if it is so")
-        report.instrument_created = not Instrument.objects.filter(symbol=report.symbol).exists()
+        assert quality.last is not None and last_price is not None
+        last_at = datetime.fromisoformat(quality.last)
+        known = instrument_named(report.symbol, exchange_date(last_at))  # under a later name, if it was renamed
+        report.instrument_created = known is None
+        report.stored_as = known.symbol if known is not None else report.symbol
         if feed is None:
             return
-        assert quality.last is not None and last_price is not None
-        instrument = _instrument(report.symbol, Decimal(last_price), datetime.fromisoformat(quality.last))
+        instrument = _instrument(report.stored_as, Decimal(last_price), last_at)
         report.stored = store_columns(feed, reading.timeframe, _spooled(spool, instrument.pk))
         report.unchanged = quality.good - report.stored
         if report.stored:
             record(
-                "candles.imported", actor="import_candles", subject=report.symbol, feed=feed.name, file=path.name,
+                "candles.imported", actor="import_candles", subject=report.stored_as, named=report.symbol,
+                feed=feed.name, file=path.name,
                 timeframe=reading.timeframe, label=reading.label, stored=report.stored,
                 first=quality.first, last=quality.last,
             )  # fmt: skip

@@ -24,7 +24,7 @@ from trading.marketdata.models import (
     SectorStay,
     Universe,
 )
-from trading.marketdata.renames import all_renames, known_renames
+from trading.marketdata.renames import all_renames, known_renames, names_between
 from trading.marketdata.universes import set_members
 from trading.venue.sessions import exchange_date
 
@@ -313,6 +313,7 @@ def _take_over(lines: Mapping[str, Listed], known: list[Found], diff: Diff, *, d
             diff.renamed[symbol] = row.symbol
         if "symbol" in changes or ("isin" in changes and row.values["isin"]):
             former.append(_former(row, day, source))
+            former += _between(row, symbol)
         if plain := {name: change for name, change in changes.items() if name not in ("symbol", "active")}:
             diff.changed[symbol] = {name: (_text(before), _text(now)) for name, (before, now) in plain.items()}
         if "active" in changes:
@@ -350,6 +351,17 @@ def _former(row: Found, day: date, source: str) -> FormerIdentity:
         instrument_id=row.pk, symbol=row.symbol, isin=row.values["isin"], fy_token=row.values["fy_token"],
         until_date=last, source=source,
     )  # fmt: skip
+
+
+def _between(row: Found, symbol: str) -> list[FormerIdentity]:
+    """Names that a share had and lost again between two masters, as far as the shipped list knows them."""
+    return [
+        FormerIdentity(
+            instrument_id=row.pk, symbol=one.old, isin=row.values["isin"], fy_token=row.values["fy_token"],
+            until_date=_day_before(one.from_date), source=one.source[:120],
+        )
+        for one in names_between(row.symbol, symbol)[1:]
+    ]  # fmt: skip
 
 
 def _changes(row: Found, symbol: str, after: Mapping[str, Any]) -> dict[str, tuple[Any, Any]]:

@@ -65,8 +65,13 @@ class Matcher:
         return None, holder
 
     def _known_rename(self, symbol: str) -> Identity | None:
-        old = self._renames.get(symbol)
-        return self.by_symbol.get(old) if old is not None and old not in self._listed else None
+        """Who had the name before, or the name before that: a share may be renamed twice between two masters."""
+        names = [symbol]
+        while (old := self._renames.get(names[-1])) is not None and old not in names and old not in self._listed:
+            if old in self.by_symbol:
+                return self.by_symbol[old]
+            names.append(old)
+        return None
 
 
 def _somebody_else(holder: Identity, isin: str, token: str) -> bool:

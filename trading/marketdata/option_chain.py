@@ -195,9 +195,7 @@ class ChainGreeks:
 
 def greeks_of(chain: Chain, *, spot: float, expiry: date, now: datetime, rate: float = RATE) -> ChainGreeks:
     """Volatilities and Greeks of a chain at an instant, for contracts that end with the session of expiry day."""
-    session = session_on(expiry, kind=SessionKind.DERIVATIVES, assume_weekdays=True)
-    ends_at = session.closes_at if session is not None else now
-    years = years_to(ends_at, now)
+    years = years_left(expiry, now)
     sides = {}
     for side, is_call in (("ce", True), ("pe", False)):
         strikes = chain.strikes
@@ -208,6 +206,12 @@ def greeks_of(chain: Chain, *, spot: float, expiry: date, now: datetime, rate: f
         delta, gamma, theta, vega, _ = option_greeks(spot, strikes, years, vol, is_call, rate=rate)
         sides[side] = {"iv": vol, "delta": delta, "gamma": gamma, "theta": theta, "vega": vega}
     return ChainGreeks(years, spot, sides["ce"], sides["pe"])
+
+
+def years_left(expiry: date, now: datetime) -> float:
+    """Years of 365 days to the end of the session of expiry day; never negative."""
+    session = session_on(expiry, kind=SessionKind.DERIVATIVES, assume_weekdays=True)
+    return years_to(session.closes_at if session is not None else now, now)
 
 
 def _price_of(chain: Chain, side: str) -> Floats:

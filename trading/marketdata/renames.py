@@ -46,3 +46,14 @@ def successor(symbol: str, on_date: date | None = None) -> str:
         if one.kind == "RENAMED" and one.old == symbol and (on_date is None or on_date >= one.from_date):
             symbol = one.new
     return symbol
+
+
+def names_between(old: str, new: str) -> tuple[Rename, ...]:
+    """The renames that lead from one symbol to another, oldest first; none: the list knows no way."""
+    found: list[Rename] = []
+    for one in all_renames():
+        if one.kind == "RENAMED" and one.old == (found[-1].new if found else old):
+            found.append(one)
+            if one.new == new:
+                return tuple(found)
+    return ()

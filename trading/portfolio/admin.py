@@ -1,4 +1,6 @@
 from django.contrib import admin
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money
 from trading.portfolio.models import (
@@ -9,6 +11,8 @@ from trading.portfolio.models import (
     Portfolio,
     Position,
     TradingDay,
+    Watchlist,
+    WatchlistItem,
 )  # fmt: skip
 
 
@@ -78,3 +82,23 @@ class EquityPointAdmin(ReadOnlyAdmin):
     paginator = ShallowPaginator
     equity = money("equity_paise", "equity ₹")
     day_pnl = money("day_pnl_paise", "day's profit ₹")
+
+
+class WatchedInline(ReadOnlyInline):
+    model = WatchlistItem
+    fields = ("place", "instrument")
+
+
+@admin.register(Watchlist)
+class WatchlistAdmin(ReadOnlyAdmin):
+    list_display = ("name", "owner", "watched", "created_at")
+    list_select_related = ("owner",)
+    search_fields = ("name", "owner__username", "items__instrument__symbol")
+    inlines = (WatchedInline,)
+
+    def get_queryset(self, request: HttpRequest) -> QuerySet[Watchlist]:
+        return super().get_queryset(request).annotate(watched_count=Count("items"))
+
+    @admin.display(description="instruments", ordering="watched_count")
+    def watched(self, watchlist: Watchlist) -> int:
+        return int(watchlist.watched_count)  # type: ignore[attr-defined]

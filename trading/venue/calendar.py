@@ -2,9 +2,9 @@
 
 None of it is code. The shipped tables are `data/days.csv`, `data/hours.csv` and `data/expiries.csv`, each row with its
 source; whoever runs the desk may hand in a `Calendar` with more or other rows (`use`). A day that no calendar knows is
-closed. To 21 August 2026 every closed weekday and every weekend session is confirmed by the exchange's own price
-archive; later days of 2026 follow NSE's circular of 2025-12-12. 2026-01-15 was declared a holiday three days before:
-a calendar known in advance is never final.
+closed. From October 2019 to 21 August 2026 every closed weekday and every weekend session is confirmed by the
+exchange's own price archive; days before follow the list of their year, later days of 2026 NSE's circular of
+2025-12-12. 2026-01-15 was declared a holiday three days before: a calendar known in advance is never final.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ Hours: TypeAlias = tuple[tuple[time, time], ...]
 F = TypeVar("F", bound=Callable[..., Any])
 
 DATA: Final = Path(__file__).parent / "data"
-SHIPPED_FROM: Final = date(2020, 10, 1)
+SHIPPED_FROM: Final = date(2019, 1, 1)
 SHIPPED_TO: Final = date(2026, 12, 31)
 WEEKDAYS: Final = ("MON", "TUE", "WED", "THU", "FRI", "SAT", "SUN")
 _SPAN = re.compile(r"(?:(?P<phase>[A-Z_]+) )?(?P<opens>\d\d:\d\d)-(?P<closes>\d\d:\d\d)(?:~(?P<random>\d{1,2}))?")

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.indicators.greeks import greeks, implied_volatilities, implied_volatility, option_greeks, option_price
+from trading.indicators.greeks import implied_volatilities, option_greeks, option_price
 
 CALL, PUT = np.array([True]), np.array([False])
 
@@ -89,18 +89,3 @@ def test_the_implied_volatility_of_a_price_is_the_one_it_was_made_with(spot, mon
         return  # too far away: the price does not tell one volatility from another
     found = implied_volatilities(price, *numbers[:3], call, rate=rate)
     assert found[0] == pytest.approx(vol, rel=1e-6)
-
-
-@given(**options)
-def test_one_option_in_plain_numbers_and_a_chain_of_them_agree(spot, moneyness, years, vol, rate):
-    strike = spot * moneyness
-    for call in (CALL, PUT):
-        terms = {"spot": spot, "strike": strike, "years": years, "rate": rate, "is_call": bool(call[0])}
-        plain = greeks(volatility=vol, **terms)
-        numbers = one(spot, strike, years, vol)
-        assert option_price(*numbers, call, rate=rate)[0] == pytest.approx(plain.price, abs=1e-9 * spot)
-        delta, gamma, theta, vega, _ = option_greeks(*numbers, call, rate=rate)[:, 0]
-        for mine, theirs in ((delta, plain.delta), (gamma, plain.gamma), (theta, plain.theta), (vega, plain.vega)):
-            assert mine == pytest.approx(theirs, rel=1e-9, abs=1e-9)
-    if plain.price > 1e-3 * spot and moneyness < 1:
-        assert implied_volatility(price=plain.price, **terms) == pytest.approx(vol, abs=2e-6)

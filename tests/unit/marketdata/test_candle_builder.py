@@ -152,15 +152,9 @@ def test_bars_of_an_hour_end_with_the_session():
     assert bar.started_at == at(360)
 
 
-def begun_by_a_trade(ticks: list[tuple[int, int, int]]) -> list[tuple[int, int, int]]:
-    """In order of time. A price told before the day's first trade is yesterday's, and no part of a bar."""
-    (second, paise, traded), *rest = sorted(ticks, key=lambda tick: tick[0])
-    return [(second, paise, max(1, traded)), *rest]
-
-
 ticks_of_a_day = st.lists(
     st.tuples(st.integers(0, 375 * 60 - 1), st.integers(1, 200_000), st.integers(0, 5_000)), min_size=1, max_size=300
-).map(begun_by_a_trade)
+)
 
 
 @settings(max_examples=60, deadline=None)
@@ -172,6 +166,8 @@ def test_bars_equal_the_exchanges_own_when_every_tick_is_seen(ticks, minutes):
         total += traded
         price, when = Decimal(paise) / 100, at(0, second)
         told += made.tick("NSE:SBIN-EQ", price, total, when)
+        if total == 0:  # yesterday's price, told before the day's first trade
+            continue
         expected.setdefault(at(second // 60 // minutes * minutes), []).append((price, traded))
     told += made.advance(at(376))
     assert [bar.started_at for bar in told] == sorted(expected)
@@ -211,9 +207,20 @@ def test_yesterdays_price_told_before_the_first_trade_is_no_part_of_the_first_ba
     closed = feed(made, ("120", 0, at(0, 0)), ("100", 50, at(0, 2)), ("101", 80, at(0, 30)), ("101", 90, at(1, 0)))
     (bar,) = closed
     assert (bar.open, bar.high, bar.low, bar.close, bar.volume) == (100, 101, 100, 101, 80)
+    assert bar.flags == BarFlag.FIRST_OF_DAY and made.counts.untraded == 1
+
+
+def test_minutes_before_the_first_trade_have_no_bar_and_the_first_trade_is_known_to_be_whole():
+    made = builder()  # joins in the middle of the day
+    assert feed(made, ("120", 0, at(30)), ("120", 0, at(31, 5)), ("120", 0, at(32, 5))) == []
+    assert made.advance(at(33)) == [] and made.running("NSE:SBIN-EQ") is None
+    feed(made, ("100", 50, at(33, 10)))
+    (bar,) = made.advance(at(35))
+    assert (bar.started_at, bar.open, bar.volume, bar.is_whole) == (at(33), 100, 50, True)
 
 
 def test_an_index_without_volume_keeps_its_first_price():
-    closed = feed(listening(), ("120", 0, at(0, 0)), ("121", 0, at(0, 30)), ("122", 0, at(1, 0)))
+    index = "NSE:NIFTY50-INDEX"
+    closed = feed(listening(), ("120", 0, at(0, 0)), ("121", 0, at(0, 30)), ("122", 0, at(1, 0)), symbol=index)
     (bar,) = closed
     assert (bar.open, bar.high, bar.low, bar.close) == (120, 121, 120, 121)

@@ -98,6 +98,18 @@ def test_a_share_known_by_its_name_alone_follows_the_list_of_renames():
     assert Instrument.objects.get().former.get().until_date == date(2025, 4, 8)
 
 
+def test_a_share_renamed_twice_since_the_last_master_keeps_its_row_and_both_names():
+    refresh_instruments([replace(OLD, symbol="NSE:LTI-EQ", isin="", fy_token="")], now=MONDAY)
+    row = Instrument.objects.get()
+    diff = refresh_instruments([Line("NSE:LTM-EQ", isin="INE214T01019")], now=datetime(2026, 3, 2, 3, 0, tzinfo=UTC))
+    assert (diff.renamed, diff.added) == ({"NSE:LTM-EQ": "NSE:LTI-EQ"}, [])
+    row.refresh_from_db()
+    assert names_of(row) == [
+        ("NSE:LTM-EQ", None), ("NSE:LTIM-EQ", date(2026, 2, 26)), ("NSE:LTI-EQ", date(2022, 12, 4)),
+    ]  # fmt: skip
+    assert instrument_named("NSE:LTIM-EQ", date(2024, 1, 1)) == instrument_named("NSE:LTI-EQ") == row
+
+
 def test_a_token_given_to_another_issuer_is_no_rename():
     known = [Identity(1, "NSE:GONE-EQ", "NSE CM", "INE111A01011", "T1")]
     matcher = Matcher(known, listed={"NSE:NEW-EQ"}, renames={})

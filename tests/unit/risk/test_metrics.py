@@ -17,7 +17,6 @@ from risk.metrics import (
     worst_case,
 )  # fmt: skip
 from strategies.failsafes import Act, Bounds, TrackRecord, expectancy_paise, judge
-from trading.indicators.greeks import greeks, implied_volatility
 
 HELD = [
     Held("SBIN", "Shares", "Banks", "Trend", 1_000, 50), Held("HDFC", "Shares", "Banks", "", -400, -20),
@@ -56,20 +55,6 @@ def test_drawdown_and_recovery():
     path = drawdown_path([100, 110, 99, 104.5, 111, 108])
     assert (path.worst_pct, path.longest_days, path.days_below) == (10.0, 2, 1)
     assert round(path.now_pct, 2) == 2.7 and drawdown_path([]).worst_pct == 0
-
-
-def test_greeks_against_published_values():
-    """Hull, Options, Futures and Other Derivatives: S 49, K 50, r 5 %, σ 20 %, 20 weeks: 2.40, 0.522, 0.066, 0.121."""
-    said = greeks(spot=49, strike=50, years=0.3846, volatility=0.2, rate=0.05, is_call=True)
-    assert [round(one, 3) for one in (said.price, said.delta, said.gamma, said.vega)] == [2.400, 0.522, 0.066, 0.121]
-    assert round(said.theta * 365, 2) == -4.31
-    put = greeks(spot=49, strike=50, years=0.3846, volatility=0.2, rate=0.05, is_call=False)
-    assert said.price - put.price == pytest.approx(49 - 50 * np.exp(-0.05 * 0.3846)), "parity"
-    terms = {"spot": 49.0, "strike": 50.0, "years": 0.3846, "rate": 0.05, "is_call": True}
-    assert implied_volatility(price=said.price, **terms) == pytest.approx(0.2, abs=1e-5)
-    assert implied_volatility(price=0.0, **terms) is None and implied_volatility(price=60.0, **terms) is None
-    over = greeks(spot=49, strike=50, years=0, volatility=0.2, is_call=False)
-    assert (over.price, over.delta) == (1.0, -1.0)
 
 
 LOSING, WINNING = [-10] * 20, [10] * 20

@@ -1,7 +1,7 @@
 """The state of the market data: how much is stored, what is missing and why, where it comes from and how old it is."""
 
 from dataclasses import dataclass
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
@@ -9,7 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.models import EngineLease
-from trading.marketdata.models import Backfill, Feed, Instrument, InstrumentRefresh, QualityDay, Universe
+from trading.marketdata.live import SourceKind
+from trading.marketdata.models import Feed, Instrument, InstrumentRefresh, QualityDay, Universe
 from trading.marketdata.selectors import (
     DayOfData,
     GapClass,
@@ -20,17 +21,19 @@ from trading.marketdata.selectors import (
     stored,
 )
 from trading.marketdata.tally import calls_saved
+from trading.marketdata.trust import SourcesState, sources_state
 from trading.marketdata.universes import members
 from trading.marketdata.watermark import candles_through
 from trading.web.access import signed_in
 from trading.web.desk import DeskRequest
+from trading.web.pages.market_download import fetches_of, form_of
 
 ROWS = 50
 DAYS = 20
 MOST_GAPS = 60
-MOST_FETCHES = 6
 MOST_JUDGED = 12
 BEHIND_S = 180
+TOLD_WITHIN = timedelta(seconds=60)  # the engine speaks of its sources more often than that
 WHY = {
     GapClass.MISSING: ("missing", "The history has not been asked for all of it: a backfill may bring the rest."),
     GapClass.NO_DATA: ("no data", "Not one bar, and the history was not asked."),
@@ -69,7 +72,8 @@ def market_data(request: DeskRequest) -> HttpResponse:
         "judged": QualityDay.objects.filter(feed=desk.feed, instrument__in=shown, score__lt=100).select_related(
             "instrument"
         )[:MOST_JUDGED],
-        "fetches": Backfill.objects.for_user(request.user).filter(feed=desk.feed)[:MOST_FETCHES],
+        **fetches_of(request, desk.feed),
+        **form_of(request, days),
     }
     return render(request, "market/data.html", context)
 
@@ -121,6 +125,11 @@ class Gap:
         return WHY[self.kind][0]
 
     @property
+    def is_fetchable(self) -> bool:
+        """Whether the history may have what is missing."""
+        return self.kind in (GapClass.MISSING, GapClass.NO_DATA)
+
+    @property
     def why(self) -> str:
         return WHY[self.kind][1]
 
@@ -144,18 +153,49 @@ def _gaps(rows: list[tuple[Instrument, list[DayOfData]]]) -> list[Gap]:
     return sorted(found, key=lambda gap: (-gap.last.toordinal(), -gap.missing, gap.instrument.symbol))
 
 
+PRICES = {
+    SourceKind.STREAM: ("Price stream", "Ticks through the engine: quotes and today’s candles."),
+    SourceKind.POLL: ("Polled quotes", "Asked again and again while the stream is silent."),
+    SourceKind.SECOND: ("Second broker", "Its quotes, when the first brings none."),
+    SourceKind.CANDLE: ("Last candle", "Shown when nothing else is there, marked stale, and never traded on."),
+}
+
+
+def _price_source(kind: str, told: SourcesState, wall: datetime) -> dict[str, object]:
+    """One source of live prices as the engine last spoke of it: in use, ready, or what is wrong with it."""
+    name, note = PRICES[SourceKind(kind)]
+    said = told.sources[kind]
+    old = wall - told.told_at > TOLD_WITHIN
+    in_use = kind == told.active
+    if old:
+        state, shade = "no word from the engine", "bad"
+    elif in_use:
+        state, shade = "in use", "good" if kind == SourceKind.STREAM else "warn"
+    elif said["failed_at"]:
+        state, shade = said["why"] or "failed", "bad"
+    else:
+        state, shade = "ready" if said["heard_at"] else "not needed yet", ""
+    if in_use and told.stale_count:
+        note = f"{note} {told.stale_count} of {told.symbols} instruments are silent."
+    if in_use and told.why:
+        note = f"{note} {told.why[:1].upper()}{told.why[1:]}."
+    age = wall.timestamp() - said["heard_at"] if said["heard_at"] else None
+    return {"name": name, "is": shade, "state": state, "age": age, "note": note}
+
+
 def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
     """Where data comes from, best first: each with its state, its age in wall seconds, and what it is for."""
     desk = request.desk
-    silent = desk.data_age is None or desk.data_age > 60
+    told = sources_state(desk.account.pk) if desk.account else None
+    prices: list[dict[str, object]] = [
+        {
+            "name": PRICES[SourceKind.STREAM][0], "is": "bad", "state": "no word yet", "age": None,
+            "note": "The engine has not run for this account yet.",
+        }
+    ]  # fmt: skip
+    if told is not None:
+        prices = [_price_source(kind, told, desk.wall) for kind in SourceKind if kind in told.sources]
     running = desk.engine_state == EngineLease.State.RUNNING
-    stream: dict[str, object] = {
-        "name": "Price stream",
-        "is": "bad" if silent else "warn" if desk.data_age and desk.data_age > 30 else "good",
-        "state": "silent" if silent else "live",
-        "age": desk.data_age,
-        "note": f"Ticks of {feed.name} through the engine: quotes and today’s candles.",
-    }
     engine: dict[str, object] = {
         "name": "Engine",
         "is": "good" if running else "bad",
@@ -188,4 +228,4 @@ def _sources(request: DeskRequest, feed: Feed) -> list[dict[str, object]]:
         "age": behind_s,
         "note": "Closed minutes written and given to the scanner; age in market time.",
     }
-    return [stream, engine, candles, history, master]
+    return [*prices, engine, candles, history, master]

@@ -79,8 +79,9 @@ def _line(one: FileReport) -> str:
         return f"{one.path}: refused, {one.error['code'] if one.error else ''}"
     gap = found.largest_gap
     outside = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in found.out_of_session.items() if count)
+    called = f" (then {one.symbol})" if one.stored_as != one.symbol else ""
     parts = [
-        f"{one.path} → {one.symbol}: {found.rows:,} rows, {found.good:,} good",
+        f"{one.path} → {one.stored_as}{called}: {found.rows:,} rows, {found.good:,} good",
         f"{one.stored:,} stored, {one.unchanged:,} unchanged",
         f"{local(found.first or '')} to {local(found.last or '')}, {found.days} days, {found.short_days} short",
         f"{found.missing:,} missing in {found.gaps:,} gaps"
