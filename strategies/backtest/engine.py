@@ -59,10 +59,14 @@ class Arguments:
         """The same for a plan that `fits`, from event to event."""
         given = self.given
         pool = given.ranges if not given.asked.size else np.stack((_or_unknown(given), given.asked[0, 0]))
+        fires = [np.flatnonzero(row) for row in given.flags[:, 0]]
+        counts = np.array(list(map(len, fires)), np.int64)
+        events = np.zeros((4, counts.max()), np.int32)
+        for row, bars in zip(events, fires, strict=True):
+            row[: bars.size] = bars
         count = one_walk(
-            ground, pool, given.terms, given.flags[:, 0], np.empty((4, ground.bars + 1), np.int32), np.zeros(SUMS),
-            self.counters, self.trades, self.equity,
-        )  # fmt: skip
+            ground, pool, given.terms, events, counts, np.zeros(SUMS), self.counters, self.trades, self.equity
+        )
         return int(count), int(self.equity[-1])
 
 

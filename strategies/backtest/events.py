@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from strategies.backtest.abreast import BLOCK, WHOLE, compared, first_of
+from strategies.backtest.abreast import BLOCK, WHOLE, compared, first_of, soon
 from trading.venue.matching import bare, kernel
 
 # What is asked of a bar. A program is int64[parts, 3]: what, and one or two rows of the pool.
@@ -68,6 +68,12 @@ def crossings(x, y, skip, blocks, x_ranges, y_ranges, ups, downs):
         asked = WHOLE & ~(over & (over << 1 | (before == _OVER) * 1) | under & (under << 1 | (before == _UNDER) * 1))
         if blocks - base < BLOCK:
             asked &= (1 << (blocks - base)) - 1
+        coming = asked & ~over & ~under
+        while coming != 0:
+            first = skip + (base + first_of(coming)) * BLOCK
+            soon(x, first)
+            soon(y, first)
+            coming &= coming - 1
         while asked != 0:
             place = first_of(asked)
             asked &= asked - 1

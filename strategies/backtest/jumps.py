@@ -472,19 +472,12 @@ def _extremes(row, high, low, entered, seen, side):
 
 
 @kernel
-def one_walk(ground, pool, terms, flags, events, sums, counters, trades, equity):
-    """A single run by what its rules say, bool[4, bars]: the number of its trades. See `walk`.
+def one_walk(ground, pool, terms, events, counts, sums, counters, trades, equity):
+    """A single run: the number of its trades. See `walk`.
 
     Row 0 of `pool` is the average range and row 1 the price of the stop, where there are any. `equity` int64[bars] is
     written at the closes.
     """
-    counts = np.zeros(4, np.int64)
-    for rule in range(4):
-        count = 0
-        for bar in range(flags.shape[1]):
-            events[rule, count] = bar
-            count += flags[rule, bar]
-        counts[rule] = count
     no_days = np.empty(0, np.int64)
     rows = pool.shape[0]
     count = walk(

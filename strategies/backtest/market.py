@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.backtest.abreast import BLOCK
+from strategies.backtest.abreast import BLOCK, aligned
 from strategies.backtest.charges import NO_CHARGES, rate_rows
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.events import blocks_of
@@ -147,7 +147,7 @@ class Market:
     def whole_prices(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Prices of a single symbol as whole numbers, and the ranges of their blocks: see `jumps.Ground`."""
         blocks = blocks_of(self.bars)
-        whole, ranges = np.empty((4, blocks * BLOCK), np.int64), np.empty((4, blocks), np.int64)
+        whole, ranges = aligned((4, blocks * BLOCK), np.int64), aligned((4, blocks), np.int64)
         whole_prices(self.price_block[:, 0], whole, ranges)
         return whole, ranges
 

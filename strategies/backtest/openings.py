@@ -130,48 +130,66 @@ def check_names(plan: Plan, names: Iterable[str]) -> None:
             raise BacktestRefused("UNKNOWN_PARAMETER", f"No rule of {plan.name} mentions {name}")
 
 
-def trees(rule: CompiledRule, tried: Combinations, fixed: Mapping[str, float]) -> tuple[list[Node], NDArray[np.int64]]:
-    """The different trees that the combinations make of a rule, and which of them each has: int64[combinations]."""
-    mentioned = [name for name in tried.names if re.search(rf"\b{re.escape(name)}\b", rule.text)]
-    columns = tried.values[:, [tried.names.index(name) for name in mentioned]]
-    sets, which = np.unique(columns, axis=0, return_inverse=True) if mentioned else (columns[:1], None)
-    chosen = np.zeros(len(tried), np.int64) if which is None else np.asarray(which, np.int64).ravel()
-    put_in = _opened(rule, mentioned, sets, fixed)
-    made = [put_in(dict(zip(mentioned, row, strict=True))) for row in sets.tolist()]
-    return made, chosen
+class Opening:
+    """A rule and what many combinations make of it, or of a part of it: see the top of this file."""
 
+    def __init__(self, rule: CompiledRule, tried: Combinations, fixed: Mapping[str, float]) -> None:
+        self._rule, self._tried, self._fixed = rule, tried, fixed
+        self._names = [name for name in tried.names if re.search(rf"\b{re.escape(name)}\b", rule.text)]
+        values = {name: np.unique(column).tolist() for name, column in zip(self._names, self._columns.T, strict=True)}
+        self.tree: Node | None = None  # with the first value of each; None: every combination is parsed
+        if 1 < len(self._sets(self._names)[0]) <= sum(map(len, values.values())):
+            return  # hardly a value is had twice: there is nothing to share
+        try:
+            tree = self._parsed({name: others[0] for name, others in values.items()})
+            holes = _holes(rule.text, tree, values, self._parsed)
+        except RuleError:  # at numbers that no combination has together: those that there are will tell
+            return
+        if holes is not None:
+            self.tree, self._branches = tree, _branches(holes)
+            self._names_at = {path: tuple(_names_in(below)) for path, below in _every_branch((), self._branches)}
+            self._made: dict[object, Node] = {}
 
-def _opened(
-    rule: CompiledRule, names: Sequence[str], sets: NDArray[np.float64], fixed: Mapping[str, float]
-) -> Callable[[Mapping[str, float]], Node]:
-    """What makes the tree of a set of numbers."""
+    def at(self, path: Path) -> tuple[list[Node], NDArray[np.int64]]:
+        """The different nodes at a place in the tree, and which of them each combination has: int64[combinations].
 
-    def parsed(numbers: Mapping[str, float]) -> Node:
-        return compile_rule(rule.text, dict(fixed) | dict(numbers), expect=rule.kind).node
+        Without a tree there is no place but the whole, `()`.
+        """
+        branches: Branches = self._branches if self.tree is not None else {}
+        for place in path:
+            branches = branches.get(place, {})  # type: ignore[assignment]  # a number is no place to ask for
+        names = self._names if self.tree is None else sorted(set(_names_in(branches)))
+        sets, which = self._sets(names)
+        rows = [dict(zip(names, row, strict=True)) for row in sets.tolist()]
+        if self.tree is None:
+            return [self._parsed(row) for row in rows], which
+        node = node_at(self.tree, path)
+        if not branches:
+            return [node], which
+        return [_put_in(node, path, branches, row, self._made, self._names_at) for row in rows], which
 
-    values = {name: np.unique(column).tolist() for name, column in zip(names, sets.T, strict=True)}
-    if len(sets) <= sum(map(len, values.values())):
-        return parsed
-    base = {name: others[0] for name, others in values.items()}
-    try:
-        tree = parsed(base)
-        holes = _holes(rule.text, tree, base, values, parsed)
-    except RuleError:  # at numbers that no combination has together: those that there are will tell
-        return parsed
-    if holes is None:
-        return parsed
-    branches = _branches(holes)
-    made: dict[object, Node] = {}
-    names_at = {path: tuple(_names_in(below)) for path, below in _every_branch((), branches)}
-    return lambda numbers: _put_in(tree, (), branches, numbers, made, names_at)
+    @property
+    def _columns(self) -> NDArray[np.float64]:
+        return self._tried.values[:, [self._tried.names.index(name) for name in self._names]]
+
+    def _sets(self, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """The different sets of values of these parameters, and which of them each combination has."""
+        columns = self._tried.values[:, [self._tried.names.index(name) for name in names]]
+        if not names:
+            return columns[:1], np.zeros(len(self._tried), np.int64)
+        sets, which = np.unique(columns, axis=0, return_inverse=True)
+        return sets, np.asarray(which, np.int64).ravel()
+
+    def _parsed(self, numbers: Mapping[str, float]) -> Node:
+        return compile_rule(self._rule.text, dict(self._fixed) | dict(numbers), expect=self._rule.kind).node
 
 
 def _holes(
-    text: str, tree: Node, base: Mapping[str, float], values: Mapping[str, Sequence[float]],
-    parsed: Callable[[Mapping[str, float]], Node],
+    text: str, tree: Node, values: Mapping[str, Sequence[float]], parsed: Callable[[Mapping[str, float]], Node],
 ) -> dict[Path, str] | None:  # fmt: skip
     """The place in the tree of every occurrence of every parameter; None where one has no place of its own."""
     holes: dict[Path, str] = {}
+    base = {name: others[0] for name, others in values.items()}
     for name, others in values.items():
         own: set[Path] = set()
         for value in others[1:]:
@@ -183,7 +201,7 @@ def _holes(
         if own & holes.keys() or len(own) != (written if len(others) > 1 else 0):
             return None
         holes |= dict.fromkeys(own, name)
-    owners = {id(_at(tree, path[:-1])) for path in holes}
+    owners = {id(node_at(tree, path[:-1])) for path in holes}
     if len(owners) != len({path[:-1] for path in holes}):  # one node in two places: an occurrence that counted twice
         return None
     return holes
@@ -202,10 +220,15 @@ def _parts(node: Node) -> list[object]:
     return parts
 
 
-def _at(node: object, path: Path) -> object:
+def node_at(node: Node, path: Path) -> Node:
     for place in path:
-        node = _parts(node)[place]  # type: ignore[arg-type]
+        node = _parts(node)[place]  # type: ignore[assignment]
     return node
+
+
+def place_in(node: Node, part: Node) -> int:
+    """Which part of a node another is."""
+    return next(place for place, one in enumerate(_parts(node)) if one is part)
 
 
 def _differences(one: Node, other: Node) -> dict[Path, float] | None:

@@ -23,7 +23,7 @@ import json
 from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,11 +32,22 @@ from strategies.backtest import events as ev
 from strategies.backtest import jumps
 from strategies.backtest import kernels as k
 from strategies.backtest import sweep_kernels as sk
+from strategies.backtest.abreast import aligned
 from strategies.backtest.engine import arguments_of, fits, ground_of, terms_of
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import Market
 from strategies.backtest.metrics import LEAST_SPREAD, MOST_GROWTH, TRADING_DAYS, YEAR_S
-from strategies.backtest.openings import LEVELS, Combinations, check_names, plan_with, trees, with_levels
+from strategies.backtest.openings import (
+    LEVELS,
+    Combinations,
+    Opening,
+    Path,
+    check_names,
+    node_at,
+    place_in,
+    plan_with,
+    with_levels,
+)
 from strategies.backtest.plan import Plan
 from strategies.backtest.result import ENGINE_VERSION
 from strategies.rules.evaluate import CompiledRule, Evaluation
@@ -187,35 +198,38 @@ def _terms(plan: Plan, tried: Combinations) -> NDArray[np.int64]:
 # What a condition asks, part by part
 
 
-@dataclass(frozen=True, slots=True)
-class _Part:
-    """One question to a bar: about two rows of numbers, or about a condition that was reckoned whole."""
+class _Part(NamedTuple):
+    """One question to a bar: about two rows of numbers, or about a condition that was reckoned whole. The places of
+    both in the tree of the rule; a condition that is reckoned whole is on both sides."""
 
     what: int
-    left: Node
-    right: Node | None
+    left: Path
+    right: Path
 
 
 def _program(node: Node) -> list[_Part]:
     """A condition as parts that must all hold; the first is the one that is true most seldom."""
-    parts = list(_conjuncts(node))
     rank = {ev.ABOVE: 0, ev.BELOW: 0, ev.MARKED: 1}
-    return sorted(parts, key=lambda part: rank.get(part.what, 2))
+    return sorted(_conjuncts(node, ()), key=lambda part: rank.get(part.what, 2))
 
 
-def _conjuncts(node: Node) -> Iterator[_Part]:
+def _conjuncts(node: Node, path: Path) -> Iterator[_Part]:
     if isinstance(node, Logic) and node.operator == "and":
         for part in node.parts:
-            yield from _conjuncts(part)
+            yield from _conjuncts(part, (*path, place_in(node, part)))
     elif isinstance(node, Cross):
-        yield _Part(ev.ABOVE if node.name == "crosses_above" else ev.BELOW, node.left, node.right)
+        yield _sides(node, path, ev.ABOVE if node.name == "crosses_above" else ev.BELOW)
     elif isinstance(node, Compare):
-        yield _Part(_COMPARED[node.operator], node.left, node.right)
+        yield _sides(node, path, _COMPARED[node.operator])
     elif isinstance(node, Logic) and node.operator == "not" and isinstance(node.parts[0], Compare):
         compared = node.parts[0]
-        yield _Part(_TURNED[_COMPARED[compared.operator]], compared.left, compared.right)
+        yield _sides(compared, (*path, place_in(node, compared)), _TURNED[_COMPARED[compared.operator]])
     else:
-        yield _Part(ev.MARKED, node, None)
+        yield _Part(ev.MARKED, path, path)
+
+
+def _sides(node: Cross | Compare, path: Path, what: int) -> _Part:
+    return _Part(what, (*path, place_in(node, node.left)), (*path, place_in(node, node.right)))
 
 
 _RANGE: Final = Field("average true range of the levels")
@@ -228,7 +242,7 @@ class _Jumps:
         self, plan: Plan, market: Market, tried: Combinations, fixed: Mapping[str, float], memory_mb: int
     ) -> None:
         self.plan, self.market = plan, market
-        self.skip, self.bars = market.warm_up, market.bars
+        self.skip, self.bars = ev.blocks_of(market.warm_up) * ev.BLOCK, market.bars
         blocks, row_of_blocks = ev.blocks_of(self.bars), ev.padded_blocks_of(self.bars)
         self.terms = _terms(plan, tried)
         self.rows: list[Node] = []  # every different row that is asked for
@@ -239,7 +253,8 @@ class _Jumps:
         width = self.skip + blocks * ev.BLOCK
         bytes_a_row = width * 8 + row_of_blocks * 16
         size = max(needed, min(len(self.rows), memory_mb * 1_000_000 // bytes_a_row))
-        self.pool, self.ranges_of = np.empty((size, width)), np.empty((size, ev.SIDES, row_of_blocks))
+        self.pool = aligned((size, width), np.float64)
+        self.ranges_of = aligned((size, ev.SIDES, row_of_blocks), np.float64)
         self._place: dict[int, int] = {}  # row → its place in the pool, least recently asked for first
         self.ground = ground_of(plan, market)
 
@@ -247,50 +262,62 @@ class _Jumps:
 
     def _compile(self, plan: Plan, tried: Combinations, fixed: Mapping[str, float]) -> None:
         count = len(tried)
-        parts_of: list[tuple[list[list[tuple[int, int, int]]], NDArray[np.int64]]] = []
-        for name in _RULES:
-            rule: CompiledRule | None = getattr(plan, name)
-            if rule is None:
-                parts_of.append(([[]], np.zeros(count, np.int64)))
-                continue
-            made, which = trees(rule, tried, fixed)
-            parts_of.append(([self._parts(node) for node in made], which))
-        longest = max(1, sum(max(map(len, programs)) for programs, _ in parts_of))
+        rules: list[CompiledRule | None] = [getattr(plan, name) for name in _RULES]
+        parts = [
+            np.zeros((count, 0, 3), np.int64) if rule is None else self._parts(rule, tried, fixed) for rule in rules
+        ]
+        longest = max(1, sum(one.shape[1] for one in parts))
         self.programs = np.zeros((count, longest, 3), np.int64)
         self.starts = np.zeros((count, 5), np.int64)
         used = np.full((count, 2 * longest + 2), -1, np.int64)
-        for at, (programs, which) in enumerate(parts_of):
-            lengths = np.array(list(map(len, programs)), np.int64)[which]
-            self.starts[:, at + 1] = self.starts[:, at] + lengths
-            for number in range(max(map(len, programs))):
-                table = np.array([one[number] if number < len(one) else (-1, -1, -1) for one in programs], np.int64)
-                rows = table[which]
-                has = np.flatnonzero(rows[:, 0] >= 0)
+        for at, table in enumerate(parts):
+            self.starts[:, at + 1] = self.starts[:, at] + (table[:, :, 0] >= 0).sum(axis=1)
+            for number in range(table.shape[1]):
+                has = np.flatnonzero(table[:, number, 0] >= 0)
                 place = self.starts[has, at] + number
-                self.programs[has, place] = rows[has]
-                used[has, 2 * place], used[has, 2 * place + 1] = rows[has, 1], rows[has, 2]
+                self.programs[has, place] = table[has, number]
+                used[has, 2 * place], used[has, 2 * place + 1] = table[has, number, 1], table[has, number, 2]
         self.ranges = np.full(count, -1, np.int64)
         self.asked = np.full(count, -1, np.int64)
         if plan.atr_period is not None:
             self.ranges[:] = self._row(_RANGE)
         if plan.stop_rule is not None:
-            made, which = trees(plan.stop_rule, tried, fixed)
+            made, which = Opening(plan.stop_rule, tried, fixed).at(())
             self.asked = np.array([self._row(node) for node in made], np.int64)[which]
         used[:, -2], used[:, -1] = self.ranges, self.asked
         self.used = used
         distinct = np.sort(used, axis=1)
         self.most_rows_of_one = ((np.diff(distinct, axis=1, prepend=-1) > 0) & (distinct >= 0)).sum(axis=1).max()
 
-    def _parts(self, node: Node) -> list[tuple[int, int, int]]:
-        found = []
-        for part in _program(node):
-            left = self._row(part.left)
-            right = left if part.right is None else self._row(part.right)
-            what = part.what
-            if what <= ev.BELOW and left > right:  # one crossing seen from both sides is one search
-                left, right, what = right, left, ev.BELOW if what == ev.ABOVE else ev.ABOVE
-            found.append((what, left, right))
-        return found
+    def _parts(self, rule: CompiledRule, tried: Combinations, fixed: Mapping[str, float]) -> NDArray[np.int64]:
+        """int64[combinations, parts, 3]: the parts of a rule for each, -1 where it has fewer."""
+        opening = Opening(rule, tried, fixed)
+        if opening.tree is not None:
+            return np.stack([self._part(part, opening.at) for part in _program(opening.tree)], axis=1)
+        made, which = opening.at(())
+        found = [self._parts_of_one(node) for node in made]
+        table = np.full((len(made), max(map(len, found)), 3), -1, np.int64)
+        for row, parts in zip(table, found, strict=True):
+            row[: len(parts)] = parts
+        return table[which]
+
+    def _parts_of_one(self, tree: Node) -> NDArray[np.int64]:
+        """int64[parts, 3] of a tree that is like no other."""
+        alone = np.zeros(1, np.int64)
+        parts = [self._part(part, lambda path: ([node_at(tree, path)], alone)) for part in _program(tree)]
+        return np.concatenate(parts)
+
+    def _part(self, part: _Part, nodes_at: Callable[[Path], tuple[list[Node], NDArray[np.int64]]]) -> NDArray[np.int64]:
+        """int64[combinations, 3]: what is asked, and of which rows."""
+        left, right = (
+            np.array([self._row(node) for node in nodes], np.int64)[which]
+            for nodes, which in map(nodes_at, (part.left, part.right))
+        )
+        what = np.full(left.size, part.what)
+        if part.what <= ev.BELOW:  # one crossing seen from both sides is one search
+            what = np.where(left > right, ev.BELOW if part.what == ev.ABOVE else ev.ABOVE, what)
+            left, right = np.minimum(left, right), np.maximum(left, right)
+        return np.stack((what, left, right), axis=1)
 
     def _row(self, node: Node) -> int:
         seen = self._seen.get(id(node))  # most are asked for again as the same object: cheaper than by what they say
@@ -340,8 +367,9 @@ class _Jumps:
     def _fill(self, row: int) -> None:
         place, node = self._place[row], self.rows[row]
         values = self._reckoned(node)
-        self.pool[place, : values.size], self.pool[place, values.size :] = values, np.nan
-        ev.block_ranges(self.pool[place], self.skip, self.bars, self.ranges_of[place])
+        row, first = self.pool[place], self.skip - self.market.warm_up
+        row[:first], row[first : first + values.size], row[first + values.size :] = np.nan, values, np.nan
+        ev.block_ranges(row, self.skip, self.bars, self.ranges_of[place])
 
     def _reckoned(self, node: Node) -> NDArray:
         window = self.market.window

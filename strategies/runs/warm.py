@@ -29,8 +29,9 @@ def warm_research() -> None:
     for reverse in (False, True):
         result = run(_plan(reverse), market)
         result.as_json()
+    run(_plan(False), made_up_market(1))
     regimes_of_days(market)
-    for symbols in (1, 2):  # one symbol alone has kernels of its own
+    for symbols in (1, 2):  # one symbol alone has kernels of its own, in a run as in a sweep
         sweep(_plan(False), made_up_market(symbols), Combinations.of([{"exit.target": 2.0}, {"exit.target": 3.0}]))
     warm_cache()
     logger.info("research is warm after %.1f s", time.monotonic() - began)

@@ -8,6 +8,7 @@ from statistics import median
 
 import numpy as np
 
+from strategies.backtest.coded import Bars, CodedStrategy, run_coded
 from strategies.backtest.engine import run as run_backtest
 from strategies.backtest.market import Market
 from strategies.backtest.plan import Account, Costs, Plan, rule_of
@@ -41,6 +42,10 @@ def backtest(run: Run) -> Iterator[Figure]:
     yield Figure(f"backtest_{large // 1_000}k_ms", ours, "ms", PEER, theirs)
 
     result = run_backtest(plan, market)
+    if not np.array_equal(run_coded(Crossing, plan, market).trades, result.trades):
+        raise AssertionError("the strategy in Python trades otherwise than its rules")
+    ours, theirs = side_by_side(lambda: run_coded(Crossing, plan, market).figures, other, 3, own=2)
+    yield Figure(f"backtest_{large // 1_000}k_in_python_ms", ours, "ms", PEER, theirs)
     yield Figure(
         f"backtest_{large // 1_000}k_run_only_ms", natural_ms(lambda: run_backtest(plan, market), rounds), "ms"
     )
@@ -49,6 +54,22 @@ def backtest(run: Run) -> Iterator[Figure]:
     year = intraday(1_000 if run.quick else YEAR, symbols=SYMBOLS)
     portfolio = everything(symbols=5)
     yield Figure("backtest_50_symbols_year_ms", natural_ms(lambda: report(portfolio, year), run.rounds(8)), "ms")
+
+
+class Crossing(CodedStrategy):
+    """The rules of `everything`, asked in Python at every close."""
+
+    def start(self, bars: Bars) -> None:
+        self.fast, self.slow = bars.rule("sma(close, 20)"), bars.rule("sma(close, 50)")
+        self.strength = bars.rule("rsi(close, 14)")
+
+    def next(self, bars: Bars) -> None:
+        fast, slow = self.fast(), self.slow()
+        if fast > slow:
+            if self.fast(1) <= self.slow(1) and self.strength() < 70:
+                bars.buy()
+        elif fast < slow and self.fast(1) >= self.slow(1):
+            bars.leave()
 
 
 def natural_ms(call: Callable[[], object], rounds: int) -> float:
@@ -75,13 +96,15 @@ def report(plan: Plan, market: Market) -> Result:
     return result
 
 
-def side_by_side(ours: Callable[[], object], theirs: Callable[[], object], rounds: int) -> tuple[float, float]:
+def side_by_side(
+    ours: Callable[[], object], theirs: Callable[[], object], rounds: int, own: int = 9
+) -> tuple[float, float]:
     """Median milliseconds of both, taken in turns: what else the machine does then weighs on both alike."""
     mine, other = [], []
     ours()
     for _ in range(rounds):
         other.append(_ms(theirs))
-        mine += [_ms(ours) for _ in range(9)]
+        mine += [_ms(ours) for _ in range(own)]
     return median(mine), median(other)
 
 

@@ -10,7 +10,7 @@ from strategies.backtest.engine import arguments_of, fits, ground_of, run
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import Market
 from strategies.backtest.metrics import figures
-from strategies.backtest.openings import Combinations, plan_with, trees
+from strategies.backtest.openings import Combinations, Opening, plan_with
 from strategies.backtest.plan import Account, Costs, IntradayHours, Plan, Sizing, SizingMode, Trailing
 from strategies.backtest.sweep import COLUMNS, sweep, trades_of
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec
@@ -203,7 +203,7 @@ def test_progress_is_told_and_a_cancelled_sweep_keeps_what_is_done():
 def test_numbers_put_into_a_tree_make_the_tree_that_is_parsed(text):
     rule = compile_rule(text, {"fast": 2, "slow": 3})
     tried = Combinations.grid({"fast": [2, 3, 7, 40], "slow": [40, 2, 5, 9]}, lambda one: one["slow"] >= one["fast"])
-    made, which = trees(rule, tried, {})
+    made, which = Opening(rule, tried, {}).at(())
     for place in range(len(tried)):
         assert made[which[place]] == compile_rule(text, tried.one(place)).node
 
