@@ -10,7 +10,8 @@ from trading.domain.money import to_paise
 
 KELLY_CAP = Decimal("0.25")
 """Never more than a quarter of what Kelly says: his fraction is for odds that are known."""
-TRADING_DAYS = 252
+MOST_OF_EQUITY = 10_000_000
+"""Millionths: what a calm market may ask for at most."""
 
 
 def fixed_rupees(*, rupees: Decimal, entry: Decimal) -> int:
@@ -35,15 +36,21 @@ def percent_equity(*, equity_paise: int, share_pct: Decimal, entry: Decimal) -> 
     return int(equity_paise * share_pct / 100 / price)
 
 
-def volatility_target(*, equity_paise: int, target_pct: Decimal, daily_deviation_pct: Decimal, entry: Decimal) -> int:
-    """Units whose one-year deviation is `target_pct` of equity, by the deviation of daily returns in percent.
+def volatility_share(*, target_pct: Decimal, volatility_pct: float) -> int:
+    """Share of equity, in millionths, whose one-year deviation is `target_pct` of equity: target by volatility.
 
-    A year has 252 days and their deviations grow with the square root of time.
+    `volatility_pct`: the deviation of the instrument's returns, percent a year. At most ten times equity; 0 where it is
+    not known. In floats: the event loop of the backtester reckons the same number (`strategies.backtest.engine`).
     """
-    if daily_deviation_pct <= 0 or equity_paise <= 0:
+    if not volatility_pct > 0:  # NaN too
         return 0
-    yearly_pct = daily_deviation_pct * Decimal(TRADING_DAYS).sqrt()
-    return percent_equity(equity_paise=equity_paise, share_pct=target_pct * 100 / yearly_pct, entry=entry)
+    return min(int(float(target_pct) / volatility_pct * 1_000_000), MOST_OF_EQUITY)
+
+
+def volatility_target(*, equity_paise: int, target_pct: Decimal, volatility_pct: float, entry: Decimal) -> int:
+    """Units whose one-year deviation is `target_pct` of equity."""
+    share = volatility_share(target_pct=target_pct, volatility_pct=volatility_pct)
+    return percent_equity(equity_paise=equity_paise, share_pct=Decimal(share) / 10_000, entry=entry)
 
 
 def kelly_fraction(*, win_rate: Decimal, payoff: Decimal, part: Decimal = KELLY_CAP) -> Decimal:
@@ -57,9 +64,15 @@ def kelly_fraction(*, win_rate: Decimal, payoff: Decimal, part: Decimal = KELLY_
     return max(Decimal(0), whole) * min(part, KELLY_CAP)
 
 
+def kelly_risk_pct(*, win_rate: Decimal, payoff: Decimal, part: Decimal = KELLY_CAP) -> Decimal:
+    """The same in percent of equity, down to a millionth."""
+    share = kelly_fraction(win_rate=win_rate, payoff=payoff, part=part) * 100
+    return share.quantize(Decimal("0.0001"), ROUND_DOWN)
+
+
 def kelly(
     *, equity_paise: int, win_rate: Decimal, payoff: Decimal, entry: Decimal, stop: Decimal, part: Decimal = KELLY_CAP
 ) -> int:
     """Units whose loss at the stop is Kelly's capped share of equity."""
-    share = (kelly_fraction(win_rate=win_rate, payoff=payoff, part=part) * 100).quantize(Decimal("0.0001"), ROUND_DOWN)
+    share = kelly_risk_pct(win_rate=win_rate, payoff=payoff, part=part)
     return risk_per_trade(equity_paise=equity_paise, risk_pct=share, entry=entry, stop=stop)

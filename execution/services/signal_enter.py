@@ -17,11 +17,12 @@ from execution.services.pyramid_add import pyramid_add, pyramids_in
 from execution.services.queue_enqueue import queue_enqueue, waits_until
 from execution.services.slot_reserve import Room, slot_room
 from risk.drawdown import DrawdownStep, tightened_stop
-from risk.sizing import percent_equity, risk_per_trade
+from risk.sizing import percent_equity
 from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
-from strategies.scanner.scan_bar import compile_deployment
+from strategies.scanner.scan_bar import VOLATILITY, compile_deployment
 from strategies.tactics.ladder import plan_legs
+from strategies.tactics.sizes import units_wanted
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed, TradingError
@@ -91,6 +92,8 @@ def _enter_once(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -
     limit = to_tick(float(signal.entry) + side.sign * reach, tick=tick, side=side)
     standing = standing_of(portfolio, signal.instrument, now=now, strategy=strategy_of(signal))
     quantity = wanted_quantity(signal, standing=standing, limit=limit)
+    if quantity is None:
+        return decide(signal, State.REFUSED, "VOLATILITY_UNKNOWN", "Its size goes by a volatility that is not known.")
     if quantity < 1:
         return decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")
     wish = Wish(
@@ -156,17 +159,16 @@ def _protected(signal: Signal, standing: Standing, limit: Decimal) -> Decimal | 
     return signal.stop if stop == signal.stop else to_tick(stop, tick=signal.instrument.tick_size, side=side)
 
 
-def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int:
-    """Units the contract asks for, in whole lots, before the gates."""
+def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> int | None:
+    """Units the contract asks for, in whole lots, before the gates; None where what its size goes by is not known."""
     assert signal.deployment is not None and signal.stop is not None
-    sizing = compile_deployment(signal.deployment).body.sizing
-    if sizing.kind == "fixed_quantity":
-        units = int(sizing.value)
-    elif sizing.kind == "percent_equity":
-        units = percent_equity(equity_paise=standing.equity_paise, share_pct=sizing.value, entry=limit)
-    else:
-        share = min(sizing.value, standing.policy.risk_per_trade_pct)
-        units = risk_per_trade(equity_paise=standing.equity_paise, risk_pct=share, entry=limit, stop=signal.stop)
+    units = units_wanted(
+        compile_deployment(signal.deployment).body.sizing, equity_paise=standing.equity_paise,
+        most_risk_pct=standing.policy.risk_per_trade_pct, entry=limit, stop=signal.stop,
+        volatility_pct=signal.features.get(VOLATILITY),
+    )  # fmt: skip
+    if units is None:
+        return None
     units = units * signal.deployment.allocation_pct // 100
     return signal.instrument.spec.whole_lots(units)
 

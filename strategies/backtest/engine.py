@@ -9,6 +9,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from risk.sizing import MOST_OF_EQUITY
 from strategies.backtest import kernels
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.jumps import SUMS, Ground, one_walk
@@ -31,7 +32,8 @@ _TARGET_KINDS: Final = {
 }  # fmt: skip
 _SIZINGS: Final = {
     SizingMode.ALL_IN: kernels.ALL_IN, SizingMode.FIXED: kernels.FIXED, SizingMode.PERCENT: kernels.PERCENT_EQUITY,
-    SizingMode.RISK: kernels.RISK_PER_TRADE,
+    SizingMode.RISK: kernels.RISK_PER_TRADE, SizingMode.RUPEES: kernels.RUPEES,
+    SizingMode.VOLATILITY: kernels.VOLATILITY,
 }  # fmt: skip
 _LOOK_FIRST: Final = 1_024  # bars: most indicators are known by then
 _NO_FLOATS: Final = np.zeros((0, 0))
@@ -106,11 +108,14 @@ def with_flags(plan: Plan, market: Market, evaluation: Evaluation, flags: NDArra
     asked = _NO_PRICES
     if plan.atr_period is not None:
         ranges = market.as_traded(atr(window.high, window.low, window.close, plan.atr_period))
-    if plan.stop_rule is not None or plan.target_rule is not None:
-        asked = np.full((2, *market.prices[0].shape), np.nan)
+    size_rule = plan.sizing.rule
+    if plan.stop_rule is not None or plan.target_rule is not None or size_rule is not None:
+        asked = np.full((3, *market.prices[0].shape), np.nan)
         for place, rule in enumerate((plan.stop_rule, plan.target_rule)):
             if rule is not None:
                 asked[place] = market.as_traded(rule.evaluate(evaluation))
+        if size_rule is not None:
+            asked[2] = _shares(plan.sizing.value, market.traded(size_rule.evaluate(evaluation)))
     if plan.rank is not None:
         score = np.nan_to_num(market.traded(plan.rank.evaluate(evaluation)), nan=-np.inf)
     if plan.costs.needs_volume:
@@ -224,6 +229,7 @@ def terms_of(plan: Plan) -> NDArray[np.int64]:
 def _gate_terms(gates: HouseGates, terms: NDArray[np.int64]) -> None:
     terms[kernels.X_GATED], terms[kernels.X_FLATTEN] = 1, gates.flatten
     terms[kernels.X_TRADES_PER_DAY], terms[kernels.X_COOLDOWN_S] = gates.trades_per_day, gates.cooldown_min * 60
+    terms[kernels.X_MOST_UNITS] = gates.max_order_quantity
     terms[kernels.X_STREAK], terms[kernels.X_STREAK_PAUSE_S] = gates.loss_streak, gates.loss_streak_pause_min * 60
     for place, percent in (
         (kernels.X_LOSS_SOFT, gates.daily_loss_soft_pct), (kernels.X_LOSS_HARD, gates.daily_loss_hard_pct),
@@ -231,7 +237,8 @@ def _gate_terms(gates: HouseGates, terms: NDArray[np.int64]) -> None:
         (kernels.X_DEFENSIVE, gates.drawdown_defensive_pct), (kernels.X_HALT, gates.drawdown_halt_pct),
         (kernels.X_HYSTERESIS, gates.drawdown_hysteresis_pct), (kernels.X_DRAWDOWN_SIZE, gates.drawdown_size_pct),
         (kernels.X_HARD_EXPOSURE, gates.hard_exposure_pct), (kernels.X_CASH_RESERVE, gates.cash_reserve_pct),
-        (kernels.X_DAY_VALUE, gates.day_value_pct),
+        (kernels.X_DAY_VALUE, gates.day_value_pct), (kernels.X_RISK_CAP, gates.risk_per_trade_pct),
+        (kernels.X_DEFENSIVE_STOP, gates.defensive_stop_pct),
     ):  # fmt: skip
         terms[place] = _part_of_equity(percent)
 
@@ -265,9 +272,17 @@ def _silent(plan: Plan, market: Market, first_known: int) -> BacktestRefused:
     )
 
 
+def _shares(target_pct: Decimal, volatility_pct: NDArray[np.float64]) -> NDArray[np.float64]:
+    """`risk.sizing.volatility_share` of every bar at once."""
+    moves = np.where(volatility_pct > 0, volatility_pct, np.nan)
+    return np.minimum(np.floor(float(target_pct) / moves * 1_000_000), MOST_OF_EQUITY)
+
+
 def _size(plan: Plan) -> int:
     if plan.sizing.mode is SizingMode.FIXED:
         return int(plan.sizing.value)
+    if plan.sizing.mode is SizingMode.RUPEES:
+        return int(plan.sizing.value * UNITS_PER_RUPEE)
     return int(plan.sizing.value * 10_000)  # percent to millionths
 
 

@@ -1,7 +1,7 @@
 """The house's gates, and what they remember, in whole numbers for the event loop.
 
 The arithmetic is that of `risk.gates.loss_limits`, `risk.gates.per_trade` and `risk.gates.exposure`; a property feeds
-both one sequence of days (`tests/property/test_backtest_gates.py`). What only a person may lift on the desk is lifted
+both one sequence of days (`tests/property/test_risk_parity.py`). What only a person may lift on the desk is lifted
 here where the desk would allow it at the earliest: a daily lock with the next session. A halt after a drawdown stays.
 
 Also the other arithmetic that only some plans need: impact, trailing by range, limit prices, corporate actions.
@@ -133,6 +133,27 @@ def allowed_share(terms, account, memory, s, equity, gross, now_s):
     if account[k.A_STATE] == CAUTIOUS or account[k.A_STATE] == DEFENSIVE:
         share = share_of(share, terms[k.X_DRAWDOWN_SIZE])
     return share
+
+
+@bare
+def most_units(terms, equity, price, stop):
+    """The units of one order: what may be lost at the stop, and the cap whatever the price."""
+    most = np.int64(9_000_000_000_000_000_000)
+    if terms[k.X_RISK_CAP] > 0 and stop > 0 and stop != price:
+        most = share_of(equity, terms[k.X_RISK_CAP]) // abs(price - stop)
+    if terms[k.X_MOST_UNITS] > 0:
+        most = min(most, terms[k.X_MOST_UNITS])
+    return most
+
+
+@bare
+def tightened(terms, entry, stop, side, tick):
+    """A stop at its smaller distance while DEFENSIVE, on the tick away from the price; never further than it was."""
+    if terms[k.X_DEFENSIVE_STOP] <= 0 or stop <= 0 or (entry - stop) * side <= 0:
+        return stop
+    exact = entry * ONE + (stop - entry) * terms[k.X_DEFENSIVE_STOP]
+    step = tick * ONE
+    return (exact // step if side > 0 else -(-exact // step)) * tick
 
 
 @bare

@@ -18,7 +18,7 @@ RULE, STOP, TARGET, TRAILING, TIME, SQUARE_OFF, REVERSAL, END, RUIN, PARTIAL, LO
 NO_LEVEL, BY_PERCENT, BY_ATR, BY_PRICE, BY_RISK = range(5)
 NO_LIMIT: Final = NO_LEVEL  # entries at the market
 # How much is bought.
-ALL_IN, FIXED, PERCENT_EQUITY, RISK_PER_TRADE = range(4)
+ALL_IN, FIXED, PERCENT_EQUITY, RISK_PER_TRADE, RUPEES, VOLATILITY = range(6)
 
 # Columns of a trade. P&L = side × quantity × (exit - entry) + income - charges, exactly; income is dividends and what
 # a corporate action rounds.
@@ -50,8 +50,9 @@ ACCOUNT: Final = 16
  X_ORDER_CAP, X_STOP_KIND, X_STOP_VALUE, X_TARGET_KIND, X_TARGET_VALUE, X_TRAIL, X_TRAIL_AFTER, X_MAX_BARS, X_SPREAD,
  X_IMPACT, X_PARTICIPATION, X_TRAIL_KIND, X_LIMIT, X_LIMIT_VALUE, X_LIMIT_BARS, X_SAFE, X_GATED, X_TRADES_PER_DAY,
  X_COOLDOWN_S, X_STREAK, X_STREAK_PAUSE_S, X_LOSS_SOFT, X_LOSS_HARD, X_HALF_SHARE, X_FLATTEN, X_CAUTIOUS, X_DEFENSIVE,
- X_HALT, X_HYSTERESIS, X_DRAWDOWN_SIZE, X_HARD_EXPOSURE, X_CASH_RESERVE, X_DAY_VALUE) = range(43)  # fmt: skip
-TERMS: Final = 43
+ X_HALT, X_HYSTERESIS, X_DRAWDOWN_SIZE, X_HARD_EXPOSURE, X_CASH_RESERVE, X_DAY_VALUE,
+ X_RISK_CAP, X_MOST_UNITS, X_DEFENSIVE_STOP) = range(46)  # fmt: skip
+TERMS: Final = 46
 
 LARGEST_ORDER: Final = 10**16  # a lakh crore rupees: beyond any market, and far from the end of 64 bits
 
@@ -135,8 +136,8 @@ def share_of(amount, share):
 def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot):
     """Units a signal asks for, in whole lots, before money is counted.
 
-    `value`: units, or millionths of the share of equity; `leverage` in hundredths. `all_in` spends an even share of
-    equity (with one slot all of it but the last ten-thousandth of a rupee) at the price of the fill; the others are
+    `value`: units, money, or millionths of the share of equity; `leverage` in hundredths. `all_in` spends an even share
+    of equity (with one slot all of it but the last ten-thousandth of a rupee) at the price of the fill; the others are
     sized at the signal's price, when the order was written.
     """
     if equity <= 0:
@@ -147,7 +148,9 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
         quantity = (power - 1) // fill
     elif kind == FIXED:
         quantity = value
-    elif kind == PERCENT_EQUITY:
+    elif kind == RUPEES:
+        quantity = value // price
+    elif kind in (PERCENT_EQUITY, VOLATILITY):
         quantity = share_of(equity, value) // price
     elif stop > 0 and stop != price:
         quantity = share_of(equity, value) // abs(price - stop)

@@ -60,13 +60,14 @@ class Given(NamedTuple):
 
     `prices` float64[4, symbols, bars]: open, high, low, close in rupees; NaN: no such bar. `flags` bool[4, symbols,
     bars]: enter long and short, leave long and short. float64[symbols, bars]: `score`; `ranges`, average true range;
-    `liquid`, mean units traded in the bars before. `asked` float64[2, symbols, bars]: prices that rules ask for as stop
-    and as target. `blocked` uint8[symbols, bars]: 1 no buying, 2 no selling, 3 neither. `hours` bool[4, bars]: entries
-    may fill, square-off at the open, nothing stays over the close, a new day. `clock` int64[3, bars]: start in epoch
-    seconds, row of `rates`, row of `contracts`. `rates` int64[rows, buy and sell, 7]. `contracts` int64[periods,
-    symbols, 3]: tick in ten-thousandths of a rupee, lot, largest single order (0: none). `rungs` int64[parts, 3]: kind
-    of level, its value, share of the position in millionths. `actions` int64[actions, 5]: bar, symbol, shares after,
-    shares before, dividend a share; by bar. `terms` int64[TERMS].
+    `liquid`, mean units traded in the bars before. `asked` float64[3, symbols, bars]: prices that rules ask for as stop
+    and as target, and the share of equity that a volatility allows, millionths. `blocked` uint8[symbols, bars]: 1 no
+    buying, 2 no selling, 3 neither. `hours` bool[4, bars]: entries may fill, square-off at the open, nothing stays over
+    the close, a new day. `clock` int64[3, bars]: start in epoch seconds, row of `rates`, row of `contracts`. `rates`
+    int64[rows, buy and sell, 7]. `contracts` int64[periods, symbols, 3]: tick in ten-thousandths of a rupee, lot,
+    largest single order (0: none). `rungs` int64[parts, 3]: kind of level, its value, share of the position in
+    millionths. `actions` int64[actions, 5]: bar, symbol, shares after, shares before, dividend a share; by bar. `terms`
+    int64[TERMS].
     """
 
     prices: NDArray[np.float64]
@@ -117,6 +118,14 @@ def _can(blocked, s, bar, sign):
 
 
 @phase
+def _size(terms, asked, s, bar):
+    """What the way of sizing goes by: a number of the plan, or of the signal's bar."""
+    if terms[k.X_SIZING] != k.VOLATILITY:
+        return terms[k.X_SIZE]
+    return np.int64(asked[2, s, bar]) if np.isfinite(asked[2, s, bar]) else np.int64(0)
+
+
+@phase
 def _enter(
     ranges, asked, liquid, hours, clock, rates, contracts, rungs, terms, s, bar, side, fill_at, is_limit, worth,
     gross, held, account, counters, memory,
@@ -140,12 +149,16 @@ def _enter(
     row, way = clock[RATE, bar], 0 if side > 0 else 1
     free = worth // 100 * terms[k.X_LEVERAGE] + worth % 100 * terms[k.X_LEVERAGE] // 100 - gross
     quantity = wanted_quantity(
-        terms[k.X_SIZING], terms[k.X_SIZE], worth, terms[k.X_SLOTS], terms[k.X_LEVERAGE], fill, held[s, k.W_PRICE],
-        held[s, k.W_STOP], lot,
+        terms[k.X_SIZING], _size(terms, asked, s, held[s, k.W_BAR]), worth, terms[k.X_SLOTS], terms[k.X_LEVERAGE],
+        fill, held[s, k.W_PRICE], held[s, k.W_STOP], lot,
     )  # fmt: skip
     if allowed < 1_000_000:
         quantity = share_of(quantity, allowed) // lot * lot
     equity = max(worth, np.int64(0))
+    if terms[k.X_GATED] > 0:
+        if account[k.A_STATE] == g.DEFENSIVE:
+            held[s, k.W_STOP] = g.tightened(terms, held[s, k.W_PRICE], held[s, k.W_STOP], side, tick)
+        quantity = min(quantity, g.most_units(terms, equity, held[s, k.W_PRICE], held[s, k.W_STOP]))
     quantity = min(quantity, terms[k.X_ORDER_CAP] // fill)
     if terms[k.X_POSITION_CAP] > 0:
         quantity = min(quantity, share_of(equity, terms[k.X_POSITION_CAP]) // fill)
@@ -505,8 +518,9 @@ def _late(prices, flags, ranges, asked, clock, rates, contracts, terms, bar, hel
             gross += abs(held[one, k.H_QUANTITY]) * held[one, k.H_ENTRY]
         free = worth // 100 * terms[k.X_LEVERAGE] + worth % 100 * terms[k.X_LEVERAGE] // 100 - gross
         quantity = wanted_quantity(
-            terms[k.X_SIZING], terms[k.X_SIZE], worth, terms[k.X_SLOTS], terms[k.X_LEVERAGE], fill, price, stop, lot
-        )
+            terms[k.X_SIZING], _size(terms, asked, s, bar), worth, terms[k.X_SLOTS], terms[k.X_LEVERAGE], fill, price,
+            stop, lot,
+        )  # fmt: skip
         quantity = affordable(min(quantity, terms[k.X_ORDER_CAP] // fill), fill, free, rates, row, way, lot, freeze)
         if quantity < 1:
             continue
@@ -519,6 +533,20 @@ def _late(prices, flags, ranges, asked, clock, rates, contracts, terms, bar, hel
 
 
 @phase
+def _draw_stops_closer(clock, contracts, terms, bar, held):
+    """What is held when the drawdown turns DEFENSIVE gets a nearer stop, from the next bar on."""
+    period = clock[PERIOD, bar]
+    for s in range(held.shape[0]):
+        if held[s, k.H_QUANTITY] == 0 or held[s, k.H_FIRST_STOP] <= 0:
+            continue
+        side = 1 if held[s, k.H_QUANTITY] > 0 else -1
+        nearer = g.tightened(terms, held[s, k.H_ENTRY], held[s, k.H_FIRST_STOP], side, contracts[period, s, TICK])
+        if (nearer - held[s, k.H_STOP]) * side > 0:
+            held[s, k.H_STOP] = nearer
+            held[s, k.H_TRAILED] = 1
+
+
+@phase
 def _settle(clock, rates, contracts, terms, bar, last, held, account, counters, trades, equity, memory):
     """Equity at the close. When nothing is left to trade with, everything is closed here and the run is over."""
     symbols = held.shape[0]
@@ -528,7 +556,10 @@ def _settle(clock, rates, contracts, terms, bar, last, held, account, counters, 
             total += held[s, k.H_QUANTITY] * held[s, k.H_MARK]
     equity[bar] = total
     if terms[k.X_GATED] > 0:
+        before = account[k.A_STATE]
         g.after_close(terms, account, held, total, counters)
+        if account[k.A_STATE] == g.DEFENSIVE and before != g.DEFENSIVE:
+            _draw_stops_closer(clock, contracts, terms, bar, held)
     if total <= 0 and not last:
         for s in range(symbols):
             held[s, k.W_SIDE] = 0

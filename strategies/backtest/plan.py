@@ -11,6 +11,8 @@ from typing import Any, Final
 
 from strategies.backtest.errors import BacktestRefused
 from strategies.contracts.schema import (
+    LEAST_VOLATILITY_DAYS,
+    VOLATILITY_DAYS,
     ContractBody,
     Holding,
     SizingKind,
@@ -18,6 +20,7 @@ from strategies.contracts.schema import (
     TargetKind,
     TargetSpec,
     TrailingKind,
+    volatility_rule,
 )
 from strategies.rules.compiled import CompiledRule, Kind, compile_rule
 from strategies.rules.errors import RuleError
@@ -36,15 +39,28 @@ class SizingMode(StrEnum):
     FIXED = "fixed"  # units
     PERCENT = "percent"  # percent of equity bought
     RISK = "risk"  # percent of equity lost at the stop
+    RUPEES = "rupees"  # rupees bought
+    VOLATILITY = "volatility"  # what moves by so many percent of equity a year
 
 
 @dataclass(frozen=True, slots=True)
 class Sizing:
     mode: SizingMode
     value: Decimal = Decimal(0)
+    period: int = VOLATILITY_DAYS  # of VOLATILITY: days whose returns are measured
 
     def __str__(self) -> str:
-        return str(self.mode) if self.mode is SizingMode.ALL_IN else f"{self.mode}:{self.value.normalize():f}"
+        if self.mode is SizingMode.ALL_IN:
+            return str(self.mode)
+        days = f":{self.period}" if self.mode is SizingMode.VOLATILITY and self.period != VOLATILITY_DAYS else ""
+        return f"{self.mode}:{self.value.normalize():f}{days}"
+
+    @property
+    def rule(self) -> CompiledRule | None:
+        """The volatility it goes by, percent a year; None for the other ways."""
+        if self.mode is not SizingMode.VOLATILITY:
+            return None
+        return compile_rule(volatility_rule(self.period), expect="number")
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +118,9 @@ class HouseGates:
     hard_exposure_pct: Decimal = Decimal(0)
     cash_reserve_pct: Decimal = Decimal(0)
     day_value_pct: Decimal = Decimal(0)
+    risk_per_trade_pct: Decimal = Decimal(0)
+    max_order_quantity: int = 0
+    defensive_stop_pct: Decimal = Decimal(0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -231,7 +250,7 @@ class Plan:
         costs = self.costs
         return not (
             self.target_rule or self.entry or self.bookings or self.gates or by_range or costs.spread_ticks
-            or costs.needs_volume
+            or costs.needs_volume or self.sizing.mode is SizingMode.VOLATILITY
         )  # fmt: skip
 
     @property
@@ -240,6 +259,7 @@ class Plan:
         named = {
             "long_entry": self.long_entry, "short_entry": self.short_entry, "long_exit": self.long_exit,
             "short_exit": self.short_exit, "stop": self.stop_rule, "target": self.target_rule, "rank": self.rank,
+            "size": self.sizing.rule,
         }  # fmt: skip
         return {name: rule for name, rule in named.items() if rule is not None}
 
@@ -357,12 +377,14 @@ def _bookings(body: ContractBody) -> tuple[Booking, ...]:
 
 
 def sizing_of_contract(body: ContractBody) -> Sizing:
+    spec = body.sizing
+    if spec.risk_pct is not None:
+        return Sizing(SizingMode.RISK, spec.risk_pct)
     modes = {
-        SizingKind.FIXED_QUANTITY: SizingMode.FIXED,
-        SizingKind.PERCENT_EQUITY: SizingMode.PERCENT,
-        SizingKind.RISK_PER_TRADE: SizingMode.RISK,
-    }
-    return Sizing(modes[body.sizing.kind], body.sizing.value)
+        SizingKind.FIXED_QUANTITY: SizingMode.FIXED, SizingKind.PERCENT_EQUITY: SizingMode.PERCENT,
+        SizingKind.FIXED_RUPEES: SizingMode.RUPEES, SizingKind.VOLATILITY_TARGET: SizingMode.VOLATILITY,
+    }  # fmt: skip
+    return Sizing(modes[spec.kind], spec.value, spec.period or VOLATILITY_DAYS)
 
 
 def segment_of(product: Product) -> ChargeSegment:
@@ -380,22 +402,32 @@ def rule_of(text: str | None, where: str, *, expect: Kind = "condition") -> Comp
         raise BacktestRefused(f"RULE_{error.code}", f"{where}: {error}") from error
 
 
+_MOST_OF: Final[Mapping[SizingMode, int]] = {SizingMode.FIXED: 10_000_000, SizingMode.RUPEES: 10_000_000_000}
+
+
 def sizing_of(text: str) -> Sizing:
-    """`all_in`, `fixed:10`, `percent:20` or `risk:0.5`."""
+    """`all_in`, `fixed:10`, `percent:20`, `risk:0.5`, `rupees:50000`, `volatility:15` or `volatility:15:20`."""
     word, _, given = text.partition(":")
     if word not in set(SizingMode):
-        raise BacktestRefused("UNKNOWN_SIZING", f"{text} is no sizing: all_in, fixed:UNITS, percent:N or risk:N")
+        raise BacktestRefused(
+            "UNKNOWN_SIZING",
+            f"{text} is no sizing: all_in, fixed:UNITS, percent:N, risk:N, rupees:N or volatility:N, also with :DAYS",
+        )
     mode = SizingMode(word)
     if mode is SizingMode.ALL_IN:
         if given:
             raise BacktestRefused("UNKNOWN_SIZING", "all_in takes no number")
         return Sizing(mode)
+    days = ""
+    if mode is SizingMode.VOLATILITY:
+        given, _, days = given.partition(":")
     value = number_of(given, f"--sizing {word}")
-    most = Decimal(10_000_000) if mode is SizingMode.FIXED else Decimal(100)
-    _within("SIZING", f"sizing {word}", value, Decimal("0.000001"), most)
+    _within("SIZING", f"sizing {word}", value, Decimal("0.000001"), Decimal(_MOST_OF.get(mode, 100)))
     if mode is SizingMode.FIXED and value != int(value):
         raise BacktestRefused("SIZING", f"A fixed size is a whole number of units, not {value}")
-    return Sizing(mode, value)
+    period = number_of(days or str(VOLATILITY_DAYS), "days of the volatility")
+    _within("SIZING", "days of the volatility", period, Decimal(LEAST_VOLATILITY_DAYS), Decimal(250))
+    return Sizing(mode, value, int(period))
 
 
 _SLIPPAGES: Final = {"spread": "spread_ticks", "volume": "impact_bps", "share": "participation_pct"}

@@ -38,7 +38,7 @@ from strategies.backtest.plan import (
     slippage_of,
 )
 from strategies.backtest.request_fields import BY_NAME, CHARGES, usual
-from strategies.contracts.schema import TIMEFRAME_MINUTES, ContractBody
+from strategies.contracts.schema import TIMEFRAME_MINUTES, ContractBody, Regime
 from strategies.models.contract import ContractVersion
 from strategies.rules.functions import nearest
 from trading.marketdata.models import Feed, Instrument
@@ -48,11 +48,13 @@ from trading.venue.margins import most_leverage
 SLOTS: Final = 5  # positions at once, unless told otherwise, for sizing of one's own
 MOST_SYMBOLS: Final = 5_000
 _KNOWN: Final = tuple(BY_NAME)
-_GATE_COUNTS: Final = ("max_trades_per_day", "cooldown_min", "loss_streak", "loss_streak_pause_min")
+_GATE_COUNTS: Final = (
+    "max_trades_per_day", "cooldown_min", "loss_streak", "loss_streak_pause_min", "max_order_quantity",
+)  # fmt: skip
 _GATE_SHARES: Final = (
     "daily_loss_soft_pct", "daily_loss_hard_pct", "half_size_share_pct", "drawdown_cautious_pct",
     "drawdown_defensive_pct", "drawdown_halt_pct", "drawdown_hysteresis_pct", "drawdown_size_pct", "hard_exposure_pct",
-    "cash_reserve_pct", "day_value_pct",
+    "cash_reserve_pct", "day_value_pct", "defensive_stop_pct",
 )  # fmt: skip
 
 
@@ -84,6 +86,10 @@ class HouseLimits:
     hard_exposure_pct: Decimal = Decimal(0)
     cash_reserve_pct: Decimal = Decimal(0)
     day_value_pct: Decimal = Decimal(0)
+    risk_mean_reversion_pct: Decimal = Decimal(0)
+    risk_cap_pct: Decimal = Decimal(0)
+    max_order_quantity: int = 0
+    defensive_stop_pct: Decimal = Decimal(0)
 
     @classmethod
     def of_policy(cls, policy: RiskPolicy) -> HouseLimits:
@@ -99,6 +105,8 @@ class HouseLimits:
             entry_before_close_min=policy.entry_before_close_min,
             square_off_before_close_min=policy.square_off_before_close_min,
             flatten_on_hard=int(policy.flatten_on_hard),
+            risk_mean_reversion_pct=Decimal(policy.risk_mean_reversion_pct),
+            risk_cap_pct=Decimal(policy.risk_cap_pct),
             **gates,
         )
 
@@ -113,10 +121,11 @@ class HouseLimits:
         values = {name: getattr(self, name) for name in self.__dataclass_fields__}
         return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values.items()}
 
-    @property
-    def gates(self) -> HouseGates:
-        """The gates that look at the account's own state."""
+    def gates(self, regime: Regime) -> HouseGates:
+        """The gates that look at the account's own state, for an idea made for such a market."""
+        share = self.risk_mean_reversion_pct if regime is Regime.RANGE else self.risk_per_trade_pct
         return HouseGates(
+            risk_per_trade_pct=min(share, self.risk_cap_pct),
             trades_per_day=self.max_trades_per_day, flatten=bool(self.flatten_on_hard),
             **{name: getattr(self, name) for name in _GATE_COUNTS if name != "max_trades_per_day"},
             **{name: getattr(self, name) for name in _GATE_SHARES},
@@ -264,7 +273,7 @@ class Prepared:
             slots=request.slots or min(SLOTS, len(self.instruments)),
         )
         sizing = sizing_of(request.sizing) if request.sizing else None
-        gates = limits.gates if sizing is None else None
+        gates = limits.gates(self.body.regime) if sizing is None else None
         if sizing is None:  # the contract's own, within the limits of the house
             sizing = sizing_of_contract(self.body)
             if sizing.mode is SizingMode.RISK:

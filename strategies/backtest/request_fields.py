@@ -41,8 +41,10 @@ class RequestField:
 MONEY: Final = (
     RequestField("cash", "Cash, rupees", "rupees", usual="1000000", longest=30, is_number=True),
     RequestField(
-        "sizing", "Sizing", "all_in, fixed:UNITS, percent:N of equity, risk:N percent lost at the stop",
-        hint="the contract's", longest=30, examples=("all_in", "percent:20", "risk:1", "fixed:10"),
+        "sizing", "Sizing", "all_in, fixed:UNITS, rupees:N, percent:N of equity, risk:N percent lost at the stop,"
+        " volatility:N percent of equity it may move a year (volatility:N:DAYS)",
+        hint="the contract's", longest=30,
+        examples=("all_in", "percent:20", "risk:1", "fixed:10", "rupees:50000", "volatility:15"),
     ),
     RequestField("charges", "Charges", "the dated tables of a broker, or none", usual="fyers", choices=CHARGES),
     RequestField(

@@ -20,6 +20,7 @@ from typing import Any, Final
 
 import yaml
 
+from risk.sizing import KELLY_CAP, kelly_risk_pct
 from strategies.contracts.exits import (
     LONGEST_RULE,
     PartKind,
@@ -66,6 +67,8 @@ __all__ = [
 LIBRARY: Final = Path(__file__).resolve().parent.parent / "library"
 
 MAX_PARAMETERS: Final = 30
+VOLATILITY_DAYS: Final = 60
+LEAST_VOLATILITY_DAYS: Final = 10
 RULE_KINDS: Final[Mapping[str, Kind]] = {
     "long_entry": "condition", "short_entry": "condition", "long_exit": "condition", "short_exit": "condition",
     "score": "number",
@@ -99,6 +102,9 @@ class SizingKind(StrEnum):
     RISK_PER_TRADE = "risk_per_trade"  # percent of equity lost at the stop
     FIXED_QUANTITY = "fixed_quantity"  # units
     PERCENT_EQUITY = "percent_equity"  # percent of equity bought
+    FIXED_RUPEES = "fixed_rupees"  # rupees bought
+    VOLATILITY_TARGET = "volatility_target"  # deviation that the position may have, percent of equity a year
+    KELLY = "kelly"  # percent of what Kelly's formula risks at the odds given, a quarter of it at most
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,8 +118,22 @@ class ParameterSpec:
 
 @dataclass(frozen=True, slots=True)
 class SizingSpec:
+    """How much a signal buys: one of the ways of `risk.sizing`."""
+
     kind: SizingKind
     value: Decimal
+    period: int | None = None  # of volatility_target: days whose returns are measured
+    win_rate: Decimal | None = None  # of kelly: share of trades that win, and the mean win by the mean loss
+    payoff: Decimal | None = None
+
+    @property
+    def risk_pct(self) -> Decimal | None:
+        """Percent of equity lost at the stop; None where the size does not go by the stop."""
+        if self.kind is SizingKind.RISK_PER_TRADE:
+            return self.value
+        if self.win_rate is None or self.payoff is None:
+            return None
+        return kelly_risk_pct(win_rate=self.win_rate, payoff=self.payoff, part=self.value / 100)
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,6 +212,7 @@ class ContractBody:
         texts = {f"rules.{name}": (getattr(self, name), kind) for name, kind in RULE_KINDS.items()}
         texts["stop.value"] = (self.stop.rule, "number")
         texts["target.value"] = (self.target.rule if self.target else None, "number")
+        texts["sizing.period"] = (volatility_rule(self.sizing.period) if self.sizing.period else None, "number")
         return {path: (text, kind) for path, (text, kind) in texts.items() if text is not None}
 
     def compiled(self, overrides: Mapping[str, object] | None = None) -> dict[str, CompiledRule]:
@@ -220,6 +241,10 @@ class ContractBody:
     def target_rule(self, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
         """The compiled price of a `price` target; None for the other kinds."""
         return self._one("target.value", overrides)
+
+    def size_rule(self, overrides: Mapping[str, object] | None = None) -> CompiledRule | None:
+        """The compiled volatility, percent a year, that the size goes by; None for the other kinds."""
+        return self._one("sizing.period", overrides)
 
     def _one(self, path: str, overrides: Mapping[str, object] | None) -> CompiledRule | None:
         text, kind = self.rule_texts.get(path, (None, "number"))
@@ -270,7 +295,7 @@ class ContractBody:
             },
             "rules": {name: text for name, text in rules.items() if text is not None},
             "stop": written_level(self.stop),
-            "sizing": {"kind": str(self.sizing.kind), "value": plain(self.sizing.value)},
+            "sizing": written_sizing(self.sizing),
             "product": str(self.product),
             "max_bars": self.max_bars,
             "description": self.description,
@@ -399,13 +424,51 @@ def _check_rules(body: ContractBody) -> None:
 # Fields
 
 
+def volatility_rule(period: int) -> str:
+    """What `volatility_target` measures, in the rule language: the scanner and a backtest evaluate the same."""
+    return f'on("1d", realised_volatility(close, {period}, 252))'
+
+
+_MOST_OF: Final[Mapping[SizingKind, int]] = {
+    SizingKind.RISK_PER_TRADE: 10, SizingKind.PERCENT_EQUITY: 100, SizingKind.FIXED_RUPEES: 10_000_000_000,
+    SizingKind.VOLATILITY_TARGET: 100, SizingKind.KELLY: int(KELLY_CAP * 100),
+}  # fmt: skip
+
+
 def _sizing(value: Any) -> SizingSpec:
-    source = read_mapping(value, "sizing", required={"kind", "value"})
-    kind = read_choice(source["kind"], "sizing.kind", SizingKind)
+    given = read_mapping(value, "sizing", required={"kind", "value"}, optional={"period", "win_rate", "payoff"})
+    kind = read_choice(given["kind"], "sizing.kind", SizingKind)
+    own = {SizingKind.VOLATILITY_TARGET: {"period"}, SizingKind.KELLY: {"win_rate", "payoff"}}.get(kind, set())
+    for name in ("period", "win_rate", "payoff"):
+        if given.get(name) is not None and name not in own:
+            raise ContractError("CONTRADICTION", f"sizing.{name}", f"{kind} does not go by it")
     if kind is SizingKind.FIXED_QUANTITY:
-        return SizingSpec(kind, Decimal(whole(source["value"], "sizing.value", 10_000_000)))
-    most = 10 if kind is SizingKind.RISK_PER_TRADE else 100
-    return SizingSpec(kind, positive(source["value"], "sizing.value", most))
+        return SizingSpec(kind, Decimal(whole(given["value"], "sizing.value", 10_000_000)))
+    amount = positive(given["value"], "sizing.value", _MOST_OF[kind])
+    if kind is SizingKind.VOLATILITY_TARGET:
+        days = VOLATILITY_DAYS if given.get("period") is None else whole(given["period"], "sizing.period", 250)
+        if days < LEAST_VOLATILITY_DAYS:
+            raise ContractError("OUT_OF_RANGE", "sizing.period", f"at least {LEAST_VOLATILITY_DAYS} days")
+        return SizingSpec(kind, amount, period=days)
+    if kind is SizingKind.KELLY:
+        for name in ("win_rate", "payoff"):
+            if given.get(name) is None:
+                raise ContractError("MISSING", f"sizing.{name}", "Kelly's formula needs both of the odds")
+        odds = SizingSpec(
+            kind, amount, win_rate=positive(given["win_rate"], "sizing.win_rate", 1),
+            payoff=positive(given["payoff"], "sizing.payoff", 100),
+        )  # fmt: skip
+        if not odds.risk_pct:
+            raise ContractError("CONTRADICTION", "sizing.win_rate", "at these odds Kelly's formula risks nothing")
+        return odds
+    return SizingSpec(kind, amount)
+
+
+def written_sizing(sizing: SizingSpec) -> dict[str, Any]:
+    written: dict[str, Any] = {"kind": str(sizing.kind), "value": plain(sizing.value)}
+    odds = {"win_rate": sizing.win_rate, "payoff": sizing.payoff}
+    written |= {name: plain(value) for name, value in odds.items() if value is not None}
+    return written if sizing.period is None else written | {"period": sizing.period}
 
 
 def _risk(value: Any) -> RiskSpec:

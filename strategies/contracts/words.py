@@ -6,6 +6,7 @@ from strategies.contracts.schema import ContractBody, PartKind, SizingKind, Stop
 from strategies.rules.explain import label
 from strategies.rules.functions import TIMEFRAME_NAMES
 from strategies.rules.nodes import Compare, Counted, Cross, Lag, Logic, Node, Of, On, Pattern, is_condition
+from trading.domain.formatting import rupees
 from trading.domain.orders import Side
 
 _VERBS = {
@@ -100,12 +101,17 @@ def parts_in_words(body: ContractBody) -> list[str]:
 
 
 def sizing_in_words(body: ContractBody) -> str:
-    value = _number(body.sizing.value)
+    sizing = body.sizing
+    value = _number(sizing.value)
     return {
         SizingKind.RISK_PER_TRADE: f"{value} % of equity lost at the stop",
         SizingKind.FIXED_QUANTITY: f"{value} units",
         SizingKind.PERCENT_EQUITY: f"{value} % of equity bought",
-    }[body.sizing.kind]
+        SizingKind.FIXED_RUPEES: f"{rupees(int(sizing.value * 100), symbol=True)} bought",
+        SizingKind.VOLATILITY_TARGET: f"as much as moves by {value} % of equity a year, by {sizing.period} days",
+        SizingKind.KELLY: f"{value} % of Kelly at odds {sizing.win_rate} and {sizing.payoff}: {sizing.risk_pct} % of "
+        "equity lost at the stop",
+    }[sizing.kind]
 
 
 def facts_of(body: ContractBody) -> list[tuple[str, str]]:

@@ -33,6 +33,8 @@ from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
 FEWEST_BARS = 120
+VOLATILITY = "volatility_pct"
+"""Among the features of a signal whose size goes by it: percent a year."""
 cache = WindowCache()
 
 
@@ -48,12 +50,13 @@ class CompiledContract:
     target_rule: CompiledRule | None = None
     score_rule: CompiledRule | None = None
     exits: tuple[tuple[Side, CompiledRule], ...] = ()
+    size_rule: CompiledRule | None = None
 
     @property
     def rules(self) -> RuleSet:
         """All that is evaluated at a bar, and the other bars it looks at."""
         each_side = (rule for _, rule in (*self.sides, *self.exits))
-        return RuleSet.of(*each_side, self.stop_rule, self.target_rule, self.score_rule)
+        return RuleSet.of(*each_side, self.stop_rule, self.target_rule, self.score_rule, self.size_rule)
 
 
 @lru_cache(maxsize=256)
@@ -67,7 +70,7 @@ def _compiled(content_hash: str, canonical: str, overrides: tuple[tuple[str, flo
     return CompiledContract(
         body, sides, body.stop_rule(given), max(FEWEST_BARS, body.bars_needed(given)) + 1,
         max(FEWEST_BARS, body.bars_to_settle(given)) + 1, body.target_rule(given), body.score_rule(given),
-        tuple((side, rule) for side, rule in exits if rule is not None),
+        tuple((side, rule) for side, rule in exits if rule is not None), body.size_rule(given),
     )  # fmt: skip
 
 
@@ -102,7 +105,7 @@ def scan(
     evaluation = Evaluation(window)
     body = contract.body
     newest = prices.bars - 1
-    ranges = stops = targets = scores = np.full(len(instruments), np.nan)
+    ranges = stops = targets = scores = moves = np.full(len(instruments), np.nan)
     if body.atr_period is not None:
         ranges = atr(window.high, window.low, window.close, body.atr_period)[:, -1]
     if contract.stop_rule is not None:
@@ -111,6 +114,8 @@ def scan(
         targets = contract.target_rule.evaluate(evaluation)[:, -1]
     if contract.score_rule is not None:
         scores = contract.score_rule.evaluate(evaluation)[:, -1]
+    if contract.size_rule is not None:
+        moves = contract.size_rule.evaluate(evaluation)[:, -1]
     drafts: list[SignalDraft] = []
     for side, rule in contract.sides:
         fired = rule.evaluate(evaluation)[:, -1]
@@ -127,7 +132,8 @@ def scan(
                 logger.info("no signal on %s: %s", instrument.symbol, error)
                 continue
             terms = rule.terms_at(evaluation, int(row), newest)
-            features = {**terms, "atr": average_range} if np.isfinite(average_range) else terms
+            measured = {"atr": average_range, VOLATILITY: float(moves[row])}
+            features = terms | {name: value for name, value in measured.items() if np.isfinite(value)}
             drafts.append(
                 SignalDraft(
                     instrument_id=instrument.pk, side=side, entry=entry, stop=stop, target=target, bar_at=bar_at,

@@ -5,6 +5,7 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
+from risk.sizing import volatility_target
 from strategies.backtest import kernels as k
 from strategies.backtest.engine import run
 from strategies.backtest.errors import BacktestRefused
@@ -17,6 +18,7 @@ from strategies.backtest.plan import (
     Trailing,
     plan_of_contract,
     rule_of,
+    sizing_of,
 )
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec, load_library
 from tests.unit.backtest.markets import MONDAY, by_hand, plan, together, wandering
@@ -296,3 +298,22 @@ def test_caps_of_the_house_shrink_an_order():
     assert [trade["quantity"] for trade in result.trade_list()] == [200, 200, 100]
     small = Account(cash=Decimal(100_000), slots=3, order_cap=Decimal(1_050))
     assert [t["quantity"] for t in run(plan(RISES, sizing=sizing, account=small), market).trade_list()] == [10] * 3
+
+
+def test_a_size_by_volatility_is_what_the_days_before_moved():
+    """Daily closes that move by the same one percent up and down: the deviation is known, and so is the size."""
+    closes = [100.0 if day % 2 else 101.0 for day in range(24)]
+    market = by_hand(*[(c, c, c, c) for c in closes], timeframe=1440)
+    sized = plan("close > close[1]", sizing=sizing_of("volatility:4:10"), cash="1000000", stop=stop("5"), max_bars=1)
+    first = run(sized, market).trade_list()[0]
+    signal = first["entry_bar"] - 1
+    moves = np.diff(np.log(closes[: signal + 1]))[-10:].std(ddof=1) * np.sqrt(252) * 100
+    wanted = volatility_target(
+        equity_paise=100_000_000, target_pct=Decimal(4), volatility_pct=float(moves), entry=Decimal(101)
+    )
+    assert signal >= 10 and abs(first["quantity"] - wanted) <= 1 and wanted > 100
+
+
+def test_rupees_buy_whole_units_at_the_signals_price():
+    market = by_hand(QUIET, FIRES, (101, 101, 100, 100), QUIET)
+    assert only(run(plan(RISES, sizing=sizing_of("rupees:1020")), market))["quantity"] == 10

@@ -12,9 +12,9 @@ LAKH = 1_00_000_00
 D = Decimal
 
 
-def aimed_at(target_pct, daily_pct) -> int:
+def aimed_at(target_pct, yearly_pct) -> int:
     return sizing.volatility_target(
-        equity_paise=10 * LAKH, target_pct=D(target_pct), daily_deviation_pct=D(daily_pct), entry=D(100)
+        equity_paise=10 * LAKH, target_pct=D(target_pct), volatility_pct=yearly_pct, entry=D(100)
     )
 
 
@@ -26,10 +26,11 @@ def aimed_at(target_pct, daily_pct) -> int:
         (sizing.percent_equity(equity_paise=10 * LAKH, share_pct=D(5), entry=D("812.35")), 61),
         (sizing.risk_per_trade(equity_paise=10 * LAKH, risk_pct=D(1), entry=D(100), stop=D(98)), 5_000),
         (sizing.risk_per_trade(equity_paise=10 * LAKH, risk_pct=D(1), entry=D(100), stop=D(100)), 0),
-        # 1 % a day is 15.87 % a year: a target of 15.87 % is all the equity.
-        (aimed_at("15.8745", 1), 9_999),
-        (aimed_at("15.8745", 2), 4_999),
+        (aimed_at(15, 15.0), 10_000),
+        (aimed_at(15, 30.0), 5_000),
+        (aimed_at(15, 0.001), 100_000),  # ten times equity, whatever the calm
         (aimed_at(10, 0), 0),
+        (aimed_at(10, float("nan")), 0),
         # p 0.6, b 1: Kelly says 0.2, a quarter of it is 5 % of equity at risk.
         (sizing.kelly(equity_paise=10 * LAKH, win_rate=D("0.6"), payoff=D(1), entry=D(100), stop=D(90)), 5_000),
         (sizing.kelly(equity_paise=10 * LAKH, win_rate=D("0.4"), payoff=D(1), entry=D(100), stop=D(90)), 0),

@@ -5,6 +5,7 @@ import json
 import pytest
 
 from strategies.contracts.schema import ContractError, load_contract, load_library, parse_contract
+from strategies.contracts.words import sizing_in_words
 from strategies.rules.nodes import text_of
 from trading.domain.orders import Product, Side
 
@@ -114,3 +115,38 @@ def test_a_file_that_is_not_yaml_is_named(tmp_path):
     with pytest.raises(ContractError) as refusal:
         load_contract(broken)
     assert (refusal.value.code, refusal.value.path) == ("NOT_YAML", "broken.yaml")
+
+
+@pytest.mark.parametrize(
+    ("sizing", "words"),
+    [
+        ({"kind": "fixed_rupees", "value": "50000"}, "₹50,000.00 bought"),
+        ({"kind": "volatility_target", "value": 15}, "as much as moves by 15 % of equity a year, by 60 days"),
+        ({"kind": "kelly", "value": 25, "win_rate": "0.6", "payoff": 1},
+         "25 % of Kelly at odds 0.6 and 1: 5.0000 % of equity lost at the stop"),
+    ],
+)  # fmt: skip
+def test_every_way_of_sizing_survives_json_and_has_words(sizing, words):
+    body = parse_contract(changed(sizing=sizing))
+    assert parse_contract(json.loads(body.canonical_json)) == body
+    assert sizing_in_words(body) == words
+    rule = body.size_rule()
+    assert (rule is None) == (sizing["kind"] != "volatility_target")
+    if rule is not None:
+        assert [(need.timeframe, need.bars) for need in body.rule_set().needs] == [(1440, 61)]
+
+
+@pytest.mark.parametrize(
+    ("sizing", "code", "path"),
+    [
+        ({"kind": "kelly", "value": 26, "win_rate": "0.6", "payoff": 1}, "OUT_OF_RANGE", "sizing.value"),
+        ({"kind": "kelly", "value": 25, "win_rate": "0.6"}, "MISSING", "sizing.payoff"),
+        ({"kind": "kelly", "value": 25, "win_rate": "0.4", "payoff": 1}, "CONTRADICTION", "sizing.win_rate"),
+        ({"kind": "percent_equity", "value": 20, "period": 60}, "CONTRADICTION", "sizing.period"),
+        ({"kind": "volatility_target", "value": 15, "period": 5}, "OUT_OF_RANGE", "sizing.period"),
+    ],
+)  # fmt: skip
+def test_a_size_that_cannot_be_reckoned_is_refused(sizing, code, path):
+    with pytest.raises(ContractError) as refusal:
+        parse_contract(changed(sizing=sizing))
+    assert (refusal.value.code, refusal.value.path) == (code, path)

@@ -19,7 +19,8 @@ CHOICES: Final[dict[str, list[tuple[str, str]]]] = {
     "product": [(Product.INTRADAY, "Intraday"), (Product.CNC, "Delivery"), (Product.MARGIN, "Margin")],
     "sizing.kind": [
         (SizingKind.RISK_PER_TRADE, "% of equity lost at the stop"), (SizingKind.PERCENT_EQUITY, "% of equity bought"),
-        (SizingKind.FIXED_QUANTITY, "units"),
+        (SizingKind.FIXED_RUPEES, "rupees bought"), (SizingKind.FIXED_QUANTITY, "units"),
+        (SizingKind.VOLATILITY_TARGET, "% of equity it moves a year"), (SizingKind.KELLY, "% of Kelly, 25 at most"),
     ],
     "stop.kind": [
         (StopKind.PERCENT, "% of the entry"), (StopKind.ATR, "× ATR"), (StopKind.PRICE, "a price, as a rule"),
@@ -43,12 +44,13 @@ _GROUPS: Final[dict[str, tuple[str, ...]]] = {
     "stop": ("kind", "value", "period"),
     "target": ("kind", "value", "period"),
     "trailing": ("kind", "distance", "after", "period"),
-    "sizing": ("kind", "value"),
+    "sizing": ("kind", "value", "period", "win_rate", "payoff"),
     "risk": ("max_positions", "max_trades_per_day"),
     "rules": ("long_entry", "short_entry", "long_exit", "short_exit", "score"),
     "partials[0]": ("share_pct", "kind", "value", "period"),
     "partials[1]": ("share_pct", "kind", "value", "period"),
 }
+_ONLY_OF: Final = {"period": ("atr", "volatility_target"), "win_rate": ("kelly",), "payoff": ("kelly",)}
 _KINDED: Final = ("target", "trailing", "partials[0]", "partials[1]")
 NEW: Final[dict[str, Any]] = {
     "timeframe": "5m", "family": "equity", "holding": "intraday", "regime": "any", "product": "INTRADAY",
@@ -99,8 +101,8 @@ def body_of(fields: Mapping[str, Any]) -> dict[str, Any]:
         if path in _KINDED and "kind" not in group:
             continue
         kind = group.get("kind")
-        if "period" in group and kind != "atr":
-            del group["period"]
+        for name in [name for name in group if kind not in _ONLY_OF.get(name, (kind,))]:
+            del group[name]  # it belongs to another kind that was chosen before
         if path.startswith("partials"):
             body.setdefault("partials", []).append(group)
         elif group or path in ("rules", "stop", "sizing"):
