@@ -38,6 +38,7 @@ from execution.services.queue_promote import queue_promote
 from execution.services.runaway_watch import runaway_watch
 from execution.services.signal_accept import signal_accept
 from execution.services.square_off import square_off
+from execution.services.stop_closer import stops_tighten
 from execution.services.time_exit import time_exit
 from execution.states import AT_EXCHANGE, OrderState, PendingOp
 from risk.drawdown_watch import watch_drawdown
@@ -259,10 +260,13 @@ class AccountEngine:
 
     def keep_rules_of_time(self) -> int:
         """What the clock, the limits and a pulled switch ask for: the rest of a kill, flat after a hard loss, a stop to
-        what runs away, out of intraday before the close, the contract's last bar; winners that pay for a loser. None
-        waits for one that fails."""
+        what runs away, out of intraday before the close, the contract's last bar, nearer stops in a drawdown; winners
+        that pay for a loser. None waits for one that fails."""
         now, asked = self.now(), 0
-        for rule in (kill_resume, loss_flatten, runaway_watch, square_off, time_exit, bar_exit, offset_run):
+        rules = (
+            kill_resume, loss_flatten, runaway_watch, square_off, time_exit, bar_exit, stops_tighten, offset_run,
+        )  # fmt: skip
+        for rule in rules:
             with one_of_many("rules", f"{self.account.pk}:{rule.__name__}"):
                 asked += rule(account_id=self.account.pk, now=now)
         return asked

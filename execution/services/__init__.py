@@ -18,6 +18,7 @@ order_cancel      ask for a cancel; safe to repeat
 order_change      carry out cancels and changes at the broker
 square_off        out of intraday before the close
 time_exit         the contract's last bar, and its time of day
+stop_closer       a stop drawn nearer: by trailing, or in a drawdown
 bar_exit          the contract's exit rule and trailing stop, at each bar's close
 offset_run        winners pay for a loser: look, and write down what is to be done
 offset_advance    the next step of such a plan, resumed or abandoned

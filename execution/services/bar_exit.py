@@ -4,7 +4,6 @@ Judged once for each bar of each trade, on the candles alone: the same bars give
 stop is watched by the engine; the stop that stands at the broker is not moved and remains the last protection.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from decimal import Decimal
 
@@ -12,6 +11,7 @@ import numpy as np
 
 from execution.models import Group
 from execution.services.group_exit import group_exit
+from execution.services.stop_closer import average_entry, draw_closer
 from strategies.rules.evaluate import Evaluation
 from strategies.rules.nodes import Rank, walk
 from strategies.scanner.due import closed_bars, scanned_until
@@ -21,7 +21,6 @@ from trading.domain.orders import Reason, Side
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.universes import members
 from trading.marketdata.windows import PriceWindow
-from trading.realtime.publish import publish
 from trading.venue.sessions import exchange_date
 
 
@@ -77,7 +76,7 @@ def _judge(group: Group, contract: CompiledContract, version: str, now: datetime
 def _trail(group: Group, contract: CompiledContract, prices: PriceWindow, row: int) -> bool:
     """Draw the trailing stop closer where the bars since the entry allow it; whether it moved."""
     spec, side = contract.body.trailing, Side(group.side)
-    entry = _entry_price(group)
+    entry = average_entry(group)
     if spec is None or entry is None or group.opened_at is None or group.signal is None:
         return False
     since = np.asarray(prices.starts) + 60 * contract.body.timeframe_minutes > group.opened_at.timestamp()
@@ -90,22 +89,7 @@ def _trail(group: Group, contract: CompiledContract, prices: PriceWindow, row: i
     stop = trailing_stop(
         side, entry, best, spec, tick=group.instrument.tick_size, atr=atr, before=group.trail_price
     )  # fmt: skip
-    moved = stop != group.trail_price
-    if moved:
-        Group.objects.filter(pk=group.pk).update(trail_price=stop)
-        group.trail_price = stop
-        publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
-    return moved
-
-
-def _entry_price(group: Group) -> Decimal | None:
-    """What was paid on average for what was opened, rupees."""
-    filled: Iterable[tuple[int, int]] = [
-        (order.filled_quantity, order.fill_value_paise)
-        for order in group.orders.filter(reason=Reason.ENTRY).prefetch_related("fills")
-    ]
-    quantity, value = (sum(part) for part in zip(*filled, strict=True)) if filled else (0, 0)
-    return Decimal(value) / 100 / quantity if quantity else None
+    return stop is not None and draw_closer(group, stop)
 
 
 def _universe(group: Group, now: datetime) -> list[Instrument]:

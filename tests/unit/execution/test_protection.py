@@ -10,10 +10,13 @@ from execution.services.group_exit import group_exit
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
 from execution.services.order_cancel import order_cancel
 from execution.states import OrderState, PendingOp
+from risk.drawdown_watch import watch_drawdown
 from risk.kill_switch import of_portfolio
 from risk.models import RiskBucket
+from risk.policies import active_policy
 from tests.factories.people import a_factor
 from tests.small_broker import LOST, NOT_SENT, Refuse
+from trading.audit.models import AuditEntry
 from trading.domain.orders import Reason, Side
 from trading.monitoring.models import Alert
 from trading.portfolio.models import ClosedTrade
@@ -316,3 +319,53 @@ def test_the_exit_reaches_further_but_not_for_ever(desk):
     last = Order.objects.filter(reason="MANUAL").latest("pk")
     assert last.limit_price > Decimal("812.35") * Decimal("0.95")
     assert desk.working() <= 10
+
+
+def turn_defensive(desk) -> None:
+    equity = 10_000_000
+    policy = active_policy(desk.portfolio.pk)
+    for worth in (equity, equity * 84 // 100):
+        watch_drawdown(portfolio=desk.portfolio, equity_paise=worth, policy=policy, now=desk.now[0])
+
+
+def tightenings() -> list[str]:
+    return [entry.detail["watched"] for entry in AuditEntry.objects.filter(action="stop.tightened")]
+
+
+def test_a_drawdown_draws_the_stops_of_what_is_held_closer_once_and_never_back(desk):
+    group = desk.enter()  # at 812.30, its stop at 804
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    for _ in range(3):  # whoever is killed in between, or looks again, changes nothing
+        desk.engine.keep_rules_of_time()
+    group.refresh_from_db()
+    # Four fifths of 8.30 below the entry, away from the price on the tick.
+    assert (group.trail_price, group.stop_price) == (Decimal("805.65"), Decimal("804.00"))
+    assert tightenings() == ["805.65"] and desk.stop_of(group).trigger_price == Decimal("804.00")
+    Group.objects.filter(pk=group.pk).update(trail_price=Decimal("808.00"))  # trailing had it nearer already
+    desk.engine.keep_rules_of_time()
+    group.refresh_from_db()
+    assert group.trail_price == Decimal("808.00") and len(tightenings()) == 1
+    desk.engine.watch_groups()
+    desk.engine.hear_ticks(desk.ticks("807.90"))
+    group.refresh_from_db()
+    assert group.close_reason == Reason.TRAILING
+
+
+def test_what_was_asked_for_while_defensive_keeps_the_stop_it_began_with(desk):
+    turn_defensive(desk)
+    desk.pass_time(minutes=1)
+    group = desk.enter()
+    desk.engine.keep_rules_of_time()
+    group.refresh_from_db()
+    assert group.trail_price is None and not tightenings()
+
+
+def test_a_stop_that_locks_a_gain_is_not_drawn_back_to_the_entry(desk):
+    group = desk.enter()
+    Group.objects.filter(pk=group.pk).update(stop_price=Decimal("815.00"))
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    desk.engine.keep_rules_of_time()
+    group.refresh_from_db()
+    assert group.trail_price is None and not tightenings()

@@ -1,0 +1,86 @@
+"""A stop is drawn closer, never further away: by a contract's trailing, or because its portfolio turned DEFENSIVE.
+
+The nearer stop is watched by the engine; the one at the broker stays where it is and remains the last protection.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+from decimal import Decimal
+
+from django.db import transaction
+from django.db.models import Min
+
+from execution.models import Group
+from risk.drawdown import DrawdownStep, tightened_stop
+from risk.models import DrawdownState
+from risk.policies import active_policy
+from trading.audit.record import record
+from trading.domain.formatting import price as shown
+from trading.domain.money import to_tick
+from trading.domain.orders import Reason, Side
+from trading.realtime.publish import publish
+
+
+def stops_tighten(*, account_id: int, now: datetime) -> int:
+    """Draw the stops of what was asked for before its portfolio turned DEFENSIVE to their smaller distance.
+
+    What was asked for since then began with it. The distance is measured from the entry to the stop that the trade
+    began with: asked again it is the same, so that whoever is killed in between finds the rest to do and nothing twice.
+    Returns how many stops moved.
+    """
+    moved = 0
+    states = DrawdownState.objects.filter(portfolio__account_id=account_id, step=DrawdownStep.DEFENSIVE)
+    for state in states.select_related("portfolio"):
+        share = active_policy(state.portfolio_id).defensive_stop_pct
+        held = (
+            Group.objects.filter(portfolio=state.portfolio, state__in=Group.HELD, close_reason="")
+            .filter(stop_price__isnull=False).annotate(asked_at=Min("intents__venue_at"))
+            .filter(asked_at__lt=state.step_since).order_by("pk")
+        )  # fmt: skip
+        for group_id in held.values_list("pk", flat=True):
+            moved += _tighten(group_id, share)
+    return moved
+
+
+@transaction.atomic
+def _tighten(group_id, share: Decimal) -> bool:
+    group = Group.objects.select_for_update(of=("self",)).select_related("portfolio", "instrument").get(pk=group_id)
+    entry = average_entry(group)
+    if entry is None or group.stop_price is None:
+        return False
+    side = Side(group.side)
+    if (entry - group.stop_price) * side.sign <= 0:
+        return False  # it stands where the trade has gained: nearer to the entry would be further away
+    nearer = tightened_stop(DrawdownStep.DEFENSIVE, entry=entry, stop=group.stop_price, share_pct=share)
+    before = group.trail_price
+    if not draw_closer(group, to_tick(nearer, tick=group.instrument.tick_size, side=side)):
+        return False
+    record(
+        "stop.tightened", actor="risk", owner_id=group.portfolio.owner_id, subject=str(group.pk),
+        instrument=group.instrument.symbol, stop=shown(group.stop_price), watched=shown(group.trail_price),
+        watched_before=shown(before) if before else "", share_pct=str(share),
+    )  # fmt: skip
+    return True
+
+
+@transaction.atomic
+def draw_closer(group: Group, stop: Decimal) -> bool:
+    """Watch a stop of a trade from now on; False where it is no nearer than what is watched, or than the broker's."""
+    side = Side(group.side)
+    known = Group.objects.select_for_update(of=("self",)).get(pk=group.pk)
+    nearest = [one for one in (known.trail_price, known.stop_price) if one is not None]
+    if any((stop - one) * side.sign <= 0 for one in nearest):
+        return False
+    Group.objects.filter(pk=group.pk).update(trail_price=stop)
+    group.trail_price = stop
+    publish(group.portfolio.owner_id, "position", group=str(group.pk), state=known.state)
+    return True
+
+
+def average_entry(group: Group) -> Decimal | None:
+    """What was paid on average for what was opened, rupees; None where nothing was."""
+    filled: Iterable[tuple[int, int]] = group.orders.filter(reason=Reason.ENTRY).values_list(
+        "filled_quantity", "fill_value_paise"
+    )
+    quantity, value = (sum(part) for part in zip(*filled, strict=True)) if filled else (0, 0)
+    return Decimal(value) / 100 / quantity if quantity else None
