@@ -1,13 +1,18 @@
+from copy import copy
 from typing import Any
 
 from django import forms
 from django.contrib import admin, messages
+from django.contrib.admin.utils import unquote
+from django.core.exceptions import PermissionDenied
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
+from django.template.response import TemplateResponse
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, may_operate, money
 from risk.models import BrokerFunds, LossLock, OrderRate, Reservation, RiskBucket, RiskPolicy, Verdict
-from risk.policies import FIELDS, publish_policy
+from risk.policies import FIELDS, active_policy, draft_policy, limits_of, publish_policy, values_of
+from risk.preview import preview
 from trading.domain.errors import TradingError
 
 
@@ -48,10 +53,34 @@ class RiskPolicyAdmin(ReadOnlyAdmin):
 
     def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
         try:
+            if request.method == "POST" and "_preview" in request.POST:
+                seen = self._preview(request, kwargs.get("object_id") or (args[0] if args else None))
+                if seen is not None:
+                    return seen
             return super().changeform_view(request, *args, **kwargs)
         except TradingError as error:
             self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
             return redirect("admin:risk_riskpolicy_changelist")
+
+    def _preview(self, request: HttpRequest, object_id: str | None) -> HttpResponse | None:
+        """What these limits would have done; nothing is stored. None where a field is wrong: the form says which."""
+        current = self.get_object(request, unquote(object_id)) if object_id else None
+        if not may_operate(request) or (current is not None and not current.active):
+            raise PermissionDenied
+        form = self.get_form(request, current)(request.POST, instance=copy(current))
+        if not form.is_valid():
+            return None
+        portfolio = form.cleaned_data.get("portfolio") if current is None else current.portfolio
+        values = {name: form.cleaned_data[name] for name in FIELDS if name in form.cleaned_data}
+        draft = draft_policy(portfolio=portfolio, values=values)
+        before = values_of(active_policy(portfolio.pk if portfolio else None))
+        return TemplateResponse(request, "admin/risk/riskpolicy/preview.html", {
+            **self.admin_site.each_context(request), "title": "What these limits would have done",
+            "preview": preview(limits_of(draft), portfolio_id=portfolio.pk if portfolio else None),
+            "changed": [(name, was, now) for name, was in before.items() if (now := getattr(draft, name)) != was],
+            "given": [(name, value) for name in request.POST if name not in ("_preview", "csrfmiddlewaretoken")
+                      for value in request.POST.getlist(name)],
+        })  # fmt: skip
 
     def response_change(self, request: HttpRequest, obj: RiskPolicy) -> HttpResponse:
         self.message_user(request, f"{obj} is in force.", messages.SUCCESS)

@@ -4,6 +4,7 @@ from datetime import date, datetime, timedelta
 from typing import Any
 
 from django.db.models import Count, Max, Min
+from django.utils import timezone
 
 from execution.models import Fill, Group, Intent
 from execution.quality import Scope, quality_of_all
@@ -32,7 +33,7 @@ def risk_keep(*, portfolio: Portfolio, now: datetime) -> RiskPoint | None:
     point, is_new = RiskPoint.objects.get_or_create(
         portfolio=portfolio, at=minute,
         defaults={
-            "session_date": exchange_date(now), "equity_paise": numbers.value.equity_paise,
+            "stored_at": timezone.now(), "session_date": exchange_date(now), "equity_paise": numbers.value.equity_paise,
             "gross_paise": numbers.total.gross, "net_paise": numbers.total.net,
             "open_risk_paise": numbers.open_risk_paise, "worst_case_paise": numbers.worst_case_paise,
             "var_paise": numbers.var_paise, "cvar_paise": numbers.cvar_paise,
@@ -87,6 +88,7 @@ def report_body(portfolio: Portfolio, day: date) -> dict[str, Any]:
         cvar=Max("cvar_paise"), deep=Max("drawdown_pct"), used=Max("utilisation_pct"), low=Min("equity_paise"),
         high=Max("equity_paise"), minutes=Count("id"),
     )  # fmt: skip
+    began, ended = _wall_of(portfolio, day)
     opening = TradingDay.objects.filter(portfolio=portfolio, session_date=day).first()
     verdicts = Verdict.objects.filter(portfolio=portfolio, at__gte=start, at__lt=end)
     refused = verdicts.filter(outcome="REJECT").values("gate").annotate(n=Count("id")).order_by("-n", "gate")
@@ -96,7 +98,7 @@ def report_body(portfolio: Portfolio, day: date) -> dict[str, Any]:
     moves = DrawdownMove.objects.filter(portfolio=portfolio, at__gte=start, at__lt=end).order_by("id")
     locks = LossLock.objects.filter(portfolio=portfolio, session_date=day).order_by("locked_at")
     incidents = AuditEntry.objects.filter(
-        owner_id=portfolio.owner_id, at__gte=start, at__lt=end,
+        owner_id=portfolio.owner_id, at__gte=began, at__lt=ended,
         action__in=["kill_switch.pulled", "kill_switch.rearmed", "breaker.open", "room.drift", "strategy.paused"],
     ).order_by("id")  # fmt: skip
     opening_paise = opening.opening_equity_paise if opening else None
@@ -139,6 +141,21 @@ def _execution(portfolio: Portfolio, day: date) -> dict[str, Any] | None:
         "slippage_bps_p95": found.arrival_bps.p95, "measured": found.arrival_bps.n, "wire_ms_p95": found.wire_ms.p95,
         "ack_ms_p95": found.ack_ms.p95,
     }  # fmt: skip
+
+
+def _wall_of(portfolio: Portfolio, day: date) -> tuple[datetime, datetime]:
+    """Between which instants of the wall it was this day at the venue: of a simulated one by when its minutes were
+    kept."""
+    begin = datetime.combine(day, datetime.min.time(), tzinfo=IST)
+    feed = Feed.objects.get(name=portfolio.account.feed)
+    if feed.kind == Feed.Kind.EXCHANGE:
+        return begin, begin + timedelta(days=1)
+    points = RiskPoint.objects.filter(portfolio=portfolio, stored_at__isnull=False)
+    first = points.filter(session_date=day).aggregate(at=Min("stored_at"))["at"]
+    if first is None:
+        return begin, begin + timedelta(days=1)
+    next_day = points.filter(session_date__gt=day, stored_at__gt=first).aggregate(at=Min("stored_at"))["at"]
+    return first, next_day or timezone.now() + timedelta(seconds=1)
 
 
 def _plain(value: Any) -> str | None:

@@ -10,6 +10,7 @@ class RiskPoint(Owned):
 
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.CASCADE, related_name="risk_points")
     at = models.DateTimeField(help_text="minute of venue time")
+    stored_at = models.DateTimeField(null=True, help_text="wall time")
     session_date = models.DateField()
     equity_paise = models.BigIntegerField()
     gross_paise = models.BigIntegerField()

@@ -14,6 +14,7 @@ from django.utils import timezone
 from accounts.api_keys import authenticate, issue
 from accounts.models import ApiKey, BrokerAccount
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
+from execution.services.intent_create import order_ticket
 from execution.states import OrderState, PendingOp
 from risk.funds import funds_keep
 from risk.models import RiskPolicy, TradingState, Verdict
@@ -36,7 +37,9 @@ from tests.factories.people import code_now, set_up_factor
 from tests.factories.world import open_market, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
+from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.bands import store_bands
+from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import CandleBlock
 from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
@@ -328,6 +331,32 @@ def test_a_policy_is_never_overwritten_but_followed_by_a_new_version(console, wo
     assert (second.version, second.max_open_positions, second.created_by) == (first.version + 1, 3, operator.username)
     assert (first.active, first.max_open_positions) == (False, 5)
     assert console.post(page, values).status_code == 403  # history is history
+
+
+def test_a_policy_is_tried_on_the_last_days_before_it_is_in_force(console, world, operator):
+    first = RiskPolicy.objects.get(portfolio=None)
+    page = reverse("admin:risk_riskpolicy_change", args=[first.pk])
+    assert b"What would these have blocked" in console.get(page).content
+    intent = order_ticket(
+        user=world.user, portfolio=world.portfolio, symbol=world.instrument.symbol, side=Side.BUY, quantity=10,
+        order_type=OrderType.LIMIT, limit_price=Decimal("812.35"), stop_price=Decimal("804.00"), target_price=None,
+        product=Product.INTRADAY, idempotency_key="one", source=Intent.Source.PAGE, now=venue_now(world.feed.name),
+    )  # fmt: skip
+    assert intent.state == Intent.State.APPROVED, intent.refusal
+    form = console.get(page).context["adminform"].form
+    values = {name: form[name].value() for name in form.fields} | {"max_order_value_rupees": "100"}
+    values = {name: value for name, value in values.items() if value is not False}
+    seen = console.post(page, values | {"_preview": "1"})
+    assert seen.status_code == 200 and seen.context["preview"].blocked == {"ORDER_VALUE": 1}
+    assert b"1 by Order value" in seen.content
+    assert [name for name, _, _ in seen.context["changed"]] == ["max_order_value_rupees"]
+    assert RiskPolicy.objects.get(portfolio=None, active=True).pk == first.pk
+    assert b"is in force" in console.post(page, dict(seen.context["given"]) | {"_save": "1"}, follow=True).content
+    assert RiskPolicy.objects.get(portfolio=None, active=True).max_order_value_rupees == 100
+    assert console.post(page, values | {"_preview": "1"}).status_code == 403  # history is history
+    newest = reverse("admin:risk_riskpolicy_change", args=[RiskPolicy.objects.get(portfolio=None, active=True).pk])
+    wrong = console.post(newest, values | {"_preview": "1", "risk_per_trade_pct": "101"})
+    assert wrong.status_code == 200 and "preview" not in wrong.context
 
 
 def test_a_policy_out_of_range_is_not_published(console, world):

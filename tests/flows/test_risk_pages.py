@@ -1,7 +1,7 @@
 """The pages of risk and their API: numbers, history, limits with a preview, locks, halts, reports, and why."""
 
 import json
-from datetime import timedelta
+from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 
 import pytest
@@ -9,11 +9,12 @@ from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
+from django.utils.html import escape
 
 from accounts.api_keys import issue
 from execution.models import Intent, Order
 from execution.services.failsafe_watch import failsafe_watch
-from execution.services.risk_keep import reports_due, risk_keep, risk_report
+from execution.services.risk_keep import numbers_now, report_body, reports_due, risk_keep, risk_report
 from execution.services.signal_accept import signal_accept
 from risk.drawdown_watch import watch_drawdown
 from risk.models import Assessment, Breaker, LossLock, RiskPoint, RiskPolicy, TradingState
@@ -21,7 +22,10 @@ from risk.policies import active_policy, limits_of, policy_as_json, publish_poli
 from risk.preview import preview
 from risk.strictness import laxer
 from strategies.contracts.publish import publish_library
-from strategies.models import Deployment
+from strategies.contracts.schema import load_library
+from strategies.models import Deployment, ScanSlot
+from strategies.scanner.scan_bar import compile_deployment
+from strategies.scanner.why_not import why_not
 from tests.factories import (
     ClosedTradeFactory,
     DeploymentFactory,
@@ -29,17 +33,23 @@ from tests.factories import (
     InstrumentFactory,
     IntentFactory,
     OrderFactory,
+    PositionFactory,
     SignalFactory,
     UserFactory,
 )
+from tests.factories.market import stored_candles
 from tests.factories.people import code_now, set_up_factor
-from tests.factories.world import house_policy
+from tests.factories.world import house_policy, quote
 from tests.flows.full_desk import full_desk
 from tests.small_desk import small_desk
 from trading.audit.models import AuditEntry
+from trading.audit.record import record
+from trading.marketdata.models import Feed
+from trading.marketdata.universes import set_members
 from trading.monitoring.alerts import raise_alert
 from trading.monitoring.models import Alert
 from trading.portfolio.models import TradingDay
+from trading.venue.sessions import exchange_date
 
 pytestmark = pytest.mark.django_db
 HTMX = {"headers": {"HX-Request": "true"}}
@@ -80,6 +90,36 @@ def test_the_page_shows_the_numbers_full_and_empty(trader, desk, client):
     assert "portfolio" in text(client.get(reverse("web:risk"))).lower()
 
 
+def test_options_that_are_held_show_their_greeks_added_up(small, client):
+    """Two calls long and one put short: deltas of both are positive, time works against the first and for the other."""
+    world, expiry = small.world, exchange_date(small.now[0]) + timedelta(days=10)
+    index = InstrumentFactory(symbol="NSE:NIFTY50-INDEX", instrument_type="INDEX")
+    quote(world.feed, index, "25000")
+    for kind, price, units in (("CE", "210", 150), ("PE", "190", -75)):
+        option = InstrumentFactory(
+            symbol=f"NSE:NIFTY26226250{kind}", instrument_type="OPTIDX", segment="FO", underlying=index,
+            strike=Decimal(25000), expiry=expiry, option_type=kind, lot_size=75,
+        )  # fmt: skip
+        quote(world.feed, option, price)
+        PositionFactory(
+            portfolio=small.portfolio,
+            instrument=option,
+            product="MARGIN",
+            net_quantity=units,
+            cost_paise=units * 200_00,
+        )
+        GroupFactory(
+            portfolio=small.portfolio, instrument=option, product="MARGIN", side="BUY" if units > 0 else "SELL",
+            state="ACTIVE", stop_price=None,
+        )  # fmt: skip
+    found = numbers_now(small.portfolio, now=small.now[0]).greeks
+    assert 95 < found["delta"] < 130, "about half of each unit, the put sold counting as long"
+    assert found["gamma"] > 0 and found["vega"] > 0 > found["theta"], "twice as much is bought as sold"
+    client.force_login(world.user)
+    shown = text(client.get(reverse("web:risk")))
+    assert "delta" in shown.lower() and "vega" in shown.lower()
+
+
 def test_minutes_are_kept_once_in_session_and_shown(trader, desk):
     portfolio = desk.world.portfolio
     assert risk_keep(portfolio=portfolio, now=desk.now) is not None
@@ -112,6 +152,18 @@ def test_the_report_of_a_day_is_written_once_after_it(trader, desk):
     assert day.strftime("%Y") in text(trader.get(reverse("web:risk")))
     for wrong in ("2020-01-01", "x", "2026-99-99"):
         assert trader.get(reverse("web:risk-report", args=[wrong])).status_code == 404
+
+
+def test_a_report_has_the_incidents_of_its_day_at_the_venue(trader, desk):
+    """A simulated day may be any day by the wall: what counts is when its minutes were kept."""
+    portfolio, day = desk.world.portfolio, exchange_date(desk.now)
+    record("kill_switch.pulled", actor="before", owner_id=portfolio.owner_id, subject="PORTFOLIO")
+    risk_keep(portfolio=portfolio, now=desk.now)
+    record("kill_switch.pulled", actor="within", owner_id=portfolio.owner_id, subject="PORTFOLIO")
+    risk_keep(portfolio=portfolio, now=desk.now + timedelta(days=1))
+    record("room.drift", actor="after", owner_id=portfolio.owner_id, subject="PORTFOLIO")
+    assert [actor for _, actor, _, _ in report_body(portfolio, day)["incidents"]] == ["within"]
+    assert [actor for _, actor, _, _ in report_body(portfolio, day + timedelta(days=1))["incidents"]] == ["after"]
 
 
 # -- the limits --------------------------------------------------------------------------------------------------
@@ -217,6 +269,14 @@ def test_the_preview_judges_what_was_seen_again(small):
     smaller = RiskPolicy(version=99, **(values_of(policy) | {"position_size_pct": Decimal(4)}))
     assert preview(limits_of(smaller), portfolio_id=None).shrunk == {"POSITION_SIZE": 1}
     assert preview(limits_of(smaller), portfolio_id=small.portfolio.pk + 1).judged == 0
+
+
+def test_the_page_shows_what_would_have_been_refused(small):
+    client = Client()
+    client.force_login(small.world.user)
+    assert small.ask().state == Intent.State.APPROVED
+    seen = text(client.post(reverse("web:risk-policy"), form_of(client, max_order_value_rupees="100", act="preview")))
+    assert "1 by Order value" in seen and small.instrument.symbol in seen
 
 
 def test_which_limits_are_laxer():
@@ -372,6 +432,37 @@ def test_why_there_was_no_signal(desk, trader):
     assert trader.get(address, ask | {"at": "yesterday"}).status_code == 422
     assert trader.get(address, ask | {"deployment": "0"}).status_code == 404
     assert trader.get(address, ask | {"symbol": "NOSUCH"}).status_code == 404
+
+
+def test_why_there_was_no_signal_names_the_condition_that_did_not_hold(desk, trader):
+    """A bar that was scanned, on candles that only fall: no condition of the long side held."""
+    world = desk.world
+    body = load_library()["ema_alignment"].as_mapping()
+    deployment = DeploymentFactory(portfolio=world.portfolio, version__body=body)
+    feed = Feed.objects.get(name=world.portfolio.account.feed)
+    instrument = InstrumentFactory(symbol="NSE:FALLS-EQ")
+    set_members(deployment.universe, [instrument.pk], day=date(2026, 2, 1))
+    contract = compile_deployment(deployment)
+    opens = [datetime(2026, 2, day, 3, 45, tzinfo=UTC) for day in (9, 10, 11, 12, 13)]
+    starts = [at + timedelta(minutes=minute) for at in opens for minute in range(375)]
+    prices = [Decimal(2000 - place) / 2 for place in range(len(starts))]
+    stored_candles(feed, instrument, starts, [(one, one, one, one) for one in prices])
+    bar_at = datetime(2026, 2, 13, 6, 15, tzinfo=UTC)
+    ask = {"deployment": deployment.pk, "symbol": instrument.ticker, "at": "2026-02-13T11:45"}
+    assert "NO_SCAN" in text(trader.get(reverse("web:why-silent"), ask))
+    slot = ScanSlot.objects.create(deployment=deployment, bar_at=bar_at, state="MISSED", claimed_at=timezone.now())
+    assert "SCAN_MISSED" in text(trader.get(reverse("web:why-silent"), ask))
+    ScanSlot.objects.filter(pk=slot.pk).update(state="DONE")
+    found = why_not(deployment, instrument, bar_at=bar_at)
+    assert found.code == "RULE_FALSE", found.sentence
+    assert {one.side for one in found.conditions} == {side.value for side, _ in contract.sides}
+    assert any(one.held is False for one in found.conditions) and found.terms
+    told = text(trader.get(reverse("web:why-silent"), ask))
+    false = next(one for one in found.conditions if one.held is False)
+    assert escape(false.text) in told and "was false" in told
+    before = InstrumentFactory(symbol="NSE:SILENT-EQ")
+    set_members(deployment.universe, [instrument.pk, before.pk], day=date(2026, 2, 2))
+    assert "NO_CANDLE" in text(trader.get(reverse("web:why-silent"), ask | {"symbol": before.ticker}))
 
 
 # -- by program --------------------------------------------------------------------------------------------------
