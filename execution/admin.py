@@ -246,11 +246,18 @@ class MismatchAdmin(ReadOnlyAdmin):
 
 @admin.register(EngineLease)
 class EngineLeaseAdmin(ReadOnlyAdmin):
-    list_display = ("account", "state", "cause", "paused_by", "beat_at", "holder", "token")
+    list_display = ("account", "state", "cause", "preflight", "paused_by", "beat_at", "holder", "token")
     list_select_related = ("account",)
     list_filter = ("state",)
     search_fields = ("account__name",)
     actions = ("pause", "resume")
+    readonly_fields = ("preflight",)
+    exclude = ("gates",)
+
+    @admin.display(description="preflight")
+    def preflight(self, lease: EngineLease) -> str:
+        """The gates that are not well, each with its cause."""
+        return "; ".join(f"{one['name']}: {one['cause']}" for one in lease.gates if not one["ok"]) or "all well"
 
     def _tell(self, request: HttpRequest, leases: QuerySet[EngineLease], act: Any, told: str) -> None:
         def tell(lease: EngineLease) -> bool:

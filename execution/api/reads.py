@@ -120,5 +120,6 @@ def dashboard(user: Any, portfolio: Portfolio) -> dict[str, Any]:
         .count(),
         "broker_state": portfolio.account.auth_state,
         "engine_state": lease.state if lease else EngineLease.State.STOPPED,
+        "preflight": lease.gates if lease else [],
         "kill_level": TradingState.Level(level).name,
     }

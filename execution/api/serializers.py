@@ -235,6 +235,13 @@ class SignalSerializer(serializers.ModelSerializer):
         read_only_fields = fields
 
 
+class PreflightGateSerializer(serializers.Serializer):
+    name = serializers.CharField()
+    ok = serializers.BooleanField()
+    cause = serializers.CharField()
+    blocks = serializers.BooleanField(help_text="the engine does not run without it")
+
+
 class DashboardSerializer(serializers.Serializer):
     """One portfolio at a glance. Money net of charges."""
 
@@ -255,4 +262,5 @@ class DashboardSerializer(serializers.Serializer):
     approvals_waiting = serializers.IntegerField()
     broker_state = serializers.CharField()
     engine_state = serializers.CharField()
+    preflight = PreflightGateSerializer(many=True, help_text="what the engine needs, as it last said")
     kill_level = serializers.CharField(help_text="the strictest of the kill switches over this portfolio")

@@ -1,6 +1,6 @@
 """Is this machine's clock right? Held against the database's, and against the time on the broker's replies.
 
-A clock that is off by more than a second is told; by more than three, nothing is entered: ages of prices and signals,
+A clock that is off by more than a second is told; by more than two, nothing is entered: ages of prices and signals,
 leases and the ends of orders would all be wrong. Time-outs do not suffer: they are counted by a clock that never jumps.
 """
 
@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from execution.brokers.port import BrokerGateway
 
-DEGRADED_S, BLOCKED_S = 1.0, 3.0
+DEGRADED_S, BLOCKED_S = 1.0, 2.0
 
 
 @dataclass(frozen=True, slots=True)

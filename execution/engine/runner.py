@@ -39,6 +39,7 @@ from execution.engine.bands import BandKeeper
 from execution.engine.clock_check import RIGHT, ClockState, read_clock
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.live_sources import LiveSources
+from execution.engine.preflight import as_plain, preflight
 from execution.engine.show import keep_equity, show_prices, show_summary
 from execution.models import EngineLease, Order, ReconRun
 from execution.reconcile.heal import SECOND_LOOK
@@ -61,9 +62,11 @@ from trading.venue.sessions import exchange_date
 logger = logging.getLogger(__name__)
 
 SWEEP_EVERY_S = 0.5
-BOOKS_BUSY_S, BOOKS_IDLE_S = 3.0, 10.0
+BOOKS_BUSY_S, BOOKS_IDLE_S = 5.0, 15.0
+BOOKS_APART_S = 3.0
+"""However often they are asked for: two calls each, of the eighty-four that a minute has for reads and entries."""
 RECON_EVERY_S = 60.0
-FUNDS_BUSY_S, FUNDS_IDLE_S = 5.0, 60.0
+FUNDS_BUSY_S, FUNDS_IDLE_S = 30.0, 60.0
 CLOCK_EVERY_S = 5.0
 MOST_WATCHED = 1_000  # instruments: a person's lists must not crowd out what is traded
 WISHES_EVERY = 20  # turns of the show: five seconds
@@ -208,7 +211,10 @@ class AccountRunner:
         for deployment in Deployment.objects.filter(portfolio__account=self.account).exclude(state="RETIRED"):
             wanted |= set(members(deployment.universe, today))
         held = Position.objects.filter(portfolio__account=self.account).exclude(net_quantity=0)
-        wanted |= {position.instrument for position in held.select_related("instrument")}
+        holdings = {position.instrument for position in held.select_related("instrument__underlying")}
+        wanted |= holdings
+        # What an option that is held does when its underlying moves is reckoned from the underlying's price.
+        wanted |= {one.underlying for one in holdings if one.underlying is not None and one.underlying.active}
         watched = WatchlistItem.objects.filter(watchlist__owner=self.account.owner_id, instrument__active=True)
         for item in watched.select_related("instrument")[:MOST_WATCHED]:
             wanted.add(item.instrument)
@@ -384,7 +390,7 @@ class AccountRunner:
             if self.stop.is_set():
                 return
             # Asked for many times in a moment, read once: the broker counts every call.
-            self.stop.wait(max(0.0, last + 1.0 - time.monotonic()))
+            self.stop.wait(max(0.0, last + BOOKS_APART_S - time.monotonic()))
             self._books_due.clear()
             self._look_at_books()
             last = time.monotonic()
@@ -450,21 +456,24 @@ class AccountRunner:
     def _judge_state(self) -> None:
         """RUNNING when everything that a trade needs is there; else PREFLIGHT, with what is missing."""
         lease = EngineLease.objects.get(account=self.account)
-        missing = [name for name in ("orders", "prices") if self._stream_state.get(name) != "connected"]
+        heard = self.engine.market.last_tick_at
+        gates = preflight(
+            account=self.account, feed=self.feed, streams=self._stream_state, compared=self._compared.is_set(),
+            clock=self._clock(), tick_age_s=None if heard is None else time.time() - heard,
+            caught_up=self._caught_up.is_set(), now=venue_now(self.feed.name),
+        )  # fmt: skip
+        missing = next((gate for gate in gates if gate.blocks and not gate.ok), None)
         if lease.paused_by:
             self._say_state(State.PAUSED, f"by {lease.paused_by}")
-        elif missing:
-            self._say_state(State.PREFLIGHT, f"waiting for the stream of {' and '.join(missing)}")
-        elif not self._compared.is_set():
-            self._say_state(State.PREFLIGHT, "comparing with the broker")
-        elif self._clock().blocks:
-            self._say_state(State.PREFLIGHT, self._clock().cause)
+        elif missing is not None:
+            self._say_state(State.PREFLIGHT, missing.cause)
         else:
             # The scanner waits for the past by itself (`say_candles_through`); a hand and an exit need none of it.
             waits = "" if self._caught_up.is_set() else "fetching the candles before now"
             self._say_state(State.RUNNING, waits or self._clock().cause)
-        if lease.streams != self._stream_state:
-            EngineLease.objects.filter(pk=lease.pk).update(streams=self._stream_state)
+        plain = as_plain(gates)
+        if lease.streams != self._stream_state or lease.gates != plain:
+            EngineLease.objects.filter(pk=lease.pk).update(streams=self._stream_state, gates=plain)
 
     def _clock(self) -> ClockState:
         """This machine's clock, looked at every few seconds; one that is off is told."""

@@ -23,6 +23,7 @@ class EngineLease(Owned):
     cause = models.CharField(max_length=200, blank=True)
     paused_by = models.CharField(max_length=150, blank=True, help_text="a person asked for the pause")
     streams = models.JSONField(default=dict, help_text="state of the order and price sockets")
+    gates = models.JSONField(default=list, db_default=[], help_text="its preflight: name, ok, cause, blocks")
     build = models.CharField(
         max_length=16, blank=True, default="", db_default="", help_text="digest of the code that the engine runs"
     )

@@ -1,0 +1,114 @@
+"""What an engine needs before it enters anything, each with its cause: kept with its lease, shown wherever it is asked.
+
+A gate that blocks keeps the engine in PREFLIGHT. The others are told beside it: what they say keeps entries out by the
+gates of risk, order by order, and an exit needs none of it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any
+
+from accounts.models import BrokerAccount
+from execution.engine.clock_check import ClockState
+from execution.models import Mismatch
+from risk.drawdown import DrawdownStep
+from risk.kill_switch import kill_state, scope_keys
+from risk.loss_locks import locks_in_force
+from risk.models import DrawdownState, LossLock
+from risk.policies import active_policy
+from trading.domain.clock import IST
+from trading.marketdata.models import Feed
+from trading.portfolio.models import Portfolio
+from trading.venue.sessions import Phase, exchange_date, session_on
+
+FRESH_S = 5.0
+
+
+@dataclass(frozen=True, slots=True)
+class PreflightGate:
+    """`cause` says what is so, whether it is well or not."""
+
+    name: str
+    ok: bool
+    cause: str
+    blocks: bool = True
+
+
+def preflight(
+    *, account: BrokerAccount, feed: Feed, streams: Mapping[str, str], compared: bool, clock: ClockState,
+    tick_age_s: float | None, caught_up: bool, now: datetime,
+) -> tuple[PreflightGate, ...]:  # fmt: skip
+    """Every gate in the order in which they are waited for; `now` is venue time, ages are wall seconds.
+
+    That the rows below are read at all is what the first of them says.
+    """
+    account.refresh_from_db(fields=["auth_state", "auth_cause"])
+    signed_in = account.auth_state == BrokerAccount.AuthState.AUTHENTICATED
+    missing = [name for name in ("orders", "prices") if streams.get(name) != "connected"]
+    waits = f"waiting for the stream of {' and '.join(missing)}"
+    return (
+        PreflightGate("database", True, "answers"),
+        PreflightGate(
+            "broker", signed_in, "signed in" if signed_in else account.auth_cause or account.auth_state.lower()
+        ),
+        PreflightGate("streams", not missing, waits if missing else "orders and prices are heard"),
+        _reconciliation(account, compared),
+        PreflightGate("clock", not clock.blocks, clock.cause or "this machine's clock is right"),
+        _session(feed, now),
+        _data(feed, tick_age_s, caught_up, now),
+        _risk(account, now),
+    )  # fmt: skip
+
+
+def as_plain(gates: tuple[PreflightGate, ...]) -> list[dict[str, Any]]:
+    """As it is kept with the lease."""
+    return [asdict(gate) for gate in gates]
+
+
+def _reconciliation(account: BrokerAccount, compared: bool) -> PreflightGate:
+    if not compared:
+        return PreflightGate("reconciliation", False, "comparing with the broker")
+    held_back = Mismatch.objects.filter(account=account, state__in=Mismatch.HELD_BACK).count()
+    if held_back:
+        said = f"{held_back} difference{'s' if held_back > 1 else ''} with the broker in quarantine"
+        return PreflightGate("reconciliation", False, said, blocks=False)
+    return PreflightGate("reconciliation", True, "the broker's books agree with ours")
+
+
+def _phase(feed: Feed, now: datetime) -> Phase | None:
+    session = session_on(exchange_date(now), assume_weekdays=feed.kind != Feed.Kind.EXCHANGE)
+    return None if session is None else session.phase_at(now)
+
+
+def _session(feed: Feed, now: datetime) -> PreflightGate:
+    phase = _phase(feed, now)
+    said = "no session today" if phase is None else phase.replace("_", " ").lower()
+    said = f"{said}, {now.astimezone(IST):%H:%M} at the venue"
+    return PreflightGate("session", phase is Phase.CONTINUOUS, said, blocks=False)
+
+
+def _data(feed: Feed, tick_age_s: float | None, caught_up: bool, now: datetime) -> PreflightGate:
+    if tick_age_s is None:
+        return PreflightGate("data", False, "no price was heard yet", blocks=False)
+    if _phase(feed, now) is not Phase.CONTINUOUS:
+        return PreflightGate("data", True, "prices rest outside the session", blocks=False)
+    if tick_age_s > FRESH_S:
+        return PreflightGate("data", False, f"no price since {FRESH_S:.0f} s and more", blocks=False)
+    return PreflightGate("data", caught_up, "live" if caught_up else "fetching the candles before now", blocks=False)
+
+
+def _risk(account: BrokerAccount, now: datetime) -> PreflightGate:
+    """What keeps every entry of one of its portfolios out."""
+    said = []
+    for portfolio in Portfolio.objects.filter(account=account).order_by("pk"):
+        kill = kill_state(scope_keys(portfolio))
+        halted = DrawdownState.objects.filter(portfolio=portfolio, step=DrawdownStep.HALTED).exists()
+        locks = locks_in_force(portfolio, day=exchange_date(now), policy=active_policy(portfolio.pk))
+        if kill.level:
+            said.append(f"{portfolio.name}: the kill switch is pulled")
+        elif halted:
+            said.append(f"{portfolio.name}: halted after a drawdown")
+        elif any(lock.kind in (LossLock.Kind.SOFT, LossLock.Kind.HARD) for lock in locks):
+            said.append(f"{portfolio.name}: locked after the day's loss")
+    return PreflightGate("risk", not said, "; ".join(said) or "nothing keeps entries out", blocks=False)
