@@ -1,9 +1,14 @@
-"""Orders leave at the pace the regulator allows: one bucket for all processes of an account. It delays, never bursts.
+"""Calls leave at the pace the regulator and the broker allow: one budget for all processes of an account. It delays,
+never bursts.
 
-Generic cell rate algorithm in one statement: the row holds the instant at which the next call may leave.
+Generic cell rate algorithm in one statement: a row holds the instant at which the next call may leave. A call takes
+two places: one among those of its class, that no second has too many, and one in a pool, that no minute has.
 """
 
+import json
 import time
+
+from django.db import connection
 
 from trading.statements import FORGETTABLE, run_forgettable
 
@@ -13,21 +18,49 @@ RATES = {
     "order": (2.5, 2),
     "exit": (2.0, 1),
     "read": (3.0, 1),
-    # A backfill takes this turn before each of its reads, and leaves the other two in a second to whoever trades.
-    "history": (1.0, 1),
+    # A backfill takes this turn before each of its reads, and leaves the rest of the minute to whoever trades.
+    "history": (0.4, 1),
 }
+POOLS = {
+    # The same for a minute of 120 calls, six tenths of the 200 of a broker that counts every call: 24 + 60 for all,
+    # and 12 + 24 that only exits and cancels may take, where the others have left them nothing.
+    "shared": (1.0, 24),
+    "kept": (0.4, 12),
+}
+ONE_POOL_CLASSES = frozenset({"history"})  # what is read after it counts itself
+_MINUTES = json.dumps({"ZERODHA": 2.0})
+"""Brokers that allow so many times as much in a minute: four hundred orders."""
 
-# A place that a crash forgets was not used either.
-TAKE = (
-    FORGETTABLE
-    + """
-INSERT INTO risk_orderrate (account_id, call_class, next_free_at)
-SELECT %(account)s, %(kind)s, clock_timestamp() + %(step)s * interval '1 second' FROM quick
-ON CONFLICT (account_id, call_class) DO UPDATE
-SET next_free_at = greatest(risk_orderrate.next_free_at, clock_timestamp()) + %(step)s * interval '1 second'
-RETURNING extract(epoch FROM next_free_at - clock_timestamp())
-"""
+# A place that a crash forgets was not used either. Rows are locked in one order. An exit takes what is free at once in
+# the shared pool, and else where its turn comes sooner.
+_PLACES = """, held AS MATERIALIZED (
+    SELECT r.call_class AS kind, greatest(r.next_free_at, clock_timestamp()) AS free
+    FROM risk_orderrate r, quick
+    WHERE r.account_id = %(account)s AND r.call_class = ANY(%(kinds)s) ORDER BY r.call_class FOR UPDATE OF r
+), pace AS MATERIALIZED (
+    SELECT coalesce((%(minutes)s::jsonb ->> b.broker)::float8, 1) AS times
+    FROM (SELECT 1) one LEFT JOIN accounts_brokeraccount b ON b.id = %(account)s
+), chosen AS (
+    SELECT CASE WHEN k.free - %(kept_grace)s * interval '1 second' <
+                     s.free - %(grace)s * interval '1 second'
+                     AND s.free > clock_timestamp() + %(grace)s * interval '1 second' THEN 'kept' ELSE 'shared'
+           END AS pool
+    FROM held s LEFT JOIN held k ON k.kind = 'kept' WHERE s.kind = 'shared'
 )
+UPDATE risk_orderrate r
+SET next_free_at = held.free + interval '1 second' * CASE held.kind WHEN %(class)s THEN %(step)s
+    WHEN 'kept' THEN %(kept)s / pace.times ELSE %(shared)s / pace.times END
+FROM held, pace LEFT JOIN chosen ON true
+WHERE r.account_id = %(account)s AND r.call_class = held.kind
+  AND held.kind IN (%(class)s, coalesce(chosen.pool, %(class)s))
+RETURNING held.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8
+"""
+TAKE = FORGETTABLE + _PLACES
+BEGIN = """
+INSERT INTO risk_orderrate (account_id, call_class, next_free_at)
+SELECT %(account)s, kind, clock_timestamp() FROM unnest(%(kinds)s::text[]) AS kind ORDER BY kind
+ON CONFLICT (account_id, call_class) DO NOTHING
+"""
 
 
 def wait_for_turn(account_id: int, call_class: str) -> float:
@@ -40,7 +73,18 @@ def wait_for_turn(account_id: int, call_class: str) -> float:
 
 def take_turn(account_id: int, call_class: str) -> float:
     """Take the next free place of an account, with the caller's transaction; the seconds until it comes."""
-    rate, burst = RATES[call_class]
-    step = 1.0 / rate
-    ((ahead,),) = run_forgettable(TAKE, {"account": account_id, "kind": str(call_class), "step": step})
-    return max(0.0, float(ahead) - burst * step)
+    pools = [] if call_class in ONE_POOL_CLASSES else ["kept", "shared"] if call_class == "exit" else ["shared"]
+    kinds = sorted([str(call_class), *pools])
+    (shared, at_once), (kept, kept_at_once) = POOLS["shared"], POOLS["kept"]
+    asked = {
+        "account": account_id, "class": str(call_class), "kinds": kinds, "step": 1.0 / RATES[call_class][0],
+        "shared": 1.0 / shared, "grace": (at_once - 1) / shared, "kept": 1.0 / kept,
+        "kept_grace": (kept_at_once - 1) / kept, "minutes": _MINUTES,
+    }  # fmt: skip
+    taken = run_forgettable(TAKE, asked)
+    if len(taken) < min(2, len(kinds)):  # the account's first call of this class
+        with connection.cursor() as cursor:
+            cursor.execute(BEGIN, asked)
+        taken = run_forgettable(TAKE, asked)
+    paces = {str(call_class): RATES[call_class], **POOLS}
+    return max(0.0, *(ahead - paces[kind][1] / paces[kind][0] for kind, ahead in taken))

@@ -11,7 +11,8 @@ django.setup()
 
 from django.core.management import call_command  # noqa: E402
 
-from risk.order_rate import RATES  # noqa: E402
+from risk.order_rate import POOLS, RATES  # noqa: E402
 
 RATES |= {"order": (1e6, 1_000_000), "exit": (1e6, 1_000_000)}
+POOLS |= {"shared": (1e6, 1_000_000), "kept": (1e6, 1_000_000)}
 call_command("engine", account=[int(sys.argv[1])])
