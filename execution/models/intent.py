@@ -54,6 +54,7 @@ class Intent(Owned):
 
     class Meta:
         ordering = ["-created_at"]
+        indexes = [models.Index(fields=["portfolio", "instrument", "-created_at"], name="intent_newest_of")]
         constraints = [
             models.UniqueConstraint(fields=["portfolio", "dedupe_key"], name="intent_once"),
             models.CheckConstraint(

@@ -102,6 +102,12 @@ class Order(Owned):
         ]
         indexes = [
             models.Index(fields=["account", "id"], condition=Q(state="QUEUED"), name="order_outbox"),
+            models.Index(
+                fields=["account", "instrument"],
+                condition=Q(state__in=sorted(map(str, LIVE_STATES))),
+                name="order_working",
+            ),
+            models.Index(fields=["account", "placed_at"], name="order_of_account_by_day"),
             models.Index(fields=["group", "state"], name="order_by_group"),
             models.Index(fields=["portfolio", "-id"], name="order_newest"),
             models.Index(fields=["portfolio", "placed_at"], name="order_by_day"),
