@@ -11,6 +11,7 @@ from decimal import Decimal
 from execution.brokers.port import (
     Acknowledged,
     BookOrder,
+    BrokerHolding,
     BrokerPosition,
     BrokerStatus,
     CallClass,
@@ -49,6 +50,7 @@ class SmallBroker:
         self.calls: list[str] = []
         self.taken = 0
         self.hidden: set[str] = set()  # orders that the book does not show (yet)
+        self.demat: dict[str, int] = {}  # units delivered before today
         self.surplus = 0  # units in every position that no trade explains
         self.paid_in = self.bound = self.odd_profit = Decimal(0)  # rupees that no trade explains
 
@@ -115,6 +117,11 @@ class SmallBroker:
             BrokerPosition(symbol, product, quantity + self.surplus, zero, zero, zero, None)
             for (symbol, product), quantity in net.items()
         ]
+
+    def holdings(self) -> list[BrokerHolding]:
+        """What was delivered before today, as a test says."""
+        zero = Decimal(0)
+        return [BrokerHolding(symbol, "", units, units, 0, zero, None) for symbol, units in self.demat.items()]
 
     def funds(self) -> Funds:
         """Ten lakh, what was paid in, and the profit of the day."""

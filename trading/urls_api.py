@@ -38,6 +38,7 @@ urlpatterns = [
     path("orders/<int:order_id>/", execution.OrderDetail.as_view(), name="api_order"),
     path("orders/<int:order_id>/cancel/", execution.OrderCancel.as_view(), name="api_order_cancel"),
     path("execution-quality/", quality.ExecutionQuality.as_view(), name="api_execution_quality"),
+    path("portfolios/<int:portfolio_id>/contract-notes/", portfolio.ContractNotes.as_view(), name="api_contract_notes"),
     path("watchlists/", portfolio.Watchlists.as_view(), name="api_watchlists"),
     path("watchlists/<int:watchlist_id>/", portfolio.WatchlistDetail.as_view(), name="api_watchlist"),
     path("watchlists/<int:watchlist_id>/items/", portfolio.WatchlistItems.as_view(), name="api_watchlist_items"),

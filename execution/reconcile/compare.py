@@ -2,11 +2,12 @@
 
 from collections import Counter
 from collections.abc import Iterable, Mapping, Set
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from execution.brokers.port import BookOrder, BrokerPosition
+from execution.brokers.port import BookOrder, BrokerHolding, BrokerPosition
 from execution.identity import is_ours
 from trading.domain.fills import FillFact
+from trading.domain.orders import Product
 
 Key = tuple[str, str]
 """Symbol and product."""
@@ -16,13 +17,15 @@ Key = tuple[str, str]
 class Ours:
     """The desk's side. `net` per key from the fills of our orders; `order_ids` and `fill_keys` of today.
 
-    `accepted` are differences that a person has called right.
+    `accepted` are differences that a person has called right. `delivered` by symbol: shares that were bought for
+    delivery on earlier days and not sold before today; they are not among the positions of a broker, but holdings.
     """
 
     net: Mapping[Key, int]
     order_ids: Set[str]
     fills: Mapping[tuple[str, str], tuple[int, Key]]
     accepted: Mapping[Key, int]
+    delivered: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +47,13 @@ class Difference:
 
 
 def compare(
-    ours: Ours, *, orders: Iterable[BookOrder], trades: Iterable[FillFact], positions: Iterable[BrokerPosition]
-) -> list[Difference]:
+    ours: Ours, *, orders: Iterable[BookOrder], trades: Iterable[FillFact], positions: Iterable[BrokerPosition],
+    holdings: Iterable[BrokerHolding] = (),
+) -> list[Difference]:  # fmt: skip
     """Differences that are left when everything the books could tell has been taken over.
 
-    What the owner did outside the desk is explained by its trades: it counts for the broker, and for nobody here.
+    What the owner did outside the desk is explained by its trades: it counts for the broker, and for nobody here. Of
+    holdings the owner may have more than the desk bought, never less. `holdings` are as the day began.
     """
     books = {order.broker_order_id: order for order in orders}
     found: list[Difference] = []
@@ -69,9 +74,14 @@ def compare(
         if order_id in books and (order_id, trade_id) not in said:
             found.append(Difference("FILL_GONE", symbol, product, signed, 0, f"{order_id}:{trade_id}"))
     theirs = Counter({(one.symbol, one.product): one.net_quantity for one in positions})
-    for symbol, product in sorted({*theirs, *ours.net, *outside}):
+    demat = {one.symbol: one.quantity for one in holdings}
+    deliveries = {(symbol, Product.CNC.value) for symbol in ours.delivered}
+    for symbol, product in sorted({*theirs, *ours.net, *outside, *deliveries}):
         key = (symbol, product)
-        expected = ours.net.get(key, 0) + outside[key] + ours.accepted.get(key, 0)
-        if expected != theirs[key]:
-            found.append(Difference("POSITION", symbol, product, ours.net.get(key, 0), theirs[key] - outside[key]))
+        delivered = ours.delivered.get(symbol, 0) if product == Product.CNC else 0
+        there = min(delivered, demat.get(symbol, 0))
+        expected = delivered + ours.net.get(key, 0) + outside[key] + ours.accepted.get(key, 0)
+        if expected != there + theirs[key]:
+            mine, of_the_broker = delivered + ours.net.get(key, 0), there + theirs[key] - outside[key]
+            found.append(Difference("POSITION", symbol, product, mine, of_the_broker))
     return found

@@ -4,6 +4,7 @@ from collections import Counter
 from datetime import datetime, time
 
 from django.db import transaction
+from django.db.models import Q, Sum
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
@@ -35,8 +36,9 @@ def reconcile(*, account: BrokerAccount, gateway: BrokerGateway, now: datetime, 
     that is written is the row of the run itself.
     """
     began_at, taken = timezone.now(), room_taken(account.pk)
+    delivered = _delivered(account, now)
     try:
-        snapshot = take_snapshot(gateway, known=known_today(account.pk, now))
+        snapshot = take_snapshot(gateway, known=known_today(account.pk, now), deliveries=bool(delivered))
     except (BrokerError, NotBelievable) as error:
         return _invalid(account, cause, f"{error.code}: {error.message}", now, began_at)
     crashpoint("recon.snapshot_taken")
@@ -47,8 +49,10 @@ def reconcile(*, account: BrokerAccount, gateway: BrokerGateway, now: datetime, 
         f"order {event.order_id}: {event.kind}"
         for event in OrderEvent.objects.filter(order__account=account, pk__gt=newest, kind__in=KEPT_EVENTS)
     ]
-    ours = _our_side(account, now)
-    found = compare(ours, orders=snapshot.orders, trades=snapshot.trades, positions=snapshot.positions)
+    ours = _our_side(account, now, delivered)
+    found = compare(
+        ours, orders=snapshot.orders, trades=snapshot.trades, positions=snapshot.positions, holdings=snapshot.holdings
+    )
     found += _money(account, snapshot, ours, taken, now)
     crashpoint("recon.compared")
     actions = taken_over + mismatches_note(account=account, found=found, now=now)
@@ -58,12 +62,27 @@ def reconcile(*, account: BrokerAccount, gateway: BrokerGateway, now: datetime, 
     return run
 
 
-def _our_side(account: BrokerAccount, now: datetime) -> Ours:
+def _delivered(account: BrokerAccount, now: datetime) -> dict[str, int]:
+    """By symbol: shares of earlier days' deliveries that no earlier day sold."""
+    midnight = datetime.combine(exchange_date(now), time(), IST)
+    rows = Fill.objects.filter(
+        order__account=account, bust=None, order__product=Product.CNC, filled_at__lt=midnight
+    ).values_list("order__instrument__symbol", "order__side").annotate(units=Sum("quantity")).order_by()  # fmt: skip
+    net: Counter[str] = Counter()
+    for symbol, side, units in rows:
+        net[symbol] += Side(side).sign * units
+    return {symbol: units for symbol, units in net.items() if units > 0}
+
+
+def _our_side(account: BrokerAccount, now: datetime, delivered: dict[str, int]) -> Ours:
     """What our rows say the broker should have: today's, and of products that are carried over night everything."""
     net: Counter[Key] = Counter()
     fills: dict[tuple[str, str], tuple[int, Key]] = {}
     today = exchange_date(now)
-    rows = Fill.objects.filter(order__account=account, bust=None).select_related("order__instrument")
+    midnight = datetime.combine(today, time(), IST)
+    rows = Fill.objects.filter(
+        Q(filled_at__gte=midnight) | Q(order__product=Product.MARGIN), order__account=account, bust=None
+    ).select_related("order__instrument")  # fmt: skip
     for fill in rows:
         order = fill.order
         key = (order.instrument.symbol, order.product)
@@ -80,7 +99,7 @@ def _our_side(account: BrokerAccount, now: datetime) -> Ours:
     ):  # fmt: skip
         accepted[row.symbol, row.product] += row.difference
     numbers = {number for number in order_ids.values_list("broker_order_id", flat=True) if number}
-    return Ours(net, numbers, fills, accepted)
+    return Ours(net, numbers, fills, accepted, delivered)
 
 
 def _money(account: BrokerAccount, snapshot: Snapshot, ours: Ours, taken_paise: int, now: datetime) -> list[Difference]:

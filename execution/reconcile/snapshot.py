@@ -8,7 +8,7 @@ from datetime import datetime
 
 from django.utils import timezone
 
-from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Funds
+from execution.brokers.port import BookOrder, BrokerGateway, BrokerHolding, BrokerPosition, Funds
 from trading.domain.errors import TradingError
 from trading.domain.fills import FillFact
 
@@ -28,6 +28,7 @@ class Snapshot:
     positions: tuple[BrokerPosition, ...]
     funds: Funds
     asked_at: datetime
+    holdings: tuple[BrokerHolding, ...] = ()
 
     @property
     def inputs_hash(self) -> str:
@@ -36,8 +37,9 @@ class Snapshot:
         return hashlib.blake2b("\n".join(rows).encode(), digest_size=16).hexdigest()
 
 
-def take_snapshot(gateway: BrokerGateway, *, known: Set[str]) -> Snapshot:
-    """Orders, trades, positions, funds, and orders again until two order books agree. `known` are our orders of today.
+def take_snapshot(gateway: BrokerGateway, *, known: Set[str], deliveries: bool = False) -> Snapshot:
+    """Orders, trades, positions, funds, and orders again until two order books agree. `known` are our orders of today;
+    holdings are read where there are `deliveries` to find in them.
 
     Raises NotBelievable where they never do, where the book has shrunk, or where the trade book is behind it; a
     BrokerError where the broker could not be asked.
@@ -61,7 +63,8 @@ def take_snapshot(gateway: BrokerGateway, *, known: Set[str]) -> Snapshot:
         {(fact.broker_order_id, fact.broker_trade_id, fact.quantity, fact.price): fact for fact in trades}.values()
     )
     _check_trades(orders, trades)
-    return Snapshot(tuple(orders), tuple(trades), tuple(positions), funds, asked_at)
+    holdings = tuple(gateway.holdings()) if deliveries else ()
+    return Snapshot(tuple(orders), tuple(trades), tuple(positions), funds, asked_at, holdings)
 
 
 def _picture(orders: Iterable[BookOrder]) -> Counter[tuple[str, str, int, int]]:

@@ -103,6 +103,7 @@ OF_ONE_ROW = {
     "api/v1/versions/<int:version_id>/move/",
     "api/v1/^deployments/(?P<deployment_id>\\d{1,12})/(?P<act>pause|resume|stop)/$",
     *(f"settings/brokers/<int:account_id>/{act}/" for act in ("sign-in", "check", "forget")),
+    "api/v1/portfolios/<int:portfolio_id>/contract-notes/",
     "api/v1/watchlists/<int:watchlist_id>/", "api/v1/watchlists/<int:watchlist_id>/items/",
     "api/v1/watchlists/<int:watchlist_id>/items/<str:symbol>/",
     *(f"market/watchlists/<int:watchlist_id>/{act}/" for act in ("rename", "delete", "add", "remove", "move")),

@@ -1,8 +1,17 @@
-from django.contrib import admin
-from django.db.models import Count, QuerySet
-from django.http import HttpRequest
+from typing import Any
 
-from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money
+from django import forms
+from django.contrib import admin, messages
+from django.db.models import Count, QuerySet
+from django.http import HttpRequest, HttpResponse
+from django.shortcuts import redirect, render
+from django.urls import path
+
+from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money, require_operator
+from trading.domain.errors import TradingError
+from trading.domain.money import to_rupees
+from trading.marketdata.clocks import venue_now
+from trading.portfolio.booking import CHARGE_ACCOUNTS
 from trading.portfolio.models import (
     ClosedTrade,
     EquityPoint,
@@ -14,6 +23,29 @@ from trading.portfolio.models import (
     Watchlist,
     WatchlistItem,
 )  # fmt: skip
+from trading.portfolio.true_up import booked_lines, note_of, true_up_charges
+from trading.venue.charges import ChargeSheet
+
+
+class ContractDayForm(forms.Form):
+    portfolio = forms.ModelChoiceField(Portfolio.objects.select_related("account").order_by("name"))
+    day = forms.DateField(widget=forms.DateInput(attrs={"type": "date"}))
+
+
+class ContractNoteForm(ContractDayForm):
+    """A line for every charge that a note has, rupees; an empty one is nothing."""
+
+    reference = forms.CharField(max_length=60, help_text="the number on the note: it makes the correction happen once")
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        for name in CHARGE_ACCOUNTS:
+            self.fields[name] = forms.DecimalField(
+                label=f"{name}, ₹", required=False, min_value=0, max_digits=9, decimal_places=2
+            )
+
+    def note(self) -> ChargeSheet:
+        return note_of({name: self.cleaned_data[name] or 0 for name in CHARGE_ACCOUNTS})
 
 
 @admin.register(Portfolio)
@@ -51,6 +83,43 @@ class LedgerTransactionAdmin(ReadOnlyAdmin):
     search_fields = ("key", "memo", "portfolio__name")
     inlines = (EntryInline,)
     paginator = ShallowPaginator
+    change_list_template = "admin/ledger.html"
+
+    def get_urls(self) -> list[Any]:
+        page = path("true-up/", self.admin_site.admin_view(self.true_up), name="portfolio_ledgertransaction_true_up")
+        return [page, *super().get_urls()]
+
+    def true_up(self, request: HttpRequest) -> HttpResponse:
+        """A day's charges as booked, and as the contract note has them: the difference becomes an entry."""
+        require_operator(request)
+        form = ContractNoteForm(request.POST or None, initial=_asked(request))
+        if request.method == "POST" and form.is_valid():
+            given = form.cleaned_data
+            try:
+                posted = true_up_charges(
+                    portfolio_id=given["portfolio"].pk, day=given["day"], note=form.note(),
+                    reference=given["reference"], actor=request.user.get_username(),
+                    now=venue_now(given["portfolio"].account.feed),
+                )  # fmt: skip
+            except TradingError as error:
+                self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
+            else:
+                said = f"{posted.memo}." if posted else "The ledger says so already: nothing was posted."
+                self.message_user(request, said, messages.SUCCESS)
+                return redirect("admin:portfolio_ledgertransaction_changelist")
+        context = {**self.admin_site.each_context(request), "title": "Charges by a contract note", "form": form,
+                   "opts": self.opts}  # fmt: skip
+        return render(request, "admin/true_up.html", context)
+
+
+def _asked(request: HttpRequest) -> dict[str, Any]:
+    """The day that was asked for, its lines as they are booked."""
+    form = ContractDayForm(request.GET or None)
+    if not form.is_bound or not form.is_valid():
+        return {}
+    portfolio, day = form.cleaned_data["portfolio"], form.cleaned_data["day"]
+    booked = {name: to_rupees(paise) for name, paise in booked_lines(portfolio.pk, day).items()}
+    return {"portfolio": portfolio, "day": day, **booked}
 
 
 @admin.register(ClosedTrade)

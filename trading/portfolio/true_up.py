@@ -1,13 +1,16 @@
 """The contract note has the last word on charges: what was estimated is corrected by an entry of its own."""
 
+from collections.abc import Mapping
 from datetime import date, datetime
+from decimal import Decimal, InvalidOperation
 
 from django.db import transaction
 from django.db.models import Sum
 
 from trading.audit.record import record
 from trading.domain.clock import IST
-from trading.domain.errors import NotFound
+from trading.domain.errors import NotAllowed, NotFound
+from trading.domain.money import to_paise
 from trading.portfolio.booking import CHARGE_ACCOUNTS
 from trading.portfolio.ledger import Account, post
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Portfolio
@@ -42,6 +45,31 @@ def true_up_charges(
             reference=reference, paise=sum(amounts.values()),
         )  # fmt: skip
     return posted
+
+
+def note_of(lines: Mapping[str, object]) -> ChargeSheet:
+    """A contract note's lines, rupees by name; what is left out is nothing.
+
+    NotAllowed (CONTRACT_NOTE) for a line there is none of, or what is no amount of rupees.
+    """
+    paise = {}
+    for name, given in lines.items():
+        if name not in CHARGE_ACCOUNTS:
+            raise NotAllowed("CONTRACT_NOTE", f"A contract note has no line {name[:40]}: {', '.join(CHARGE_ACCOUNTS)}.")
+        try:
+            amount = Decimal(str(given))
+        except InvalidOperation as error:
+            raise NotAllowed("CONTRACT_NOTE", f"{name}: {str(given)[:40]} is no amount of rupees.") from error
+        if not amount.is_finite() or not 0 <= amount < 10_000_000:
+            raise NotAllowed("CONTRACT_NOTE", f"{name}: charges lie between nothing and a crore of rupees.")
+        paise[name] = to_paise(amount)
+    return ChargeSheet(**paise)
+
+
+def booked_lines(portfolio_id: int, day: date) -> dict[str, int]:
+    """The same by the lines of a note: what the note is compared with, paise."""
+    booked = booked_charges(portfolio_id, day)
+    return {name: booked.get(account, 0) for name, account in CHARGE_ACCOUNTS.items()}
 
 
 def booked_charges(portfolio_id: int, day: date) -> dict[str, int]:

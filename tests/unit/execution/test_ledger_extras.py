@@ -1,14 +1,21 @@
 """Lots that an exit gives up, and charges as the contract note has them."""
 
+from decimal import Decimal
+
 import pytest
 from django.core.management import CommandError, call_command
+from django.test import Client
+from django.urls import reverse
+from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
+from accounts.api_keys import issue
 from execution.facts import facts_of
 from execution.lots import lots_of
 from execution.models import Order
 from execution.services.override import close_position
+from tests.factories import PortfolioFactory, UserFactory
 from trading.portfolio.booking import CHARGE_ACCOUNTS
 from trading.portfolio.ledger import balance
 from trading.portfolio.lots import Lot, Relief, held_lots, relieve
@@ -79,6 +86,52 @@ def test_the_contract_note_has_the_last_word_once(desk):
     assert true_up_charges(note=NOTE, reference="CN-2", **how) is None, "it says so already"
     assert sum(LedgerEntry.objects.values_list("amount_paise", flat=True)) == 0
     assert drift(portfolio, facts_of(portfolio)) == []
+
+
+def test_a_program_posts_a_note_of_its_own_portfolio_once(desk):
+    desk.enter()
+    day = str(exchange_date(desk.now[0]))
+    address = f"/api/v1/portfolios/{desk.portfolio.pk}/contract-notes/"
+    _, token = issue(owner=desk.world.user, name="bot", scope="trade", now=timezone.now())
+    program = Client(headers={"authorization": f"Bearer {token}"})
+    before = program.get(address, {"day": day}).json()
+    assert Decimal(before["total"]) > 0 and not before["corrected"]
+    note = {"day": day, "reference": "CN-7", "lines": {"brokerage": "40.00", "gst": "7.25"}}
+
+    def post(given, path=address):
+        return program.post(path, given, content_type="application/json")
+
+    first = post(note)
+    assert first.status_code == 201 and first.json()["corrected"] and first.json()["total"] == "47.25"
+    assert first.json()["lines"]["stt"] == "0.00"
+    assert post(note).status_code == 200 and not post(note).json()["corrected"]
+    for wrong in ({"bribe": "1"}, {"stt": "much"}, {"stt": "-1"}, {"stt": "NaN"}):
+        reply = post(note | {"lines": wrong, "reference": "CN-8"})
+        assert reply.status_code == 422 and reply.json()["code"] == "CONTRACT_NOTE", reply.content
+    assert program.get(address, {"day": "yesterday"}).status_code == 422
+    another = f"/api/v1/portfolios/{PortfolioFactory().pk}/contract-notes/"
+    assert post(note, another).status_code == program.get(another, {"day": day}).status_code == 404
+
+
+def test_an_operator_posts_a_note_in_the_console(desk):
+    desk.enter()
+    day = exchange_date(desk.now[0])
+    operator = UserFactory(operator=True)
+    client = Client()
+    client.force_login(operator)
+    page = reverse("admin:portfolio_ledgertransaction_true_up")
+    assert b"Charges by a contract note" in client.get(reverse("admin:portfolio_ledgertransaction_changelist")).content
+    shown = client.get(page, {"portfolio": desk.portfolio.pk, "day": str(day)})
+    booked = booked_charges(desk.portfolio.pk, day)
+    assert shown.context["form"].initial["stt"] * 100 == booked.get(CHARGE_ACCOUNTS["stt"], 0)
+    note = {"portfolio": desk.portfolio.pk, "day": str(day), "reference": "CN-3", "brokerage": "40.00"}
+    assert b"as on contract note CN-3" in client.post(page, note, follow=True).content
+    assert booked_charges(desk.portfolio.pk, day)["BROKERAGE"] == 40_00
+    assert b"nothing was posted" in client.post(page, note, follow=True).content
+    assert client.post(page, note | {"brokerage": "-1"}).status_code == 200
+    looker = UserFactory(is_staff=True)
+    client.force_login(looker)
+    assert client.get(page).status_code == 403
 
 
 def test_the_command_posts_a_note_in_rupees_and_names_what_is_wrong(desk, capsys):

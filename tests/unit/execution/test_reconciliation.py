@@ -235,3 +235,45 @@ def test_a_manual_trade_that_opens_something_is_nobodys_here_and_no_mismatch(des
     desk.broker.fill(bought, 7, "812.00")
     assert compare(desk, times=2).outcome == OUT.CLEAN
     assert desk.held() == 0 and not Order.objects.exists()
+
+
+# -- deliveries: a position today, a holding from the next day on ----------------------------------------------------
+
+
+def delivered(desk) -> Group:
+    """Ten shares bought for delivery on the day before."""
+    group = desk.enter(product="CNC")
+    assert compare(desk).outcome == OUT.CLEAN
+    desk.pass_time(days=1)
+    desk.broker.facts.clear()  # a new day has a new trade book
+    desk.broker.book.clear()
+    return group
+
+
+def test_a_delivery_is_found_among_the_holdings_of_the_next_day(desk):
+    delivered(desk)
+    desk.broker.demat["NSE:SBIN-EQ"] = 10
+    assert compare(desk, times=2).outcome == OUT.CLEAN
+    desk.broker.demat["NSE:SBIN-EQ"] = 25  # the owner has shares of their own
+    assert compare(desk, times=2).outcome == OUT.CLEAN
+
+
+def test_a_delivery_that_did_not_come_is_held_back_with_both_numbers(desk):
+    delivered(desk)
+    desk.broker.demat["NSE:SBIN-EQ"] = 6
+    run = compare(desk, times=2)
+    assert run.outcome == OUT.QUARANTINED
+    row = Mismatch.objects.get()
+    assert (row.product, row.ours, row.theirs) == ("CNC", 10, 6)
+    assert Mismatch.objects.most_to_close(desk.account.pk, "NSE:SBIN-EQ", "CNC", 1) == 6
+    desk.broker.demat["NSE:SBIN-EQ"] = 10  # it came late
+    assert compare(desk).outcome == OUT.CLEAN
+
+
+def test_holdings_are_not_asked_for_where_nothing_was_bought_for_delivery(desk):
+    desk.enter()
+    desk.pass_time(days=1)
+    desk.broker.facts.clear()
+    desk.broker.book.clear()
+    desk.broker.holdings = None  # whoever calls it fails
+    assert compare(desk).outcome in (OUT.CLEAN, OUT.WAITING)

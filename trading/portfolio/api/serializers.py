@@ -74,3 +74,32 @@ class WatchlistOrderSerializer(StrictSerializer):
     """Every symbol of the list, once, in its new order."""
 
     symbols = serializers.ListField(child=serializers.CharField(max_length=60), max_length=ITEMS)
+
+
+@extend_schema_serializer(
+    examples=[
+        OpenApiExample(
+            "The charges of a day",
+            {"day": "2026-02-16", "reference": "CN/2026/0216/17", "lines": {"brokerage": "40.00", "stt": "25.00"}},
+            request_only=True,
+        )
+    ]
+)
+class ContractNoteSerializer(StrictSerializer):
+    """A contract note's charges. A line that is left out is nothing; the reference makes a correction happen once."""
+
+    day = serializers.DateField(help_text="exchange day of the trades")
+    reference = serializers.CharField(max_length=60, help_text="the number on the note")
+    lines = serializers.DictField(
+        child=serializers.CharField(max_length=20),
+        help_text="rupees as text: brokerage, stt, exchange, sebi, stamp, gst, ipft, dp",
+    )
+
+
+class BookedChargesSerializer(serializers.Serializer):
+    """What the ledger has of a day's charges, corrections included."""
+
+    day = serializers.DateField()
+    lines = serializers.DictField(child=RupeesField(), help_text="rupees by line")
+    total = RupeesField()
+    corrected = serializers.BooleanField(help_text="this call posted a correction")

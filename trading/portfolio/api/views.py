@@ -1,6 +1,7 @@
+from datetime import date
 from typing import Any, cast
 
-from drf_spectacular.utils import OpenApiResponse, extend_schema, extend_schema_view
+from drf_spectacular.utils import OpenApiParameter, OpenApiResponse, extend_schema, extend_schema_view
 from rest_framework import status
 from rest_framework.generics import ListAPIView
 from rest_framework.request import Request
@@ -10,9 +11,12 @@ from accounts.models import User
 from accounts.ownership import OwnedQuerySet
 from trading.api.serializers import ProblemSerializer
 from trading.api.views import DeskEndpoint
-from trading.domain.errors import NotFound
+from trading.domain.errors import NotAllowed, NotFound
+from trading.marketdata.clocks import venue_now
 from trading.portfolio import watchlists
 from trading.portfolio.api.serializers import (
+    BookedChargesSerializer,
+    ContractNoteSerializer,
     PortfolioSerializer,
     WatchlistNameSerializer,
     WatchlistOrderSerializer,
@@ -20,6 +24,7 @@ from trading.portfolio.api.serializers import (
     WatchlistSymbolSerializer,
 )
 from trading.portfolio.models import Portfolio, Watchlist
+from trading.portfolio.true_up import booked_lines, note_of, true_up_charges
 
 REFUSALS = {code: OpenApiResponse(ProblemSerializer) for code in (400, 401, 403, 404, 409, 422, 429)}
 
@@ -31,6 +36,55 @@ class PortfolioList(DeskEndpoint, ListAPIView):
 
     def get_queryset(self) -> OwnedQuerySet:
         return Portfolio.objects.for_user(self.request.user).select_related("account")
+
+
+@extend_schema(tags=["portfolios"])
+class ContractNotes(DeskEndpoint):
+    """The charges of a day, and what the contract note says of them."""
+
+    @extend_schema(
+        operation_id="contract_notes_read", summary="The charges that are booked for a day",
+        parameters=[OpenApiParameter("day", date, required=True, description="exchange day")],
+        responses={200: BookedChargesSerializer, **REFUSALS},
+    )  # fmt: skip
+    def get(self, request: Request, portfolio_id: int) -> Response:
+        portfolio = _portfolio(request, portfolio_id)
+        try:
+            day = date.fromisoformat(request.query_params.get("day", ""))
+        except ValueError as error:
+            raise NotAllowed("DAY", "Which day? day=YYYY-MM-DD") from error
+        return Response(_booked(portfolio, day, corrected=False))
+
+    @extend_schema(
+        operation_id="contract_notes_create", summary="Make a day's charges what its contract note says",
+        description="The difference is posted as an entry of its own. The same note twice corrects once: 200.",
+        request=ContractNoteSerializer,
+        responses={200: BookedChargesSerializer, 201: BookedChargesSerializer, **REFUSALS},
+    )  # fmt: skip
+    def post(self, request: Request, portfolio_id: int) -> Response:
+        portfolio = _portfolio(request, portfolio_id)
+        given = _given(ContractNoteSerializer, request)
+        posted = true_up_charges(
+            portfolio_id=portfolio.pk, day=given["day"], note=note_of(given["lines"]), reference=given["reference"],
+            actor=_owner(request).get_username(), now=venue_now(portfolio.account.feed),
+        )  # fmt: skip
+        code = status.HTTP_201_CREATED if posted is not None else status.HTTP_200_OK
+        return Response(_booked(portfolio, given["day"], corrected=posted is not None), status=code)
+
+
+def _portfolio(request: Request, portfolio_id: int) -> Portfolio:
+    portfolio: Portfolio | None = (
+        Portfolio.objects.for_user(request.user).select_related("account").filter(pk=portfolio_id).first()
+    )
+    if portfolio is None:
+        raise NotFound("UNKNOWN_PORTFOLIO", "There is no such portfolio.")
+    return portfolio
+
+
+def _booked(portfolio: Portfolio, day: date, *, corrected: bool) -> dict[str, Any]:
+    lines = booked_lines(portfolio.pk, day)
+    told = {"day": day, "lines": lines, "total": sum(lines.values()), "corrected": corrected}
+    return dict(BookedChargesSerializer(told).data)
 
 
 def _mine(request: Request) -> OwnedQuerySet[Watchlist]:

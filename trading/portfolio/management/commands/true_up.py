@@ -2,17 +2,14 @@
 
 import json
 from datetime import date
-from decimal import Decimal, InvalidOperation
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from trading.domain.errors import TradingError
-from trading.domain.money import to_paise
 from trading.marketdata.clocks import venue_now
 from trading.portfolio.models import Portfolio
-from trading.portfolio.true_up import booked_charges, true_up_charges
-from trading.venue.charges import ChargeSheet
+from trading.portfolio.true_up import booked_charges, note_of, true_up_charges
 
 
 class Command(BaseCommand):
@@ -37,9 +34,11 @@ class Command(BaseCommand):
         if not given["reference"]:
             raise CommandError("--reference: which note is it? Its number makes the correction happen once.")
         try:
-            lines = {name: to_paise(Decimal(str(rupees))) for name, rupees in json.loads(given["note"]).items()}
-            note = ChargeSheet(**lines)
-        except (ValueError, TypeError, AttributeError, InvalidOperation) as error:
+            lines = json.loads(given["note"])
+            if not isinstance(lines, dict):
+                raise CommandError("--note: rupees by line, as an object")
+            note = note_of(lines)
+        except (ValueError, TypeError, TradingError) as error:
             raise CommandError(f"--note: {error}") from error
         try:
             posted = true_up_charges(
