@@ -6,11 +6,12 @@ from decimal import Decimal
 
 from execution.models import Group, Order
 from trading.domain.money import to_paise
-from trading.domain.orders import Side
+from trading.domain.orders import Product, Side
 from trading.portfolio.booking import charge_segment
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import PositionValue, Valuation
 from trading.venue.charges import charges_for_order
+from trading.venue.sessions import next_session
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +58,15 @@ class Holding:
     @property
     def closing_quantity(self) -> int:
         return abs(self.net_quantity)
+
+    @property
+    def arrives_on(self) -> date | None:
+        """The day from which shares bought for delivery are among the broker's holdings: the session after the one they
+        were bought in. None of other products, and where the calendar ends."""
+        if self.group.product != Product.CNC or self.group.opened_at is None or self.net_quantity <= 0:
+            return None
+        session = next_session(self.group.opened_at, assume_weekdays=True)
+        return None if session is None else session.date
 
     @property
     def open_risk_paise(self) -> int | None:

@@ -17,7 +17,6 @@ from risk.kill_switch import kill_state, scope_keys
 from risk.loss_locks import locks_in_force
 from risk.models import DrawdownState, LossLock
 from risk.policies import active_policy
-from trading.domain.clock import IST
 from trading.marketdata.models import Feed
 from trading.portfolio.models import Portfolio
 from trading.venue.sessions import Phase, exchange_date, session_on
@@ -84,7 +83,6 @@ def _phase(feed: Feed, now: datetime) -> Phase | None:
 def _session(feed: Feed, now: datetime) -> PreflightGate:
     phase = _phase(feed, now)
     said = "no session today" if phase is None else phase.replace("_", " ").lower()
-    said = f"{said}, {now.astimezone(IST):%H:%M} at the venue"
     return PreflightGate("session", phase is Phase.CONTINUOUS, said, blocks=False)
 
 

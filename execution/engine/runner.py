@@ -39,7 +39,7 @@ from execution.engine.bands import BandKeeper
 from execution.engine.clock_check import RIGHT, ClockState, read_clock
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.live_sources import LiveSources
-from execution.engine.preflight import as_plain, preflight
+from execution.engine.preflight import PreflightGate, as_plain, preflight
 from execution.engine.show import keep_equity, show_prices, show_summary
 from execution.models import EngineLease, Order, ReconRun
 from execution.reconcile.heal import SECOND_LOOK
@@ -68,6 +68,7 @@ BOOKS_APART_S = 3.0
 RECON_EVERY_S = 60.0
 FUNDS_BUSY_S, FUNDS_IDLE_S = 30.0, 60.0
 CLOCK_EVERY_S = 5.0
+GATES_EVERY_S = 2.0
 MOST_WATCHED = 1_000  # instruments: a person's lists must not crowd out what is traded
 WISHES_EVERY = 20  # turns of the show: five seconds
 SHOW_EVERY_S = 0.25
@@ -93,6 +94,9 @@ class AccountRunner:
         self._compared_at = 0.0
         self._funds_at, self._read = 0.0, 0
         self._clock_at, self._clock_state = 0.0, RIGHT
+        self._gates_at = float("-inf")
+        self._gates_of: tuple[dict[str, str], bool, bool] | None = None
+        self._gates: tuple[PreflightGate, ...] = ()
         self._recon_cause: ReconRun.Cause | None = ReconRun.Cause.STARTUP
         self._stream_state: dict[str, str] = {}
         self._history_from = None
@@ -456,12 +460,7 @@ class AccountRunner:
     def _judge_state(self) -> None:
         """RUNNING when everything that a trade needs is there; else PREFLIGHT, with what is missing."""
         lease = EngineLease.objects.get(account=self.account)
-        heard = self.engine.market.last_tick_at
-        gates = preflight(
-            account=self.account, feed=self.feed, streams=self._stream_state, compared=self._compared.is_set(),
-            clock=self._clock(), tick_age_s=None if heard is None else time.time() - heard,
-            caught_up=self._caught_up.is_set(), now=venue_now(self.feed.name),
-        )  # fmt: skip
+        gates = self._preflight()
         missing = next((gate for gate in gates if gate.blocks and not gate.ok), None)
         if lease.paused_by:
             self._say_state(State.PAUSED, f"by {lease.paused_by}")
@@ -474,6 +473,19 @@ class AccountRunner:
         plain = as_plain(gates)
         if lease.streams != self._stream_state or lease.gates != plain:
             EngineLease.objects.filter(pk=lease.pk).update(streams=self._stream_state, gates=plain)
+
+    def _preflight(self) -> tuple[PreflightGate, ...]:
+        """Its gates, looked at every other second, and at once when a stream or the comparison has news."""
+        told = (dict(self._stream_state), self._compared.is_set(), self._caught_up.is_set())
+        if told != self._gates_of or time.monotonic() - self._gates_at >= GATES_EVERY_S:
+            self._gates_of, self._gates_at = told, time.monotonic()
+            heard = self.engine.market.last_tick_at
+            self._gates = preflight(
+                account=self.account, feed=self.feed, streams=self._stream_state, compared=self._compared.is_set(),
+                clock=self._clock(), tick_age_s=None if heard is None else time.time() - heard,
+                caught_up=self._caught_up.is_set(), now=venue_now(self.feed.name),
+            )  # fmt: skip
+        return self._gates
 
     def _clock(self) -> ClockState:
         """This machine's clock, looked at every few seconds; one that is off is told."""

@@ -1,13 +1,16 @@
 """The desk beside its broker: what is missing is taken over, what nobody can explain waits for a person."""
 
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
+from django.test import Client
+from django.urls import reverse
 from django.utils import timezone
 
 from execution.brokers.errors import TransientError
 from execution.brokers.port import BrokerStatus
+from execution.holdings import open_holdings
 from execution.models import Fill, FillBust, Group, Intent, Mismatch, Order, OrderEvent, ReconRun
 from execution.services.mismatch_decide import mismatch_decide
 from execution.services.override import close_position
@@ -15,6 +18,7 @@ from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import Side
 from trading.monitoring.models import Alert
 from trading.portfolio.models import LedgerEntry, Position
+from trading.portfolio.valuation import value_portfolio
 
 CAUSE, OUT, STATE = ReconRun.Cause.PERIODIC, ReconRun.Outcome, Mismatch.State
 
@@ -277,3 +281,13 @@ def test_holdings_are_not_asked_for_where_nothing_was_bought_for_delivery(desk):
     desk.broker.book.clear()
     desk.broker.holdings = None  # whoever calls it fails
     assert compare(desk).outcome in (OUT.CLEAN, OUT.WAITING)
+
+
+def test_the_page_says_that_a_delivery_is_on_its_way_until_the_next_session(desk):
+    group = desk.enter(product="CNC")
+    client = Client()
+    client.force_login(desk.world.user)
+    shown = client.get(reverse("web:part", args=["positions"])).content.decode()
+    assert "among the broker’s holdings from 17 Feb on" in shown
+    (held,) = open_holdings(desk.portfolio, value_portfolio(desk.portfolio, quotes={}, now=desk.now[0]))
+    assert held.group == group and held.arrives_on == date(2026, 2, 17)
