@@ -9,7 +9,8 @@ from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, may_operate
-from execution.engine_settings import FIELDS, publish_settings, retire_ladder
+from execution.engine_settings import FIELDS, publish_ladder, publish_settings, retire_ladder
+from execution.ladder_plans import CONTENT
 from execution.models import (
     EngineSettings,
     LadderPlan,
@@ -102,13 +103,51 @@ class QueuedSignalAdmin(ReadOnlyAdmin):
         self.press(request, rows, lambda row: queue_acts.remove(queued_id=row.pk, actor=actor), told="Removed")
 
 
+class VersionsAdmin(ReadOnlyAdmin):
+    """Saving does not overwrite: it puts a new version in force. What may not be is said, and nothing is stored."""
+
+    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
+        return may_operate(request)
+
+    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
+        try:
+            return super().changeform_view(request, *args, **kwargs)
+        except TradingError as error:
+            self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
+            return redirect(self._list())
+
+    def response_change(self, request: HttpRequest, obj: Any) -> HttpResponse:
+        self.message_user(request, f"{obj} is in force.", messages.SUCCESS)
+        return redirect(self._list())
+
+    response_add = response_change  # type: ignore[assignment]
+
+    def _list(self) -> str:
+        return f"admin:execution_{self.opts.model_name}_changelist"
+
+
 @admin.register(LadderPlan)
-class LadderPlanAdmin(ReadOnlyAdmin):
+class LadderPlanAdmin(VersionsAdmin):
     list_display = ("name", "portfolio", "stop_pct", "created_by", "created_at", "retired_at")
     list_select_related = ("portfolio",)
     list_filter = (("retired_at", admin.EmptyFieldListFilter),)
     search_fields = ("name", "portfolio__name", "created_by")
     actions = ("retire",)
+
+    def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
+        return may_operate(request) and (obj is None or obj.retired_at is None)
+
+    def get_fields(self, request: HttpRequest, obj: Any = None) -> Any:
+        known = [] if obj is None else ["created_at", "created_by", "retired_at"]
+        return ["portfolio", "name", "rungs", "overrides", "stop_pct", *known]
+
+    def get_readonly_fields(self, request: HttpRequest, obj: Any = None) -> list[str]:
+        return [] if obj is None else ["portfolio", "name", "created_at", "created_by", "retired_at"]
+
+    def save_model(self, request: HttpRequest, obj: LadderPlan, form: forms.ModelForm, change: bool) -> None:
+        content = {name: form.cleaned_data[name] for name in CONTENT}
+        new = publish_ladder(portfolio=obj.portfolio, name=obj.name, actor=request.user.get_username(), **content)
+        obj.pk, obj.created_by, obj.retired_at = new.pk, new.created_by, None
 
     @admin.action(description="Take out of use; trades keep theirs", permissions=["operate"])
     def retire(self, request: HttpRequest, rows: QuerySet[LadderPlan]) -> None:
@@ -117,16 +156,11 @@ class LadderPlanAdmin(ReadOnlyAdmin):
 
 
 @admin.register(EngineSettings)
-class EngineSettingsAdmin(ReadOnlyAdmin):
-    """Saving does not overwrite: it puts a new version in force."""
-
+class EngineSettingsAdmin(VersionsAdmin):
     list_display = ("__str__", "active", "max_open_groups", "take_profit", "ladder", "created_at", "created_by")
     list_select_related = ("portfolio", "ladder")
     list_filter = ("active",)
     search_fields = ("portfolio__name", "created_by")
-
-    def has_add_permission(self, request: HttpRequest, *args: Any) -> bool:
-        return may_operate(request)
 
     def has_change_permission(self, request: HttpRequest, obj: Any = None) -> bool:
         return may_operate(request) and (obj is None or obj.active)
@@ -142,19 +176,6 @@ class EngineSettingsAdmin(ReadOnlyAdmin):
         values = {name: form.cleaned_data[name] for name in FIELDS if name in form.cleaned_data}
         new = publish_settings(portfolio=obj.portfolio, values=values, actor=request.user.get_username())
         obj.pk, obj.version, obj.active = new.pk, new.version, True
-
-    def changeform_view(self, request: HttpRequest, *args: Any, **kwargs: Any) -> HttpResponse:
-        try:
-            return super().changeform_view(request, *args, **kwargs)
-        except TradingError as error:
-            self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
-            return redirect("admin:execution_enginesettings_changelist")
-
-    def response_change(self, request: HttpRequest, obj: EngineSettings) -> HttpResponse:
-        self.message_user(request, f"{obj} is in force.", messages.SUCCESS)
-        return redirect("admin:execution_enginesettings_changelist")
-
-    response_add = response_change  # type: ignore[assignment]
 
 
 class OffsetLineInline(ReadOnlyInline):

@@ -18,6 +18,7 @@ from execution.brokers.login import check_sign_in
 from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth_state
 from execution.brokers.sign_in_hours import before_the_open, hours_of_sign_in
 from execution.engine.books import read_books
+from execution.hooks.tidy import forget_deliveries
 from execution.models import EngineLease, Order
 from execution.services.events_seal import events_keep, events_seal
 from execution.services.failsafe_watch import failsafe_watch
@@ -95,6 +96,14 @@ def end_the_day(*, months: int = KEPT_MONTHS, again: bool = False) -> DayEnd | N
 def give_back(**_: object) -> None:
     """A backfill at work goes back to the queue after its next call."""
     let_go()
+
+
+@shared_task(name="execution.forget_deliveries", ignore_result=True)
+def forget_deliveries_task(**_from_newer_callers: object) -> None:
+    """Once a day: what hooks received longer ago than it is kept."""
+    if take_slot("forget_deliveries", every_s=3600):
+        gone = forget_deliveries(wall=timezone.now())
+        logger.info("%s deliveries of hooks were forgotten", gone)
 
 
 @shared_task(name="execution.watch_tokens", ignore_result=True)

@@ -34,5 +34,8 @@ BEAT_SCHEDULE = {
     "day end": {"task": "backfill.day_end", "schedule": crontab(hour="19,22", minute=10), "options": {"expires": 3600}},
     # A backfill is rung for when it is asked for; this finds those whose bell, or whose worker, was lost.
     "backfills": {"task": "backfill.work", "schedule": 20.0, "options": {"expires": 20}},
+    "old deliveries": {
+        "task": "execution.forget_deliveries", "schedule": crontab(hour=3, minute=40), "options": {"expires": 7200},
+    },
     "old runs": {"task": "research.tidy", "schedule": 3600.0, "options": {"expires": 3600}},
 }  # fmt: skip

@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import backfills, engine, hooks, quality, risk
+from execution.api import backfills, engine, hooks, ladders, quality, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -24,6 +24,8 @@ urlpatterns = [
     path("dashboard/", execution.Dashboard.as_view(), name="api_dashboard"),
     path("engine/", engine.Engine.as_view(), name="api_engine"),
     path("engine/settings/", engine.Settings.as_view(), name="api_engine_settings"),
+    path("engine/ladders/", ladders.Ladders.as_view(), name="api_ladders"),
+    path("engine/ladders/<int:ladder_id>/", ladders.Ladder.as_view(), name="api_ladder"),
     path("engine/queue/<int:queued_id>/", engine.QueueAct.as_view(), name="api_queue_act"),
     path("risk/", risk.RiskNow.as_view(), name="api_risk"),
     path("risk/history/", risk.RiskHistory.as_view(), name="api_risk_history"),

@@ -46,7 +46,8 @@ class QueueActSerializer(serializers.Serializer):
     done = serializers.BooleanField(help_text="false: it was asked for before")
 
 
-def _asked_portfolio(request: Request) -> Portfolio:
+def asked_portfolio(request: Request) -> Portfolio:
+    """The portfolio that `?portfolio=` names, or the only one of the person."""
     given = request.query_params.get("portfolio")
     if given is not None and not (given.isascii() and given.isdigit()):
         raise NotFound("PORTFOLIO_NOT_FOUND", "There is no such portfolio.")
@@ -59,7 +60,7 @@ class Engine(DeskEndpoint):
         parameters=[PORTFOLIO], responses={200: OpenApiTypes.OBJECT, **problems_of(401, 404, 422, 429)},
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        portfolio = _asked_portfolio(request)
+        portfolio = asked_portfolio(request)
         view = engine_view(portfolio, quotes=last_quotes(portfolio.account.feed), wall=timezone.now())
         return Response({
             "portfolio": portfolio.pk, "settings": str(view.settings),
@@ -160,7 +161,7 @@ class Settings(DeskEndpoint):
         parameters=[PORTFOLIO], responses={200: OpenApiTypes.OBJECT, **problems_of(401, 404, 422, 429)},
     )  # fmt: skip
     def get(self, request: Request) -> Response:
-        return Response(_file(_asked_portfolio(request)))
+        return Response(_file(asked_portfolio(request)))
 
     @extend_schema(
         operation_id="engine_settings_change", tags=["engine"], summary="Put settings in force, or a backup of them",
@@ -174,7 +175,7 @@ class Settings(DeskEndpoint):
         return once(request, lambda _key: self.change(request, ask.validated_data))
 
     def change(self, request: Request, ask: dict[str, Any]) -> Response:
-        portfolio = _asked_portfolio(request)
+        portfolio = asked_portfolio(request)
         text = json.dumps({"settings": ask["settings"], "ladders": ask.get("ladders", [])}, default=str)
         backup = read_file(text, portfolio=portfolio)
         if ask["preview"]:

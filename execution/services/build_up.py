@@ -9,11 +9,12 @@ from execution.engine_settings import settings_of
 from execution.lots import lots_of
 from execution.models import Fill, Group, Intent, Leg, Order, PartExit
 from execution.services.leg_send import leg_send
+from execution.services.legs_renew import legs_renew
 from execution.services.order_cancel import order_cancel
 from execution.services.pyramid_add import MEANT
 from execution.services.trade_orders import ask_exit
 from strategies.tactics.take_profit import FilledLeg, TakeProfits, WantedExit, take_profits
-from trading.domain.orders import Reason, Side
+from trading.domain.orders import Product, Reason, Side
 from trading.realtime.publish import publish
 
 State = PartExit.State
@@ -25,6 +26,8 @@ def build_up(group: Group, orders: list[Order], held: int, now: datetime) -> Non
         ask_exit(group, Reason.TIME, "patience")
         return
     _send_legs(group, now)
+    if held > 0 and group.product != Product.INTRADAY:
+        legs_renew(group, orders, now)
     if held > 0:
         _keep_take_profits(group, orders, now)
 

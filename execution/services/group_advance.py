@@ -22,6 +22,7 @@ from execution.services.part_send import parts_of, send_parts
 from execution.services.trade_orders import (
     FAILED,
     ask_exit,
+    band_today,
     market_open,
     never_left,
     protected_limit,
@@ -269,7 +270,13 @@ def _send_stop(group: Group, held: int, now: datetime) -> None:
     crashpoint("protect.stop_wanted")
     side = Side(group.side).opposite
     trigger: Decimal = group.stop_price  # type: ignore[assignment]
-    limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=group.instrument.tick_size, side=side)
+    tick = group.instrument.tick_size
+    limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=tick, side=side)
+    band = band_today(group, now)
+    if band is not None:  # where the day's prices end the stop waits a tick before the end: further out is refused
+        edge = band[0] if side is Side.SELL else band[1]
+        limit = max(limit, edge) if side is Side.SELL else min(limit, edge)
+        trigger = max(trigger, edge + tick) if side is Side.SELL else min(trigger, edge - tick)
     send(
         group, reason=Reason.STOP, side=side, quantity=held, key=f"stop:{group.pk}",
         order_type=OrderType.STOP_LIMIT, limit_price=limit, trigger_price=trigger, now=now,

@@ -22,16 +22,17 @@ kill switch is not among them: what it kept out does not come in by itself when 
 
 def leg_send(
     *, leg: Leg, group: Group, actor: str, now: datetime, order_type: OrderType = OrderType.LIMIT,
-    signal_age_s: float | None = None, needs_approval: bool = False,
+    signal_age_s: float | None = None, needs_approval: bool = False, left: int | None = None,
 ) -> Intent | None:  # fmt: skip
     """The intent of a leg of a locked trade; None where it was let in before, or is too small to be an order.
 
-    What was refused is written on the leg.
+    `left`: units of it that an earlier day did not fill, which are asked for once more. What was refused is written on
+    the leg.
     """
     if leg.quantity < 1:
         return None
     asked = list(Intent.objects.filter(leg=leg).values_list("state", flat=True))
-    if any(state != Intent.State.REFUSED for state in asked):
+    if left is None and any(state != Intent.State.REFUSED for state in asked):
         return None  # it was let in
     begins = leg.index == 0 and leg.pyramid.index == 0
     limit: Decimal | None = leg.limit_price if order_type is OrderType.LIMIT else None
@@ -39,9 +40,9 @@ def leg_send(
         portfolio=group.portfolio,
         wish=Wish(
             source=Intent.Source.SIGNAL, reason=Reason.ENTRY, dedupe_key=f"leg:{leg.pk}:{len(asked)}", actor=actor,
-            instrument=group.instrument, side=Side(group.side), quantity=leg.quantity, order_type=order_type,
-            product=Product(group.product), limit_price=limit, stop_price=group.stop_price, target_price=None,
-            signal=group.signal if begins else None, group=group, leg=leg, signal_age_s=signal_age_s,
+            instrument=group.instrument, side=Side(group.side), quantity=left or leg.quantity,
+            order_type=order_type, product=Product(group.product), limit_price=limit, stop_price=group.stop_price,
+            target_price=None, signal=group.signal if begins else None, group=group, leg=leg, signal_age_s=signal_age_s,
             needs_approval=needs_approval, adds=not begins,
         ),
         now=now,

@@ -11,7 +11,7 @@ from django.utils import timezone
 
 from execution.models import Fill, Group, Order, PartExit
 from execution.services.order_cancel import order_cancel
-from execution.services.trade_orders import FAILED, never_left, protected_limit, protects, send
+from execution.services.trade_orders import FAILED, band_today, never_left, protected_limit, protects, send
 from execution.states import AT_EXCHANGE
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType, Reason, Side
@@ -85,7 +85,8 @@ def send_parts(group: Group, parts: Parts, held: int, now: datetime) -> None:
             _look_after(one, now)
             quantity = min(one.wanted, free)
             # All of it or, where less is held than was asked for, all that is held: never piece by piece.
-            if quantity > 0 and (quantity == one.wanted or parts.stops == 0) and _may_send(group, one):
+            whole = quantity == one.wanted or parts.stops == 0
+            if quantity > 0 and whole and _may_send(group, one) and _can_rest(group, part, now):
                 _send(group, one, quantity, now)
                 free -= quantity
 
@@ -143,6 +144,15 @@ def _may_send(group: Group, one: PartWork) -> bool:
         next_step="Close it by hand, or in the broker's app.",
     )  # fmt: skip
     return timezone.now() - one.orders[-1].created_at > AGAIN_AFTER_REFUSALS
+
+
+def _can_rest(group: Group, part: PartExit, now: datetime) -> bool:
+    """Beyond the day's band no order may wait: such a take-profit is sent on the day, or at the hour, whose band
+    reaches it. Until then the market cannot trade there either."""
+    if not part.rests or part.limit_price is None:
+        return True
+    band = band_today(group, now)
+    return band is None or band[0] <= part.limit_price <= band[1]
 
 
 def _send(group: Group, one: PartWork, quantity: int, now: datetime) -> None:

@@ -17,7 +17,7 @@ from execution.states import OrderState, PendingOp
 from trading.domain.crashpoint import crashpoint
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.marketdata.bands import band_of
+from trading.marketdata.bands import Band, band_of
 from trading.marketdata.models import Feed
 from trading.marketdata.quotes import last_quote
 from trading.marketdata.sessions import session_at
@@ -55,11 +55,15 @@ def protected_limit(group: Group, side: Side, *, tries: int) -> Decimal | None:
         return None
     reach = quote.last_price * EXIT_BAND * (1 + min(tries, FURTHEST_REACH))
     price = quote.last_price + side.sign * reach
-    feed = Feed.objects.get(name=group.portfolio.account.feed)
-    band = band_of(feed, group.instrument, exchange_date(quote.traded_at))
+    band = band_today(group, quote.traded_at)
     if band is not None and band[0] <= quote.last_price <= band[1]:  # the exchange takes no price outside it
         price = min(max(price, band[0]), band[1])
     return to_tick(price, tick=group.instrument.tick_size, side=side)
+
+
+def band_today(group: Group, now: datetime) -> Band | None:
+    """Outside it the exchange takes no price of the day; None: nobody told."""
+    return band_of(Feed.objects.get(name=group.portfolio.account.feed), group.instrument, exchange_date(now))
 
 
 def send(

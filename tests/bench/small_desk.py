@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -21,6 +21,7 @@ from trading.desk.servers import CHECKOUT
 
 APP_SECRET = "bench-secret"
 APPS = {"BENCHER001-100": "XB00001", "BENCHER002-100": "XB00002"}
+TRADERS = [f"{app}:{APP_SECRET}:{user}:1000000000" for app, user in APPS.items()]
 
 
 @contextmanager
@@ -44,12 +45,15 @@ def process(*command: str, log: Path, piped: bool = False, **env: str) -> Iterat
 
 
 @contextmanager
-def sandbox(folder: Path, *, start: str, speed: int = 10) -> Iterator[int]:
-    """The exchange in continuous trading; its port."""
-    apps = [part for app, user in APPS.items() for part in ("--app", f"{app}:{APP_SECRET}:{user}:1000000000")]
+def sandbox(
+    folder: Path, *, start: str, speed: int = 10, more: Sequence[str] = (), apps: Sequence[str] = TRADERS
+) -> Iterator[int]:
+    """The exchange in continuous trading; its port. `apps`: who trades there, as its `--app` names them."""
+    told = [part for app in apps for part in ("--app", app)]
     with process(
         "-m", "execution.sandbox", "--port", "0", "--print-port", "--state-dir", str(folder / "sandbox"),
-        "--start", start, "--speed", str(speed), "--no-rate-limit", *apps, log=folder / "sandbox.log", piped=True,
+        "--start", start, "--speed", str(speed), "--no-rate-limit", *told, *more,
+        log=folder / "sandbox.log", piped=True,
     ) as running:  # fmt: skip
         assert running.stdout is not None
         said = running.stdout.readline()

@@ -1,9 +1,10 @@
 """A desk on a stepped sandbox: every tick is asked for, and the desk does at each one all that it would do live."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from decimal import Decimal
+from typing import Any
 
 from accounts.models import User
 from accounts.secrets import seal
@@ -32,11 +33,13 @@ SYMBOL = "NSE:SBIN-EQ"
 
 
 class SteppedDesk:
-    """One trader, one share, one engine driven by hand."""
+    """One trader, one share (or several), one engine driven by hand."""
 
-    def __init__(self, base_url: str, broker: str = "FYERS") -> None:
+    def __init__(
+        self, base_url: str, broker: str = "FYERS", *, symbols: Sequence[str] = (SYMBOL,), day: datetime = DAY
+    ) -> None:
         house_policy()
-        self.feed = open_feed(at=DAY)
+        self.feed = open_feed(at=day)
         account = BrokerAccountFactory(
             broker=broker,
             base_url=base_url,
@@ -51,7 +54,7 @@ class SteppedDesk:
         self.account = sign_in(account)
         self.user: User = account.owner
         self.gateway = gateway_of(account, paced=False)
-        self.now = DAY
+        self.now = day
         origin = Origin(SOURCES[broker])
         refresh_instruments(self.gateway.instruments(), now=self.now, actor="test", origin=origin)
         # A share with derivatives: its continuous trading ends at 15:15.
@@ -65,9 +68,9 @@ class SteppedDesk:
             account=account, feed=self.feed, gateway=self.gateway, fence=fence, now=lambda: self.now
         )
         self.control = SandboxControl(control_url=control_url_of(account))
-        self.control.step(until=DAY)
+        self.control.step(until=day)
         set_state(account.pk, fence, State.RUNNING)
-        self.venue = LockStep(account, self.engine, [SYMBOL])
+        self.venue = LockStep(account, self.engine, list(symbols))
 
     @property
     def last(self) -> Decimal:
@@ -146,8 +149,8 @@ class SteppedDesk:
 
 
 @contextmanager
-def stepped_desk(base_url: str, broker: str = "FYERS") -> Iterator[SteppedDesk]:
-    desk = SteppedDesk(base_url, broker)
+def stepped_desk(base_url: str, broker: str = "FYERS", **how: Any) -> Iterator[SteppedDesk]:
+    desk = SteppedDesk(base_url, broker, **how)
     try:
         with desk.venue:
             desk.tick()

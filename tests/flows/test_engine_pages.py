@@ -326,3 +326,47 @@ def test_the_console_shows_and_changes_the_engine(world, client):
     values = {name: value for name, value in values.items() if value is not False and value is not None}
     assert client.post(address, values).status_code == 302
     assert (settings_of(None).queue_size, settings_of(None).version) == (9, now.version + 1)
+
+
+def test_ladders_by_program_are_listed_put_in_force_and_changed_by_versions(trader, world):
+    given = {"content_type": "application/json"}
+    rungs = [
+        {"gap_pct": "0", "weight_pct": "60", "take_profit_pct": "1"},
+        {"gap_pct": "-1", "weight_pct": "40", "take_profit_pct": "0.5"},
+    ]
+    address = "/api/v1/engine/ladders/"
+    made = trader.post(address, {"name": "Two", "rungs": rungs}, headers={"Idempotency-Key": "a-ladder"}, **given)
+    assert made.status_code == 200, made.json()
+    plan = made.json()
+    assert (plan["name"], plan["of_house"], plan["stop_pct"], plan["retired_at"]) == ("Two", False, None, None)
+    listed = trader.get(address).json()
+    assert listed[0]["name"] == "Two" and any(one["of_house"] for one in listed)
+    changed = trader.put(
+        f"{address}{plan['id']}/", {"rungs": rungs, "stop_pct": "2"}, headers={"Idempotency-Key": "a-change"}, **given
+    ).json()
+    assert changed["id"] != plan["id"] and (changed["name"], changed["stop_pct"]) == ("Two", "2.000")
+    assert trader.get(f"{address}{plan['id']}/").json()["retired_at"] is not None
+    wrong = [{"gap_pct": "0", "weight_pct": "60", "take_profit_pct": "1"}]
+    refused = trader.post(address, {"name": "One", "rungs": wrong}, headers={"Idempotency-Key": "not-whole"}, **given)
+    assert refused.status_code == 422 and refused.json()["code"] == "LADDER"
+    house = LadderPlan.objects.get(portfolio=None, name="Five steps")
+    assert trader.get(f"{address}{house.pk}/").status_code == 404
+
+
+def test_the_console_changes_a_ladder_by_the_same_rules(world, client):
+    client.force_login(UserFactory(operator=True))
+    plan = LadderPlan.objects.get(portfolio=None, name="Five steps")
+    address = reverse("admin:execution_ladderplan_change", args=[plan.pk])
+    values = {"rungs": '[{"gap_pct": "0", "weight_pct": "90", "take_profit_pct": "1"}]', "overrides": "{}"}
+    refused = client.post(address, values, follow=True)
+    assert "weights" in refused.content.decode() and LadderPlan.objects.filter(name="Five steps").count() == 1
+    values["rungs"] = '[{"gap_pct": "0", "weight_pct": "100", "take_profit_pct": "2"}]'
+    assert "is in force" in text(client.post(address, values | {"stop_pct": "3"}, follow=True))
+    plan.refresh_from_db()
+    new = LadderPlan.objects.get(portfolio=None, name="Five steps", retired_at=None)
+    assert plan.retired_at is not None and (new.pk != plan.pk, str(new.stop_pct)) == (True, "3.000")
+    assert settings_of(None).ladder_id == new.pk, "settings that use the name use the new one"
+    assert client.get(address).status_code == 200, "an old version is still to be read"
+    added = reverse("admin:execution_ladderplan_add")
+    assert client.post(added, {"name": "One more", **values}).status_code == 302
+    assert LadderPlan.objects.filter(name="One more", portfolio=None, retired_at=None).exists()

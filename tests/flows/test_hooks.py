@@ -20,6 +20,7 @@ from hypothesis import settings as examples
 from execution.hooks.keep import hook_rotate, hook_switch, symbol_map_set
 from execution.hooks.receive import Knock, receive, replay
 from execution.hooks.signature import sign
+from execution.hooks.tidy import forget_deliveries
 from execution.models import Delivery
 from strategies.models import Signal
 from tests.factories import InstrumentFactory
@@ -438,3 +439,22 @@ def test_the_secret_of_a_hook_moves_to_a_new_data_key(hook, settings, capsys):
     settings.DATA_KEYS = {"next": b"n" * 32}
     assert "1 hook sealed" in capsys.readouterr().out.replace("1 broker account, ", "")
     assert send(row, an_alert(secret)).status_code == 202
+
+
+# --- how long deliveries are kept -------------------------------------------------------------------------------------
+def test_old_deliveries_are_forgotten_and_their_signals_stay(hook, settings):
+    settings.HOOK_DELIVERY_DAYS = 30
+    row, secret = hook
+    for number in range(3):
+        assert send(row, an_alert(secret, strategy_info__trade_id=str(number))).status_code == 202
+    old, replayed, young = Delivery.objects.order_by("received_at")
+    wall = timezone.now()
+    Delivery.objects.filter(pk__in=[old.pk, replayed.pk]).update(received_at=wall - timedelta(days=31))
+    again = replay(replayed, token="t", actor="me", wall=wall)
+    assert again.status == 202
+    assert forget_deliveries(wall=wall) == 1 and forget_deliveries(wall=wall) == 0
+    assert not Delivery.objects.filter(pk=old.pk).exists()
+    assert Delivery.objects.filter(pk__in=[replayed.pk, young.pk]).count() == 2, "a replay keeps what it replays"
+    assert Signal.objects.count() == 4
+    Delivery.objects.update(received_at=wall - timedelta(days=31))
+    assert forget_deliveries(wall=wall) == 3 and not Delivery.objects.exists()

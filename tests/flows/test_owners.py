@@ -146,6 +146,7 @@ OF_NOBODY |= {"hooks/<str:hook_id>/", "hooks/<str:hook_id>"}  # the door for ale
 OWN |= {
     "api/v1/engine/",
     "api/v1/engine/settings/",
+    "api/v1/engine/ladders/",
     "engine/offset/run/",
     "engine/",
     "engine/settings/",
@@ -157,6 +158,7 @@ OF_ONE_ROW |= {
     "api/v1/engine/queue/<int:queued_id>/",
     *(f"engine/offset/<uuid:group_id>/{act}/" for act in ("skip", "block", "unblock")),
     "engine/ladders/<int:ladder_id>/", "engine/ladders/<int:ladder_id>/retire/",
+    "api/v1/engine/ladders/<int:ladder_id>/",
 }  # fmt: skip
 ACCOUNT = "account/"  # sign-in and second factor, by allauth: always about whoever is asking
 CONSOLE = "console/"  # for staff alone

@@ -137,6 +137,7 @@ CELERY_ACCEPT_CONTENT = ["json"]
 CELERY_TASK_DEFAULT_QUEUE = "work"
 CELERY_TASK_ROUTES = {
     "execution.refresh_instruments": {"queue": "work"},  # seconds of work: not before orders
+    "execution.forget_deliveries": {"queue": "work"},
     "execution.*": {"queue": "orders"},
     "strategies.*": {"queue": "scans"},
     "research.*": {"queue": "research"},
@@ -268,6 +269,7 @@ SANDBOX_SPEED = env.number("TARAZU_SANDBOX_SPEED", 60, low=1, high=600)
 # Whose option chains are kept while the market trades, once a minute, and of how many expiries each.
 OPTION_CHAINS = env.words("TARAZU_OPTION_CHAINS", ("NSE:NIFTY50-INDEX", "NSE:NIFTYBANK-INDEX"))
 OPTION_CHAIN_EXPIRIES = env.number("TARAZU_OPTION_CHAIN_EXPIRIES", 2, low=1, high=6)
+HOOK_DELIVERY_DAYS = env.number("TARAZU_HOOK_DAYS", 90, low=2, high=3650)  # deliveries of hooks are kept so long
 LIVE_TRADING = env.flag("TARAZU_LIVE", False)
 LOG_LEVEL = env.text("TARAZU_LOG_LEVEL", "INFO").upper()
 LOGGING = logging_config(json_lines=False, level=LOG_LEVEL)

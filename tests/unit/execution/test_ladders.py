@@ -1,6 +1,7 @@
 """Trades of a hook: pyramids, legs, take-profits, parts; the pool and its queue. Real rows, a broker in memory."""
 
 import uuid
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
@@ -22,7 +23,11 @@ from tests.factories.world import quote
 from tests.small_desk import SmallDesk
 from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import Reason, Side
+from trading.marketdata.models import CorporateAction, PriceBand
+from trading.marketdata.quotes import last_quote, store_quotes
+from trading.monitoring.models import Alert
 from trading.portfolio.models import ClosedTrade
+from trading.venue.sessions import exchange_date
 
 pytestmark = pytest.mark.django_db
 
@@ -335,6 +340,7 @@ def test_the_whole_cycle_in_every_mode_frees_the_slot_and_lets_the_next_in(desk,
     target = Decimal("818.40")  # one per cent above the average of 810.25, on the tick
     quote(desk.world.feed, desk.instrument, str(target))
     for _ in range(6):
+        quote(desk.world.feed, other, "812.35")  # a price must be young, however busy the machine is
         desk.engine.hear_ticks(desk.ticks(str(target)))
         desk.engine.read_books()
         desk.engine.sweep()  # what the books told is settled by the next step of the trade
@@ -400,3 +406,94 @@ def test_what_waited_for_the_engine_and_then_for_a_slot_waits_as_long_as_for_a_s
     queued = QueuedSignal.objects.get(signal=signal)
     assert (queued.state, queued.cause) == ("WAITING", "POOL_FULL")
     assert queued.expires_at - signal.created_at > timedelta(minutes=50)
+
+
+# -- over night ------------------------------------------------------------------------------------------------------
+
+
+def next_day(desk: SmallDesk, price: str = "812.35") -> None:
+    """The day's orders are over, and the next day's first price is here."""
+    desk.pass_time(days=1)
+    desk.broker.book.clear()
+    desk.broker.facts.clear()
+    desk.engine.read_books()
+    quote(desk.world.feed, desk.instrument, price)
+    last = last_quote(desk.world.feed.name, desk.instrument.symbol)
+    store_quotes(desk.world.feed.name, [replace(last, traded_at=desk.now[0])])
+    EngineLease.objects.update(beat_at=timezone.now())
+    desk.engine.advance_groups()
+    desk.engine.send_queued()
+    desk.engine.read_books()
+
+
+def test_what_a_ladder_left_unfilled_rests_again_on_the_next_day(desk):
+    group = begin(desk, product="CNC")
+    legs = legs_of(group)
+    fill(desk, order_of(legs[0]))
+    fill(desk, order_of(legs[1]), 5, "808.25")
+    next_day(desk)
+    assert [order.quantity for order in Order.objects.filter(intent__leg=legs[1], state="OPEN")] == [15]
+    for leg in legs[2:]:
+        again = Order.objects.get(intent__leg=leg, state="OPEN")
+        assert (again.quantity, again.limit_price) == (20, leg.limit_price)
+    assert desk.stop_of(group).remaining_quantity == 25, "its stop is as large as what is held"
+    desk.engine.advance_groups()
+    assert Order.objects.filter(intent__leg=legs[2]).count() == 2, "once a day"
+    assert not find_drift(days=[desk.now[0].date()])
+
+
+def test_a_ladder_whose_market_opens_beyond_its_stop_is_not_bought_on(desk):
+    group = begin(desk, product="CNC")
+    legs = legs_of(group)
+    fill(desk, order_of(legs[0]))
+    next_day(desk, "780.00")
+    assert not Order.objects.filter(intent__leg__in=legs[1:], state="OPEN").exists()
+    group.refresh_from_db()
+    assert group.pk and not Order.objects.filter(intent__leg__in=legs[1:]).exclude(state="EXPIRED").exists()
+
+
+def test_a_split_ends_the_ladder_and_says_so(desk):
+    group = begin(desk, product="CNC")
+    legs = legs_of(group)
+    fill(desk, order_of(legs[0]))
+    CorporateAction.objects.create(
+        instrument=desk.instrument, ex_date=(desk.now[0] + timedelta(days=1)).date(), kind="SPLIT_OR_BONUS",
+        factor=Decimal("0.5"), state="CONFIRMED", source="test", found_at=timezone.now(),
+    )  # fmt: skip
+    next_day(desk)
+    assert not Order.objects.filter(intent__leg__in=legs[1:], state="OPEN").exists()
+    assert {leg.blocked_code for leg in legs_of(group)[1:]} == {"CORPORATE_ACTION"}
+    assert Alert.objects.filter(code="LADDER_CUT").exists()
+
+
+# -- bands -----------------------------------------------------------------------------------------------------------
+
+
+def band(desk: SmallDesk, lower: str, upper: str) -> None:
+    PriceBand.objects.update_or_create(
+        feed=desk.world.feed, instrument=desk.instrument, session_date=exchange_date(desk.now[0]),
+        defaults={"lower": Decimal(lower), "upper": Decimal(upper), "source": "BOOK", "heard_at": timezone.now()},
+    )  # fmt: skip
+
+
+def test_a_take_profit_beyond_the_day_s_band_is_sent_when_the_band_reaches_it(desk, no_stop_needed):
+    band(desk, "780.00", "815.00")
+    LadderPlan.objects.update(stop_pct=None)
+    group = begin(desk, stop=None)
+    fill(desk, order_of(legs_of(group)[0]))
+    part = PartExit.objects.get(group=group, leg__index=0)
+    assert (part.rests, part.limit_price) == (True, Decimal("820.45"))
+    assert not Order.objects.filter(intent__part=part).exists(), "the exchange takes no price above 815"
+    band(desk, "780.00", "830.00")
+    desk.turn(3)
+    assert Order.objects.get(intent__part=part).state == "OPEN"
+    sound(desk, group)
+
+
+def test_a_stop_beyond_the_day_s_band_waits_at_its_edge(desk):
+    band(desk, "795.00", "830.00")
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    stop = desk.stop_of(group)
+    assert group.stop_price == Decimal("790.00")
+    assert (stop.limit_price, stop.trigger_price, stop.state) == (Decimal("795.00"), Decimal("795.05"), "OPEN")
