@@ -5,6 +5,7 @@ Each round runs both, one after the other, and the ratio is the median over the 
 
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from statistics import geometric_mean, median
 
@@ -25,7 +26,7 @@ class Bars:
     close: np.ndarray
     volume: np.ndarray
 
-    def row(self, s: int) -> "Bars":
+    def row(self, s: int | slice) -> "Bars":
         return Bars(self.open[s], self.high[s], self.low[s], self.close[s], self.volume[s])
 
 
@@ -98,11 +99,14 @@ def pairs() -> Pairs:
 SEVEN = ("sma", "ema", "rsi", "atr", "kama", "adx", "bollinger")
 
 
-def beside_talib(what: str, bars: Bars, rounds: int) -> Iterator[Figure]:
+def beside_talib(what: str, bars: Bars, rounds: int, *, only: tuple[str, ...] = (), cores: int = 1) -> Iterator[Figure]:
     symbols, length = bars.close.shape
     rows = [bars.row(s) for s in range(symbols)]
     ratios: dict[str, float] = {}
-    for name, (ours, theirs) in pairs().items():
+    for name, (one_core, theirs) in pairs().items():
+        if only and name not in only:
+            continue
+        ours = one_core if cores == 1 else in_parts(one_core, bars, cores)
         ours(bars), [theirs(row) for row in rows]
         mine, peer = [], []
         for _ in range(rounds):
@@ -117,9 +121,16 @@ def beside_talib(what: str, bars: Bars, rounds: int) -> Iterator[Figure]:
         ratios[name] = median(p / m for m, p in zip(mine, peer, strict=True))
         per_bar = median(mine) / (symbols * length) * 1e9
         yield Figure(f"{what}_{name}", per_bar, "ns", PEER, per_bar * ratios[name])
-    for whom, names in (("seven", SEVEN), ("all", tuple(ratios))):
+    for whom, names in (("seven", SEVEN), *((("all", tuple(ratios)),) if not only else ())):
         yield Figure(f"{what}_{whom}_mean", geometric_mean(ratios[name] for name in names), "×", PEER, 1.0)
     yield Figure(f"{what}_least", min(ratios.values()), "×", PEER, 1.0)
+
+
+def in_parts(ours: Ours, bars: Bars, cores: int) -> Ours:
+    """Each core its share of the symbols: kernels leave the interpreter alone while they run."""
+    pool, symbols = ThreadPoolExecutor(cores), bars.close.shape[0]
+    parts = [bars.row(slice(symbols * k // cores, symbols * (k + 1) // cores)) for k in range(cores)]
+    return lambda _: list(pool.map(ours, parts))
 
 
 @bench
@@ -132,6 +143,13 @@ def indicators_long(run: Run) -> Iterator[Figure]:
 def indicators_wide(run: Run) -> Iterator[Figure]:
     """64 series of 5,000 bars at once on one core, ns a bar."""
     yield from beside_talib("wide", walk(64, 1_000 if run.quick else 5_000), run.rounds(16))
+
+
+@bench
+def indicators_wide_two_cores(run: Run) -> Iterator[Figure]:
+    """The same 64 series on two cores, beside TA-Lib on one: the seven a desk computes for every symbol."""
+    bars = walk(64, 1_000 if run.quick else 5_000)
+    yield from beside_talib("wide_two_cores", bars, run.rounds(16), only=SEVEN, cores=2)
 
 
 @bench

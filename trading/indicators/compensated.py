@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.extending import intrinsic
+from numba.extending import intrinsic, overload
 
+from trading.indicators.lanes import LANES, lanes, where
 from trading.indicators.passes import divide
 from trading.indicators.rows import compiled
 
-LANES = 8
 STRETCH = 128  # bars each of the eight goes at most
 LEAST = 16  # and at least
 STATE = 3 + 6 * LANES
@@ -208,3 +208,45 @@ def means_of(x, out, first, last, n):
         flat = flat + 1 if x[i] == x[i - 1] else 1
         if flat >= n and i >= begin:
             out[i] = x[i]
+
+
+@compiled
+def _mean_of_one(x, out, first, last, n, state):
+    bits = x.view(np.int64)
+    while first < last:
+        end = min(max(first, n) + LANES * STRETCH, last)
+        sum_of(x, bits, out, first, end, n, state)
+        means_of(x, out, first, end, n)
+        first = end
+
+
+@compiled
+def _mean_of_eight(x, out, first, last, n, state):
+    """The recursions of eight series wait together: nothing need be foretold."""
+    while first < last:
+        end = min(max(first, n) + STRETCH, last)
+        sum_alone(x, out, first, end, n, state)
+        for i in range(first, min(end, n - 1)):
+            out[i] = np.nan
+        begin = max(first, n - 1)
+        if begin < end:
+            divide(out, begin, end, n)
+            flat = x[begin] * 0.0 + 1.0
+            for i in range(begin - n + 2, begin):
+                flat = where(x[i] == x[i - 1], flat + 1.0, 1.0)
+            for i in range(max(begin, 1), end):
+                flat = where(x[i] == x[i - 1], flat + 1.0, 1.0)
+                out[i] = where(flat >= n, x[i], out[i])
+            if n == 1 and begin == 0:
+                out[0] = x[0]
+        first = end
+
+
+def mean_of(x, out, first, last, n, state):
+    """out[i] = mean of the last n of x, with the bits of `sum_alone`; NaN before bar n - 1. Uses state[:STATE]."""
+
+
+@overload(mean_of)
+def _mean_of(x, out, first, last, n, state):
+    of = _mean_of_eight if x.dtype == lanes else _mean_of_one
+    return lambda x, out, first, last, n, state: of(x, out, first, last, n, state)

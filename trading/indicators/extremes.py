@@ -11,9 +11,9 @@ TILE = 512  # bars that stay in the nearest cache
 def extreme_of(x, spare, other, out, first, last, begin, n, sign, state, at):
     """out[i] = highest (sign 1.0) or lowest (sign -1.0) of the last n of x; NaN before bar begin + n - 1.
 
-    `x` counts from bar `begin`; `spare` and `other` are rows of work. Many bars at once: windows of 1, 2, 4, … bars,
-    each from two of the half, until two of them span n. One bar: the best since a mark, and the best from each bar to
-    that mark, in constant time on average (van Herk 1992). An extreme is not rounded: the two ways agree.
+    `x` counts from bar `begin`; `spare` and `other` are rows of work. Many bars at once: windows of 4, 16, 64, … bars,
+    each from four of the quarter, until four of them span n. One bar: the best since a mark, and the best from each
+    bar to that mark, in constant time on average (van Herk 1992). An extreme is not rounded: the two ways agree.
     Uses state[at : at + 2].
     """
     if first == last:
@@ -34,22 +34,27 @@ def extreme_of(x, spare, other, out, first, last, begin, n, sign, state, at):
         source = x[start:high]
         a = spare[: high - start]
         b = other[: high - start]
-        near, far = source[min(n - 1, 1) :], source  # windows of two, or of one where no more are asked for
-        into = a[min(n - 1, 1) :]
+        width = min(n, 4)
+        one, two, three, four = source[width - 1 :], source[min(width - 1, 2) :], source[min(width - 1, 1) :], source
+        into = a[width - 1 :]
         for k in range(into.size):
-            into[k] = max(sign * near[k], sign * far[k])
-        width = min(n, 2)
-        begun = width - 1  # before it stands nothing
-        while 2 * width <= n:
-            near, far, into = a[begun + width :], a[begun : a.size - width], b[begun + width :]
+            into[k] = max(max(sign * one[k], sign * two[k]), max(sign * three[k], sign * four[k]))
+        while 4 * width <= n:
+            begun = 4 * width - 1  # before it stands nothing
+            one, two, three, four = a[begun:], a[begun - width :], a[begun - 2 * width :], a[begun - 3 * width :]
+            into = b[begun:]
             for k in range(into.size):
-                into[k] = max(near[k], far[k])
+                into[k] = max(max(one[k], two[k]), max(three[k], four[k]))
             a, b = b, a
-            begun += width
-            width *= 2
-        near, far, into = a[n - 1 :], a[width - 1 : a.size - n + width], out[low:high]
-        for k in range(into.size):
-            into[k] = sign * max(near[k], far[k])
+            width *= 4
+        one, four, into = a[n - 1 :], a[width - 1 :], out[low:high]
+        if n <= 2 * width:
+            for k in range(into.size):
+                into[k] = sign * max(one[k], four[k])
+        else:
+            two, three = a[max(n - 1 - width, width - 1) :], a[max(n - 1 - 2 * width, width - 1) :]
+            for k in range(into.size):
+                into[k] = sign * max(max(one[k], two[k]), max(three[k], four[k]))
         low = high
 
 

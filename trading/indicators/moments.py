@@ -2,7 +2,8 @@
 
 import numpy as np
 
-from trading.indicators.passes import REFRESH, add_up, fma
+from trading.indicators.lanes import count_of, fma
+from trading.indicators.passes import REFRESH, add_up
 from trading.indicators.rows import compiled
 
 
@@ -13,7 +14,7 @@ def deviation_of(x, out, first, last, begin, n, state, at):
     `x` counts from bar `begin`. Four bars at a stride, as in `passes`. Uses state[at : at + 6].
     """
     anchor, total, squares = state[at], state[at + 1], state[at + 2]
-    more, more_squares, age = state[at + 3], state[at + 4], int(state[at + 5])
+    more, more_squares, age = state[at + 3], state[at + 4], count_of(state[at + 5])
     renew = max(REFRESH, (n + 3) // 4 * 4)
     seed = begin + n - 1
     inverse = 1.0 / n

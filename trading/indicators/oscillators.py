@@ -6,24 +6,25 @@ A window in which nothing moved is neither strong nor weak: such a ratio stands 
 import numpy as np
 
 from trading.indicators.extremes import extreme_of
+from trading.indicators.lanes import row_of
 from trading.indicators.passes import decay, divide, part_moves, share, slide, spread_around, steps, typical_of, within
-from trading.indicators.rows import TILE, WHOLE, kernel
+from trading.indicators.rows import TILE, WHOLE, bars_near, kernel
 
 
-@kernel(memory=lambda n: n + 1, state=6, work=2)
+@kernel(memory=lambda n: n + 1, state=6, work=1, lanes=True)
 def rsi(first, last, state, work, x, out, n):
     """Relative strength index, 0 to 100, Wilder 1978. First value at bar n, from the simple mean of n changes.
 
     Only gains: 100. No movement at all: 50, neither strong nor weak (TA-Lib says 0, which reads as oversold).
     """
     for s in range(x.shape[0]):
-        row, gain, loss, value = x[s], work[0, s], work[1, s], out[0, s]
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
+        row, gain, loss = row_of(x, s), row_of(work[0], s), row_of(out[0], s)
+        for start in range(first[s], last[s], bars_near(x)):
+            a, b = start & WHOLE, min(start + bars_near(x), last[s])
             part_moves(row, gain, loss, a, b)
-            decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
-            decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
-            share(gain, loss, value, a, b)
+            decay(gain, gain, a, b, 1, n, 1.0 / n, row_of(state, s), 0)
+            decay(loss, loss, a, b, 1, n, 1.0 / n, row_of(state, s), 3)
+            share(gain, loss, a, b)
 
 
 @kernel(memory=lambda n: n + 1)
@@ -47,15 +48,16 @@ def macd_lines(first, last, state, work, x, out, fast, slow, signal):
     bar and shows no line before its signal; the lines meet as the seeds fade.) Appel 1979.
     """
     for s in range(x.shape[0]):
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            quick, idle, line, mean, rest = work[0, s], work[1, s], out[0, s], out[1, s], out[2, s]
-            decay(x[s], quick, a, b, 0, fast, 2.0 / (fast + 1), state[s], 0)
-            decay(x[s], idle, a, b, 0, slow, 2.0 / (slow + 1), state[s], 3)
+        for start in range(first[s], last[s], bars_near(x)):
+            a, b = start & WHOLE, min(start + bars_near(x), last[s])
+            quick, idle, line = row_of(work[0], s), row_of(work[1], s), row_of(out[0], s)
+            mean, rest = row_of(out[1], s), row_of(out[2], s)
+            decay(row_of(x, s), quick, a, b, 0, fast, 2.0 / (fast + 1), row_of(state, s), 0)
+            decay(row_of(x, s), idle, a, b, 0, slow, 2.0 / (slow + 1), row_of(state, s), 3)
             one, two, into = quick[a:b], idle[a:b], line[a:b]
             for k in range(into.size):
                 into[k] = one[k] - two[k]
-            decay(line, mean, a, b, max(fast, slow) - 1, signal, 2.0 / (signal + 1), state[s], 6)
+            decay(line, mean, a, b, max(fast, slow) - 1, signal, 2.0 / (signal + 1), row_of(state, s), 6)
             two, left = mean[a:b], rest[a:b]
             for k in range(into.size):
                 left[k] = into[k] - two[k]
@@ -93,23 +95,24 @@ stochastic_k = stochastic.output(0, 1)
 stochastic_d = stochastic.output(1)
 
 
-@kernel(memory=lambda n, window: n + window + 1, state=10, work=7)
+@kernel(memory=lambda n, window: n + window + 1, state=10, work=6)
 def stoch_rsi(first, last, state, work, x, out, n, window):
     """Where the RSI of n stands between its extremes of `window` bars, 0 to 100. First value at bar n + window - 1.
 
     Not smoothed: write sma(stoch_rsi(close, 14, 14), 3) for %K. RSI at rest: 50. Chande and Kroll 1994, who count to 1.
     """
     for s in range(x.shape[0]):
-        row, gain, loss, strength, value = x[s], work[0, s], work[1, s], work[2, s], out[0, s]
-        top, bottom = work[3, s], value
+        row, gain, loss, value = x[s], work[0, s], work[1, s], out[0, s]
+        strength = loss
+        top, bottom = work[2, s], value
         for start in range(first[s], last[s], TILE):
             a, b = start & WHOLE, min(start + TILE, last[s])
             part_moves(row, gain, loss, a, b)
             decay(gain, gain, a, b, 1, n, 1.0 / n, state[s], 0)
             decay(loss, loss, a, b, 1, n, 1.0 / n, state[s], 3)
-            share(gain, loss, strength, a, b)
-            extreme_of(strength, work[4, s], work[6, s], top, a, b, n, window, 1.0, state[s], 6)
-            extreme_of(strength, work[5, s], work[6, s], bottom, a, b, n, window, -1.0, state[s], 8)
+            share(gain, loss, a, b)
+            extreme_of(strength, work[3, s], work[5, s], top, a, b, n, window, 1.0, state[s], 6)
+            extreme_of(strength, work[4, s], work[5, s], bottom, a, b, n, window, -1.0, state[s], 8)
             within(strength, top, bottom, value, a, b, 100.0, 50.0)
 
 

@@ -5,27 +5,12 @@ reckoned beside the wait, and only one step in four depends on the one before. A
 the memory (`state`), so the same bars give the same bits, whether they come one by one or all at once.
 """
 
-from typing import Any
-
 import numpy as np
-from numba import types
-from numba.extending import intrinsic
 
+from trading.indicators.lanes import count_of, fma, where
 from trading.indicators.rows import compiled
 
 REFRESH = 256  # bars after which a running sum is formed anew, so that rounding errors do not pile up
-
-
-def _fma(typing_context, a, b, c):
-    """a · b + c, rounded once, on every machine."""
-
-    def generate(context, builder, signature, arguments):
-        return builder.fma(*arguments)
-
-    return types.float64(types.float64, types.float64, types.float64), generate
-
-
-fma: Any = intrinsic(_fma)
 
 
 @compiled
@@ -40,7 +25,7 @@ def decay(x, out, first, last, begin, n, weight, state, at):
     keep4 = keep2 * keep2
     base = state[at]
     part = state[at + 1]
-    stride = int(state[at + 2])
+    stride = count_of(state[at + 2])
     i = first
     seed = begin + n - 1
     while i < last and i <= seed:
@@ -101,13 +86,13 @@ def part_moves(x, up, down, first, last):
 
 
 @compiled
-def share(part, rest, out, first, last):
-    """out = 100 · part / (part + rest); 50 where both are 0."""
-    p, r, o = part[first:last], rest[first:last], out[first:last]
-    for k in range(o.size):
+def share(part, rest, first, last):
+    """100 · part / (part + rest), in the place of rest; 50 where both are 0."""
+    p, r = part[first:last], rest[first:last]
+    for k in range(r.size):
         both = p[k] + r[k]
         quotient = 100.0 * (p[k] / both)
-        o[k] = quotient if both != 0.0 else 50.0
+        r[k] = where(both != 0.0, quotient, 50.0)
 
 
 @compiled
@@ -126,7 +111,7 @@ def within(x, top, bottom, out, first, last, scale, at_rest):
     for k in range(o.size):
         reach = t[k] - b[k]
         quotient = scale * ((v[k] - b[k]) / reach)
-        o[k] = quotient if reach != 0.0 else at_rest
+        o[k] = where(reach != 0.0, quotient, at_rest)
 
 
 @compiled
@@ -166,7 +151,7 @@ def slide(x, out, first, last, begin, n, state, at):
     """
     base = state[at]
     part = state[at + 1]
-    age = int(state[at + 2])
+    age = count_of(state[at + 2])
     renew = max(REFRESH, (n + 3) // 4 * 4)
     i = first
     seed = begin + n - 1
@@ -231,7 +216,7 @@ def weigh(x, out, first, last, n, state, at):
     plain_part = state[at + 1]
     base = state[at + 2]
     part = state[at + 3]
-    age = int(state[at + 4])
+    age = count_of(state[at + 4])
     renew = max(REFRESH, (n + 3) // 4 * 4)
     size = float(n)
     i = first
@@ -305,7 +290,7 @@ def drift(keep, bring, out, first, last, begin, seed, state, at):
     base = state[at]
     kept = state[at + 1]
     part = state[at + 2]
-    stride = int(state[at + 3])
+    stride = count_of(state[at + 3])
     i = first
     while i < last and i < begin:
         out[i] = np.nan

@@ -359,12 +359,14 @@ def warm_cache() -> int:
     import numpy as np
 
     from trading.indicators import moving, trend, volume
+    from trading.indicators.lanes import LANES
 
     bars = np.linspace(100.0, 110.0, 80).reshape(1, 80).copy()
     holed = np.where(bars > 105.0, bars, np.nan)
     kernels = {}
     for indicator in REGISTRY.values():
-        series = [bars] * (indicator.arity + len(indicator.inputs))
+        rows = np.tile(bars, (LANES + 1, 1)) if indicator.kernel.lanes else bars  # eight abreast, and one alone
+        series = [rows] * (indicator.arity + len(indicator.inputs))
         constants = [kernel_argument(p, p.default or 5) for p in indicator.parameters]
         if indicator.kernel.advance not in kernels:
             kernels[indicator.kernel.advance] = indicator.kernel(*series, *constants)

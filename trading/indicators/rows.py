@@ -4,13 +4,14 @@
 and the indicator goes on over the bars that exist, as if the missing one had never been. So leading NaN only delays
 the warm-up, one lost minute does not silence an average for twenty, and no value ever depends on a later bar.
 
-**One recursion, two uses.** A kernel is written once, over dense rows (`first` to `last` of each row are new, all
+**One recursion, three uses.** A kernel is written once, over dense rows (`first` to `last` of each row are new, all
 before is known), with everything it must remember in `state` and `work`. Called with arrays of bars it fills them
-whole; `stream` keeps the memory and feeds it one bar of every symbol at a time. Both run the same machine code, with
-fused multiplications asked for by name (`passes.fma`) and none left to the compiler's mood: the same bits come out.
+whole; `stream` keeps the memory and feeds it one bar of every symbol at a time; many symbols are taken eight abreast
+(`lanes`). All run the same operations in the same order, with fused multiplications asked for by name (`lanes.fma`)
+and none left to the compiler's mood: the same bits come out.
 
 Compiled machine code is kept by numba beside the source, or in NUMBA_CACHE_DIR. The cache does not see a change of
-this file or of `passes` through the kernels that use it: delete it after editing them.
+this file, of `lanes` or of `passes` through the kernels that use it: delete it after editing them.
 """
 
 from __future__ import annotations
@@ -23,18 +24,25 @@ from typing import Any, Final
 
 import numpy as np
 from numba import njit
+from numba.extending import overload
 from numpy.typing import NDArray
+
+from trading.indicators.lanes import LANES, abreast, apart
 
 Floats = NDArray[np.float64]
 
-BLOCK: Final = 1 << 15  # bars handed over together: with all their steps they stay in a core's own cache
+BLOCK: Final = 1 << 16  # bars handed over together: with all their steps they stay in a core's own cache
 TILE: Final = 1024  # bars of a row taken through all steps together: they stay in a core's nearest cache
+ABREAST: Final = 1 << 18  # numbers of a block of lanes, inputs, work and outputs together: most stay in a core's cache
+LONGEST_ABREAST: Final = 1 << 15  # bars beyond which a group of lanes is too large for it
+_FLOAT: Final = np.dtype(np.float64)
 WHOLE: Final = (1 << 62) - 1  # `first & WHOLE` tells the compiler that a position is never negative
 
 # Without numba's counting of references: kernels make no arrays, only views, and counting those costs more than a bar.
 _compile: Any = partial(njit, nogil=True, cache=True, error_model="numpy")
 compiled: Callable[..., Any] = _compile(_nrt=False)
 compiled_making_arrays: Callable[..., Any] = _compile()
+compiled_in_any_order: Callable[..., Any] = _compile(_nrt=False, fastmath={"reassoc"})  # sums alone lose by it
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,7 +52,8 @@ class Kernel:
     With several `outputs` the result is float64[outputs, symbols, bars], unless one of them was picked. `memory`: bars
     it must look back upon before it runs steadily; `state`: numbers it remembers; `work`: rows of bars it sets aside.
     `poisons`: a bar that is not finite makes every later value of its row not finite, so that the last value tells
-    whether there was one, and the bars need not be looked through before.
+    whether there was one, and the bars need not be looked through before. `lanes`: its body takes eight series at once
+    as well as one (`row_of` and `where` in place of `x[s]` and `if`), and gains more by it than turning costs.
     """
 
     advance: Callable[..., None]
@@ -56,17 +65,26 @@ class Kernel:
     picked: int | None = None
     fixed: tuple[float, ...] = ()
     poisons: bool = False
+    lanes: bool = False
 
     def __call__(self, *arguments: Any) -> Floats:
-        given = [np.require(each, np.float64, ["C", "W"]) for each in arguments[: self.series]]
+        given = [_plain(each) for each in arguments[: self.series]]
         parameters = (*arguments[self.series :], *self.fixed)
         symbols, bars = given[0].shape
-        if any(each.shape != (symbols, bars) for each in given):
-            raise ValueError(f"series of unlike shape: {[each.shape for each in given]}")
+        for each in given:
+            if each.shape != (symbols, bars):
+                raise ValueError(f"series of unlike shape: {[one.shape for one in given]}")
         wanted = range(self.outputs) if self.picked is None else range(self.picked, self.picked + 1)
         out = np.empty((len(wanted), symbols, bars))
+        begin = 0
+        if self.lanes and symbols >= LANES and 0 < bars <= LONGEST_ABREAST:
+            begin = symbols // LANES * LANES
+            self._fill_abreast(given, out, wanted, parameters)
         together = max(1, BLOCK // max(bars, 1))
-        for top in range(0, symbols, together):
+        if symbols - begin <= together and not begin:
+            self._fill(given, out, wanted, parameters)
+            begin = symbols
+        for top in range(begin, symbols, together):
             block = [each[top : top + together] for each in given]
             self._fill(block, out[:, top : top + together], wanted, parameters)
         return out[0] if len(wanted) == 1 else out
@@ -81,25 +99,54 @@ class Kernel:
         """The same, one bar of `symbols` symbols at a time."""
         return Stream(self, symbols, (*parameters, *self.fixed))
 
+    @property
+    def _arrays(self) -> int:
+        return self.series + self.work + self.outputs
+
     def numbers(self, parameters: tuple[Any, ...]) -> int:
         """How many numbers a symbol's state holds."""
         return self.state if isinstance(self.state, int) else int(self.state(*parameters))
 
     def _fill(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
         symbols, bars = block[0].shape
+        if symbols > 1 or (self.poisons and not self.work) or bars * self._arrays <= 8 * BLOCK:
+            done = self._fill_whole(block, out, wanted, parameters)
+        else:
+            done = self._fill_by_pieces(block, out, wanted, parameters)
+        if not done:
+            self._fill_around_holes(block, out, wanted, parameters)
+
+    def _fill_whole(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> bool:
+        """False where a bar proved not to be whole: nothing that was written holds then."""
+        symbols, bars = block[0].shape
+        if not self.poisons and not all(map(all_finite, block)):
+            return False
+        state = np.zeros((symbols, self.numbers(parameters)))
+        work, filled = self._room(symbols, bars)
+        first, last = np.zeros(symbols, dtype=np.int64), np.empty(symbols, dtype=np.int64)
+        last.fill(bars)
+        if len(out) == self.outputs:
+            self.advance(first, last, state, work, *block, out, *parameters)
+        else:
+            self.advance(first, last, state, work, *block, filled, *parameters)
+            out[:] = filled[wanted.start : wanted.stop]
+        return not self.poisons or bars == 0 or ends_finite(out)
+
+    def _fill_by_pieces(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> bool:
+        """A long row, each piece with as much of the past as the kernel looks back upon; False as above.
+
+        What is looked through or set aside is then still near. Kernels that do neither have tiles of their own.
+        """
+        symbols, bars = block[0].shape
         first, last = np.zeros(symbols, dtype=np.int64), np.zeros(symbols, dtype=np.int64)
         state = np.zeros((symbols, self.numbers(parameters)))
         keep = int(self.memory(*parameters)) + 1
-        # A long row goes piece by piece, each with as much of the past as the kernel looks back upon: what is looked
-        # through or set aside is then still near. Kernels that do neither have their own tiles and take it whole.
-        rows = self.series + self.work + self.outputs
-        whole = symbols > 1 or (self.poisons and not self.work)
-        stride = max(bars, 1) if whole else max(8 * BLOCK // rows, 2 * keep)
+        stride = max(8 * BLOCK // self._arrays, 2 * keep)
         work, filled = self._room(symbols, min(bars, stride + keep))
         for begin in range(0, bars, stride):
             base, end = max(0, begin - keep), min(begin + stride, bars)
             if not self.poisons and not all(all_finite(each[:, begin:end]) for each in block):
-                break
+                return False
             if begin:
                 before = max(0, begin - stride - keep)
                 work[:, :, :keep] = work[:, :, base - before : begin - before].copy()
@@ -110,10 +157,34 @@ class Kernel:
             else:
                 self.advance(first, last, state, work, *piece, filled, *parameters)
                 out[:, :, begin:end] = filled[wanted.start : wanted.stop, :, begin - base : end - base]
-        else:
-            if not self.poisons or bars == 0 or np.isfinite(out[:, :, -1]).all():
-                return
-        self._fill_around_holes(block, out, wanted, parameters)
+        return not self.poisons or ends_finite(out)
+
+    def _fill_abreast(self, given: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
+        """Whole groups of LANES rows: a few groups at a time turned into lanes, through the kernel, and back."""
+        symbols, bars = given[0].shape
+        groups, arrays = symbols // LANES, self._arrays
+        together = min(groups, max(1, ABREAST // (arrays * bars * LANES)))
+        first, last = np.zeros(together, dtype=np.int64), np.full(together, bars, dtype=np.int64)
+        state = np.empty((together, self.numbers(parameters), LANES))
+        room = _scratch(arrays * together * bars * LANES).reshape(arrays, together, bars, LANES)
+        work_ends = self.series + self.work
+        for at in range(0, groups, together):
+            if at + together > groups:
+                few = groups - at
+                first, last, state, room = first[:few], last[:few], state[:few], _shorter(room, few)
+            top = at * LANES
+            rows = slice(top, top + len(first) * LANES)
+            if self.poisons or all(all_finite(each[rows]) for each in given):
+                for place, each in enumerate(given):
+                    abreast(each, top, room[place])
+                state.fill(0.0)
+                series, work = room[: self.series], room[self.series : work_ends]
+                self.advance(first, last, state, work, *series, room[work_ends:], *parameters)
+                for place, into in zip(wanted, out, strict=True):
+                    apart(room[work_ends + place], into, top)
+                if not self.poisons or ends_finite(out[:, rows]):
+                    continue
+            self._fill_around_holes([each[rows] for each in given], out[:, rows], wanted, parameters)
 
     def _fill_around_holes(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
         symbols, bars = block[0].shape
@@ -135,17 +206,39 @@ class Kernel:
     def _room(self, symbols: int, bars: int) -> tuple[Floats, Floats]:
         """Work, and outputs where there are several: kept from call to call, for fresh pages cost more than kernels."""
         rows = self.work + (self.outputs if self.outputs > 1 else 0)
-        size = rows * symbols * bars
-        room: Floats | None = getattr(_kept, "room", None)
-        if room is None or room.size < size:
-            room = np.empty(size)
-            if size <= 32 * BLOCK:
-                _kept.room = room
-        whole = room[:size].reshape(rows, symbols, bars)
+        if not rows:
+            nothing = np.empty((0, symbols, bars))
+            return nothing, nothing
+        whole = _scratch(rows * symbols * bars).reshape(rows, symbols, bars)
         return whole[: self.work], whole[self.work :]
 
 
 _kept = local()
+
+
+def _scratch(size: int) -> Floats:
+    """float64[size], of any content, the thread's own until it asks again."""
+    room: Floats | None = getattr(_kept, "room", None)
+    if room is None or room.size < size:
+        room = np.empty(size)
+        if size <= 32 * BLOCK:
+            _kept.room = room
+    return room[:size]
+
+
+def _shorter(room: Floats, groups: int) -> Floats:
+    """The same memory for fewer groups."""
+    arrays, _, bars, lanes = room.shape
+    return room.reshape(-1)[: arrays * groups * bars * lanes].reshape(arrays, groups, bars, lanes)
+
+
+def _plain(given: Any) -> Floats:
+    """As the kernels were compiled for: float64, in one piece, and (numba tells them apart) writable."""
+    if type(given) is np.ndarray and given.dtype is _FLOAT:
+        flags = given.flags
+        if flags.c_contiguous and flags.writeable:
+            return given
+    return np.require(given, np.float64, ["C", "W"])
 
 
 class Stream:
@@ -190,6 +283,7 @@ def kernel(
     work: int = 0,
     outputs: int = 1,
     poisons: bool = False,
+    lanes: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Compile a recursion `f(first, last, state, work, *series, out, *parameters)` into a Kernel.
 
@@ -199,14 +293,26 @@ def kernel(
 
     def made(function: Callable[..., None]) -> Kernel:
         names = function.__code__.co_varnames
-        built = Kernel(compiled(function), names.index("out") - 4, memory, state, work, outputs, poisons=poisons)
+        built = Kernel(
+            compiled(function), names.index("out") - 4, memory, state, work, outputs, poisons=poisons, lanes=lanes
+        )
         object.__setattr__(built, "__doc__", function.__doc__)
         return built
 
     return made
 
 
-@_compile(fastmath={"reassoc"})
+def bars_near(x):
+    """Bars of rows like these, taken through all steps together, that stay in a core's nearest cache: see TILE."""
+
+
+@overload(bars_near)
+def _bars_near(x):
+    near = TILE if x.ndim == 2 else TILE // LANES
+    return lambda x: near
+
+
+@compiled_in_any_order
 def nothing_of(row):
     """0.0 of a row that is finite: times zero, anything else becomes NaN and stays it."""
     total = 0.0
@@ -222,6 +328,17 @@ def all_finite(x):
     for s in range(x.shape[0]):
         nothing += nothing_of(x[s])
     return nothing == 0.0
+
+
+@compiled
+def ends_finite(out):
+    """Whether the last value of every row of float64[outputs, symbols, bars] is finite."""
+    last = out.shape[2] - 1
+    for k in range(out.shape[0]):
+        for s in range(out.shape[1]):
+            if not np.isfinite(out[k, s, last]):
+                return False
+    return True
 
 
 @compiled

@@ -3,8 +3,9 @@
 import numpy as np
 
 from trading.indicators.extremes import bars_since, extreme_of
+from trading.indicators.lanes import row_of, where
 from trading.indicators.passes import decay
-from trading.indicators.rows import TILE, WHOLE, compiled, compiled_making_arrays, kernel, present_in_both
+from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_making_arrays, kernel, present_in_both
 from trading.indicators.volatility import range_of
 
 
@@ -43,7 +44,7 @@ donchian_middle = donchian.output(1)
 donchian_lower = donchian.output(2)
 
 
-@kernel(memory=lambda n: 2 * n + 1, state=12, work=4, outputs=3)
+@kernel(memory=lambda n: 2 * n + 1, state=12, work=1, outputs=3, lanes=True)
 def directional(first, last, state, work, high, low, close, out, n):
     """ADX, +DI and -DI, 0 to 100. First DI at bar n, first ADX at bar 2 n - 1, the mean of n DX. Wilder 1978.
 
@@ -51,33 +52,32 @@ def directional(first, last, state, work, high, low, close, out, n):
     in either direction: 0. -DM counts only where it exceeds +DM, and the other way round.
     """
     for s in range(close.shape[0]):
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            top, bottom = high[s], low[s]
-            rise, fall, reach, apart = work[0, s], work[1, s], work[2, s], work[3, s]
+        for start in range(first[s], last[s], bars_near(close)):
+            a, b = start & WHOLE, min(start + bars_near(close), last[s])
+            top, bottom = row_of(high, s), row_of(low, s)
+            mean, rise, fall, reach = row_of(out[0], s), row_of(out[1], s), row_of(out[2], s), row_of(work[0], s)
             begin = max(a, 1)
             now, then, under, before = top[begin:b], top[begin - 1 : b], bottom[begin:b], bottom[begin - 1 : b]
             into_rise, into_fall = rise[begin:b], fall[begin:b]
             for k in range(now.size):
                 up = max(now[k] - then[k], 0.0)
                 down = max(before[k] - under[k], 0.0)
-                into_rise[k] = up if up > down else 0.0
-                into_fall[k] = down if down > up else 0.0
-            range_of(top, bottom, close[s], reach, a, b)
-            decay(rise, rise, a, b, 1, n, 1.0 / n, state[s], 0)
-            decay(fall, fall, a, b, 1, n, 1.0 / n, state[s], 3)
-            decay(reach, reach, a, b, 1, n, 1.0 / n, state[s], 6)
-            mean, plus, minus = out[0, s], out[1, s], out[2, s]
-            ups, downs, ranges, into = rise[a:b], fall[a:b], reach[a:b], apart[a:b]
-            into_plus, into_minus = plus[a:b], minus[a:b]
-            for k in range(into.size):
-                both = ups[k] + downs[k]
-                quotient = 100.0 * (abs(ups[k] - downs[k]) / both)
-                into[k] = quotient if both != 0.0 else 0.0
+                into_rise[k] = where(up > down, up, 0.0)
+                into_fall[k] = where(down > up, down, 0.0)
+            range_of(top, bottom, row_of(close, s), reach, a, b)
+            decay(rise, rise, a, b, 1, n, 1.0 / n, row_of(state, s), 0)
+            decay(fall, fall, a, b, 1, n, 1.0 / n, row_of(state, s), 3)
+            decay(reach, reach, a, b, 1, n, 1.0 / n, row_of(state, s), 6)
+            ups, downs, ranges, apart = rise[a:b], fall[a:b], reach[a:b], mean[a:b]
+            for k in range(apart.size):
+                up, down = ups[k], downs[k]
+                both = up + down
+                quotient = 100.0 * (abs(up - down) / both)
+                apart[k] = where(both != 0.0, quotient, 0.0)
                 unit = 100.0 / ranges[k]
-                into_plus[k] = ups[k] * unit if ranges[k] != 0.0 else 0.0
-                into_minus[k] = downs[k] * unit if ranges[k] != 0.0 else 0.0
-            decay(apart, mean, a, b, n, n, 1.0 / n, state[s], 9)
+                ups[k] = where(ranges[k] != 0.0, up * unit, 0.0)
+                downs[k] = where(ranges[k] != 0.0, down * unit, 0.0)
+            decay(mean, mean, a, b, n, n, 1.0 / n, row_of(state, s), 9)
 
 
 adx = directional.output(0)

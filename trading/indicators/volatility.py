@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from trading.indicators.lanes import row_of
 from trading.indicators.moments import deviation_of
 from trading.indicators.passes import decay, divide, slide
-from trading.indicators.rows import TILE, WHOLE, compiled, kernel, nothing_of
+from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_in_any_order, kernel
 
 
 @compiled
@@ -22,6 +23,22 @@ def range_of(high, low, close, out, first, last):
         out[1] += (high[0] + low[0] + close[0]) * 0.0
 
 
+@compiled_in_any_order
+def plain_range_of(high, low, close, out, first, last):
+    """True ranges of a dense row, NaN at bar 0; 0.0 is returned, or NaN where a price is none."""
+    if first == last:
+        return 0.0
+    nothing = (high[first] + low[first] + close[last - 1]) * 0.0
+    if first == 0:
+        out[0] = np.nan
+    begin = max(first, 1)
+    top, bottom, before, into = high[begin:last], low[begin:last], close[begin - 1 : last], out[begin:last]
+    for k in range(into.size):
+        into[k] = max(top[k], before[k]) - min(bottom[k], before[k])
+        nothing += (top[k] + bottom[k] + before[k]) * 0.0
+    return nothing
+
+
 @kernel(memory=lambda: 1, state=1, poisons=True)
 def true_range(first, last, state, work, high, low, close, out):
     """True range, rupees. The first bar has no previous close: NaN. Wilder 1978."""
@@ -29,8 +46,7 @@ def true_range(first, last, state, work, high, low, close, out):
         row, doubt = out[0, s], state[s, 0]
         for start in range(first[s], last[s], TILE):
             a, b = start & WHOLE, min(start + TILE, last[s])
-            range_of(high[s], low[s], close[s], row, a, b)
-            doubt += nothing_of(row[max(a, 1) : b])
+            doubt += plain_range_of(high[s], low[s], close[s], row, a, b)
         state[s, 0] = doubt
         if last[s] > first[s]:
             row[last[s] - 1] += doubt
@@ -40,38 +56,38 @@ def true_range(first, last, state, work, high, low, close, out):
 def atr(first, last, state, work, high, low, close, out, n):
     """Average true range, rupees. First value at bar n, the simple mean of bars 1 to n. Wilder 1978."""
     for s in range(close.shape[0]):
-        row = out[0, s]
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            range_of(high[s], low[s], close[s], row, a, b)
-            decay(row, row, a, b, 1, n, 1.0 / n, state[s], 0)
+        row = row_of(out[0], s)
+        for start in range(first[s], last[s], bars_near(close)):
+            a, b = start & WHOLE, min(start + bars_near(close), last[s])
+            range_of(row_of(high, s), row_of(low, s), row_of(close, s), row, a, b)
+            decay(row, row, a, b, 1, n, 1.0 / n, row_of(state, s), 0)
 
 
-@kernel(memory=lambda n: n, state=6)
+@kernel(memory=lambda n: n, state=6, lanes=True)
 def stdev(first, last, state, work, x, out, n):
     """Population standard deviation of the last n bars (divided by n, as Bollinger does). First value at bar n - 1."""
     for s in range(x.shape[0]):
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            deviation_of(x[s], out[0, s], a, b, 0, n, state[s], 0)
+        for start in range(first[s], last[s], bars_near(x)):
+            a, b = start & WHOLE, min(start + bars_near(x), last[s])
+            deviation_of(row_of(x, s), row_of(out[0], s), a, b, 0, n, row_of(state, s), 0)
 
 
-@kernel(memory=lambda n, width: n, state=9, work=2, outputs=3)
+@kernel(memory=lambda n, width: n, state=9, outputs=3, lanes=True)
 def bollinger(first, last, state, work, x, out, n, width):
     """Upper band, middle, lower band: simple mean of n bars ± `width` population deviations. From bar n - 1. 2001."""
     for s in range(x.shape[0]):
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            spread, mean = work[0, s], work[1, s]
-            deviation_of(x[s], spread, a, b, 0, n, state[s], 0)
-            slide(x[s], mean, a, b, 0, n, state[s], 6)
+        for start in range(first[s], last[s], bars_near(x)):
+            a, b = start & WHOLE, min(start + bars_near(x), last[s])
+            upper, middle, lower = row_of(out[0], s), row_of(out[1], s), row_of(out[2], s)
+            spread, mean = upper, middle
+            deviation_of(row_of(x, s), spread, a, b, 0, n, row_of(state, s), 0)
+            slide(row_of(x, s), mean, a, b, 0, n, row_of(state, s), 6)
             divide(mean, a, b, n)
-            upper, middle, lower = out[0, s], out[1, s], out[2, s]
-            centre, wide, over, at, under = mean[a:b], spread[a:b], upper[a:b], middle[a:b], lower[a:b]
+            centre, over, under = mean[a:b], upper[a:b], lower[a:b]
             for k in range(centre.size):
-                over[k] = centre[k] + width * wide[k]
-                at[k] = centre[k]
-                under[k] = centre[k] - width * wide[k]
+                reach = width * over[k]
+                over[k] = centre[k] + reach
+                under[k] = centre[k] - reach
 
 
 bollinger_upper = bollinger.output(0)
@@ -86,13 +102,13 @@ def keltner(first, last, state, work, high, low, close, out, n, range_n, width):
     Linda Raschke's form (Keltner 1960 used typical prices and plain ranges). From bar max(n - 1, range_n).
     """
     for s in range(close.shape[0]):
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            mean, reach = work[0, s], work[1, s]
-            decay(close[s], mean, a, b, 0, n, 2.0 / (n + 1), state[s], 0)
-            range_of(high[s], low[s], close[s], reach, a, b)
-            decay(reach, reach, a, b, 1, range_n, 1.0 / range_n, state[s], 3)
-            upper, middle, lower = out[0, s], out[1, s], out[2, s]
+        for start in range(first[s], last[s], bars_near(close)):
+            a, b = start & WHOLE, min(start + bars_near(close), last[s])
+            mean, reach = row_of(work[0], s), row_of(work[1], s)
+            decay(row_of(close, s), mean, a, b, 0, n, 2.0 / (n + 1), row_of(state, s), 0)
+            range_of(row_of(high, s), row_of(low, s), row_of(close, s), reach, a, b)
+            decay(reach, reach, a, b, 1, range_n, 1.0 / range_n, row_of(state, s), 3)
+            upper, middle, lower = row_of(out[0], s), row_of(out[1], s), row_of(out[2], s)
             for i in range(a, b):
                 upper[i] = mean[i] + width * reach[i]
                 lower[i] = mean[i] - width * reach[i]

@@ -1,0 +1,281 @@
+"""Eight series abreast: a row whose every bar holds eight numbers, one of each series, for numba.
+
+A recursion waits for its own last result, so a core spends most of its time waiting. Eight series that know nothing of
+each other wait together: the same loop over `float64[bars, LANES]`, seen as a row of `Lanes`, does the work of eight
+in one wait. Nothing is written twice for it. The passes of `passes` and the kernels are compiled once for rows
+of float64 and once for rows of `Lanes`, and each lane makes the same roundings in the same order: the same bits.
+
+`row_of(x, s)` is the door: row s of float64[symbols, bars] as it is, of float64[groups, bars, LANES] as a row of
+`Lanes`. What a kernel does with one number it may do with eight: + - * /, max, min, abs, sqrt, fma, and `where` in
+place of `a if test else b`. A number that is not eight becomes eight equal ones.
+"""
+
+import operator
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.core import cgutils
+from numba.core.datamodel import models
+from numba.core.extending import register_model
+from numba.core.imputils import lower_builtin, lower_cast
+from numba.core.typeconv import Conversion
+from numba.core.typing import signature
+from numba.core.typing.templates import AbstractTemplate, infer_global
+from numba.extending import intrinsic, overload
+
+LANES: Final = 8
+_VECTOR: Final = ir.VectorType(ir.DoubleType(), LANES)
+_PLACES: Final = ir.VectorType(ir.IntType(32), LANES)
+_TRUTHS: Final = ir.VectorType(ir.IntType(1), LANES)
+
+
+class _Lanes(types.Type):
+    """Eight float64."""
+
+    def can_convert_from(self, context, other):
+        return Conversion.safe if isinstance(other, types.Number) else None
+
+
+class _Truths(types.Type):
+    """Eight booleans: what comparing lanes gives."""
+
+
+lanes: Final = _Lanes("lanes")
+truths: Final = _Truths("truths of lanes")
+
+
+@register_model(_Lanes)
+class _LanesModel(models.PrimitiveModel):
+    def __init__(self, manager, of):
+        super().__init__(manager, of, _VECTOR)
+
+
+@register_model(_Truths)
+class _TruthsModel(models.PrimitiveModel):
+    def __init__(self, manager, of):
+        super().__init__(manager, of, _TRUTHS)
+
+
+@lower_cast(types.Number, lanes)
+def _eight_equal(context, builder, given, _, value):
+    one = context.cast(builder, value, given, types.float64)
+    nothing = ir.Constant(_VECTOR, ir.Undefined)
+    first = builder.insert_element(nothing, one, ir.IntType(32)(0))
+    return builder.shuffle_vector(first, nothing, ir.Constant(_PLACES, [0] * LANES))
+
+
+def _operation(functions: tuple[Any, ...], given: int, made: types.Type, emit: Callable[..., Any]) -> None:
+    """Let `functions` take lanes: `given` of them, any but one of which may be plain numbers."""
+    wanted = signature(made, *[lanes] * given)
+
+    class Template(AbstractTemplate):
+        def generic(self, args, kws):
+            known = len(args) == given and lanes in args and all(isinstance(a, _Lanes | types.Number) for a in args)
+            return wanted if known and not kws else None
+
+    for function in functions:
+        infer_global(function)(type("LanesTemplate", (Template,), {"key": function}))
+        lower_builtin(function, *[lanes] * given)(lambda context, builder, sig, args: emit(builder, *args))
+
+
+def _compared(symbol: str) -> Callable[..., Any]:
+    return lambda builder, a, b: builder.fcmp_ordered(symbol, a, b)
+
+
+def _greater_or_less(symbol: str) -> Callable[..., Any]:
+    """As numba's max and min do it for two numbers: the first where the second is not beyond it, or no number."""
+    return lambda builder, a, b: builder.select(builder.fcmp_ordered(symbol, b, a), b, a)
+
+
+def by_name(name: str) -> Callable[..., Any]:
+    """A function of LLVM's, of one number or of eight."""
+
+    def emit(builder, *args):
+        kind = args[0].type
+        suffix = f"v{LANES}f64" if isinstance(kind, ir.VectorType) else "f64"
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(kind, [kind] * len(args)), f"llvm.{name}.{suffix}"
+        )
+        return builder.call(function, args)
+
+    return emit
+
+
+_operation((operator.add, operator.iadd), 2, lanes, lambda builder, a, b: builder.fadd(a, b))
+_operation((operator.sub, operator.isub), 2, lanes, lambda builder, a, b: builder.fsub(a, b))
+_operation((operator.mul, operator.imul), 2, lanes, lambda builder, a, b: builder.fmul(a, b))
+_operation((operator.truediv, operator.itruediv), 2, lanes, lambda builder, a, b: builder.fdiv(a, b))
+_operation((operator.neg,), 1, lanes, lambda builder, a: builder.fneg(a))
+_operation((operator.gt,), 2, truths, _compared(">"))
+_operation((operator.ge,), 2, truths, _compared(">="))
+_operation((operator.lt,), 2, truths, _compared("<"))
+_operation((operator.eq,), 2, truths, _compared("=="))
+_operation((operator.ne,), 2, truths, lambda builder, a, b: builder.fcmp_unordered("!=", a, b))
+_operation((max,), 2, lanes, _greater_or_less(">"))
+_operation((min,), 2, lanes, _greater_or_less("<"))
+_operation((abs,), 1, lanes, by_name("fabs"))
+_operation((np.sqrt,), 1, lanes, by_name("sqrt"))
+
+
+def _fma(typing_context, a, b, c):
+    """a · b + c, rounded once, on every machine."""
+    kind = lanes if lanes in (a, b, c) else types.float64
+
+    def generate(context, builder, sig, args):
+        return by_name("fma")(builder, *args)
+
+    return kind(kind, kind, kind), generate
+
+
+fma: Any = intrinsic(_fma)
+
+
+def _where(typing_context, test, yes, no):
+    """`yes if test else no`, both of them reckoned; lane by lane where they are lanes."""
+    kind = lanes if lanes in (test, yes, no) or test == truths else types.float64
+    test = truths if test == truths else types.boolean
+
+    def generate(context, builder, sig, args):
+        held = args[0]
+        return builder.select(held, args[1], args[2])
+
+    return kind(test, kind, kind), generate
+
+
+where: Any = intrinsic(_where)
+
+
+def _first_of(typing_context, x):
+    def generate(context, builder, sig, args):
+        return builder.extract_element(args[0], ir.IntType(32)(0))
+
+    return types.float64(lanes), generate
+
+
+_first: Any = intrinsic(_first_of)
+
+
+def _row_of(typing_context, x, s):
+    """Row s of float64[symbols, bars], or of float64[groups, bars, LANES] as Lanes[bars]."""
+    abreast = x.ndim == 3
+    made = types.Array(lanes if abreast else types.float64, 1, "C", aligned=not abreast)
+
+    def generate(context, builder, sig, args):
+        given = context.make_array(sig.args[0])(context, builder, value=args[0])
+        item, bars = ir.IntType(64)(8 * LANES if abreast else 8), builder.extract_value(given.shape, 1)
+        start = builder.mul(args[1], builder.extract_value(given.strides, 0))
+        seen = context.make_array(made)(context, builder)
+        seen.meminfo, seen.parent, seen.nitems, seen.itemsize = given.meminfo, given.parent, bars, item
+        seen.data = builder.bitcast(cgutils.pointer_add(builder, given.data, start), seen.data.type)
+        seen.shape, seen.strides = cgutils.pack_array(builder, [bars]), cgutils.pack_array(builder, [item])
+        return seen._getvalue()
+
+    return made(x, types.intp), generate
+
+
+row_of: Any = intrinsic(_row_of)
+
+
+def count_of(x):
+    """A whole number out of a row of numbers; of lanes, which count alike, the first's."""
+
+
+@overload(count_of)
+def _count_of(x):
+    if x == lanes:
+        return lambda x: int(_first(x))
+    return lambda x: int(x)
+
+
+# Between rows and lanes.
+
+
+def _crossed(builder, vectors):
+    """The transpose of LANES vectors, by exchanging blocks of 1, 2, 4, …"""
+    width = 1
+    while width < LANES:
+        vectors = list(vectors)
+        low = [e if not e & width else LANES + e - width for e in range(LANES)]
+        high = [e + width if not e & width else LANES + e for e in range(LANES)]
+        for k in range(LANES):
+            if not k & width:
+                a, b = vectors[k], vectors[k + width]
+                for place, mask in ((k, low), (k + width, high)):
+                    chosen = ir.Constant(_PLACES, mask)
+                    vectors[place] = builder.shuffle_vector(a, b, chosen)
+        width *= 2
+    return vectors
+
+
+def _square(there, rows, top, lane_rows, group, bar):
+    """LANES bars from `bar` on of LANES rows from `top` on, crossed into `group` of lanes, or back."""
+
+    def generate(context, builder, sig, args):
+        plain = context.make_array(sig.args[0])(context, builder, value=args[0])
+        crossed = context.make_array(sig.args[2])(context, builder, value=args[2])
+        top, group, bar = args[1], args[3], args[4]
+        whole = ir.IntType(64)
+        step = builder.extract_value(plain.strides, 0)
+        start = builder.add(builder.mul(top, step), builder.mul(bar, whole(8)))
+        base = builder.ptrtoint(plain.data, whole)
+        rows = [
+            builder.inttoptr(builder.add(base, builder.add(start, builder.mul(step, whole(k)))), _VECTOR.as_pointer())
+            for k in range(LANES)
+        ]
+        start = builder.add(
+            builder.mul(group, builder.extract_value(crossed.strides, 0)), builder.mul(bar, whole(8 * LANES))
+        )
+        base = builder.ptrtoint(crossed.data, whole)
+        bars = [
+            builder.inttoptr(builder.add(base, builder.add(start, whole(8 * LANES * k))), _VECTOR.as_pointer())
+            for k in range(LANES)
+        ]
+        taken, given = (rows, bars) if there else (bars, rows)
+        values = [builder.load(pointer, align=8) for pointer in taken]
+        for pointer, value in zip(given, _crossed(builder, values), strict=True):
+            builder.store(value, pointer, align=8)
+        return context.get_dummy_value()
+
+    return types.void(rows, types.intp, lane_rows, types.intp, types.intp), generate
+
+
+@intrinsic
+def _square_abreast(typing_context, rows, top, lane_rows, group, bar):
+    return _square(True, rows, top, lane_rows, group, bar)
+
+
+@intrinsic
+def _square_apart(typing_context, rows, top, lane_rows, group, bar):
+    return _square(False, rows, top, lane_rows, group, bar)
+
+
+_compile = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+
+
+@_compile
+def abreast(rows, top, group_rows):
+    """Rows from `top` on of float64[symbols, bars] → group_rows: float64[groups, bars, LANES]."""
+    bars = rows.shape[1]
+    whole = bars // LANES * LANES
+    for g in range(group_rows.shape[0]):
+        for i in range(0, whole, LANES):
+            _square_abreast(rows, top + LANES * g, group_rows, g, i)
+        for i in range(whole, bars):
+            for k in range(LANES):
+                group_rows[g, i, k] = rows[top + LANES * g + k, i]
+
+
+@_compile
+def apart(group_rows, rows, top):
+    """Back again."""
+    bars = rows.shape[1]
+    whole = bars // LANES * LANES
+    for g in range(group_rows.shape[0]):
+        for i in range(0, whole, LANES):
+            _square_apart(rows, top + LANES * g, group_rows, g, i)
+        for i in range(whole, bars):
+            for k in range(LANES):
+                rows[top + LANES * g + k, i] = group_rows[g, i, k]
