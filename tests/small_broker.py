@@ -51,6 +51,7 @@ class SmallBroker:
         self.taken = 0
         self.hidden: set[str] = set()  # orders that the book does not show (yet)
         self.demat: dict[str, int] = {}  # units delivered before today
+        self.untold: set[str] = set()  # trades that the trade book does not show (yet)
         self.surplus = 0  # units in every position that no trade explains
         self.paid_in = self.bound = self.odd_profit = Decimal(0)  # rupees that no trade explains
 
@@ -105,7 +106,7 @@ class SmallBroker:
         return [order for order in self.book.values() if order.broker_order_id not in self.hidden]
 
     def trades(self) -> list[FillFact]:
-        return list(self.facts)
+        return [fact for fact in self.facts if fact.broker_trade_id not in self.untold]
 
     def positions(self) -> list[BrokerPosition]:
         """What the day's trades add up to, one line for each symbol and product."""
@@ -169,7 +170,11 @@ class SmallBroker:
         order = self.book[order_id]
         filled = order.filled_quantity + quantity
         status = BrokerStatus.FILLED if filled >= order.quantity else order.status
-        self._put(order, filled_quantity=filled, remaining_quantity=max(0, order.quantity - filled), status=status)
+        worth = (order.average_price or 0) * order.filled_quantity + Decimal(price) * quantity
+        self._put(
+            order, filled_quantity=filled, remaining_quantity=max(0, order.quantity - filled), status=status,
+            average_price=worth / filled,
+        )  # fmt: skip
         fact = FillFact(
             order_id, f"{order_id}-{len(self.facts) + 1}", order.symbol, order.side, quantity, Decimal(price), self.at,
             order.client_order_id,

@@ -12,6 +12,7 @@ from execution.engine.one_of_many import one_of_many
 from execution.identity import OF_THE_DESK, execution_key
 from execution.models import Fill, Order
 from execution.services.fill_apply import fill_apply
+from execution.services.fill_stand_in import PATIENCE_S
 from execution.services.order_update import STATE_OF, order_absent, order_expired_with_its_day, order_update
 from execution.states import LIVE_STATES, OrderState
 from trading.domain.clock import IST
@@ -27,7 +28,7 @@ ABSENT_SPAN_S = 180.0
 
 def read_books(
     *, account: BrokerAccount, gateway: BrokerGateway, now: datetime,
-    absent_books: int = ABSENT_BOOKS, absent_span_s: float = ABSENT_SPAN_S,
+    absent_books: int = ABSENT_BOOKS, absent_span_s: float = ABSENT_SPAN_S, stand_in_after_s: float = PATIENCE_S,
 ) -> int:  # fmt: skip
     """Apply the trade book and the order book; returns how many orders and trades they hold.
 
@@ -40,14 +41,14 @@ def read_books(
     crashpoint("fills.books_fetched")
     apply_books(
         account=account, trades=trades, orders=orders, asked_at=asked_at, now=now, absent_books=absent_books,
-        absent_span_s=absent_span_s,
+        absent_span_s=absent_span_s, stand_in_after_s=stand_in_after_s,
     )  # fmt: skip
     return len(trades) + len(orders)
 
 
 def apply_books(
     *, account: BrokerAccount, trades: list[FillFact], orders: list[BookOrder], asked_at: datetime, now: datetime,
-    absent_books: int = ABSENT_BOOKS, absent_span_s: float = ABSENT_SPAN_S,
+    absent_books: int = ABSENT_BOOKS, absent_span_s: float = ABSENT_SPAN_S, stand_in_after_s: float = PATIENCE_S,
 ) -> None:  # fmt: skip
     """Take over what two books say that were asked for at `asked_at`, wall time."""
     for fact in _unbooked(account.pk, trades):
@@ -62,7 +63,7 @@ def apply_books(
         if (news.broker_order_id, STATE_OF[news.status], news.filled_quantity) in settled:
             continue
         with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
-            order_update(account_id=account.pk, news=news, source="BOOK")
+            order_update(account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s)
     # A book that has lost an order it once had is not complete, and proves the absence of none.
     complete = known_today(account.pk, now) <= seen
     live = Order.objects.filter(account=account).live().exclude(state=OrderState.QUEUED)

@@ -20,6 +20,9 @@ class Fill(Owned):
     filled_at = models.DateTimeField(help_text="exchange time, UTC")
     received_at = models.DateTimeField(help_text="wall time")
     source = models.CharField(max_length=16)
+    synthetic = models.BooleanField(
+        default=False, db_default=False, help_text="stands in for trades that the broker has not shown yet"
+    )
 
     class Meta:
         ordering = ["id"]

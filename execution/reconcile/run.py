@@ -90,7 +90,7 @@ def _our_side(account: BrokerAccount, now: datetime, delivered: dict[str, int]) 
         is_todays = exchange_date(fill.filled_at) == today
         if is_todays or order.product == Product.MARGIN:
             net[key] += signed
-        if is_todays and order.broker_order_id:
+        if is_todays and order.broker_order_id and not fill.synthetic:
             fills[order.broker_order_id, fill.broker_trade_id] = (signed, key)
     order_ids = Order.objects.filter(account=account, broker_order_id__isnull=False)
     accepted: Counter[Key] = Counter()

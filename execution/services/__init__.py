@@ -9,6 +9,8 @@ order_submit      claim, send once, record what came back
 order_update      broker news, from socket or book, in any order
 order_adopt       an order that was not ours takes its place in a trade
 fill_apply        one execution, once: order, position, ledger
+fill_stand_in     one fill for trades that the book only counts, until they come
+events_seal       the memory of orders, sealed in a chain
 group_advance     what a trade needs next: protection, exit, end
 group_exit        ask for the end of a trade
 group_reopen      late news of a trade that was over

@@ -11,6 +11,7 @@ from execution.services.intent_create import ask_again, last_price, withdraw_res
 from execution.services.order_queue import order_queue
 from risk.kill_switch import kill_state
 from trading.audit.record import record
+from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotFound
 from trading.realtime.publish import publish
 
@@ -44,6 +45,7 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
         "intent.approved" if no is None else "intent.refused", actor=actor, owner_id=intent.portfolio.owner_id,
         subject=str(intent.pk), code=intent.refusal_code,
     )  # fmt: skip
+    crashpoint("intake.approved")
     return intent
 
 

@@ -26,7 +26,7 @@ SELECT max(id) FROM (
     SELECT id, at FROM execution_orderevent WHERE id > %(after)s ORDER BY id LIMIT %(most)s
 ) AS next WHERE at < %(wall)s AND at < (
     SELECT min(xact_start) FROM pg_stat_activity WHERE datname = current_database()
-) - %(settled)s
+) - make_interval(secs => %(settled_s)s)
 """
 DIGEST = """
 SELECT count(*), encode(sha256(convert_to(%(previous)s || coalesce(string_agg(jsonb_build_array(
@@ -60,7 +60,7 @@ def _seal_next(settled_after: timedelta) -> int:
         after, previous = (last.through_event, last.digest) if last is not None else (0, GENESIS)
         wall = timezone.now()
         cursor.execute(SETTLED, {
-            "after": after, "most": MOST, "wall": wall - settled_after, "settled": settled_after,
+            "after": after, "most": MOST, "wall": wall - settled_after, "settled_s": settled_after.total_seconds(),
         })  # fmt: skip
         (through,) = cursor.fetchone()
         if through is None:

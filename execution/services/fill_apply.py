@@ -7,9 +7,13 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from execution.brokers.port import BookOrder
 from execution.identity import execution_key
 from execution.models import Fill, Group, Order, ParkedFill
+from execution.order_charges import sheet_of
 from execution.services.events import note
+from execution.services.fill_reverse import fill_reverse
+from execution.services.fill_stand_in import hand_over_lots, key_of, stand_in, stand_in_due, stand_ins_of
 from execution.services.group_reopen import group_reopen
 from execution.services.order_room import hold_room
 from execution.states import LIVE_STATES, OrderState, PendingOp
@@ -20,11 +24,9 @@ from trading.domain.money import to_paise
 from trading.domain.orders import Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.portfolio.booking import book_fill, charge_segment
+from trading.portfolio.booking import book_fill
 from trading.realtime.publish import publish
 from trading.statements import run
-from trading.venue.charges import ChargeSheet, charges_for_order
-from trading.venue.sessions import exchange_date
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 UNDER_WAY = (PendingOp.MODIFY_SENT, PendingOp.CANCEL_ASKED, PendingOp.CANCEL_SENT)
@@ -58,16 +60,49 @@ def _record(account_id: int, fact: FillFact, source: str) -> Fill | None:
         if (known.quantity, known.price) != (fact.quantity, fact.price):
             _dispute(order, known, fact, source)
         return None
+    gone = stand_ins_of(order) if order.filled_quantity else []
+    if gone:
+        return _replace(order, gone, key, fact, source)
     return _apply(order, key, fact, source)
 
 
-def _apply(order: Order, key: str, fact: FillFact, source: str) -> Fill:
+def _replace(order: Order, gone: list[Fill], key: str, fact: FillFact, source: str) -> Fill:
+    """A real trade takes the place of what stood in for it; the rest of that is stood in for anew."""
+    upto, value = order.filled_quantity, order.fill_value_paise
+    for fill in gone:
+        fill_reverse(order, fill, reason="its trades came", actor="the trade book", now=fact.filled_at)
+        note(order, "fill.replaced", source=source, trade=fill.broker_trade_id, quantity=fill.quantity)
+    came = [real := _apply(order, key, fact, source)]
+    if order.filled_quantity < upto:
+        rest = stand_in(order, upto=upto, value_paise=value, at=fact.filled_at)
+        came.append(_apply(order, key_of(order, rest), rest, source, synthetic=True))
+    hand_over_lots(order, gone, came)
+    crashpoint("fills.replaced")
+    return real
+
+
+def book_sum(order: Order, news: BookOrder, *, source: str, patience_s: float) -> Fill | None:
+    """Where the book of orders has long been ahead of the trades, one fill stands in for them. The order is locked."""
+    fact = stand_in_due(order, news, source=source, patience_s=patience_s)
+    if fact is None:
+        return None
+    raise_alert(
+        "FILL_STANDS_IN", f"{order.instrument.ticker}: {fact.quantity} traded, and the broker shows no trades.",
+        owner_id=order.portfolio.owner_id, about=str(order.pk),
+        next_step="Nothing to do: it is booked at the order's average, and replaced when they come.",
+    )  # fmt: skip
+    fill = _apply(order, key_of(order, fact), fact, source, synthetic=True)
+    crashpoint("fills.stood_in")
+    return fill
+
+
+def _apply(order: Order, key: str, fact: FillFact, source: str, *, synthetic: bool = False) -> Fill:
     ended = order.is_final
     value = to_paise(fact.price * fact.quantity)
     wall = timezone.now()
     fill = Fill.objects.create(
         order=order, execution_key=key, broker_trade_id=fact.broker_trade_id, quantity=fact.quantity, price=fact.price,
-        value_paise=value, filled_at=fact.filled_at, received_at=wall, source=source,
+        value_paise=value, filled_at=fact.filled_at, received_at=wall, source=source, synthetic=synthetic,
     )  # fmt: skip
     crashpoint("fills.row_written")
     costs = sheet_of(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
@@ -137,17 +172,6 @@ def _whole_of(order: Order) -> Whole:
     """This order as it is here, the others as they are stored."""
     ((others, left, value),) = run(OTHERS, {"order": order.pk, "intent": order.intent_id})
     return Whole(left + order.quantity - order.filled_quantity, value + order.fill_value_paise, others > 0)
-
-
-def sheet_of(order: Order, quantity: int, value_paise: int, filled_at: datetime) -> ChargeSheet:
-    return charges_for_order(
-        broker="SANDBOX" if not order.account.is_live else order.account.broker,
-        segment=charge_segment(order.product),
-        side=order.side,
-        quantity=quantity,
-        value_paise=value_paise,
-        on_date=exchange_date(filled_at),
-    )
 
 
 def _find(account_id: int, fact: FillFact) -> Order | None:

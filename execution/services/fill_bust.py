@@ -3,19 +3,17 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
 from execution.models import Fill, FillBust, Order
 from execution.services.events import note
-from execution.services.fill_apply import fill_apply, sheet_of
+from execution.services.fill_apply import fill_apply
+from execution.services.fill_reverse import fill_reverse
 from execution.services.group_reopen import group_reopen
 from trading.audit.record import record
 from trading.domain.errors import NotFound
 from trading.domain.fills import FillFact
-from trading.domain.orders import Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.portfolio.booking import book_fill
 
 
 @transaction.atomic
@@ -32,20 +30,7 @@ def fill_bust(*, fill_id: int, reason: str, actor: str, now: datetime) -> FillBu
     fill = order.fills.get(pk=fill_id)
     if FillBust.objects.filter(fill=fill).exists():
         return None
-    bust = FillBust.objects.create(
-        fill=fill, reason=reason[:200], actor=actor[:150], busted_at=now, created_at=timezone.now()
-    )
-    left, value = order.filled_quantity - fill.quantity, order.fill_value_paise - fill.value_paise
-    refund = sheet_of(order, left, value, fill.filled_at) - sheet_of(
-        order, order.filled_quantity, order.fill_value_paise, fill.filled_at
-    )
-    book_fill(
-        portfolio_id=order.portfolio_id, instrument_id=order.instrument_id, product=order.product,
-        side=Side(order.side).opposite, quantity=fill.quantity, value_paise=fill.value_paise, charges=refund,
-        execution_key=f"bust:{fill.execution_key}"[:110], filled_at=now,
-    )  # fmt: skip
-    order.filled_quantity, order.fill_value_paise = left, value
-    order.charges_paise += refund.total
+    bust = fill_reverse(order, fill, reason=reason, actor=actor, now=now)
     note(order, "fill.busted", source="USER", quantity=fill.quantity, price=fill.price, trade=fill.broker_trade_id)
     group_reopen(order)
     order.save()

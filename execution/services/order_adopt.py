@@ -18,6 +18,7 @@ from execution.models import Fill, Group, Intent, Order, ParkedFill
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.states import OrderState
+from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.monitoring.models import Alert
@@ -62,6 +63,7 @@ def order_adopt(*, account_id: int, news: BookOrder, source: str) -> Order | Non
         valid_until=wall, kill_epoch=0, placed_at=intent.venue_at, created_at=wall, acked_at=wall,
     )  # fmt: skip
     note(order, "order.adopted", source=source, broker_id=news.broker_order_id)
+    crashpoint("recon.adopted")
     raise_alert(
         "OUTSIDE_EXIT", f"{group.instrument.ticker}: the position was reduced outside the desk.",
         owner_id=group.portfolio.owner_id, about=str(order.pk),
@@ -88,7 +90,9 @@ def _reduced_by(account_id: int, news: BookOrder, traded_at: datetime) -> Group 
     )  # fmt: skip
     for group in candidates:
         held = 0
-        for fill in Fill.objects.filter(order__group=group, filled_at__lte=traded_at).select_related("order"):
+        for fill in Fill.objects.filter(order__group=group, bust=None, filled_at__lte=traded_at).select_related(
+            "order"
+        ):
             adds = fill.order.side == group.side
             if adds or fill.filled_at < traded_at:
                 held += Side(fill.order.side).sign * fill.quantity

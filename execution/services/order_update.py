@@ -9,7 +9,8 @@ from execution.brokers.port import BookOrder, BrokerStatus
 from execution.identity import is_ours
 from execution.models import Order, ParkedFill
 from execution.services.events import note
-from execution.services.fill_apply import drain_parked
+from execution.services.fill_apply import book_sum, drain_parked
+from execution.services.fill_stand_in import PATIENCE_S
 from execution.services.group_reopen import group_reopen
 from execution.services.order_adopt import order_adopt, owner_of
 from execution.services.order_room import hold_room
@@ -31,7 +32,9 @@ STATE_OF = {
 
 
 @transaction.atomic
-def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | None:
+def order_update(
+    *, account_id: int, news: BookOrder, source: str, stand_in_after_s: float = PATIENCE_S
+) -> Order | None:
     """Apply what the broker says of one order. None when the order is not ours and touches no trade of ours.
 
     An end is believed only once the fills that belong to it are booked: until then the trade book is asked, so that
@@ -55,6 +58,8 @@ def order_update(*, account_id: int, news: BookOrder, source: str) -> Order | No
     drain_parked(order)
     target = STATE_OF[news.status]
     missing = news.filled_quantity > order.filled_quantity
+    if missing and source == "BOOK" and book_sum(order, news, source=source, patience_s=stand_in_after_s) is not None:
+        missing = False
     stale = (
         order.broker_updated_at is not None
         and news.updated_at is not None

@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from execution.engine.books import read_books
 from execution.facts import facts_of
 from execution.models import Fill, Group, Order, ReconRun
 from execution.services.fill_apply import fill_apply
@@ -64,7 +65,7 @@ class DeskMachine(RuleBasedStateMachine):
         return Group.objects.filter(portfolio=self.desk.portfolio).exclude(state="CLOSED")
 
     def fills(self) -> QuerySet[Fill]:
-        return Fill.objects.filter(order__portfolio=self.desk.portfolio, bust=None)
+        return Fill.objects.filter(order__portfolio=self.desk.portfolio, bust=None, synthetic=False)
 
     @precondition(lambda self: not self.groups().exists())
     @rule(quantity=st.integers(1, 20))
@@ -91,6 +92,22 @@ class DeskMachine(RuleBasedStateMachine):
         facts = self.desk.broker.facts
         for fact in data.draw(st.lists(st.sampled_from(facts), max_size=4)) if facts else ():
             fill_apply(account_id=self.desk.account.pk, fact=fact, source="SOCKET")
+
+    @rule(price=PRICES)
+    def trades_that_only_the_order_book_counts(self, price: str) -> None:
+        """They stay out of the trade book until `the_trades_come`; meanwhile one fill of each order stands in."""
+        broker = self.desk.broker
+        for order in list(broker.book.values()):
+            if not order.status.is_final and order.remaining_quantity and order.trigger_price is None:
+                fact = broker.fill(order.broker_order_id, max(1, order.remaining_quantity // 2), price)
+                broker.untold.add(fact.broker_trade_id)
+        for _ in range(2):
+            read_books(account=self.desk.account, gateway=broker, now=self.desk.now[0], stand_in_after_s=0)
+
+    @rule()
+    def the_trades_come(self) -> None:
+        self.desk.broker.untold.clear()
+        self.desk.engine.read_books()
 
     @rule()
     def cancel_what_rests(self) -> None:

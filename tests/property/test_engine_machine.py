@@ -12,7 +12,7 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
-from execution.engine_settings import publish_settings
+from execution.engine_settings import publish_settings, settings_of
 from execution.models import Group, Leg, Order, PartExit, QueuedSignal
 from execution.services.part_exit import part_exit
 from execution.services.slot_reserve import pool_room
@@ -129,6 +129,10 @@ class EngineMachine(DeskMachine):
             for group in alive:
                 if group.instrument_id == share.pk:
                     self.exits_fit(group, book, net)
+        for group in alive:
+            built = Order.objects.filter(group=group, filled_quantity__gt=0, intent__leg__isnull=False)
+            built = len(set(built.values_list("intent__leg__pyramid", flat=True)))
+            assert built <= settings_of(portfolio.pk).max_pyramids, "12: more pyramids than allowed were filled"
         for leg in Leg.objects.filter(pyramid__group__portfolio=portfolio):
             orders = Order.objects.filter(intent__leg=leg)
             assert sum(order.quantity for order in orders) <= leg.quantity, "a leg was sent twice"

@@ -18,7 +18,10 @@ from trading.domain.crashpoint import POINTS
 SCENARIOS = ("trade", "signal", "kill", "hand", "pieces", "ladder")
 ENGINE = ("ladder.", "parts.", "pool.")
 """Points of the signal engine: only a trade of a hook passes them."""
+COUNTED = {"fills.stood_in", "fills.replaced"}
+"""Points of fills that stand in for trades which the broker only counts."""
 ONCE = {
+    "intake.approved", "fills.stood_in", "fills.replaced", "recon.adopted",
     "intake.signal_locked", "house.lease_expired", "house.absence_proven", "house.trade_closed",
     "fills.parked", "ladder.group_written", "pool.promoting", "pool.promoted",
     "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled",
@@ -54,6 +57,12 @@ def trial_of(point: str, seed: int) -> Trial:
     roughness, answer = rng.choice([0.2, 0.5, 0.8]), None
     if point == "intake.signal_locked":
         scenario = "signal"
+    elif point == "intake.approved":
+        scenario = "approval"
+    elif point in COUNTED:
+        scenario, roughness = "counted", rng.choice([0.0, 0.2])
+    elif point == "recon.adopted":
+        scenario, roughness = "hand", rng.choice([0.0, 0.1, 0.3])
     elif point.startswith("kill."):
         scenario = "kill"
     elif point.startswith(ENGINE):
@@ -83,6 +92,10 @@ def run(stage: Stage, trial: Trial) -> Outcome:
     fair = {"kill": "kill", "offset": "offset", "chase": "chase"}.get(last.point.partition(".")[0], "pieces")
     if last.point.startswith(ENGINE):
         fair = "ladder"
+    elif last.point in COUNTED:
+        fair = "counted"
+    elif last.point in ("intake.approved", "recon.adopted"):
+        fair = trial.scenario
     fairer = replace(first, roughness=0.0, scenario=fair)
     for one in (trial, first, fairer):
         outcome = run_trial(

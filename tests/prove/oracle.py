@@ -6,7 +6,7 @@ from typing import Any
 
 from django.db.models import Sum
 
-from execution.models import Fill, Group, Intent, Leg, OffsetLine, OffsetPlan, Order, ParkedFill, PartExit
+from execution.models import Fill, FillBust, Group, Intent, Leg, OffsetLine, OffsetPlan, Order, ParkedFill, PartExit
 from risk.models import Reservation, RiskBucket
 from risk.reserve import OF_THE_DAY
 from strategies.models import Signal
@@ -18,7 +18,7 @@ from trading.portfolio.models import ClosedTrade, LedgerTransaction, Portfolio, 
 def disagreements(portfolio: Portfolio, truth: Mapping[str, Any], *, by_hand: bool = False) -> list[str]:
     """Nothing where no order was doubled, no fill lost, nothing is stuck, and every sum is the same on both sides."""
     orders = list(Order.objects.filter(portfolio=portfolio).select_related("intent__leg__pyramid", "intent__part"))
-    fills = list(Fill.objects.filter(order__portfolio=portfolio).select_related("order"))
+    fills = list(Fill.objects.filter(order__portfolio=portfolio, bust=None).select_related("order"))
     found = [*_doubled(orders, truth), *_lost(fills, truth), *_stuck(portfolio, orders)]
     found += [*_sums(portfolio, orders, fills, truth), *_room(portfolio)]
     if truth["most_sold_beyond"] and not by_hand:
@@ -79,6 +79,8 @@ def _stuck(portfolio: Portfolio, orders: list[Order]) -> list[str]:
         found.append(f"signal {signal.pk} was never decided")
     for intent in Intent.objects.filter(portfolio=portfolio, state=Intent.State.WAITING):
         found.append(f"intent {intent.pk} waits for nobody")
+    for fill in Fill.objects.filter(order__portfolio=portfolio, bust=None, synthetic=True):
+        found.append(f"{fill} still stands in for trades that were told")
     for parked in ParkedFill.objects.filter(account=portfolio.account, drained_at=None):
         found.append(f"fill {parked.execution_key} is parked")
     return found + _paid(portfolio)
@@ -120,8 +122,9 @@ def _sums(portfolio: Portfolio, orders: list[Order], fills: list[Fill], truth: M
     if total := sum(balance(portfolio.pk, account) for account in Account.values):
         found.append(f"the ledger is off by {total} paise")
     posted = LedgerTransaction.objects.filter(portfolio=portfolio, kind="FILL").count()
-    if posted != len(fills):
-        found.append(f"{posted} fills posted, {len(fills)} booked")
+    reversed_ = FillBust.objects.filter(fill__order__portfolio=portfolio).count()
+    if posted != len(fills) + 2 * reversed_:  # what stood in was posted, and posted back
+        found.append(f"{posted} fills posted, {len(fills)} booked, {reversed_} reversed")
     traded = {order.group_id for order in orders if order.filled_quantity}
     pages = set(ClosedTrade.objects.filter(portfolio=portfolio).values_list("group_ref", flat=True))
     if traded != pages:

@@ -4,6 +4,8 @@ from tests.prove import crash
 from tests.prove.parts import Part, Tried, register
 from tests.prove.trial import run_trial
 
+LIED_TO = (*crash.SCENARIOS, "approval", "counted")
+
 
 def _believe_nothing(stage: crash.Stage, unit: str) -> Tried:
     scenario, _, seed = unit.partition(":")
@@ -16,7 +18,9 @@ register(
         name="lies",
         claim="whatever the broker loses, doubles, delays or denies, both sides agree in the end",
         size=100,
-        units=lambda size: [f"{scenario}:{seed}" for seed in range(size) for scenario in crash.SCENARIOS],
+        units=lambda size: [
+            f"{scenario}:{seed}" for seed in range(size) for scenario in (*crash.SCENARIOS, "approval", "counted")
+        ],
         prepare=crash.stage,
         attempt=_believe_nothing,
     )

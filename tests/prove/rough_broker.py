@@ -86,7 +86,8 @@ class RoughBroker(SmallBroker):
 
     def trades(self) -> list[FillFact]:
         # Where trades carry no tag the trade book may also be ahead of the order book.
-        facts = [fact for fact in self.facts if self.tagless or not self._lag.get(fact.broker_order_id)]
+        told = [fact for fact in self.facts if fact.broker_trade_id not in self.untold]
+        facts = [fact for fact in told if self.tagless or not self._lag.get(fact.broker_order_id)]
         doubled = [fact for fact in facts if self.random.random() < 0.3 * self.roughness]
         return self._shuffled(facts + doubled)
 
@@ -134,6 +135,19 @@ class RoughBroker(SmallBroker):
                 traded += quantity
         return traded
 
+    def count(self, part: float) -> int:
+        """The market takes this part, of which the order book tells the sum and nothing else tells the trades."""
+        before = len(self.facts)
+        traded = self.trade(part)
+        self.untold |= {fact.broker_trade_id for fact in self.facts[before:]}
+        self._news = [one for one in self._news if not isinstance(one, FillFact)]
+        return traded
+
+    def tell(self) -> int:
+        """The trade book catches up."""
+        self.untold.clear()
+        return 0
+
     def part_ways(self, prices: dict[str, str]) -> int:
         """From now on each share trades at a price of its own."""
         self.priced = prices
@@ -164,6 +178,7 @@ class RoughBroker(SmallBroker):
         """From now on no word is lost or doubled. What is late stays so until its time."""
         self.roughness = 0.0
         self.answers.clear()
+        self.tell()
 
     def net(self) -> int:
         return sum(fact.side.sign * fact.quantity for fact in self.facts)

@@ -93,6 +93,14 @@ def test_killed_between_the_decision_to_follow_the_market_and_the_change(stage):
     survives(stage, "chase.step_written")
 
 
+def test_kill_while_real_trades_take_the_place_of_what_stood_in_for_them(stage):
+    survives(stage, "fills.replaced")
+
+
+def test_kill_while_a_person_says_yes(stage):
+    survives(stage, "intake.approved")
+
+
 def test_killed_while_winners_pay_for_a_loser(stage):
     survives(stage, "offset.winner_asked")
 

@@ -22,9 +22,11 @@ from django.utils import timezone
 
 from execution.brokers.port import Tick
 from execution.engine.account_engine import AccountEngine
+from execution.engine.books import read_books
 from execution.engine.lease import State, acquire, renew, set_state, this_process
 from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, OffsetPlan, Order, ParkedFill, ReconRun
+from execution.services.approval_decide import approval_decide
 from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
@@ -51,6 +53,8 @@ STRIDE_S = 36
 minutes that a proof takes, in which every book is read fifteen times: later than the latest of them shows an order."""
 
 Step = tuple[str, Any]
+MARKET = ("trade", "stop_hit", "by_hand", "part_ways", "run_off", "count", "tell")
+"""Steps that happen at the exchange."""
 Design = Callable[[], None]
 """Changes the code of one life: how a broken design is switched on. The product has none of them."""
 
@@ -103,6 +107,9 @@ class World:
         stage.number += 1
         portfolio = PortfolioFactory(account__feed=stage.feed.name)
         world = cls(portfolio, InstrumentFactory(), stage.feed)
+        if scenario == "approval":
+            Portfolio.objects.filter(pk=portfolio.pk).update(approval_mode=Portfolio.ApprovalMode.MANUAL)
+            portfolio.refresh_from_db()
         if scenario == "ladder":
             world.other = InstrumentFactory()
             publish_settings(portfolio=portfolio, values={"max_open_groups": 1}, actor="the proof")
@@ -166,6 +173,10 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
         return _winner_and_loser(rng)
     if scenario == "chase":
         return _chase_script(rng)
+    if scenario == "counted":
+        return _counted_script(rng)
+    if scenario == "approval":
+        return [("ask_by_key", 10), ("turn", 1), ("approve", None), *script_of(seed, scenario="trade")[1:]]
     steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
     steps.append(("turn", rng.randint(1, 2)))
     if scenario == "kill" and rng.random() < 0.3:
@@ -188,6 +199,21 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
     if rng.random() < 0.5:
         steps += [("trade", (0.5,)), ("turn", 1)]
     return steps
+
+
+def _counted_script(rng: random.Random) -> list[Step]:
+    """The order book says how much traded, and the trade book says it later: while it is held, and while it is sold."""
+    steps: list[Step] = [("ask", 10), ("turn", 2)]
+    for _ in range(2):
+        steps += [
+            ("count", (rng.choice([0.4, 0.7]),)),
+            ("look", None),
+            ("trade", (rng.choice([0.5, 1.0]),)),
+            ("turn", 1),
+        ]
+        steps += [("look", None), ("tell", ()), ("turn", 2)]
+    steps += [("close", None), ("turn", 2), ("count", (0.6,)), ("look", None), ("turn", 1), ("tell", ()), ("turn", 1)]
+    return [*steps, ("trade", (1.0,)), ("turn", 1)]
 
 
 def _ladder_script(rng: random.Random) -> list[Step]:
@@ -250,7 +276,7 @@ class Life:
         while (step := self.line.call("next_step")) is not None:
             self.beat()
             name, argument = step
-            if name in ("trade", "stop_hit", "by_hand", "part_ways", "run_off"):
+            if name in MARKET:
                 self.market(name, argument)
             else:
                 getattr(self, name)(argument)
@@ -267,17 +293,34 @@ class Life:
 
     # -- people
 
-    def ask(self, quantity: int, *, instrument: Instrument | None = None) -> None:
+    def ask(
+        self, quantity: int, *, instrument: Instrument | None = None, source: Intent.Source = Intent.Source.PAGE
+    ) -> None:
         asked = instrument or self.world.instrument
         order_ticket(
             user=self.account.owner, portfolio=self.world.portfolio, symbol=asked.symbol, side=Side.BUY,
             quantity=quantity, order_type=OrderType.LIMIT, limit_price=Decimal("812.35"), stop_price=Decimal("804.00"),
-            target_price=None, product=Product.INTRADAY, source=Intent.Source.PAGE, now=self.now,
+            target_price=None, product=Product.INTRADAY, source=source, now=self.now,
             idempotency_key="the other wish" if instrument else "the only wish",
         )  # fmt: skip
 
     def ask_other(self, quantity: int) -> None:
         self.ask(quantity, instrument=self.world.other)
+
+    def ask_by_key(self, quantity: int) -> None:
+        """A program asks, of a portfolio in which a person decides."""
+        self.ask(quantity, source=Intent.Source.API)
+
+    def approve(self, _: None) -> None:
+        for intent_id in Intent.objects.filter(
+            portfolio=self.world.portfolio, state=Intent.State.WAITING
+        ).values_list("pk", flat=True):  # fmt: skip
+            approval_decide(intent_id=intent_id, approve=True, actor="a person", now=self.now)
+
+    def look(self, _: None) -> None:
+        """The books are read by somebody who waits no longer for trades that the order book counts."""
+        for _look in range(2):
+            read_books(account=self.account, gateway=self.line, now=self.now, stand_in_after_s=0)  # type: ignore[arg-type]
 
     def wait(self, seconds: int) -> None:
         grow_older(self.account.pk, seconds)

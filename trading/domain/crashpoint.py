@@ -12,6 +12,7 @@ POINTS: tuple[str, ...] = (
     "intake.intent_written",
     "intake.committed",
     "intake.before_bell",
+    "intake.approved",
     # risk: room under a limit
     "risk.assessed",
     "risk.reserved",
@@ -32,6 +33,8 @@ POINTS: tuple[str, ...] = (
     "fills.applied",
     "fills.parked",
     "fills.order_seen",
+    "fills.stood_in",
+    "fills.replaced",
     # protection and the way out
     "protect.stop_wanted",
     "protect.stop_queued",
@@ -47,6 +50,7 @@ POINTS: tuple[str, ...] = (
     "recon.healing",
     "recon.healed",
     "recon.stored",
+    "recon.adopted",
     # the signal engine: pyramids, legs, parts, the queue
     "ladder.group_written",
     "ladder.pyramid_written",
