@@ -367,9 +367,9 @@ class _Jumps:
     def _fill(self, row: int) -> None:
         place, node = self._place[row], self.rows[row]
         values = self._reckoned(node)
-        row, first = self.pool[place], self.skip - self.market.warm_up
-        row[:first], row[first : first + values.size], row[first + values.size :] = np.nan, values, np.nan
-        ev.block_ranges(row, self.skip, self.bars, self.ranges_of[place])
+        into, first = self.pool[place], self.skip - self.market.warm_up
+        into[:first], into[first : first + values.size], into[first + values.size :] = np.nan, values, np.nan
+        ev.block_ranges(into, self.skip, self.bars, self.ranges_of[place])
 
     def _reckoned(self, node: Node) -> NDArray:
         window = self.market.window

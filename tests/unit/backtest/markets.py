@@ -15,7 +15,7 @@ NICKEL = Decimal("0.05")
 
 def by_hand(*bars: Sequence[float | None], timeframe: int = 5, first: date = MONDAY, skip: int = 0) -> Market:
     """One symbol, open high low close each; None is a bar that does not exist. Intraday bars run on from 09:15."""
-    rows = np.array([[np.nan] * 4 if bar is None else [float(x) for x in bar] for bar in bars])  # type: ignore[union-attr]
+    rows = np.array([[np.nan] * 4 if bar is None else [float(x) for x in bar] for bar in bars])  # type: ignore[union-attr, arg-type]
     return together(rows, timeframe=timeframe, first=first, skip=skip)
 
 

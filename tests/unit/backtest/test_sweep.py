@@ -1,6 +1,7 @@
 """A sweep is many runs: every trade and every figure of a combination is that of the run with its numbers."""
 
 from decimal import Decimal
+from typing import Any
 
 import numpy as np
 import pytest
@@ -78,7 +79,7 @@ def drawn(seed: int) -> tuple[Plan, Market, Combinations]:
     ]
     if "stop" in more:
         sizings.append(Sizing(SizingMode.RISK, Decimal(1)))
-    caps = {"position_cap_pct": Decimal(40), "order_cap": Decimal(30_000)} if perhaps(0.2) else {}
+    caps: dict[str, Any] = {"position_cap_pct": Decimal(40), "order_cap": Decimal(30_000)} if perhaps(0.2) else {}
     charges = ChargeBroker.FYERS if perhaps(0.7) else None
     plan = open_plan(
         long if perhaps(0.9) else None, short, reverse=perhaps(), sizing=sizings[int(draw.integers(len(sizings)))],
