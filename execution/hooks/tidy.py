@@ -1,6 +1,7 @@
 """Deliveries are kept for as long as the operator says; what they became, the signals, stays."""
 
 from datetime import datetime, timedelta
+from uuid import UUID
 
 from django.conf import settings
 from django.db import transaction
@@ -27,7 +28,7 @@ def forget_deliveries(*, wall: datetime) -> int:
 
 
 @transaction.atomic
-def _forget_some(hook_id: object, before: datetime) -> int:
+def _forget_some(hook_id: UUID, before: datetime) -> int:
     old = Delivery.objects.filter(hook=hook_id, received_at__lt=before)
     wanted = old.exclude(replays__received_at__gte=before).order_by("received_at")
     ids = list(wanted.values_list("pk", flat=True)[:AT_ONCE])

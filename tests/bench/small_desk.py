@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import httpx
 
@@ -93,7 +94,7 @@ def stamped(port: int, folder: Path) -> Iterator[tuple[str, Stamps]]:
 
 @contextmanager
 def web(
-    folder: Path, application: str = "trading.asgi:application", *more: str, workers: int = 1, **env: str
+    folder: Path, application: str = "trading.asgi:application", *more: str, workers: int = 1, **env: Any
 ) -> Iterator[str]:
     """uvicorn with one process, or several; its address."""
     port = _free_port()

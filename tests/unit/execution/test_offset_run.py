@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from execution.engine_settings import settings_of
-from execution.models import Group, OffsetMark, OffsetPlan, OffsetWatch, Order
+from execution.models import Group, OffsetMark, OffsetPlan, OffsetWatch, Order, QueuedSignal
 from execution.offset_facts import trades_of
 from execution.offset_panel import offset_panel
 from execution.services.group_exit import group_exit
@@ -407,6 +407,15 @@ def test_a_trade_that_is_built_up_counts_by_its_pyramids_and_waits_by_its_timer(
     assert loser().timer_at == group.pyramids.get(index=1).created_at
     many.tell(offset_pyramids=2, offset_timer="AFTER_SUBMITTED")
     assert loser().timer_at == entries.latest("acked_at").acked_at
+    later = entries.latest("acked_at").acked_at + timedelta(minutes=5)
+    QueuedSignal.objects.create(
+        portfolio=desk.portfolio, instrument=group.instrument, side=group.side, signal=group.signal,
+        entry_price=Decimal(ENTRY), cause="POOL_FULL", state="REPLACED", enqueued_at=later, expires_at=later,
+        ended_at=later,
+    )  # fmt: skip
+    assert loser().timer_at == entries.latest("acked_at").acked_at, "a replacement alone does not begin it anew"
+    many.tell(offset_pyramids=2, offset_timer="AFTER_SUBMITTED", offset_reset_on_replacement=True)
+    assert loser().timer_at == later
     many.tell(offset_pyramids=3)
     assert loser().timer_at is None
 
