@@ -7,6 +7,7 @@ two places: one among those of its class, that no second has too many, and one i
 
 import json
 import time
+from typing import Any
 
 from django.db import connection
 
@@ -76,7 +77,7 @@ def take_turn(account_id: int, call_class: str) -> float:
     pools = [] if call_class in ONE_POOL_CLASSES else ["kept", "shared"] if call_class == "exit" else ["shared"]
     kinds = sorted([str(call_class), *pools])
     (shared, at_once), (kept, kept_at_once) = POOLS["shared"], POOLS["kept"]
-    asked = {
+    asked: dict[str, Any] = {
         "account": account_id, "class": str(call_class), "kinds": kinds, "step": 1.0 / RATES[call_class][0],
         "shared": 1.0 / shared, "grace": (at_once - 1) / shared, "kept": 1.0 / kept,
         "kept_grace": (kept_at_once - 1) / kept, "minutes": _MINUTES,

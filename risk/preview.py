@@ -62,8 +62,9 @@ def preview(limits: Limits, *, portfolio_id: int | None, days: int = DAYS, at_mo
     for row in rows.order_by("-id")[:at_most].iterator(chunk_size=500):
         _judge(row, limits, seen)
     # Plain from here on: a template that asks a Counter for its `items` is told that it counted none of them.
-    kinds = {name: dict(getattr(seen, name)) for name in ("blocked", "shrunk", "larger", "let_in")}
-    return replace(seen, **kinds)
+    return replace(
+        seen, blocked=dict(seen.blocked), shrunk=dict(seen.shrunk), larger=dict(seen.larger), let_in=dict(seen.let_in)
+    )
 
 
 def _judge(row: Assessment, limits: Limits, seen: Preview) -> None:
