@@ -23,6 +23,9 @@ GROUPS: tuple[tuple[str, tuple[str, ...]], ...] = (
     ("Who gets the next slot", PLACES),
     ("Building up", ("ladder", "max_pyramids", "pyramid_pct", "min_notional_rupees", "metadata_max_age_h")),
     ("An entry that does not fill", ("chase_after_s", "chase_times", "chase_reach_pct")),
+    ("A large entry of a contract", (
+        "work_style", "work_from_rupees", "work_minutes", "work_slices", "work_visible_pct",
+    )),
     ("Taking profit", ("take_profit", "aggregate_target_pct")),
     ("Winners pay for a loser", (
         "offset_enabled", "offset_pyramids", "offset_timer", "offset_wait_s", "offset_reset_on_replacement",
@@ -34,6 +37,8 @@ LABELS = {
     "max_open_groups": "Slots", "queue_size": "Places", "queue_ttl_s": "Longest wait, s",
     "pyramid_pct": "Pyramid size, %", "max_pyramids": "Pyramids at most", "min_notional_rupees": "Smallest order, ₹",
     "chase_after_s": "Waits, s", "chase_times": "Re-priced at most", "chase_reach_pct": "Reach, %",
+    "work_style": "Is sent", "work_from_rupees": "Large from, ₹", "work_minutes": "Over, minutes",
+    "work_slices": "Children", "work_visible_pct": "Shown, %",
     "offset_enabled": "Switched on",
     "aggregate_target_pct": "Target of the whole, %", "offset_pyramids": "Pyramids of a loser",
     "offset_timer": "Its wait begins when", "offset_reset_on_replacement": "Begins anew on replacement",

@@ -70,7 +70,8 @@ CROSS JOIN LATERAL (
     SELECT o.fill_value_paise / 100.0 / nullif(o.filled_quantity, 0) AS price,
            CASE o.side WHEN 'BUY' THEN 1 ELSE -1 END AS sign,
            -- an entry may be made smaller as it follows the market, a stop larger with what it protects
-           greatest(i.allowed_quantity, o.quantity) AS asked
+           CASE WHEN EXISTS (SELECT 1 FROM execution_order x WHERE x.intent_id = o.intent_id AND x.child > 0)
+                THEN o.quantity ELSE greatest(i.allowed_quantity, o.quantity) END AS asked
 ) AS paid
 JOIN execution_group g ON g.id = o.group_id
 JOIN marketdata_instrument m ON m.id = o.instrument_id

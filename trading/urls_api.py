@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import backfills, engine, hooks, ladders, quality, risk
+from execution.api import backfills, engine, hooks, ladders, large_orders, quality, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -39,6 +39,13 @@ urlpatterns = [
     path("orders/", execution.Orders.as_view(), name="api_orders"),
     path("orders/<int:order_id>/", execution.OrderDetail.as_view(), name="api_order"),
     path("orders/<int:order_id>/cancel/", execution.OrderCancel.as_view(), name="api_order_cancel"),
+    path("large-orders/", large_orders.LargeOrders.as_view(), name="api_large_orders"),
+    path("large-orders/<int:parent_id>/", large_orders.LargeOrderDetail.as_view(), name="api_large_order"),
+    path(
+        "large-orders/<int:parent_id>/withdraw/",
+        large_orders.LargeOrderWithdraw.as_view(),
+        name="api_large_order_withdraw",
+    ),
     path("execution-quality/", quality.ExecutionQuality.as_view(), name="api_execution_quality"),
     path("portfolios/<int:portfolio_id>/contract-notes/", portfolio.ContractNotes.as_view(), name="api_contract_notes"),
     path("watchlists/", portfolio.Watchlists.as_view(), name="api_watchlists"),

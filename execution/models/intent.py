@@ -31,6 +31,9 @@ class Intent(Owned):
     part = models.ForeignKey(
         "execution.PartExit", null=True, blank=True, on_delete=models.PROTECT, related_name="intents"
     )
+    parent = models.ForeignKey(
+        "execution.ParentOrder", null=True, blank=True, on_delete=models.PROTECT, related_name="intents"
+    )
     source = models.CharField(max_length=8, choices=Source)
     reason = models.CharField(max_length=12, choices=[(r, r) for r in Reason])
     dedupe_key = models.CharField(max_length=160, help_text="what makes a repeat the same wish")

@@ -108,6 +108,11 @@ class EngineSettings(Owned):
         HYBRID = "HYBRID", "both, whichever comes first"
         PYRAMID_AGGREGATE = "PYRAMID_AGGREGATE", "each pyramid at its average"
 
+    class Work(models.TextChoices):
+        NONE = "NONE", "at once"
+        TWAP = "TWAP", "over time, in equal children"
+        ICEBERG = "ICEBERG", "as an iceberg"
+
     class Timer(models.TextChoices):
         AFTER_PYRAMIDS = "AFTER_PYRAMIDS", "all pyramids have come"
         AFTER_SUBMITTED = "AFTER_SUBMITTED", "all legs are at the broker"
@@ -150,6 +155,16 @@ class EngineSettings(Owned):
     chase_reach_pct = _percent(
         "0.3", "how much worse than the idea's own price it may get; an alert's own slippage comes first", 5
     )
+
+    # -- a large entry of a contract
+    work_style = models.CharField(max_length=7, choices=Work, default=Work.NONE)
+    work_from_rupees = models.DecimalField(
+        max_digits=14, decimal_places=2, default=500_000, validators=[MinValueValidator(0)],
+        help_text="an entry of a contract worth as much or more is let out in children",
+    )  # fmt: skip
+    work_minutes = _whole(15, "minutes over which it is spread", 375, 1)
+    work_slices = _whole(5, "children of it, one after the other", 100, 2)
+    work_visible_pct = _percent("20", "of an iceberg: the part that is shown at once", 50, "1")
 
     # -- taking profit
     take_profit = models.CharField(max_length=18, choices=TakeProfit, default=TakeProfit.LEG)

@@ -6,7 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.kill_scopes import keys_of
-from execution.models import Group, Intent
+from execution.models import Group, Intent, ParentOrder
 from execution.services.intent_create import ask_again, last_price, withdraw_reservation
 from execution.services.order_queue import order_queue
 from risk.kill_switch import kill_state
@@ -94,5 +94,8 @@ def _refuse(intent: Intent, code: str, message: str) -> None:
     withdraw_reservation(intent)
     Group.objects.filter(intents=intent, state__in=Group.BEGINNING).update(
         state=Group.State.CLOSED, failure_code=code[:40], failure=message[:240]
+    )
+    ParentOrder.objects.filter(pk=intent.parent_id, state=ParentOrder.State.LIVE).update(
+        state=ParentOrder.State.REFUSED, code=code[:40], said=message[:240], ended_at=timezone.now()
     )
     publish(intent.portfolio.owner_id, "signal", intent=str(intent.pk))

@@ -18,6 +18,7 @@ from execution.services.group_state import move_group, tell_illegal_move
 from execution.services.order_cancel import order_cancel
 from execution.services.order_chase import order_chase
 from execution.services.order_room import hold_room
+from execution.services.parent_advance import parents_advance
 from execution.services.part_send import parts_of, send_parts
 from execution.services.trade_orders import (
     FAILED,
@@ -73,7 +74,9 @@ def _advance(group_id, now: datetime) -> str:
         if group.state == State.CLOSED:
             return group.state
         orders = list(
-            group.orders.select_related("instrument", "intent__leg__pyramid").prefetch_related("fills").order_by("pk")
+            group.orders.select_related("instrument", "intent__leg__pyramid", "intent__parent")
+            .prefetch_related("fills")
+            .order_by("pk")
         )
         held = sum(Side(order.side).sign * order.filled_quantity for order in orders) * Side(group.side).sign
         _mark_opened(group, orders, held, now)
@@ -81,13 +84,14 @@ def _advance(group_id, now: datetime) -> str:
             _quarantine(group, held)
         waiting = Intent.objects.filter(group=group, state=Intent.State.WAITING).exists()
         live = [order for order in orders if not order.is_final]
+        follows = parents_advance(group, orders, waiting, now)
         if held and _left_over(group, now):
             return group.state
         if not group.close_reason and (held < 0 or (held == 0 and live and group.state in Group.HELD)):
             # Over: its parts took all of it; or, not by us, it was sold in the broker's app, or by the broker. What
             # still lives of it must go.
             ask_exit(group, *_how_it_ended(orders))
-        if held == 0 and not live and not waiting:
+        if held == 0 and not live and not waiting and not follows:
             _close(group, orders, now)
         elif group.close_reason:
             _walk_out(group, live, held, now)
@@ -119,7 +123,7 @@ def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) ->
                 hold_room(live)  # what ended of it without a fill is given back
         elif any(order.filled_quantity for order in children):
             settle(intent_id=intent_id, value_paise=sum(order.fill_value_paise for order in children))
-        elif group.ladder_id is not None:
+        elif group.ladder_id is not None or children[0].intent.parent_id is not None:
             release(intent_id=intent_id, keep_trades=False)  # its trade goes on without it
 
 

@@ -9,8 +9,9 @@ from uuid import uuid4
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
+from accounts.models import User
 from execution.kill_scopes import strategy_of
-from execution.models import Group, Intent, Leg, PartExit
+from execution.models import Group, Intent, Leg, ParentOrder, PartExit
 from execution.outstanding import Outstanding, outstanding
 from execution.services.order_queue import order_queue
 from execution.services.slot_reserve import Room, slot_room
@@ -66,6 +67,7 @@ class Wish:
     needs_approval: bool = False
     leg: Leg | None = None
     part: PartExit | None = None
+    parent: ParentOrder | None = None
     forced_by: str = ""  # who lets it in although the pool is full
     adds: bool = False  # to a trade that was let in: it takes no further place
 
@@ -137,6 +139,7 @@ def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now:
         signal=wish.signal,
         leg=wish.leg,
         part=wish.part,
+        parent=wish.parent,
         source=wish.source,
         reason=wish.reason,
         dedupe_key=wish.dedupe_key,
@@ -290,6 +293,16 @@ def judge_again(
         trigger_price=intent.trigger_price, stop_price=intent.stop_price, target_price=intent.target_price,
         adds=True,
     )  # fmt: skip
+    return _judge(portfolio, wish, standing, gates)
+
+
+def judge(*, portfolio: Portfolio, wish: Wish, gates: tuple[Gate, ...], now: datetime) -> Judged:
+    """Some gates about a wish that nobody has been asked about yet; nothing is stored, and no room taken."""
+    standing = standing_of(portfolio, wish.instrument, now=now, strategy=strategy_of(wish.signal))
+    return _judge(portfolio, wish, standing, gates)
+
+
+def _judge(portfolio: Portfolio, wish: Wish, standing: Standing, gates: tuple[Gate, ...]) -> Judged:
     asked, snapshot, _ = _look(portfolio, wish, standing)
     limits = limits_of(standing.policy)
     claims = claims_of(asked, snapshot, limits, standing.keys, account_equity_paise=standing.account_equity_paise)
@@ -315,6 +328,16 @@ def _reserve(
     return approved
 
 
+def instrument_for(user: User, portfolio: Portfolio, symbol: str) -> Instrument:
+    """What a person names, for a portfolio of his; NotFound (UNKNOWN_PORTFOLIO, UNKNOWN_SYMBOL) else."""
+    if portfolio.owner_id != user.pk:
+        raise NotFound("UNKNOWN_PORTFOLIO", "There is no such portfolio.")
+    instrument = LISTED.first({"symbol": symbol})
+    if instrument is None:
+        raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {symbol}.")
+    return instrument
+
+
 def order_ticket(
     *,
     user,
@@ -335,11 +358,7 @@ def order_ticket(
 
     Raises NotFound (UNKNOWN_SYMBOL, or a portfolio that is not the user's) and NotAllowed for what cannot be an order.
     """
-    if portfolio.owner_id != user.pk:
-        raise NotFound("UNKNOWN_PORTFOLIO", "There is no such portfolio.")
-    instrument = LISTED.first({"symbol": symbol})
-    if instrument is None:
-        raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {symbol}.")
+    instrument = instrument_for(user, portfolio, symbol)
     if not 1 <= quantity <= LARGEST_QUANTITY:
         raise NotAllowed("QUANTITY", f"A quantity lies between 1 and {LARGEST_QUANTITY}.")
     if order_type not in (OrderType.LIMIT, OrderType.MARKET):

@@ -8,7 +8,7 @@ from django.utils import timezone
 
 from execution.engine_settings import settings_of
 from execution.kill_scopes import keys_of
-from execution.models import ChaseStep, EngineLease, Group, Order
+from execution.models import ChaseStep, EngineLease, Group, Order, ParentOrder
 from execution.services.intent_create import judge_again
 from execution.services.order_cancel import order_cancel
 from execution.services.order_room import hold_room
@@ -38,6 +38,9 @@ def order_chase(*, order: Order, group: Group, now: datetime) -> bool:
     """
     if order.reason != Reason.ENTRY or order.state not in AT_EXCHANGE or order.pending_op != PendingOp.NONE:
         return False
+    parent = order.intent.parent
+    if parent is not None and (parent.style == ParentOrder.Style.ICEBERG or not parent.is_live):
+        return not parent.is_live and order_cancel(order_id=order.pk, actor="its large order is over", now=now)
     rules = rules_of(order, group)
     steps = list(ChaseStep.objects.filter(order=order)) if rules else []
     patience = ENTRY_PATIENCE
@@ -56,8 +59,13 @@ def rules_of(order: Order, group: Group) -> ChaseRules | None:
     """How far and how often this order may follow; None: not at all.
 
     An idea names the price it was tested at, and the settings say how much worse one may be; an alert may say it
-    itself. A further order of a ladder is meant to wait, and nobody's hand is led.
+    itself. The child of a large order may go as far as that allows, and crosses the spread at its last look. A further
+    order of a ladder is meant to wait, and nobody's hand is led.
     """
+    parent = order.intent.parent
+    if parent is not None:  # a child has its turn and not more
+        looks = max(1, settings_of(group.portfolio_id).chase_times)
+        return ChaseRules(max(5, int(parent.slice_s) // (looks + 1)), looks, parent.limit_price, crosses=True)
     signal = _signal_of(order, group)
     if order.order_type != OrderType.LIMIT or signal is None or signal.entry is None:
         return None
@@ -95,6 +103,8 @@ def _look(order: Order, group: Group, rules: ChaseRules, quote: Quote, *, number
         return False
     side = Side(order.side)
     mid = mid_price(bid=quote.bid, ask=quote.ask, last=quote.last_price)
+    if rules.crosses and number >= rules.times:  # its last look: there is no later turn of its own
+        mid = (quote.ask if side is Side.BUY else quote.bid) or quote.last_price
     price = chased_price(
         side, present=order.limit_price, mid=mid, furthest=rules.furthest, tick=group.instrument.tick_size
     )

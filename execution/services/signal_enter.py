@@ -8,11 +8,12 @@ from django.utils import timezone
 
 from execution.engine_settings import settings_of
 from execution.kill_scopes import strategy_of
-from execution.models import EngineSettings, Group, Intent, LadderPlan, QueuedSignal
+from execution.models import EngineSettings, Group, Intent, LadderPlan, ParentOrder, QueuedSignal
 from execution.outstanding import engine_ready
 from execution.services.group_state import move_group
 from execution.services.intent_create import Wish, intent_create
 from execution.services.leg_send import leg_send
+from execution.services.parent_ask import Ask, parent_ask
 from execution.services.pyramid_add import pyramid_add, pyramids_in
 from execution.services.queue_enqueue import queue_enqueue, waits_until
 from execution.services.slot_reserve import Room, slot_room
@@ -115,12 +116,39 @@ def _enter_once(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -
         forced_by=queued.force_by if queued else "",  # its slot was looked for above, under the same lock
     )
     try:
+        worked = _as_a_large_order(signal, wish, now=now)
+        if worked is not None:
+            refused = worked.state == ParentOrder.State.REFUSED
+            return decide(signal, State.REFUSED if refused else State.ACCEPTED, worked.code, worked.said)
         intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
     except TradingError as error:
         return decide(signal, State.REFUSED, error.code, error.message)
     if intent.state == Intent.State.REFUSED:
         return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
     return decide(signal, State.ACCEPTED, "", "")
+
+
+def _as_a_large_order(signal: Signal, wish: Wish, *, now: datetime) -> ParentOrder | None:
+    """The entry let out in children, where it is large enough for the settings and for lots; else None."""
+    settings, lot = settings_of(signal.portfolio_id), signal.instrument.lot_size
+    assert wish.limit_price is not None
+    if settings.work_style == EngineSettings.Work.NONE or wish.quantity < 2 * lot:
+        return None
+    if wish.quantity * wish.limit_price < settings.work_from_rupees:
+        return None
+    side, tick, furthest = wish.side, signal.instrument.tick_size, wish.limit_price
+    if settings.work_style == EngineSettings.Work.TWAP:
+        reach = to_tick(signal.entry * (1 + side.sign * settings.chase_reach_pct / 100), tick=tick, side=side)
+        furthest = max(furthest, reach) if side is Side.BUY else min(furthest, reach)
+    visible = max(lot, int(wish.quantity * settings.work_visible_pct / 100) // lot * lot)
+    ask = Ask(
+        source=wish.source, dedupe_key=wish.dedupe_key, actor=wish.actor, instrument=wish.instrument, side=side,
+        product=wish.product, style=settings.work_style, quantity=wish.quantity, limit_price=furthest,
+        stop_price=wish.stop_price, target_price=wish.target_price, minutes=settings.work_minutes,
+        slices=min(settings.work_slices, wish.quantity // lot), visible=visible, signal=signal,
+        signal_age_s=wish.signal_age_s, needs_approval=wish.needs_approval, forced_by=wish.forced_by,
+    )  # fmt: skip
+    return parent_ask(portfolio=signal.portfolio, ask=ask, now=now)
 
 
 def _over_its_own_limits(signal: Signal, now: datetime) -> tuple[str, str] | None:

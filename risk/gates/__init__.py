@@ -103,6 +103,10 @@ MOMENT_GATES: tuple[Gate, ...] = (
 """Those of the entry that look at the moment alone: asked again when a person says yes some time later."""
 CHASE_GATES: tuple[Gate, ...] = (*MOMENT_GATES, stop_required, risk_per_trade, position_risk, order_value)
 """Asked about what is left of an entry before it gets a dearer price: the moment, and what it may lose there."""
+PARENT_GATES: tuple[Gate, ...] = tuple(
+    gate for gate in ENTRY_GATES if gate not in (order_value, order_quantity, order_rate)
+)
+"""Asked about a large order as a whole. What limits a single order is asked of each of its children, with the rest."""
 EXIT_GATES: tuple[Gate, ...] = (lockdown, market_open, circuit_band, reduces_only)
 
-__all__ = ["CHASE_GATES", "ENTRY_GATES", "EXIT_GATES", "MOMENT_GATES", "Finding", "Gate", "Outcome"]
+__all__ = ["CHASE_GATES", "ENTRY_GATES", "EXIT_GATES", "MOMENT_GATES", "PARENT_GATES", "Finding", "Gate", "Outcome"]

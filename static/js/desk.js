@@ -280,11 +280,13 @@
     const market = field("order_type") === "MARKET";
     form.querySelector("[data-limit-field]").hidden = market;
     form.elements.limit_price.required = !market;
+    for (const one of form.querySelectorAll("[data-work]")) one.hidden = one.dataset.work !== field("work");
     const ticker = field("symbol").replace(/^\w+:/, "").replace(/-\w+$/, "");
     const quantity = Number(field("quantity"));
     const words = [field("side") === "SELL" ? "Sell" : "Buy"];
     if (quantity > 0) words.push(plain.format(quantity));
     if (ticker) words.push(ticker.toUpperCase());
+    if (field("work") && !market) words.push(field("work") === "TWAP" ? "over time" : "as an iceberg");
     if (market) words.push("at market");
     else if (Number(field("limit_price")) > 0) words.push(`at ₹${money.format(Number(field("limit_price")))}`);
     form.querySelector("[data-ticket-send]").textContent = words.join(" ");

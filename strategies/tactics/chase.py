@@ -9,11 +9,13 @@ from trading.domain.orders import Side
 
 @dataclass(frozen=True, slots=True)
 class ChaseRules:
-    """After how many seconds of market time, how often at most, and never beyond `furthest` (rupees a unit)."""
+    """After how many seconds of market time, how often at most, and never beyond `furthest` (rupees a unit). `crosses`:
+    the last look goes to the other side of the book."""
 
     after_s: int
     times: int
     furthest: Decimal
+    crosses: bool = False
 
 
 def mid_price(*, bid: Decimal | None, ask: Decimal | None, last: Decimal) -> Decimal:

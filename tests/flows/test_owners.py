@@ -32,6 +32,7 @@ from execution.models import (
     Leg,
     Mismatch,
     Order,
+    ParentOrder,
     Pyramid,
     QueuedSignal,
     ReconRun,
@@ -110,6 +111,11 @@ OF_ONE_ROW = {
     "market/data/download/<uuid:backfill_id>/cancel/",
 }  # fmt: skip
 OWN |= {"reconcile/", "reconcile/now/"}
+OWN |= {"orders/large/", "api/v1/large-orders/"}
+OF_ONE_ROW |= {
+    "orders/large/<int:parent_id>/", "orders/large/<int:parent_id>/withdraw/", "api/v1/large-orders/<int:parent_id>/",
+    "api/v1/large-orders/<int:parent_id>/withdraw/",
+}  # fmt: skip
 OWN |= {"orders/quality/", "orders/quality/series/", "orders/quality/orders.csv", "api/v1/execution-quality/"}
 OF_ONE_ROW |= {"reconcile/<int:mismatch_id>/"}
 # Routes that are the same for everybody: the market, the machine, the description of the API.
@@ -272,7 +278,13 @@ def at_work(portfolio, held, mark: str) -> dict[str, object]:
         portfolio=portfolio, instrument=held, side="SELL", signal=signal, entry_price=100, cause="NOT_FLAT",
         rank_reason=f"{mark} rank", enqueued_at=timezone.now(), expires_at=timezone.now() + timedelta(hours=1),
     )  # fmt: skip
-    return {"ladder_id": ladder.pk, "queued_id": queued.pk}
+    parent = ParentOrder.objects.create(
+        portfolio=portfolio, group=group, source="PAGE", dedupe_key=f"{mark} large", actor=f"{mark} actor",
+        instrument=held, product="INTRADAY", side="BUY", style="ICEBERG", wanted_quantity=10, quantity=10,
+        limit_price=100, visible_quantity=5, starts_at=timezone.now(), ends_at=timezone.now() + timedelta(hours=1),
+        created_at=timezone.now(),
+    )  # fmt: skip
+    return {"ladder_id": ladder.pk, "queued_id": queued.pk, "parent_id": parent.pk}
 
 
 def hooked(portfolio, mark: str, held) -> dict[str, object]:

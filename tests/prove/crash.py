@@ -69,6 +69,8 @@ def trial_of(point: str, seed: int) -> Trial:
         scenario, roughness = "ladder", rng.choice([0.1, 0.2, 0.5])
     elif point.startswith("chase."):
         scenario, roughness = "chase", rng.choice([0.0, 0.2, 0.5])
+    elif point.startswith("parent."):
+        scenario, roughness = "large", rng.choice([0.0, 0.2, 0.5])
     elif point.startswith("offset."):
         scenario, roughness = "offset", rng.choice([0.0, 0.1, 0.3])
     elif point == "protect.resize_asked":
@@ -89,7 +91,9 @@ def run(stage: Stage, trial: Trial) -> Outcome:
     """One trial. Where its hit is never reached it dies at the first one instead, if need be in fairer weather."""
     last = trial.kills[-1]
     first = replace(trial, kills=(*trial.kills[:-1], Kill(last.point)))
-    fair = {"kill": "kill", "offset": "offset", "chase": "chase"}.get(last.point.partition(".")[0], "pieces")
+    fair = {"kill": "kill", "offset": "offset", "chase": "chase", "parent": "large"}.get(
+        last.point.partition(".")[0], "pieces"
+    )
     if last.point.startswith(ENGINE):
         fair = "ladder"
     elif last.point in COUNTED:

@@ -6,7 +6,19 @@ from typing import Any
 
 from django.db.models import Sum
 
-from execution.models import Fill, FillBust, Group, Intent, Leg, OffsetLine, OffsetPlan, Order, ParkedFill, PartExit
+from execution.models import (
+    Fill,
+    FillBust,
+    Group,
+    Intent,
+    Leg,
+    OffsetLine,
+    OffsetPlan,
+    Order,
+    ParentOrder,
+    ParkedFill,
+    PartExit,
+)
 from risk.models import Reservation, RiskBucket
 from risk.reserve import OF_THE_DAY
 from strategies.models import Signal
@@ -33,7 +45,14 @@ def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
     found = [f"{count} broker orders carry the tag {tag}" for tag, count in placed.items() if count > 1]
     found += [f"a broker order carries the tag {tag}, which no row knows" for tag in placed.keys() - known]
     entries = [order for order in orders if order.reason == "ENTRY"]
-    single = {order.intent_id: order.instrument_id for order in entries if order.intent.leg is None}
+    single = {
+        order.intent_id: order.instrument_id for order in entries
+        if order.intent.leg is None and order.intent.parent_id is None
+    }  # fmt: skip
+    for parent in ParentOrder.objects.filter(pk__in={order.intent.parent_id for order in entries}):
+        filled = sum(order.filled_quantity for order in entries if order.intent.parent_id == parent.pk)
+        if filled > parent.quantity:
+            found.append(f"{filled} filled of a large order of {parent.quantity}")
     if len(single) > len(set(single.values())):
         found.append(f"{len(single)} entries of one wish")
     whole = Counter[Intent]()
@@ -148,7 +167,7 @@ def _room(portfolio: Portfolio) -> list[str]:
             found.append(f"{bucket.key} still holds {bucket.taken}")
     entered = list(Order.objects.filter(portfolio=portfolio, reason="ENTRY", filled_quantity__gt=0).select_related(
         "intent__leg__pyramid"))  # fmt: skip
-    begun = {o.intent_id for o in entered if o.intent.leg is None
+    begun = {o.intent.parent_id or o.intent_id for o in entered if o.intent.leg is None
              or (o.intent.leg.index, o.intent.leg.pyramid.index) == (0, 0)}  # fmt: skip
     traded = (len(begun), sum(order.fill_value_paise for order in entered))
     if (counted := (of_the_day[RiskBucket.Kind.TRADES], of_the_day[RiskBucket.Kind.DAY])) != traded:

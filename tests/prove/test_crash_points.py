@@ -101,6 +101,10 @@ def test_kill_while_a_person_says_yes(stage):
     survives(stage, "intake.approved")
 
 
+def test_killed_between_a_child_of_a_large_order_and_the_turn_that_it_took(stage):
+    survives(stage, "parent.child_asked")
+
+
 def test_killed_while_winners_pay_for_a_loser(stage):
     survives(stage, "offset.winner_asked")
 

@@ -25,11 +25,13 @@ from execution.engine.account_engine import AccountEngine
 from execution.engine.books import read_books
 from execution.engine.lease import State, acquire, renew, set_state, this_process
 from execution.engine_settings import publish_settings
-from execution.models import Group, Intent, OffsetPlan, Order, ParkedFill, ReconRun
+from execution.models import Group, Intent, OffsetPlan, Order, ParentOrder, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
 from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
+from execution.services.parent_advance import parent_withdraw
+from execution.services.parent_ask import large_order_ticket
 from risk.kill_switch import of_portfolio
 from risk.policies import publish_policy
 from strategies.contracts.publish import publish_library
@@ -177,6 +179,8 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
         return _counted_script(rng)
     if scenario == "approval":
         return [("ask_by_key", 10), ("turn", 1), ("approve", None), *script_of(seed, scenario="trade")[1:]]
+    if scenario == "large":
+        return _large_script(rng)
     steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
     steps.append(("turn", rng.randint(1, 2)))
     if scenario == "kill" and rng.random() < 0.3:
@@ -236,6 +240,16 @@ def _chase_script(rng: random.Random) -> list[Step]:
         if rng.random() < 0.5:
             steps += [("trade", (0.4,)), ("turn", 2)]
     steps += [("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)] if rng.random() < 0.7 else [("rest", 200), ("turn", 3)]
+    return [*steps, ("close", None), ("turn", 2)]
+
+
+def _large_script(rng: random.Random) -> list[Step]:
+    """An iceberg whose tips fill one after the other, whole or in part; sometimes the rest is taken back."""
+    steps: list[Step] = [("ask_large", 30), ("turn", 2)]
+    for _ in range(4):
+        steps += [("trade", (rng.choice([0.5, 1.0, 1.0]),)), ("turn", rng.randint(2, 3))]
+    if rng.random() < 0.4:
+        steps += [("take_back", None), ("turn", 2)]
     return [*steps, ("close", None), ("turn", 2)]
 
 
@@ -322,6 +336,18 @@ class Life:
         for _look in range(2):
             read_books(account=self.account, gateway=self.line, now=self.now, stand_in_after_s=0)  # type: ignore[arg-type]
 
+    def ask_large(self, quantity: int) -> None:
+        large_order_ticket(
+            user=self.account.owner, portfolio=self.world.portfolio, symbol=self.world.instrument.symbol,
+            side=Side.BUY, quantity=quantity, limit_price=Decimal("812.35"), stop_price=Decimal("804.00"),
+            target_price=None, product=Product.INTRADAY, style="ICEBERG", minutes=0, slices=0, visible=10,
+            source=Intent.Source.PAGE, now=self.now, idempotency_key="the large wish",
+        )  # fmt: skip
+
+    def take_back(self, _: None) -> None:
+        for parent_id in ParentOrder.objects.filter(portfolio=self.world.portfolio).values_list("pk", flat=True):
+            parent_withdraw(parent_id=parent_id, actor="a person", now=self.now)
+
     def wait(self, seconds: int) -> None:
         grow_older(self.account.pk, seconds)
 
@@ -404,6 +430,7 @@ class Life:
             or Group.objects.filter(**mine).exclude(state=Group.State.CLOSED).exists()
             or Signal.objects.filter(**mine, state__in=[Signal.State.NEW, Signal.State.QUEUED]).exists()
             or OffsetPlan.objects.filter(**mine, state__in=OffsetPlan.LIVE).exists()
+            or ParentOrder.objects.filter(**mine, state=ParentOrder.State.LIVE).exists()
             or ParkedFill.objects.filter(account=self.account, drained_at=None).exists()
         )
 

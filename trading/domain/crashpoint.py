@@ -44,6 +44,8 @@ POINTS: tuple[str, ...] = (
     "exit.change_answered",
     # an entry that follows the market
     "chase.step_written",
+    # a large order and its children
+    "parent.child_asked",
     # reconciliation
     "recon.snapshot_taken",
     "recon.compared",

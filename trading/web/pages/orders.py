@@ -14,6 +14,7 @@ from trading.domain.errors import Conflict
 from trading.marketdata.clocks import venue_now
 from trading.web.access import dialog, signed_in
 from trading.web.desk import DeskRequest
+from trading.web.pages.large_orders import live_ones
 
 PAGE = 50
 FILTERS: dict[str, tuple[str, frozenset[OrderState]]] = {
@@ -35,7 +36,7 @@ def orders_context(request: DeskRequest) -> dict[str, object]:
         rows = rows.filter(state__in=states)
     page = Paginator(rows, PAGE).get_page(request.GET.get("page"))
     filters = [(name, label, name == chosen) for name, (label, _) in FILTERS.items()]
-    return {"page": page, "filters": filters, "chosen": chosen}
+    return {"page": page, "filters": filters, "chosen": chosen, "rows": live_ones(request)}
 
 
 @require_safe

@@ -2,6 +2,7 @@
 
 import uuid
 from decimal import Decimal
+from typing import Any
 
 from django import forms
 from django.db.models import Q
@@ -9,12 +10,14 @@ from django.http import HttpResponse, JsonResponse
 from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
-from execution.models import Intent
+from execution.models import Intent, Order, ParentOrder
 from execution.services.intent_create import order_ticket
+from execution.services.parent_ask import MOST_MINUTES, MOST_SLICES, large_order_ticket
 from execution.story import verdicts_of
 from trading.domain.errors import NotAllowed, TradingError
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.models import Instrument
+from trading.portfolio.models import Portfolio
 from trading.web.access import NEXT_STEPS, dialog, signed_in
 from trading.web.desk import DeskRequest
 
@@ -30,6 +33,10 @@ class TicketForm(forms.Form):
     stop_price = forms.DecimalField(min_value=Decimal("0.0001"), max_digits=14, decimal_places=4, required=False)
     target_price = forms.DecimalField(min_value=Decimal("0.0001"), max_digits=14, decimal_places=4, required=False)
     product = forms.ChoiceField(choices=[(p.value, p.value) for p in (Product.INTRADAY, Product.CNC)])
+    work = forms.ChoiceField(choices=[("", "at once"), *ParentOrder.Style.choices], required=False)
+    minutes = forms.IntegerField(min_value=1, max_value=MOST_MINUTES, required=False)
+    slices = forms.IntegerField(min_value=2, max_value=MOST_SLICES, required=False)
+    visible = forms.IntegerField(min_value=1, max_value=10_000_000, required=False)
     key = forms.UUIDField()
 
     def clean(self) -> dict[str, object]:
@@ -39,6 +46,12 @@ class TicketForm(forms.Form):
             self.add_error("limit_price", "A limit order needs its price.")
         if given.get("order_type") == OrderType.MARKET:
             given["limit_price"] = None
+            if given.get("work"):
+                self.add_error("work", "A large order needs a limit that no part of it may pass.")
+        needed = {"TWAP": ("minutes", "slices"), "ICEBERG": ("visible",)}.get(str(given.get("work")), ())
+        for name in needed:
+            if not given.get(name) and name not in self.errors:
+                self.add_error(name, "It is needed for this.")
         return given
 
 
@@ -64,6 +77,8 @@ def ticket(request: DeskRequest) -> HttpResponse:
         return dialog(request, "execution/_ticket.html", {"given": request.POST, "errors": form.errors}, status=422)
     wish = form.cleaned_data
     try:
+        if wish["work"]:
+            return dialog(request, "execution/_ticket_done.html", {"parent": _large(request, desk.portfolio, wish)})
         intent = order_ticket(
             user=request.user,
             portfolio=desk.portfolio,
@@ -86,6 +101,17 @@ def ticket(request: DeskRequest) -> HttpResponse:
     return dialog(request, "execution/_ticket_done.html", _answer(intent))
 
 
+def _large(request: DeskRequest, portfolio: Portfolio, wish: dict[str, Any]) -> ParentOrder:
+    """The same wish, let out in parts."""
+    return large_order_ticket(
+        user=request.user, portfolio=portfolio, symbol=_full_symbol(wish["symbol"]), side=Side(wish["side"]),
+        quantity=wish["quantity"], limit_price=wish["limit_price"], stop_price=wish["stop_price"],
+        target_price=wish["target_price"], product=Product(wish["product"]), style=wish["work"],
+        minutes=wish["minutes"] or 0, slices=wish["slices"] or 0, visible=wish["visible"] or 0,
+        idempotency_key=str(wish["key"]), source=Intent.Source.PAGE, now=request.desk.now,
+    )  # fmt: skip
+
+
 def _full_symbol(typed: str) -> str:
     """`sbin` as the exchange writes it, `NSE:SBIN-EQ`; what holds a colon is taken as it is."""
     typed = typed.strip().upper()
@@ -93,7 +119,7 @@ def _full_symbol(typed: str) -> str:
 
 
 def _answer(intent: Intent) -> dict[str, object]:
-    order = getattr(intent, "order", None) if intent.state == Intent.State.APPROVED else None
+    order = Order.objects.filter(intent=intent, child=0).first()
     return {"intent": intent, "order": order, "verdicts": verdicts_of([intent.pk]).get(intent.pk, [])}
 
 
