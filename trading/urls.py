@@ -6,6 +6,8 @@ from django.urls import include, path
 from execution.views import hook_door
 from trading.monitoring.health import healthz, readyz
 
+admin.autodiscover()  # here, not at the start of every process: a worker or a scanner has no use for the console
+
 urlpatterns = [
     path("healthz", healthz, name="healthz"),
     path("readyz", readyz, name="readyz"),

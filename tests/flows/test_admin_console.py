@@ -12,6 +12,7 @@ from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
+import trading.urls  # noqa: F401  (the addresses fill the console)
 from accounts.api_keys import authenticate, issue
 from accounts.models import ApiKey, BrokerAccount
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill

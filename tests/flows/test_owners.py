@@ -18,6 +18,7 @@ from django.test import Client
 from django.urls import URLPattern, URLResolver, get_resolver
 from django.utils import timezone
 
+import trading.urls  # noqa: F401  (the addresses fill the console)
 from accounts.api_keys import issue
 from execution.engine_settings import publish_ladder, publish_settings
 from execution.hooks.keep import hook_create, symbol_map_set

@@ -19,7 +19,7 @@ os.environ.setdefault("NUMBA_CACHE_DIR", str(VAR / "numba"))  # without a writab
 # --- Who we are -------------------------------------------------------------------------------------------------------
 DEBUG = False
 INSTALLED_APPS = [
-    "django.contrib.admin",
+    "django.contrib.admin.apps.SimpleAdminConfig",
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "django.contrib.sessions",
