@@ -1,6 +1,8 @@
 """What is under way in one instrument, and whether the account's engine is there: one statement."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 from execution.engine.readiness import readiness_of
 from execution.models import Mismatch
@@ -9,7 +11,7 @@ from risk.snapshot import NOTHING_WORKS, Working
 from trading.domain.orders import Side
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
-from trading.statements import run
+from trading.statements import Rows, ask, run
 
 # States are written out: a plan that serves every order can then use the indexes of what is alive.
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
@@ -52,8 +54,11 @@ LEFT JOIN (
 
 def engine_ready(account_id: int) -> tuple[bool, str]:
     """Whether the account's engine enters now, and how it is, in words."""
-    found = run(LEASE, {"account": account_id})
-    return readiness_of(*(found[0] if found else (None, None, None, None)))
+    return _ready(run(LEASE, {"account": account_id}))
+
+
+def _ready(lease: list[tuple[Any, ...]]) -> tuple[bool, str]:
+    return readiness_of(*(lease[0] if lease else (None, None, None, None)))
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,19 +77,25 @@ class Outstanding:
 
 def outstanding(
     portfolio: Portfolio, instrument: Instrument, side: Side, *, opens: bool, contract_id: int | None
-) -> Outstanding:
-    """For an entry: orders of the whole account in this instrument. Nothing of that could keep an exit in.
+) -> Callable[[], Outstanding]:
+    """Asked with the caller's other questions and read later.
 
-    An exit may meet an entry of another portfolio: that is a trade with oneself as well, but nothing may hold the exit;
-    so only entries count as the other side.
+    For an entry: orders of the whole account in this instrument. Nothing of that could keep an exit in. An exit may
+    meet an entry of another portfolio: that is a trade with oneself as well, but nothing may hold the exit; so only
+    entries count as the other side.
     """
     if not opens:
-        return Outstanding(*engine_ready(portfolio.account_id))
-    found = run(OUTSTANDING, {
+        lease = ask(LEASE, {"account": portfolio.account_id})
+        return lambda: Outstanding(*_ready(lease()))
+    rows = ask(OUTSTANDING, {
         "portfolio": portfolio.pk, "instrument": instrument.pk, "account": portfolio.account_id,
         "symbol": instrument.symbol, "side": side.value, "other": side.opposite.value, "contract": contract_id,
     })  # fmt: skip
-    ((state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s),) = found
+    return lambda: _read(instrument, rows)
+
+
+def _read(instrument: Instrument, rows: Rows) -> Outstanding:
+    ((state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s),) = rows()
     return Outstanding(
         *readiness_of(state, cause, age_s, build),
         working=Working(

@@ -1,7 +1,7 @@
 """Everything the gates may see, read in one statement: its facts belong to one instant."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
@@ -22,7 +22,7 @@ from trading.marketdata.quotes import Quote, last_quotes
 from trading.marketdata.sessions import session_at
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding, opening_equity, worth_of
-from trading.statements import run
+from trading.statements import Rows, ask
 from trading.venue.sessions import Phase, entry_window, exchange_date
 
 FACTS = """
@@ -111,6 +111,13 @@ class Standing:
 
 def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = "") -> Standing:
     """Read it: one statement for the rows, one call for the prices. `strategy` names whose idea it is, "" a hand."""
+    return standing_asked(portfolio, instrument, now=now, strategy=strategy)()
+
+
+def standing_asked(
+    portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = ""
+) -> Callable[[], Standing]:
+    """The same, asked together with the questions of the caller and read later."""
     day = exchange_date(now)
     keys = bucket_keys(
         portfolio_id=portfolio.pk, account_id=portfolio.account_id, instrument_id=instrument.pk, session_date=day,
@@ -124,10 +131,17 @@ def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, 
         "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
         "believed": BrokerFunds.BELIEVED,
     }  # fmt: skip
+    rows = ask(FACTS, asked)
+    return lambda: _standing(portfolio, instrument, rows, keys=keys, now=now)
+
+
+def _standing(
+    portfolio: Portfolio, instrument: Instrument, rows: Rows, *, keys: Mapping[Kind, str], now: datetime
+) -> Standing:  # fmt: skip
     ((
         policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
         drawdown, breaker_cause, funds, band,
-    ),) = run(FACTS, asked)  # fmt: skip
+    ),) = rows()  # fmt: skip
     level, epoch, reason = _plain(kill)
     holdings = tuple(Holding(*row) for row in _plain(held) or ())
     quotes = dict(last_quotes(portfolio.account.feed, {one.symbol for one in holdings} | {instrument.symbol}))

@@ -6,7 +6,7 @@ logs queries; a row that comes back is the same model instance that the ORM woul
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
@@ -36,10 +36,12 @@ def prepared() -> Iterator[Any]:
 
 @contextmanager
 def together() -> Iterator[None]:
-    """Inside a transaction: what is told here goes out without waiting for the answer to what was told before.
+    """What is told and asked here goes out without waiting for the answer to what went before: one round trip.
 
-    An error of any of it is raised by the next answer that is waited for, or at the end.
+    Inside a transaction, or for questions alone. An error of any of it is raised by the next answer that is waited
+    for, or at the end.
     """
+    connection.ensure_connection()
     with connection.wrap_database_errors, connection.connection.pipeline():
         yield
 
@@ -56,6 +58,25 @@ def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
         cursor.execute(statement, parameters)
         found: list[tuple[Any, ...]] = cursor.fetchall()
         return found
+
+
+Rows = Callable[[], list[tuple[Any, ...]]]
+
+
+def ask(statement: str, parameters: Any = None) -> Rows:
+    """Run a statement and take its rows later. Inside `together`: once that is over, all its questions have been one
+    round trip."""
+    with ExitStack() as open_until_read:
+        cursor = open_until_read.enter_context(prepared())
+        cursor.execute(statement, parameters)
+        kept = open_until_read.pop_all()
+
+    def rows() -> list[tuple[Any, ...]]:
+        with kept:
+            found: list[tuple[Any, ...]] = cursor.fetchall()
+            return found
+
+    return rows
 
 
 FORGETTABLE = """
@@ -84,6 +105,12 @@ class Select(Generic[M]):
     def rows(self, parameters: Any) -> list[M]:
         statement, parts = self._plan or self._compile()
         return [_built(parts, row) for row in run(statement, parameters)]
+
+    def ask(self, parameters: Any) -> Callable[[], list[M]]:
+        """The rows, to be taken later (see the function of this name)."""
+        statement, parts = self._plan or self._compile()
+        rows = ask(statement, parameters)
+        return lambda: [_built(parts, row) for row in rows()]
 
     def first(self, parameters: Any) -> M | None:
         found = self.rows(parameters)

@@ -13,7 +13,7 @@ from trading.marketdata.clocks import venue_now
 from trading.marketdata.quotes import last_quotes
 from trading.portfolio.models import Portfolio, Position
 from trading.portfolio.valuation import PositionValue, Valuation, value_portfolio
-from trading.statements import Select
+from trading.statements import Select, together
 
 CENT = 2
 
@@ -31,16 +31,21 @@ OWN_ORDER = Select(
 )
 EVENTS = Select(OrderEvent, where="WHERE t.order_id = %(order)s ORDER BY t.seq")
 FILLS = Select(Fill, where="WHERE t.order_id = %(order)s ORDER BY t.id")
-VERDICTS = Select(Verdict, where="WHERE t.intent_id = %(intent)s ORDER BY t.intent_id, t.position")
+VERDICTS = Select(
+    Verdict,
+    where="WHERE t.intent_id = (SELECT intent_id FROM execution_order WHERE id = %(order)s)"
+    " ORDER BY t.intent_id, t.position",
+)
 
 
 def order_with_story(user: Any, order_id: int) -> Order | None:
     """An order of this user with what was `told` of it, `filled` of it, and its `verdicts`; None for a foreign one."""
-    order: Any = OWN_ORDER.first({"order": order_id, "owner": user.pk})
+    with together():
+        own = OWN_ORDER.ask({"order": order_id, "owner": user.pk})
+        told, filled, verdicts = (each.ask({"order": order_id}) for each in (EVENTS, FILLS, VERDICTS))
+    order: Any = next(iter(own()), None)
     if order is not None:
-        order.told = EVENTS.rows({"order": order_id})
-        order.filled = FILLS.rows({"order": order_id})
-        order.verdicts = VERDICTS.rows({"intent": order.intent_id})
+        order.told, order.filled, order.verdicts = told(), filled(), verdicts()
     return order
 
 

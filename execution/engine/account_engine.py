@@ -31,6 +31,7 @@ from execution.services.kill_resume import kill_resume
 from execution.services.loss_flatten import loss_flatten
 from execution.services.offset_run import offset_run
 from execution.services.order_change import order_change
+from execution.services.order_chase import ENTRY_PATIENCE
 from execution.services.order_submit import lease_expired, order_submit
 from execution.services.order_update import order_update
 from execution.services.part_exit import part_due
@@ -54,7 +55,7 @@ from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.sources import HistoryUnavailable
 from trading.marketdata.watermark import set_candles_through
 from trading.outbox import after_commit
-from trading.portfolio.models import Portfolio
+from trading.portfolio.models import Portfolio, Position
 from trading.portfolio.valuation import Valuation, value_portfolio
 from trading.statements import run
 
@@ -63,6 +64,19 @@ logger = logging.getLogger(__name__)
 Now = Callable[[], datetime]
 QUEUED = f"""
 SELECT id FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
+"""  # noqa: S608 - made of constants
+
+# All that are not over, but for those in which nothing follows before somebody says something: the one order of a hand
+# rests at the exchange, unfilled, and its patience lasts. There may be hundreds.
+TO_ADVANCE = f"""
+SELECT g.id FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
+WHERE p.account_id = %(account)s AND g.state <> 'CLOSED' AND NOT (
+    g.state = 'LIVE' AND g.signal_id IS NULL AND g.ladder_id IS NULL AND g.close_reason = ''
+    AND coalesce((
+        SELECT bool_and(o.state IN ('ACKED', 'OPEN') AND o.pending_op = 'NONE' AND o.filled_quantity = 0
+                        AND o.reason = '{Reason.ENTRY}' AND o.placed_at > %(patient)s)
+        FROM execution_order o WHERE o.group_id = g.id), false))
+ORDER BY g.created_at, g.id
 """  # noqa: S608 - made of constants
 
 
@@ -204,11 +218,8 @@ class AccountEngine:
         self.send_changes()
 
     def advance_groups(self) -> None:
-        """One step of every trade that is not over."""
-        for group_id in (
-            Group.objects.filter(portfolio__account=self.account).exclude(state=Group.State.CLOSED)
-            .order_by("created_at", "pk").values_list("pk", flat=True)
-        ):  # fmt: skip
+        """One step of every trade that may have one to take."""
+        for (group_id,) in run(TO_ADVANCE, {"account": self.account.pk, "patient": self.now() - ENTRY_PATIENCE}):
             with one_of_many("trade", str(group_id)):
                 group_advance(group_id=group_id, now=self.now())
         self.watch_groups()
@@ -280,6 +291,11 @@ class AccountEngine:
             latch_losses(portfolio=portfolio, value=value, policy=policy, now=now)
             watch_drawdown(portfolio=portfolio, equity_paise=value.equity_paise, policy=policy, now=now)
         return value
+
+    def holders(self) -> set[int]:
+        """Portfolios that hold something."""
+        held = Position.objects.filter(portfolio__account=self.account).exclude(net_quantity=0)
+        return set(held.values_list("portfolio", flat=True))
 
     def portfolios(self) -> list[Portfolio]:
         return list(Portfolio.objects.filter(account=self.account).select_related("account", "owner").order_by("pk"))

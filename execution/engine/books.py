@@ -7,14 +7,14 @@ from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
-from execution.brokers.port import BookOrder, BrokerGateway
+from execution.brokers.port import BookOrder, BrokerGateway, BrokerStatus
 from execution.engine.one_of_many import one_of_many
 from execution.identity import OF_THE_DESK, execution_key
-from execution.models import Fill, Order
+from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.fill_apply import fill_apply
 from execution.services.fill_stand_in import PATIENCE_S
 from execution.services.order_update import STATE_OF, order_absent, order_expired_with_its_day, order_update
-from execution.states import LIVE_STATES, OrderState
+from execution.states import LIVE_STATES, OrderState, PendingOp
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
@@ -55,12 +55,14 @@ def apply_books(
         with one_of_many("books", f"{account.pk}:{fact.broker_order_id}"):
             fill_apply(account_id=account.pk, fact=fact, source="BOOK")
     seen: set[str] = set()
-    settled = _settled(account.pk, orders)
+    settled, resting = _settled(account.pk, orders), _resting(account.pk, orders)
     for news in orders:
         seen.add(news.broker_order_id)
         if news.client_order_id:
             seen.add(news.client_order_id)
         if (news.broker_order_id, STATE_OF[news.status], news.filled_quantity) in settled:
+            continue
+        if news.status is BrokerStatus.PENDING and _picture(news) in resting:
             continue
         with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
             order_update(account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s)
@@ -110,3 +112,20 @@ def _settled(account_id: int, orders: list[BookOrder]) -> set[tuple[str | None, 
     ended = [news.broker_order_id for news in orders if news.status.is_final]
     rows = Order.objects.filter(account_id=account_id, broker_order_id__in=ended).exclude(state__in=LIVE_STATES)
     return set(rows.values_list("broker_order_id", "state", "filled_quantity"))
+
+
+def _picture(news: BookOrder) -> tuple[object, ...]:
+    return news.broker_order_id, news.filled_quantity, news.quantity, news.updated_at
+
+
+def _resting(account_id: int, orders: list[BookOrder]) -> set[tuple[object, ...]]:
+    """What of the book works as we know it, in the very picture that we saw last: it tells nothing new. None of it
+    while a fill waits for its order."""
+    if ParkedFill.objects.filter(account=account_id, drained_at=None).exists():
+        return set()
+    works = [news.broker_order_id for news in orders if news.status is BrokerStatus.PENDING]
+    rows = Order.objects.filter(
+        account_id=account_id, broker_order_id__in=works, state=OrderState.OPEN, pending_op=PendingOp.NONE,
+        unknown_since=None, broker_updated_at__isnull=False,
+    ).exclude(group__state=Group.State.CLOSED)  # fmt: skip
+    return set(rows.values_list("broker_order_id", "filled_quantity", "quantity", "broker_updated_at"))

@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from typing import Any
@@ -56,6 +57,7 @@ from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat
 from trading.outbox import heard_here, nudge_stream
 from trading.portfolio.models import Position, WatchlistItem
+from trading.portfolio.valuation import Valuation
 from trading.realtime.publish import publish_now
 from trading.venue.sessions import exchange_date
 
@@ -75,10 +77,23 @@ SHOW_EVERY_S = 0.25
 TOKEN_LOOK_S = 2.0
 CLOCK_DRIFT_S = 0.05
 SENDERS = 3
-URGENT = ("engine.signal", "engine.order")  # what may end at the wire is answered before what tidies up
+URGENT = frozenset({"engine.signal", "engine.order"})  # what may end at the wire
 SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
 STOP_WITHIN_S = 2.0
+
+
+@dataclass(frozen=True, slots=True)
+class _Valued:
+    """A portfolio's worth, in which turn of the show it was found, and whether prices could move it then."""
+
+    value: Valuation
+    turn: int
+    moved: bool
+
+    def is_due(self, turn: int, *, moves: bool) -> bool:
+        """At every look while it holds something, once more when it is flat, and then every few seconds."""
+        return moves or self.moved or turn - self.turn >= WISHES_EVERY
 
 
 class AccountRunner:
@@ -253,7 +268,8 @@ class AccountRunner:
         threads = [
             self._thread("orders", lambda: self._supervise("order socket", lambda: orders.run(self.stop))),
             self._thread("prices", lambda: self._supervise("price socket", lambda: prices.run(self.stop))),
-            self._thread("bells", lambda: self._supervise("bells", self._answer_bells)),
+            self._thread("bells", lambda: self._supervise("bells", lambda: self._answer_bells(urgent=True))),
+            self._thread("steps", lambda: self._supervise("steps", lambda: self._answer_bells(urgent=False))),
             self._thread("sweep", lambda: self._supervise("sweep", self._sweep)),
             self._thread("books", lambda: self._supervise("books", self._read_books)),
             self._thread("keep", lambda: self._supervise("keep", self._keep)),
@@ -353,8 +369,11 @@ class AccountRunner:
 
     # -- the loops ---------------------------------------------------------------------------------------------------
 
-    def _answer_bells(self) -> None:
-        """Wait for bells and answer each at once. A lost one is found by the sweep."""
+    def _answer_bells(self, *, urgent: bool) -> None:
+        """Wait for bells and answer each at once. A lost one is found by the sweep.
+
+        What may end at the wire has a thread of its own: it never waits for the step of another trade.
+        """
         stream, last = nudge_stream(self.account.pk), "$"
         assert self._redis is not None
         while not self.stop.is_set():
@@ -363,8 +382,9 @@ class AccountRunner:
             for _, entries in rung or ():
                 for entry_id, fields in entries:
                     last = entry_id
-                    bells[fields[b"name"].decode(), fields[b"ids"].decode()] = None
-            for name, ids in sorted(bells, key=lambda bell: bell[0] not in URGENT):
+                    if ((name := fields[b"name"].decode()) in URGENT) is urgent:
+                        bells[name, fields[b"ids"].decode()] = None
+            for name, ids in bells:
                 if name in ("engine.books", "engine.reconcile"):
                     if name == "engine.reconcile":
                         self._recon_cause = ReconRun.Cause.ASKED
@@ -560,7 +580,7 @@ class AccountRunner:
 
     def _show(self) -> None:
         """Prices and figures for open pages; the quotes for every other process."""
-        turn = 0
+        turn, valued = 0, dict[int, _Valued]()
         while not self.stop.wait(SHOW_EVERY_S):
             quotes = self.engine.market.changed_quotes()
             store_quotes(self.feed.name, quotes)
@@ -574,8 +594,13 @@ class AccountRunner:
             now = venue_now(self.feed.name)
             heard = self.engine.market.last_tick_at
             age_s = round(time.time() - heard, 1) if heard else None
+            held = self.engine.holders()
             for portfolio in self.engine.portfolios():
-                value = self.engine.value(portfolio)
+                known = valued.get(portfolio.pk)
+                if known is None or known.is_due(turn, moves=portfolio.pk in held):
+                    value = self.engine.value(portfolio)
+                    known = valued[portfolio.pk] = _Valued(value, turn, moved=portfolio.pk in held)
+                value = known.value
                 if heard:
                     keep_equity(portfolio, value, now=now)
                 show_summary(portfolio, value, feed=self.feed, now=now, tick_age_s=age_s)

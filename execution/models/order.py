@@ -9,7 +9,7 @@ from accounts.ownership import Owned, OwnedQuerySet
 from execution.states import LIVE_STATES, OrderState, PendingOp
 from trading.domain.money import to_rupees
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.statements import Select, run
+from trading.statements import Select, run, tell
 
 
 class OrderQuerySet(OwnedQuerySet["Order"]):
@@ -22,8 +22,13 @@ class OrderQuerySet(OwnedQuerySet["Order"]):
 
         Its trade is locked before it. Everybody who needs both takes them in this order, so nobody waits in a circle.
         """
-        run(LOCK_TRADE, [order_id])
+        tell(LOCK_TRADE, [order_id])
         return LOCKED.get([order_id])
+
+    def lock_named(self, *, account_id: int, number: str, tag: str | None) -> "Order | None":
+        """The order with the broker's number, else with our tag, under its lock."""
+        found = run(NAMED, {"account": account_id, "number": number, "tag": tag or None})
+        return self.lock(found[0][0]) if found else None
 
 
 class Order(Owned):
@@ -168,7 +173,12 @@ class OrderEvent(Owned):
         return f"{self.kind} {self.from_state}→{self.to_state}"
 
 
+NAMED = """
+SELECT id FROM execution_order
+WHERE account_id = %(account)s AND (broker_order_id = %(number)s OR client_order_id = %(tag)s::text)
+ORDER BY broker_order_id = %(number)s DESC NULLS LAST LIMIT 1
+"""
 LOCK_TRADE = """
 SELECT id FROM execution_group WHERE id = (SELECT group_id FROM execution_order WHERE id = %s) FOR UPDATE
 """
-LOCKED = Select(Order, "instrument", "portfolio", "account", where="WHERE t.id = %s FOR UPDATE OF t")
+LOCKED = Select(Order, "instrument", "portfolio", "account", "group", where="WHERE t.id = %s FOR UPDATE OF t")

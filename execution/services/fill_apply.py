@@ -29,6 +29,10 @@ from trading.realtime.publish import publish
 from trading.statements import run
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
+WAITING = """
+SELECT 1 FROM execution_parkedfill
+WHERE account_id = %(account)s AND broker_order_id = %(number)s AND drained_at IS NULL LIMIT 1
+"""
 UNDER_WAY = (PendingOp.MODIFY_SENT, PendingOp.CANCEL_ASKED, PendingOp.CANCEL_SENT)
 
 
@@ -175,15 +179,9 @@ def _whole_of(order: Order) -> Whole:
 
 
 def _find(account_id: int, fact: FillFact) -> Order | None:
-    orders = Order.objects.filter(account_id=account_id)
-    found = orders.filter(broker_order_id=fact.broker_order_id).values_list("pk", flat=True).first()
-    if found is None and fact.client_order_id:
-        found = (
-            orders.filter(client_order_id=fact.client_order_id, broker_order_id=None)
-            .values_list("pk", flat=True)
-            .first()
-        )
-    return Order.objects.lock(found) if found is not None else None
+    """By its number, else by our tag where the number is not known yet."""
+    order = Order.objects.lock_named(account_id=account_id, number=fact.broker_order_id, tag=fact.client_order_id)
+    return order if order is not None and order.broker_order_id in (None, fact.broker_order_id) else None
 
 
 def _park(account_id: int, key: str, fact: FillFact) -> None:
@@ -205,6 +203,8 @@ def _park(account_id: int, key: str, fact: FillFact) -> None:
 
 def drain_parked(order: Order) -> int:
     """Book the fills that waited for this order, which is locked and knows its broker number."""
+    if not run(WAITING, {"account": order.account_id, "number": order.broker_order_id}):
+        return 0
     waiting = ParkedFill.objects.select_for_update().filter(
         account_id=order.account_id, broker_order_id=order.broker_order_id, drained_at=None
     )

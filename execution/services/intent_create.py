@@ -1,6 +1,7 @@
 """A wish becomes an intent: asked of every gate, its room reserved, its order written, all in one transaction."""
 
 import hashlib
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -14,7 +15,7 @@ from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent, Leg, ParentOrder, PartExit
 from execution.outstanding import Outstanding, outstanding
 from execution.services.order_queue import order_queue
-from execution.services.slot_reserve import Room, slot_room
+from execution.services.slot_reserve import Room, slot_asked
 from risk.assess import ApprovedIntent, RefusedIntent, assess, run_gates, store_verdicts
 from risk.gates import MOMENT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
@@ -23,7 +24,7 @@ from risk.market_facts import NOTHING_MEASURED, market_facts
 from risk.models import RiskPolicy
 from risk.policies import limits_of
 from risk.reserve import claims_of, release, reserve
-from risk.snapshot import Standing, is_option, standing_of, take_snapshot
+from risk.snapshot import Standing, is_option, standing_asked, standing_of, take_snapshot
 from strategies.contracts.schema import Regime
 from strategies.models import Signal
 from trading.domain.crashpoint import crashpoint
@@ -78,27 +79,24 @@ def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: 
     A repeat of the same wish returns the first intent. The same key for another wish is a Conflict. `standing` is for
     who has just read it for the same portfolio and instrument.
     """
-    # A new signal is locked by who decides it, and its intent is stored with its fate: it has none yet.
-    known = _known(portfolio, wish) if wish.signal is None else None
-    if known is not None:
-        return known
     crashpoint("intake.asked")
     try:
         intent = _create(portfolio=portfolio, wish=wish, standing=standing, now=now)
     except IntegrityError:
         # Somebody with the same key, or the same instrument, was faster by a moment.
-        known = _known(portfolio, wish)
-        if known is None:
+        known = _known(portfolio, wish)()
+        if not known:
             raise Conflict("ALREADY_POSITIONED", f"Another order for {wish.instrument} was faster.") from None
-        return known
+        return _the_same(known[0], wish)
     crashpoint("intake.committed")
     return intent
 
 
-def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
-    intent = KNOWN.first({"portfolio": portfolio.pk, "key": wish.dedupe_key})
-    if intent is None:
-        return None
+def _known(portfolio: Portfolio, wish: Wish) -> Callable[[], list[Intent]]:
+    return KNOWN.ask({"portfolio": portfolio.pk, "key": wish.dedupe_key})
+
+
+def _the_same(intent: Intent, wish: Wish) -> Intent:
     same = (
         intent.instrument_id == wish.instrument.pk
         and intent.side == wish.side
@@ -118,18 +116,23 @@ def _known(portfolio: Portfolio, wish: Wish) -> Intent | None:
 @transaction.atomic
 def _create(*, portfolio: Portfolio, wish: Wish, standing: Standing | None, now: datetime) -> Intent:
     intent_id = uuid4()
-    # The pool before all else that a trade's beginning locks: everybody takes them in this order.
-    room = slot_room(portfolio.pk) if wish.reason.opens and wish.group is None else None
-    standing = standing or standing_of(portfolio, wish.instrument, now=now, strategy=strategy_of(wish.signal))
+    with together():
+        # The pool before all else that a trade's beginning locks: everybody takes them in this order.
+        room = slot_asked(portfolio.pk) if wish.reason.opens and wish.group is None else None
+        # A new signal is locked by who decides it, and its intent is stored with its fate: it has none yet.
+        known = _known(portfolio, wish) if wish.signal is None else None
+        look = _look(portfolio, wish, now=now, standing=standing)
+    if known is not None and (first := known()):
+        return _the_same(first[0], wish)
+    asked, snapshot, under_way, standing = look()
     policy, kill = standing.policy, standing.kill
     limits = limits_of(policy)
-    asked, snapshot, under_way = _look(portfolio, wish, standing)
     verdict = assess(intent_id=intent_id, intent=asked, snapshot=snapshot, limits=limits, kill_epoch=kill.epoch)
     crashpoint("risk.assessed")
     if isinstance(verdict, ApprovedIntent) and wish.reason.opens:
         verdict = (
             _in_quarantine(under_way, verdict)
-            or _without_slot(room, wish, verdict)
+            or _without_slot(room() if room else None, wish, verdict)
             or _reserve(portfolio, verdict, asked, snapshot, limits, standing)
         )
     intent = Intent(
@@ -212,11 +215,27 @@ def _without_slot(room: Room | None, wish: Wish, approved: ApprovedIntent) -> Re
     return RefusedIntent(approved.intent_id, "POOL_FULL", message, (*approved.findings, finding))
 
 
-def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIntent, Snapshot, Outstanding]:
-    """The wish as gates see it, and all else that they may see."""
-    opens, instrument, quote = wish.reason.opens, wish.instrument, standing.quotes.get(wish.instrument.symbol)
+def _look(
+    portfolio: Portfolio, wish: Wish, *, now: datetime, standing: Standing | None = None
+) -> Callable[[], tuple[OrderIntent, Snapshot, Outstanding, Standing]]:
+    """The wish as gates see it, and all else that they may see: asked with the caller's questions, read later."""
     contract = wish.signal.deployment.version.contract_id if wish.signal and wish.signal.deployment else None
-    under_way = outstanding(portfolio, instrument, wish.side, opens=opens, contract_id=contract)
+    if standing is None:
+        asked = standing_asked(portfolio, wish.instrument, now=now, strategy=strategy_of(wish.signal))
+    under_way = outstanding(portfolio, wish.instrument, wish.side, opens=wish.reason.opens, contract_id=contract)
+
+    def look() -> tuple[OrderIntent, Snapshot, Outstanding, Standing]:
+        stands = standing or asked()
+        works = under_way()
+        return *_seen(portfolio, wish, stands, works), works, stands
+
+    return look
+
+
+def _seen(
+    portfolio: Portfolio, wish: Wish, standing: Standing, under_way: Outstanding
+) -> tuple[OrderIntent, Snapshot]:  # fmt: skip
+    opens, instrument, quote = wish.reason.opens, wish.instrument, standing.quotes.get(wish.instrument.symbol)
     facts = NOTHING_MEASURED
     if opens:  # nothing of it could keep an exit in
         facts = market_facts(
@@ -252,7 +271,7 @@ def _look(portfolio: Portfolio, wish: Wish, standing: Standing) -> tuple[OrderIn
         upper_band=standing.band[1] if standing.band else None,
         repeat_age_s=under_way.repeat_age_s,
     )
-    return asked, snapshot, under_way
+    return asked, snapshot
 
 
 def _family(signal: Signal | None) -> str:
@@ -303,7 +322,7 @@ def judge(*, portfolio: Portfolio, wish: Wish, gates: tuple[Gate, ...], now: dat
 
 
 def _judge(portfolio: Portfolio, wish: Wish, standing: Standing, gates: tuple[Gate, ...]) -> Judged:
-    asked, snapshot, _ = _look(portfolio, wish, standing)
+    asked, snapshot, _, _ = _look(portfolio, wish, now=standing.now, standing=standing)()
     limits = limits_of(standing.policy)
     claims = claims_of(asked, snapshot, limits, standing.keys, account_equity_paise=standing.account_equity_paise)
     return Judged(run_gates(asked, snapshot, limits, gates), {claim.key: claim.cap for claim in claims})

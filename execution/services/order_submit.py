@@ -4,14 +4,16 @@ The row says SENDING before the first byte leaves, in a transaction of its own. 
 acknowledged, refused, unknown. Unknown is looked up in the broker's book by its tag; it is never sent again.
 """
 
+import json
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
@@ -27,7 +29,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.realtime.publish import publish_aside
+from trading.realtime.publish import publish, publish_aside
 from trading.statements import run
 
 LEASE_S = 15
@@ -70,6 +72,42 @@ JOIN marketdata_instrument i ON i.id = c.instrument_id
 JOIN portfolio_portfolio p ON p.id = c.portfolio_id
 """
 
+# An order that was being sent is at the broker, under a number that is nobody else's, and no fill waits for it. The
+# trade is locked before the order; whoever changed either meanwhile makes this find nothing. An entry is what its
+# trade begins with: from now on it is at the broker.
+ACKNOWLEDGE = """
+WITH trade AS MATERIALIZED (
+    SELECT id, state, ladder_id, close_reason FROM execution_group
+    WHERE id = (SELECT group_id FROM execution_order WHERE id = %(order)s) FOR UPDATE
+), acked AS (
+    UPDATE execution_order AS o
+    SET state = 'ACKED', lease_expires_at = NULL, unknown_since = NULL, broker_order_id = %(number)s,
+        broker_message = %(message)s, acked_at = coalesce(o.acked_at, clock_timestamp()),
+        arrival_price = coalesce(o.arrival_price, %(arrival)s::numeric)
+    FROM trade
+    WHERE o.id = %(order)s AND o.group_id = trade.id AND trade.state <> 'CLOSED' AND o.claim_token = %(token)s
+      AND o.state = 'SENDING' AND o.broker_order_id IS NULL
+      AND NOT EXISTS (SELECT 1 FROM execution_order x
+                      WHERE x.account_id = o.account_id AND x.broker_order_id = %(number)s)
+      AND NOT EXISTS (SELECT 1 FROM execution_parkedfill p WHERE p.account_id = o.account_id
+                      AND p.broker_order_id = %(number)s AND p.drained_at IS NULL)
+    RETURNING o.id, o.account_id, o.portfolio_id, o.group_id, o.reason, o.pending_op
+), told AS (
+    INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
+    SELECT acked.id, coalesce((SELECT max(e.seq) FROM execution_orderevent e WHERE e.order_id = acked.id), 0) + 1,
+           'order.acknowledged', 'ENGINE', 'SENDING', 'ACKED', true, %(detail)s::jsonb, clock_timestamp()
+    FROM acked
+), began AS (
+    UPDATE execution_group AS g SET state = 'LIVE' FROM acked
+    WHERE g.id = acked.group_id AND g.state = 'WAITING' AND acked.reason = 'ENTRY'
+    RETURNING g.id
+)
+SELECT acked.account_id, acked.group_id, p.owner_id,
+       acked.reason = 'ENTRY' AND acked.pending_op = 'NONE' AND trade.ladder_id IS NULL AND trade.close_reason = '',
+       EXISTS (SELECT 1 FROM began)
+FROM acked JOIN trade ON trade.id = acked.group_id JOIN portfolio_portfolio p ON p.id = acked.portfolio_id
+"""
+
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
@@ -82,7 +120,7 @@ class Claimed:
 def order_submit(
     *, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False,
     price_of: Callable[[str], Decimal | None] = lambda symbol: None,
-) -> Order:  # fmt: skip
+) -> None:  # fmt: skip
     """Claim a queued order and give it to the broker; `fence` is the token of this engine's lease.
 
     Does nothing to an order that is not queued any more. An order that may not be sent is withdrawn with its cause.
@@ -92,18 +130,18 @@ def order_submit(
     """
     token = uuid4()
     if paced and not _await_turn(order_id):
-        return Order.objects.get(pk=order_id)
+        return
     crashpoint("dispatch.before_claim")
     claimed = _claim(order_id, token, fence)
     if claimed is None:
-        return _withdraw_if_void(order_id, fence)
+        _withdraw_if_void(order_id, fence)
+        return
     crashpoint("dispatch.claimed")
     arrival = price_of(claimed.request.symbol)
     result = gateway.place(claimed.request, klass=_PACED[claimed.klass] if paced else claimed.klass)
     crashpoint("dispatch.answered")
-    order = record_send(order_id=order_id, token=token, result=result, arrival_price=arrival)
+    record_send(order_id=order_id, token=token, result=result, arrival_price=arrival)
     crashpoint("dispatch.recorded")
-    return order
 
 
 def _await_turn(order_id: int) -> bool:
@@ -142,11 +180,11 @@ def _claim(order_id: int, token: UUID, fence: int) -> Claimed | None:
 
 
 @transaction.atomic
-def _withdraw_if_void(order_id: int, fence: int) -> Order:
+def _withdraw_if_void(order_id: int, fence: int) -> None:
     """A queued order that failed the claim for good: too late, killed, or cancelled before it left."""
     order = Order.objects.lock(order_id)
     if order.state != OrderState.QUEUED:
-        return order
+        return
     if order.pending_op != PendingOp.NONE:
         cause = "cancelled before it was sent"
     elif order.valid_until <= timezone.now():
@@ -158,13 +196,12 @@ def _withdraw_if_void(order_id: int, fence: int) -> Order:
     ).exclude(paused_by="").exists():  # fmt: skip
         cause = "the engine was paused"
     else:
-        return order  # this engine has lost its lease: the next holder sends it
+        return  # this engine has lost its lease: the next holder sends it
     note(order, "order.withdrawn", source="ENGINE", to_state=OrderState.WITHDRAWN, cause=cause)
     order.broker_message = cause
     order.pending_op = PendingOp.NONE
     order.save()
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
-    return order
 
 
 def _is_void(order: Order) -> bool:
@@ -174,15 +211,52 @@ def _is_void(order: Order) -> bool:
     return state.level >= 5
 
 
-@transaction.atomic
 def record_send(
     *, order_id: int, token: UUID, result: SendResult, arrival_price: Decimal | None = None
-) -> Order:  # fmt: skip
+) -> None:  # fmt: skip
     """Write down what the broker said. A late reply is evidence too, as long as it answers this claim."""
+    if isinstance(result, Acknowledged):
+        # Who waited for the lock of the trade may number its event as somebody else has just done: then the long way.
+        with suppress(IntegrityError):
+            with _recording():
+                known = _acknowledged(order_id, token, result, arrival_price)
+            if known:
+                return
+    with _recording():
+        _record(order_id, token, result, arrival_price)
+
+
+@contextmanager
+def _recording() -> Iterator[None]:
+    with transaction.atomic():
+        yield
+        crashpoint("dispatch.recording")
+
+
+def _acknowledged(order_id: int, token: UUID, result: Acknowledged, arrival_price: Decimal | None) -> bool:
+    """The usual end in one statement; False, and nothing written, where anything about it is unusual."""
+    rows = run(ACKNOWLEDGE, {
+        "order": order_id, "token": token, "number": result.broker_order_id, "message": (result.message or "")[:240],
+        "detail": json.dumps({"broker_id": result.broker_order_id}), "arrival": arrival_price,
+    })  # fmt: skip
+    if not rows:
+        return False
+    ((account_id, group_id, owner_id, rests, began),) = rows
+    publish(
+        owner_id, "order", order=order_id, group=str(group_id), state=OrderState.ACKED, event="order.acknowledged"
+    )  # fmt: skip
+    if began:
+        publish(owner_id, "position", group=str(group_id), state=Group.State.LIVE)
+    if not rests:  # else nothing follows before the exchange says more
+        after_commit("engine.group", account_id=account_id, group_id=str(group_id))
+    return True
+
+
+def _record(order_id: int, token: UUID, result: SendResult, arrival_price: Decimal | None) -> None:
     order = Order.objects.lock(order_id)
     if order.claim_token != token:
         note(order, "reply.stray", source="ENGINE", applied=False, result=type(result).__name__)
-        return order
+        return
     order.lease_expires_at = None
     order.arrival_price = order.arrival_price or arrival_price
     match result:
@@ -212,9 +286,7 @@ def record_send(
             if order.state == OrderState.SENDING:
                 mark_unknown(order, cause)
     order.save()
-    crashpoint("dispatch.recording")
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
-    return order
 
 
 def _belongs_to_another(order: Order, broker_order_id: str) -> bool:

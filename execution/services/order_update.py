@@ -7,7 +7,7 @@ from django.utils import timezone
 
 from execution.brokers.port import BookOrder, BrokerStatus
 from execution.identity import is_ours
-from execution.models import Order, ParkedFill
+from execution.models import Group, Order, ParkedFill
 from execution.services.events import note
 from execution.services.fill_apply import book_sum, drain_parked
 from execution.services.fill_stand_in import PATIENCE_S
@@ -17,7 +17,7 @@ from execution.services.order_room import hold_room
 from execution.services.order_submit import bind
 from execution.states import ORDER_MOVES, REVIVABLE, OrderState, PendingOp
 from trading.domain.crashpoint import crashpoint
-from trading.domain.orders import OrderType
+from trading.domain.orders import OrderType, Reason
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.outbox import after_commit
 
@@ -40,7 +40,9 @@ def order_update(
     An end is believed only once the fills that belong to it are booked: until then the trade book is asked, so that
     nothing is ever sized from an order whose fills are still on their way.
     """
-    order = _find(account_id, news)
+    order = Order.objects.lock_named(
+        account_id=account_id, number=news.broker_order_id, tag=news.client_order_id
+    )  # fmt: skip
     if order is None:
         if is_ours(news.client_order_id):
             # Another desk on this account, or rows that a restored backup has lost. Not guessed at: told.
@@ -115,18 +117,17 @@ def order_update(
         order.broker_message = news.message[:240]
     order.save()
     crashpoint("fills.order_seen")
-    if before != (order.state, order.pending_op, order.quantity):
+    if before != (order.state, order.pending_op, order.quantity) and not _only_rests(order, before):
         after_commit("engine.group", account_id=account_id, group_id=str(order.group_id))
     return order
 
 
-def _find(account_id: int, news: BookOrder) -> Order | None:
-    """By the broker's number, then by our tag."""
-    orders = Order.objects.filter(account_id=account_id)
-    found = orders.filter(broker_order_id=news.broker_order_id).values_list("pk", flat=True).first()
-    if found is None and news.client_order_id:
-        found = orders.filter(client_order_id=news.client_order_id).values_list("pk", flat=True).first()
-    return Order.objects.lock(found) if found is not None else None
+def _only_rests(order: Order, before: tuple[str, str, int]) -> bool:
+    """An entry that was acknowledged is at the exchange now: nothing follows before it fills."""
+    group = order.group
+    began_with_it = group.state == Group.State.LIVE and group.ladder_id is None and not group.close_reason
+    rests = before == (OrderState.ACKED, PendingOp.NONE, order.quantity) and order.state == OrderState.OPEN
+    return rests and began_with_it and order.reason == Reason.ENTRY
 
 
 def _revives(order: Order, news: BookOrder, source: str) -> bool:

@@ -2,10 +2,11 @@
 in the same transaction: two workers cannot both have the last, and the transaction that closes a trade frees its slot.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from trading.domain.errors import TradingError
-from trading.statements import run
+from trading.statements import ask, tell, together
 
 LOCK = """
 INSERT INTO execution_pool (portfolio_id) VALUES (%s)
@@ -42,17 +43,33 @@ class Room:
 
 
 def slot_room(portfolio_id: int) -> Room:
-    """What is free, for as long as the caller's transaction holds the lock that this takes.
+    """What is free, for as long as the caller's transaction holds the lock that this takes."""
+    with together():
+        room = slot_asked(portfolio_id)
+    return room()
+
+
+def slot_asked(portfolio_id: int) -> Callable[[], Room]:
+    """The same, asked together with the questions of the caller and read later.
 
     Counted by a statement of its own: what others committed while the lock was waited for is seen.
     """
-    run(LOCK, [portfolio_id])
-    return pool_room(portfolio_id)
+    tell(LOCK, [portfolio_id])
+    return _room_asked(portfolio_id)
 
 
 def pool_room(portfolio_id: int) -> Room:
-    """The same without the lock: to be looked at."""
-    ((most, taken, promised),) = run(ROOM, {"portfolio": portfolio_id})
-    if most is None:
-        raise TradingError("SETTINGS_MISSING", "The house has no settings of its signal engine in force.")
-    return Room(most, taken, promised)
+    """What is free without the lock: to be looked at."""
+    return _room_asked(portfolio_id)()
+
+
+def _room_asked(portfolio_id: int) -> Callable[[], Room]:
+    rows = ask(ROOM, {"portfolio": portfolio_id})
+
+    def room() -> Room:
+        ((most, taken, promised),) = rows()
+        if most is None:
+            raise TradingError("SETTINGS_MISSING", "The house has no settings of its signal engine in force.")
+        return Room(most, taken, promised)
+
+    return room

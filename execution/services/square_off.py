@@ -2,6 +2,7 @@
 
 from datetime import datetime
 
+from accounts.models import BrokerAccount
 from execution.models import Group
 from execution.services.group_exit import group_exit
 from risk.policies import active_policy
@@ -14,15 +15,18 @@ from trading.venue.sessions import square_off_at
 def square_off(*, account_id: int, now: datetime) -> int:
     """Ask for the end of every intraday trade of an account whose time has come. Returns how many are newly asked."""
     asked = 0
-    groups = (
+    groups = list(
         Group.objects.filter(portfolio__account_id=account_id, product=Product.INTRADAY, close_reason="")
         .exclude(state=Group.State.CLOSED)
-        .select_related("portfolio__account", "instrument")
+        .select_related("instrument")
     )
+    if not groups:
+        return 0
+    feed = Feed.objects.get(name__in=BrokerAccount.objects.filter(pk=account_id).values("feed"))
+    policies = {portfolio_id: active_policy(portfolio_id) for portfolio_id in {one.portfolio_id for one in groups}}
     for group in groups:
-        feed = Feed.objects.get(name=group.portfolio.account.feed)
         session = session_at(feed, group.instrument, now)
-        minutes = active_policy(group.portfolio_id).square_off_before_close_min
+        minutes = policies[group.portfolio_id].square_off_before_close_min
         if session is not None and now >= square_off_at(session, minutes):
             asked += group_exit(group_id=group.pk, reason=Reason.SQUARE_OFF, actor="the clock")
     return asked

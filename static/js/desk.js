@@ -132,10 +132,23 @@
     rest = setTimeout(() => {
       rest = null;
       fetchedAt = performance.now();
-      const ids = [...due];
+      const parts = [...due].map((id) => document.getElementById(id)).filter(Boolean);
       due.clear();
-      for (const id of ids) { const part = document.getElementById(id); if (part) htmx.trigger(part, "refetch"); }
-    }, Math.max(15, 150 - (performance.now() - fetchedAt)));
+      fetchInTurn(parts.filter((part) => "first" in part.dataset), parts.filter((part) => !("first" in part.dataset)));
+    }, Math.max(8, 150 - (performance.now() - fetchedAt)));
+  }
+  // What a trader looks at first does not wait at the server behind the rest of the page.
+  function fetchInTurn(first, others) {
+    const asked = new Set(first.map((part) => part.id));
+    const go = () => {
+      clearTimeout(patience);
+      document.removeEventListener("htmx:afterRequest", answered);
+      for (const { id } of others) { const part = document.getElementById(id); if (part) htmx.trigger(part, "refetch"); }
+    };
+    const answered = (event) => { if (asked.delete(event.detail.requestConfig.elt.id) && asked.size === 0) go(); };
+    const patience = setTimeout(go, first.length ? 400 : 0);
+    document.addEventListener("htmx:afterRequest", answered);
+    for (const part of first) htmx.trigger(part, "refetch");
   }
 
   // --- the websocket -------------------------------------------------------------------------------------------------

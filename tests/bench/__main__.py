@@ -7,6 +7,7 @@ import argparse
 import importlib
 import json
 import os
+import shutil
 import sys
 import tempfile
 import traceback
@@ -26,10 +27,11 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m tests.bench", description="Measure the desk.")
     parser.add_argument("names", nargs="*", help="benches to run (all of them)")
     parser.add_argument("--quick", action="store_true", help="smaller sizes, fewer rounds")
+    parser.add_argument("--durable", action="store_true", help="commits wait for the disk, as on a desk")
     parser.add_argument("--json", type=Path, default=RESULTS, help="where the figures go (var/bench.json)")
     given = parser.parse_args()
     with ExitStack() as stack:
-        stack.enter_context(database())
+        stack.enter_context(database(durable=given.durable))
         for path in sorted(Path(__file__).parent.glob("bench_*.py")):
             importlib.import_module(f"tests.bench.{path.stem}")
         if unknown := sorted(set(given.names) - BENCHES.keys()):
@@ -37,6 +39,7 @@ def main() -> int:
         run = Run(quick=given.quick, var=Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="tarazu-bench-"))))
         figures, trouble = measure(given.names or list(BENCHES), run)
     print(table(figures))
+    print(f"commits that wait for the disk: {'yes' if given.durable else 'no, these servers are thrown away'}")
     for name, why in trouble:
         print(f"{name}: {why}")
     given.json.parent.mkdir(parents=True, exist_ok=True)
@@ -63,7 +66,7 @@ def measure(names: list[str], run: Run) -> tuple[list[Figure], list[tuple[str, s
 
 
 @contextmanager
-def database() -> Iterator[None]:
+def database(*, durable: bool = False) -> Iterator[None]:
     """Servers and an empty database with all tables, gone afterwards."""
     import django
     from django.conf import settings
@@ -73,7 +76,8 @@ def database() -> Iterator[None]:
 
     with ExitStack() as stack:
         if not os.environ.get("TEST_DATABASE_URL"):
-            stack.enter_context(Servers(Path(settings.VAR), throwaway=True))
+            stack.callback(shutil.rmtree, settings.VAR, ignore_errors=True)
+            stack.enter_context(Servers(Path(settings.VAR), throwaway=not durable))
         django.setup()
         name = connection.settings_dict["NAME"]
         connection.creation.create_test_db(verbosity=0, autoclobber=True, serialize=False)

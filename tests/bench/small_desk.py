@@ -21,8 +21,12 @@ from trading.desk.privileges import before_exec
 from trading.desk.servers import CHECKOUT
 
 APP_SECRET = "bench-secret"
-APPS = {"BENCHER001-100": "XB00001", "BENCHER002-100": "XB00002"}
+APPS = {f"BENCHER00{number}-100": f"XB0000{number}" for number in range(1, 5)}
 TRADERS = [f"{app}:{APP_SECRET}:{user}:1000000000" for app, user in APPS.items()]
+ROLES = {
+    "uvicorn": "web", "unpaced_engine": "engine", "execution.sandbox": "exchange", "stamping_proxy": "relay",
+    "postgres": "postgresql", "valkey": "valkey",
+}  # fmt: skip
 
 
 @contextmanager
@@ -108,6 +112,33 @@ def web(
         if running.poll() is not None:
             raise RuntimeError((folder / name).read_text()[-1500:])
         yield address
+
+
+def cpu_s() -> dict[str, float]:
+    """Processor seconds until now of this process and all that it has started, by what they are for."""
+    processes: dict[int, tuple[int, float, str]] = {}
+    for folder in Path("/proc").glob("[0-9]*"):
+        try:
+            fields = (folder / "stat").read_text().rpartition(")")[2].split()
+            command = (folder / "cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue  # it has just ended
+        ticks = int(fields[11]) + int(fields[12])
+        processes[int(folder.name)] = int(fields[1]), ticks / os.sysconf("SC_CLK_TCK"), command
+    spent = dict.fromkeys(("clients", *ROLES.values()), 0.0)
+    for pid, (_, seconds, command) in processes.items():
+        role = "clients" if pid == os.getpid() else next((ROLES[part] for part in ROLES if part in command), None)
+        if role is not None and _descends(pid, processes):
+            spent[role] += seconds
+    return spent
+
+
+def _descends(pid: int, processes: dict[int, tuple[int, float, str]]) -> bool:
+    while pid in processes:
+        if pid == os.getpid():
+            return True
+        pid = processes[pid][0]
+    return False
 
 
 def wait_for(ready: Callable[[], object], within_s: float, what: str) -> None:

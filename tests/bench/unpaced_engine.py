@@ -1,4 +1,4 @@
-"""An engine whose account has no order rate: for measuring the desk itself, against our own exchange alone."""
+"""An engine whose accounts have no order rate: for measuring the desk itself, against our own exchange alone."""
 
 import os
 import sys
@@ -15,4 +15,4 @@ from risk.order_rate import POOLS, RATES  # noqa: E402
 
 RATES |= {"order": (1e6, 1_000_000), "exit": (1e6, 1_000_000)}
 POOLS |= {"shared": (1e6, 1_000_000), "kept": (1e6, 1_000_000)}
-call_command("engine", account=[int(sys.argv[1])])
+call_command("engine", account=[int(one) for one in sys.argv[1:]])

@@ -1,0 +1,62 @@
+"""The usual acknowledgement is one statement; what rests is left at rest, until there is something to do."""
+
+import pytest
+from django.db import transaction
+
+from execution.engine.account_engine import TO_ADVANCE
+from execution.models import Group, Order
+from execution.services.order_chase import ENTRY_PATIENCE
+from execution.states import OrderState, PendingOp
+from trading.statements import ask, run, together
+
+
+def to_advance(desk) -> list:
+    asked = {"account": desk.account.pk, "patient": desk.now[0] - ENTRY_PATIENCE}
+    return [group_id for (group_id,) in run(TO_ADVANCE, asked)]
+
+
+def test_an_acknowledged_entry_has_begun_its_trade_in_the_same_moment(desk):
+    order = desk.order(desk.ask())
+    desk.engine.send_queued()
+    order.refresh_from_db()
+    assert (order.state, order.broker_order_id, order.lease_expires_at) == (OrderState.ACKED, "B000001", None)
+    assert order.acked_at is not None
+    assert [event.kind for event in order.events.all()] == ["order.queued", "order.claimed", "order.acknowledged"]
+    assert order.group.state == Group.State.LIVE
+
+
+def test_an_entry_at_rest_is_left_alone_until_its_patience_ends(desk):
+    order = desk.order(desk.ask())
+    assert to_advance(desk) == [order.group_id]
+    desk.turn()
+    assert to_advance(desk) == []
+    desk.pass_time(minutes=6)
+    assert to_advance(desk) == [order.group_id]
+    desk.turn(2)
+    assert desk.order(order.intent).state == OrderState.CANCELLED
+
+
+@pytest.mark.parametrize(
+    "changed", [{"pending_op": PendingOp.CANCEL_ASKED}, {"filled_quantity": 1}, {"state": "UNKNOWN"}]
+)
+def test_an_entry_that_something_happened_to_is_looked_at(desk, changed):
+    order = desk.order(desk.ask())
+    desk.turn()
+    Order.objects.filter(pk=order.pk).update(**changed)
+    assert to_advance(desk) == [order.group_id]
+
+
+@pytest.mark.parametrize("changed", [{"close_reason": "MANUAL"}, {"state": "ACTIVE"}, {"state": "WAITING"}])
+def test_a_trade_that_wants_something_is_looked_at(desk, changed):
+    order = desk.order(desk.ask())
+    desk.turn()
+    Group.objects.filter(pk=order.group_id).update(**changed)
+    assert to_advance(desk) == [order.group_id]
+
+
+def test_questions_asked_together_have_each_their_own_answer(db):
+    with transaction.atomic(), together():
+        first = ask("SELECT 1 + %s::int", [1])
+        second = ask("SELECT g FROM generate_series(1, %(most)s::int) g", {"most": 3})
+    assert (first(), second()) == ([(2,)], [(1,), (2,), (3,)])
+    assert ask("SELECT 7")() == [(7,)]
