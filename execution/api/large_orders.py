@@ -1,13 +1,14 @@
 """Large orders by program: asked for, looked at, taken back."""
 
 from datetime import datetime
-from typing import Any
+from typing import Any, cast
 
 from drf_spectacular.utils import OpenApiExample, extend_schema, extend_schema_serializer
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
+from accounts.models import User
 from execution.api.views import portfolio_of
 from execution.large_orders import Worked, worked
 from execution.models import Intent, Order, ParentOrder
@@ -50,7 +51,7 @@ class LargeOrderAsk(StrictSerializer):
     product = serializers.ChoiceField(choices=[product.value for product in Product], default=Product.INTRADAY.value)
     stop_price = PriceField(required=False, allow_null=True)
     target_price = PriceField(required=False, allow_null=True)
-    style = serializers.ChoiceField(choices=ParentOrder.Style.values)
+    style = serializers.ChoiceField(choices=ParentOrder.Style.values)  # type: ignore[assignment]
     minutes = serializers.IntegerField(default=0, min_value=0, max_value=MOST_MINUTES, help_text="of a TWAP")
     slices = serializers.IntegerField(default=0, min_value=0, max_value=MOST_SLICES, help_text="of a TWAP: its turns")
     visible = serializers.IntegerField(default=0, min_value=0, help_text="of an iceberg: units shown at once")
@@ -65,7 +66,7 @@ class LargeOrderSerializer(serializers.Serializer):
     symbol = serializers.CharField()
     side = serializers.CharField()
     product = serializers.CharField()
-    style = serializers.ChoiceField(choices=ParentOrder.Style.values)
+    style = serializers.ChoiceField(choices=ParentOrder.Style.values)  # type: ignore[assignment]
     state = serializers.ChoiceField(choices=ParentOrder.State.values)
     wanted_quantity = serializers.IntegerField()
     quantity = serializers.IntegerField(help_text="what risk allowed in all")
@@ -148,7 +149,7 @@ class LargeOrders(DeskEndpoint):
         portfolio = portfolio_of(request, ask.get("portfolio"))
         now = venue_now(portfolio.account.feed)
         parent = large_order_ticket(
-            user=request.user, portfolio=portfolio, symbol=ask["symbol"], side=Side(ask["side"]),
+            user=cast(User, request.user), portfolio=portfolio, symbol=ask["symbol"], side=Side(ask["side"]),
             quantity=ask["quantity"], limit_price=ask["limit_price"], stop_price=ask.get("stop_price"),
             target_price=ask.get("target_price"), product=Product(ask["product"]), style=ask["style"],
             minutes=ask["minutes"], slices=ask["slices"], visible=ask["visible"], idempotency_key=key,

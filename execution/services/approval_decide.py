@@ -95,7 +95,8 @@ def _refuse(intent: Intent, code: str, message: str) -> None:
     Group.objects.filter(intents=intent, state__in=Group.BEGINNING).update(
         state=Group.State.CLOSED, failure_code=code[:40], failure=message[:240]
     )
-    ParentOrder.objects.filter(pk=intent.parent_id, state=ParentOrder.State.LIVE).update(
-        state=ParentOrder.State.REFUSED, code=code[:40], said=message[:240], ended_at=timezone.now()
-    )
+    if intent.parent_id is not None:
+        ParentOrder.objects.filter(pk=intent.parent_id, state=ParentOrder.State.LIVE).update(
+            state=ParentOrder.State.REFUSED, code=code[:40], said=message[:240], ended_at=timezone.now()
+        )
     publish(intent.portfolio.owner_id, "signal", intent=str(intent.pk))

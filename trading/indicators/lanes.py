@@ -12,6 +12,7 @@ place of `a if test else b`. A number that is not eight becomes eight equal ones
 
 import operator
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -252,7 +253,7 @@ def _square_apart(typing_context, rows, top, lane_rows, group, bar):
     return _square(False, rows, top, lane_rows, group, bar)
 
 
-_compile = njit(nogil=True, cache=True, error_model="numpy", _nrt=False)
+_compile: Any = partial(njit, nogil=True, cache=True, error_model="numpy", _nrt=False)()
 
 
 @_compile
@@ -262,7 +263,7 @@ def abreast(rows, top, group_rows):
     whole = bars // LANES * LANES
     for g in range(group_rows.shape[0]):
         for i in range(0, whole, LANES):
-            _square_abreast(rows, top + LANES * g, group_rows, g, i)
+            _square_abreast(rows, top + LANES * g, group_rows, g, i)  # type: ignore[call-arg]
         for i in range(whole, bars):
             for k in range(LANES):
                 group_rows[g, i, k] = rows[top + LANES * g + k, i]
@@ -275,7 +276,7 @@ def apart(group_rows, rows, top):
     whole = bars // LANES * LANES
     for g in range(group_rows.shape[0]):
         for i in range(0, whole, LANES):
-            _square_apart(rows, top + LANES * g, group_rows, g, i)
+            _square_apart(rows, top + LANES * g, group_rows, g, i)  # type: ignore[call-arg]
         for i in range(whole, bars):
             for k in range(LANES):
                 rows[top + LANES * g + k, i] = group_rows[g, i, k]

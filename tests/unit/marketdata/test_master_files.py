@@ -74,11 +74,11 @@ def test_a_dump_is_written_in_the_desks_own_symbols(tmp_path):
     ("code", "body"),
     [
         ("EMPTY_FILE", b""),
-        ("EMPTY_FILE", gzip.compress(b"\n")),
+        ("EMPTY_FILE", gzip.compress(b"\n", mtime=0)),
         ("NOT_TEXT", b"<html><body>404</body></html>"),
         ("NOT_TEXT", b"PAR1\x00\x00"),
         ("NOT_TEXT", "NSE,ü\n".encode("latin-1")),
-        ("BROKEN_ARCHIVE", gzip.compress((SHARE + "\n").encode() * 50)[:60]),
+        ("BROKEN_ARCHIVE", gzip.compress((SHARE + "\n").encode() * 50, mtime=0)[:60]),
         ("CUT_FILE", f"{SHARE}\n{INDEX[:80]}".encode()),
         ("CUT_FILE", f"{SHARE}\n{INDEX[:80]}\n".encode()),
         ("UNKNOWN_LAYOUT", b"ts,open,high,low,close,volume\n"),
