@@ -67,15 +67,16 @@ SELECT id FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER 
 """  # noqa: S608 - made of constants
 
 # All that are not over, but for those in which nothing follows before somebody says something: the one order of a hand
-# rests at the exchange, unfilled, and its patience lasts. There may be hundreds.
+# rests at the exchange, unfilled, and its patience lasts. There may be hundreds. A part of a large order has its turns.
 TO_ADVANCE = f"""
 SELECT g.id FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
 WHERE p.account_id = %(account)s AND g.state <> 'CLOSED' AND NOT (
     g.state = 'LIVE' AND g.signal_id IS NULL AND g.ladder_id IS NULL AND g.close_reason = ''
     AND coalesce((
         SELECT bool_and(o.state IN ('ACKED', 'OPEN') AND o.pending_op = 'NONE' AND o.filled_quantity = 0
-                        AND o.reason = '{Reason.ENTRY}' AND o.placed_at > %(patient)s)
-        FROM execution_order o WHERE o.group_id = g.id), false))
+                        AND o.reason = '{Reason.ENTRY}' AND o.placed_at > %(patient)s AND i.parent_id IS NULL)
+        FROM execution_order o JOIN execution_intent i ON i.id = o.intent_id WHERE o.group_id = g.id), false)
+    AND NOT EXISTS (SELECT 1 FROM execution_parentorder l WHERE l.group_id = g.id AND l.state = 'LIVE'))
 ORDER BY g.created_at, g.id
 """  # noqa: S608 - made of constants
 
