@@ -49,7 +49,7 @@ from trading.portfolio.watchlists import watchlist_add, watchlist_create
 
 pytestmark = pytest.mark.django_db
 EDITABLE = {
-    "User", "Group", "EmailAddress", "RiskPolicy", "EngineSettings",  # people, groups; the last two by versions
+    "User", "Group", "EmailAddress", "RiskPolicy", "EngineSettings", "LadderPlan",  # people; the last three by versions
     "CalendarDay", "CalendarYear", "SessionPlan", "ExpiryRuleRow",  # dated facts of the exchange, by their service
     "LifecyclePolicy",  # thresholds, by new versions
 }  # fmt: skip

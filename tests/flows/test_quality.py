@@ -16,6 +16,7 @@ from execution.quality import Scope, orders_of, quality, quality_of_all, stages_
 from execution.services.risk_keep import report_body
 from tests.factories import (
     DeploymentFactory,
+    FeedFactory,
     GroupFactory,
     InstrumentFactory,
     IntentFactory,
@@ -143,6 +144,7 @@ def test_a_price_that_nobody_saw_is_not_made_up(valkey):
 
 
 def test_the_days_report_has_its_line(portfolio):
+    FeedFactory(name=portfolio.account.feed)
     assert report_body(portfolio, DAY)["execution"] is None
     sent(portfolio)
     line = report_body(portfolio, DAY)["execution"]
