@@ -27,7 +27,7 @@ from execution.sandbox.fyers_sockets import Sockets
 from execution.sandbox.journal import Journal, JournalError
 from execution.sandbox.kite_rest import KiteRest
 from execution.sandbox.market import Market
-from execution.sandbox.rate_limit import RateLimit
+from execution.sandbox.rate_limit import PER_MINUTE, RateLimit
 from execution.sandbox.replay import BadSessionFile, load_replay
 from execution.sandbox.tokens import DEFAULT_APP, App, TokenDesk, parse_app
 from execution.sandbox.virtual_clock import checked_speed
@@ -53,6 +53,7 @@ def arguments(argv: list[str] | None = None) -> argparse.Namespace:
         "--app", type=registered_app, action="append", default=[], help="ID:SECRET:USER:CASH in rupees; repeatable"
     )
     parser.add_argument("--no-rate-limit", action="store_true")
+    parser.add_argument("--calls-a-minute", type=int, default=PER_MINUTE, help="of one user, in real time")
     parser.add_argument("--redirect-uri", default="", help="where Kite's sign-in sends the person back")
     parser.add_argument("--ready-fd", type=int, default=None, help="gets the port as a line once requests are answered")
     parser.add_argument("--print-port", action="store_true", help='print {"port": N} once requests are answered')
@@ -114,7 +115,7 @@ def build(args: argparse.Namespace) -> tuple[SandboxApp, Journal]:
     )
     desk = TokenDesk(folder=args.state_dir, apps=apps, logouts=exchange.logouts)
     sockets = Sockets(exchange=exchange, desk=desk)
-    limit = None if args.no_rate_limit else RateLimit()
+    limit = None if args.no_rate_limit else RateLimit(per_minute=args.calls_a_minute)
     rest = FyersRest(exchange=exchange, desk=desk, limit=limit)
     kite = KiteRest(exchange=exchange, desk=desk, limit=limit, redirect_uri=args.redirect_uri)
     return SandboxApp(exchange=exchange, rest=rest, kite=kite, sockets=sockets), journal

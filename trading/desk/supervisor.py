@@ -149,7 +149,7 @@ class Supervisor:
         self._child(
             "sandbox",
             [sys.executable, "-m", "execution.sandbox", "--host", "127.0.0.1", "--port", str(port),
-             "--state-dir", str(self.folders.sandbox), "--speed", str(self.speed),
+             "--state-dir", str(self.folders.sandbox), "--speed", str(self.speed), "--calls-a-minute", "2000",
              "--redirect-uri", f"http://127.0.0.1:{settings.PORT}/broker/callback/"],
             stop_s=STOP_WITHIN_S,
         )  # fmt: skip

@@ -12,6 +12,10 @@ from tests.races.test_races import race
 MINUTE_OF_A_BROKER = 200
 
 
+def live_account(**values) -> int:
+    return BrokerAccountFactory(environment="LIVE", **values).pk
+
+
 def busiest(leaves: list[float], seconds: float) -> int:
     leaves = sorted(leaves)
     return max(sum(1 for other in leaves if at <= other < at + seconds) for at in leaves)
@@ -24,14 +28,14 @@ def asked(account: int, kind: str) -> float:
 
 @pytest.mark.django_db
 def test_no_second_has_more_than_ten_calls():
-    account = BrokerAccountFactory().pk
+    account = live_account()
     assert busiest([asked(account, kind) for _ in range(20) for kind in RATES], 0.99) <= 10
 
 
 @pytest.mark.django_db(transaction=True)
 def test_no_minute_has_more_than_six_tenths_of_the_brokers_and_three_of_ten_are_kept_for_exits():
     """Eight processes, every class at once, far more than a minute holds."""
-    account = BrokerAccountFactory().pk
+    account = live_account()
     kinds = ("order", "exit", "read")
 
     def work(number: int) -> list[tuple[str, float]]:
@@ -47,7 +51,7 @@ def test_no_minute_has_more_than_six_tenths_of_the_brokers_and_three_of_ten_are_
 
 @pytest.mark.django_db
 def test_exits_do_not_queue_behind_entries():
-    account = BrokerAccountFactory().pk
+    account = live_account()
     for _ in range(60):
         take_turn(account, "order")
     assert take_turn(account, "order") > 30 and take_turn(account, "read") > 30
@@ -58,7 +62,7 @@ def test_exits_do_not_queue_behind_entries():
 
 @pytest.mark.django_db
 def test_exits_may_take_the_whole_minute_and_no_more():
-    account = BrokerAccountFactory().pk
+    account = live_account()
     leaves = [asked(account, "exit") for _ in range(200)]
     assert leaves[35] - leaves[0] < 18, "what is free to all, and what is kept for them, at their own two a second"
     assert leaves[-1] - leaves[0] > 110 and busiest(leaves, 60) <= 120
@@ -68,9 +72,16 @@ def test_exits_may_take_the_whole_minute_and_no_more():
 def test_a_broker_that_allows_twice_as_much_gets_twice_as_much():
     waits = {}
     for broker in ("FYERS", "ZERODHA"):
-        account = BrokerAccountFactory(broker=broker).pk
+        account = live_account(broker=broker)
         waits[broker] = [take_turn(account, "read") for _ in range(120)][-1]
     assert waits["FYERS"] > 90 and waits["ZERODHA"] < 45
+
+
+@pytest.mark.django_db
+def test_the_desks_own_exchange_has_its_seconds_and_wide_minutes():
+    account = BrokerAccountFactory(environment="SANDBOX").pk
+    leaves = [asked(account, "read") for _ in range(120)]
+    assert 38 < leaves[-1] - leaves[0] < 41 and busiest(leaves, 0.99) <= 4, "three a second, and nothing else"
 
 
 def test_polling_leaves_more_than_half_of_the_shared_minute_to_orders():
@@ -83,7 +94,7 @@ def test_polling_leaves_more_than_half_of_the_shared_minute_to_orders():
 
 @pytest.mark.django_db
 def test_two_orders_may_leave_at_once_and_an_account_does_not_slow_another():
-    first, second = BrokerAccountFactory().pk, BrokerAccountFactory().pk
+    first, second = live_account(), live_account()
     assert [take_turn(first, "order") for _ in range(2)] == [0, 0]
     assert 0.3 < take_turn(first, "order") < 0.5
     assert take_turn(second, "order") == 0

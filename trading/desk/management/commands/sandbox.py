@@ -20,6 +20,7 @@ class Command(BaseCommand):
         settings.FOLDERS.sandbox.mkdir(parents=True, exist_ok=True)
         command = [
             sys.executable, "-m", "execution.sandbox", "--port", str(port), "--speed", str(speed),
-            "--state-dir", str(settings.FOLDERS.sandbox), *[word for word in rest if word != "--"],
+            "--state-dir", str(settings.FOLDERS.sandbox), "--calls-a-minute", "2000",
+            *[word for word in rest if word != "--"],
         ]  # fmt: skip
         os.execv(sys.executable, command)  # noqa: S606 another program: nothing of Django stays in it
