@@ -232,11 +232,13 @@ class Supervisor:
     def _stop(self) -> None:
         self.stopping = True
         began = time.monotonic()
-        for child in self.children:  # all at once: rows wait for whoever comes next, in whatever order these end
-            child.ask_to_stop()
-        for child in self.children:
-            if not child.stop():
-                say(child.name, f"did not stop within {child.stop_s:g} s and was killed")
+        for exchange in (False, True):  # its members first: whoever asks a dead exchange waits and complains
+            ending = [child for child in self.children if (child.name == "sandbox") is exchange]
+            for child in ending:  # rows wait for whoever comes next, in whatever order these end
+                child.ask_to_stop()
+            for child in ending:
+                if not child.stop():
+                    say(child.name, f"did not stop within {child.stop_s:g} s and was killed")
         if self.servers is not None:
             self.servers.release()
             self._wait_for_servers_to_stop()
