@@ -46,7 +46,7 @@ def hooks(run: Run) -> Iterator[Figure]:
     """An alert's answer over HTTP; then 200 a second for a minute with an engine at work, and the rows counted."""
     with ExitStack() as stack:
         port = stack.enter_context(small_desk.sandbox(run.var, start=START))
-        mine, _ = traders(f"http://127.0.0.1:{port}")
+        mine, *_ = traders(f"http://127.0.0.1:{port}")
         values = {"name": "bench", "rate_per_minute": 60_000}
         door = hook_create(portfolio=mine.portfolio, values=values, actor="bench", wall=timezone.now())
         with small_desk.web(run.var) as address:
