@@ -56,6 +56,13 @@ def alert(world: World) -> Signal:
     )  # fmt: skip
 
 
+def fresh(world: World) -> None:
+    """Prices of now for all that waits: an old one would be a refusal, which makes way for the next."""
+    for one in QueuedSignal.objects.filter(state="WAITING").select_related("instrument"):
+        world.instrument = one.instrument  # type: ignore[assignment]
+        world.still_running()
+
+
 def live(world: World) -> int:
     return Group.objects.filter(portfolio=world.portfolio).exclude(state="CLOSED").count()
 
@@ -73,6 +80,7 @@ def test_the_last_slot_is_never_given_twice_nor_one_that_comes_free(world):
         for _ in range(2):
             group_advance(group_id=group.pk, now=now)  # nothing had left: it is withdrawn, and the trade is over
         assert live(world) == SLOTS - 1
+        fresh(world)
         promoted = race(lambda _: queue_promote(portfolio_id=world.portfolio.pk, now=now))
         assert sum(map(int, map(str, promoted))) == 1
         assert live(world) == SLOTS

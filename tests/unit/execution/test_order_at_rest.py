@@ -1,10 +1,12 @@
 """The usual acknowledgement is one statement; what rests is left at rest, until there is something to do."""
 
 import pytest
-from django.db import transaction
+from django.db import connection, transaction
+from django.test.utils import CaptureQueriesContext
 
 from execution.engine.account_engine import TO_ADVANCE
-from execution.models import Group, Order
+from execution.models import Fill, Group, Order, ParkedFill
+from execution.services.fill_apply import _park
 from execution.services.order_chase import ENTRY_PATIENCE
 from execution.states import OrderState, PendingOp
 from trading.statements import ask, run, together
@@ -52,6 +54,38 @@ def test_a_trade_that_wants_something_is_looked_at(desk, changed):
     desk.turn()
     Group.objects.filter(pk=order.group_id).update(**changed)
     assert to_advance(desk) == [order.group_id]
+
+
+def writes_of(desk) -> int:
+    with CaptureQueriesContext(connection) as asked:
+        desk.engine.read_books()
+    told = [one["sql"] or "" for one in asked]
+    return sum(sql.startswith('UPDATE "execution_order"') for sql in told)
+
+
+def test_a_book_that_shows_what_was_seen_last_touches_no_row(desk):
+    order = desk.order(desk.ask())
+    desk.turn(2)
+    desk.engine.read_books()
+    assert desk.order(order.intent).state == OrderState.OPEN
+    assert writes_of(desk) == 0
+    desk.pass_time(seconds=1)
+    desk.broker.fill(order.broker_order_id or "B000001", 4, "812.35")
+    assert writes_of(desk) > 0
+    assert desk.order(order.intent).filled_quantity == 4
+
+
+def test_a_fill_that_was_parked_beside_the_acknowledgement_is_booked_by_the_next_book(desk):
+    order = desk.order(desk.ask())
+    desk.turn(2)
+    desk.engine.read_books()
+    order.refresh_from_db()
+    fact = desk.broker.fill(order.broker_order_id, 10, "812.35")
+    desk.broker.facts.clear()  # the trade book is late; the stream told it before the number was known
+    _park(order.account_id, "beside-the-acknowledgement", fact)
+    desk.engine.read_books()
+    assert ParkedFill.objects.get().drained_at is not None
+    assert Fill.objects.get(order=order).quantity == 10 and desk.held() == 10
 
 
 def test_questions_asked_together_have_each_their_own_answer(db):
