@@ -17,12 +17,25 @@ LOOK_BACK = timedelta(minutes=5)
 EVERY_S = 2.0
 _last_look: dict[int, float] = {}
 
-# What the exchange makes of one wish, however many orders, is one sign.
+# What the exchange makes of one wish, however many orders, is one sign. A trade that is built up in legs or let out in
+# parts has as many entries as its plan says, and each of them its own stop and its own way out.
 ACTIVITY = """
+WITH trades AS (
+    SELECT o.group_id, count(DISTINCT o.intent_id) AS sent FROM execution_order o
+    WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL
+    GROUP BY o.group_id
+), busiest AS (
+    SELECT sent, greatest(1, (
+        SELECT count(*) FROM execution_leg l JOIN execution_pyramid p ON p.id = l.pyramid_id
+        WHERE p.group_id = trades.group_id AND l.quantity > 0
+    ) + (
+        SELECT coalesce(sum(CASE WHEN w.style = 'TWAP' THEN w.slices
+            ELSE ceil(w.quantity::numeric / w.visible_quantity) END), 0)
+        FROM execution_parentorder w WHERE w.group_id = trades.group_id
+    ))::bigint AS planned FROM trades
+)
 SELECT
-    (SELECT coalesce(max(n), 0) FROM (SELECT count(DISTINCT o.intent_id) AS n FROM execution_order o
-        WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL
-        GROUP BY o.group_id) AS trades),
+    coalesce((SELECT sent FROM busiest ORDER BY sent::float / planned DESC LIMIT 1), 0),
     (SELECT count(DISTINCT o.intent_id) FROM execution_order o
         WHERE o.portfolio_id = %(portfolio)s AND o.created_at > %(since)s AND o.sent_at IS NOT NULL),
     (SELECT count(*) FROM execution_fill f JOIN execution_order o ON o.id = f.order_id
@@ -35,7 +48,8 @@ SELECT
     (SELECT coalesce(max(equity_paise), 0) FROM portfolio_equitypoint
         WHERE portfolio_id = %(portfolio)s AND at > %(venue_since)s AND at <= %(now)s),
     (SELECT coalesce((SELECT equity_paise FROM portfolio_equitypoint
-        WHERE portfolio_id = %(portfolio)s AND at > %(venue_since)s AND at <= %(now)s ORDER BY at DESC LIMIT 1), 0))
+        WHERE portfolio_id = %(portfolio)s AND at > %(venue_since)s AND at <= %(now)s ORDER BY at DESC LIMIT 1), 0)),
+    coalesce((SELECT planned FROM busiest ORDER BY sent::float / planned DESC LIMIT 1), 1)
 """
 
 
@@ -56,7 +70,7 @@ def runaway_watch(*, account_id: int, now: datetime) -> int:
         if found:
             kill_switch_pull(
                 scope=of_portfolio(portfolio), level=Level.CANCEL_ENTRIES, actor="runaway watch", now=now,
-                reason=f"{found[0].code}: {found[0].message}",
+                reason=f"{found[0].code}: {found[0].message}".rstrip("."),
             )  # fmt: skip
             stopped += 1
     return stopped

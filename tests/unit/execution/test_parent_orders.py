@@ -16,10 +16,11 @@ from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.parent_advance import parent_withdraw
 from execution.services.parent_ask import large_order_ticket
 from execution.services.room_recount import find_drift
+from execution.services.runaway_watch import look_at
 from execution.states import OrderState
 from risk.kill_switch import of_portfolio
 from risk.models import RiskBucket
-from risk.policies import publish_policy
+from risk.policies import active_policy, publish_policy
 from strategies.models import Signal
 from strategies.tactics.slices import next_tip, spread_evenly
 from tests.factories import DeploymentFactory, SignalFactory
@@ -95,6 +96,17 @@ def test_over_time_each_part_has_its_turn(desk):
     assert (again(parent).state, desk.held(), again(parent).code) == (State.DONE, 60, "")
     assert len({order.client_order_id for order in children(parent)}) == 6
     assert children(parent)[0].limit_price == Decimal("812.40"), "at the mid, not at the furthest"
+
+
+def test_the_many_orders_of_a_plan_are_no_program_that_runs_away(desk):
+    parent = ask(desk, style="ICEBERG", visible=3)
+    while again(parent).is_live:
+        fill_live(desk, parent)
+    assert len(children(parent)) == 20 > active_policy(desk.portfolio.pk).runaway_orders_per_intent
+    assert look_at(desk.portfolio, since=None, now=desk.now[0]) == []
+    ParentOrder.objects.filter(pk=parent.pk).update(visible_quantity=60)
+    (sign,) = look_at(desk.portfolio, since=None, now=desk.now[0])
+    assert sign.code == "ORDERS_PER_TRADE", "beyond its plan they are"
 
 
 def test_what_a_turn_missed_is_spread_over_the_others(desk):

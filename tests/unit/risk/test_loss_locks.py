@@ -64,6 +64,8 @@ BOUNDS = Bounds(orders_per_intent=12, orders_per_fill=30, rejections=8, loss_pct
     [
         (Activity(12, 29, 0, 7, 100, 99), []),
         (Activity(13, 20, 5), ["ORDERS_PER_TRADE"]),
+        (Activity(60, 29, 5, planned=5), []),
+        (Activity(61, 29, 5, planned=5), ["ORDERS_PER_TRADE"]),
         (Activity(5, 31, 0), ["ORDERS_PER_FILL"]),
         (Activity(5, 31, 2), []),
         (Activity(rejections_in_row=8), ["REJECTIONS"]),
