@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from functools import partial
 from uuid import UUID
 
+from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
@@ -37,7 +38,7 @@ from execution.services.order_update import order_update
 from execution.services.part_exit import part_due
 from execution.services.queue_promote import queue_promote
 from execution.services.runaway_watch import runaway_watch
-from execution.services.signal_accept import signal_accept
+from execution.services.signal_accept import MOST, signal_accept, signals_accept
 from execution.services.square_off import square_off
 from execution.services.stop_closer import stops_tighten
 from execution.services.time_exit import time_exit
@@ -62,6 +63,8 @@ from trading.statements import run
 logger = logging.getLogger(__name__)
 
 Now = Callable[[], datetime]
+ROUNDS = 20
+"""Rounds of signals that a bell or a sweep decides before other work has its turn."""
 QUEUED = f"""
 SELECT id FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
@@ -127,7 +130,7 @@ class AccountEngine:
     def answer(self, name: str, ids: dict) -> None:
         """One bell of the stream. What it names is looked up: the row decides, not the message."""
         if name == "engine.signal":
-            self._decide(ids["signal_id"])
+            self._decide()
             self.send_queued()
         elif name == "engine.order":
             if ids.get("queued"):
@@ -148,9 +151,27 @@ class AccountEngine:
         with self._deciding:
             queue_promote(portfolio_id=portfolio_id, now=self.now())
 
-    def _decide(self, signal_id: UUID | str) -> None:
-        with self._deciding:
-            signal_accept(signal_id=signal_id, now=self.now())
+    def _decide(self) -> None:
+        """Whatever signals have come in, in their order; of a flood so many rounds, and the sweep goes on with it."""
+        for _ in range(ROUNDS):
+            try:
+                with self._deciding:
+                    more = signals_accept(account_id=self.account.pk, now=self.now())
+            except (OperationalError, InterfaceError):
+                raise
+            except Exception:
+                logger.exception("a round of signals failed: each alone")
+                self._decide_one_by_one()
+                return
+            if not more:
+                return
+
+    def _decide_one_by_one(self) -> None:
+        """So that one that cannot be decided does not hold up the others."""
+        new = Signal.objects.filter(portfolio__account=self.account, state=Signal.State.NEW)
+        for signal_id in new.order_by("created_at", "pk").values_list("pk", flat=True)[:MOST]:
+            with one_of_many("signal", str(signal_id)), self._deciding:
+                signal_accept(signal_id=signal_id, now=self.now())
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""
@@ -196,11 +217,7 @@ class AccountEngine:
     def sweep(self) -> None:
         """Do whatever waits in the rows, rung for or not. This is what makes a lost bell harmless."""
         now, wall = self.now(), timezone.now()
-        for signal_id in Signal.objects.filter(
-            portfolio__account=self.account, state=Signal.State.NEW
-        ).order_by("created_at").values_list("pk", flat=True):  # fmt: skip
-            with one_of_many("signal", str(signal_id)):
-                self._decide(signal_id)
+        self._decide()
         for portfolio_id in QueuedSignal.objects.filter(
             portfolio__account=self.account, state=QueuedSignal.State.WAITING
         ).order_by("portfolio").values_list("portfolio", flat=True).distinct():  # fmt: skip

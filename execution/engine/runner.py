@@ -383,7 +383,8 @@ class AccountRunner:
                 for entry_id, fields in entries:
                     last = entry_id
                     if ((name := fields[b"name"].decode()) in URGENT) is urgent:
-                        bells[name, fields[b"ids"].decode()] = None
+                        # Signals are taken in their order, whichever of them rang.
+                        bells[name, "{}" if name == "engine.signal" else fields[b"ids"].decode()] = None
             for name, ids in bells:
                 if name in ("engine.books", "engine.reconcile"):
                     if name == "engine.reconcile":

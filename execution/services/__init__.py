@@ -1,6 +1,7 @@
 """What may be done, one command a file, in the order of the life of a trade:
 
-signal_accept     a signal becomes an intent, or is refused with a reason
+signal_accept     signals become intents, wait, end a trade, or are refused with a reason: in their order
+signal_round      what many of them see is read once, and what becomes of them written once
 intent_create     gates, reservation, order row: one transaction
 order_queue       an approved intent becomes orders, as the exchange takes them
 queue_acts        a hand on the queue: let in, force in, remove

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from execution.models import Group, Intent, Leg
 from execution.services.intent_create import Wish, intent_create
+from risk.snapshot import Standing
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType, Product, Reason, Side
 
@@ -23,6 +24,7 @@ kill switch is not among them: what it kept out does not come in by itself when 
 def leg_send(
     *, leg: Leg, group: Group, actor: str, now: datetime, order_type: OrderType = OrderType.LIMIT,
     signal_age_s: float | None = None, needs_approval: bool = False, left: int | None = None,
+    standing: Standing | None = None,
 ) -> Intent | None:  # fmt: skip
     """The intent of a leg of a locked trade; None where it was let in before, or is too small to be an order.
 
@@ -46,6 +48,7 @@ def leg_send(
             needs_approval=needs_approval, adds=not begins,
         ),
         now=now,
+        standing=standing,
     )  # fmt: skip
     crashpoint("ladder.leg_asked")
     refused = intent.state == Intent.State.REFUSED

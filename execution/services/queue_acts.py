@@ -3,7 +3,7 @@
 from django.db import transaction
 
 from execution.models import QueuedSignal
-from execution.services.queue_enqueue import end_wait
+from execution.services.signal_round import Round
 from execution.services.slot_reserve import Room, slot_room
 from trading.audit.record import record
 from trading.domain.errors import Conflict, NotAllowed, NotFound
@@ -49,7 +49,9 @@ def remove(*, queued_id: int, actor: str) -> bool:
     if queued.state == State.REMOVED:
         return False
     _refuse_if_over(queued)
-    end_wait(queued, State.REMOVED, f"Removed from the queue by {actor}.")
+    round_ = Round(queued.portfolio, {queued.instrument_id})
+    round_.end(queued, State.REMOVED, f"Removed from the queue by {actor}.")
+    round_.write()
     _told(queued, "queue.removed", actor)
     return True
 

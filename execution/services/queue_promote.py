@@ -3,14 +3,11 @@
 from datetime import datetime
 
 from django.db import transaction
-from django.utils import timezone
 
-from execution.engine_settings import settings_of
-from execution.models import Group, QueuedSignal
-from execution.outstanding import engine_ready
-from execution.services.queue_enqueue import end_wait
-from execution.services.signal_enter import enter, has_slot, metadata_is_stale
-from execution.services.slot_reserve import Room, slot_room
+from execution.models import QueuedSignal
+from execution.services.signal_enter import enter, has_slot
+from execution.services.signal_round import Round
+from execution.services.slot_reserve import slot_room
 from strategies.models import Signal
 from strategies.tactics.ranking import Candidate, ranked
 from trading.domain.crashpoint import crashpoint
@@ -35,60 +32,56 @@ def queue_promote(*, portfolio_id: int, now: datetime) -> int:
 
 @transaction.atomic
 def _promote_one(portfolio_id: int, now: datetime) -> bool:
-    """True while another look is worth it."""
-    room = slot_room(portfolio_id)
+    """One round: up to the first that is let in. Those that risk refuses make way for the next. True when one was."""
+    slot_room(portfolio_id)
     portfolio = Portfolio.objects.select_related("account").get(pk=portfolio_id)
-    ready, _ = engine_ready(portfolio.account_id)
     waiting = list(
         QueuedSignal.objects.select_for_update(of=("self",)).filter(portfolio=portfolio_id, state=State.WAITING)
-        .select_related("portfolio", "instrument", "signal__portfolio__account", "signal__instrument",
-                        "signal__deployment__version__contract")
+        .select_related("portfolio", "instrument", "signal__instrument", "signal__deployment__version__contract")
     )  # fmt: skip
-    wall = timezone.now()
-    for one in [one for one in waiting if one.expires_at <= wall]:
-        end_wait(one, State.EXPIRED, "Nothing came free while it could wait.")
+    round_ = Round(portfolio, {one.instrument_id for one in waiting})
+    for one in [one for one in waiting if one.expires_at <= round_.wall]:
+        round_.end(one, State.EXPIRED, "Nothing came free while it could wait.")
         waiting.remove(one)
-    if not waiting or not ready:
-        return False
-    live = {
-        (group.instrument_id, group.side): group
-        for group in Group.objects.filter(portfolio=portfolio_id).exclude(state=Group.State.CLOSED)
-    }
-    order = _rank(portfolio, waiting, live)
-    for one in order:
+    promoted = bool(waiting) and round_.ready and _let_one_in(round_, waiting, now)
+    round_.write()
+    if promoted:
+        crashpoint("pool.promoted")
+    return promoted
+
+
+def _let_one_in(round_: Round, waiting: list[QueuedSignal], now: datetime) -> bool:
+    for one in _rank(round_, waiting):
         unseen = one.cause == QueuedSignal.Cause.ENGINE_NOT_READY  # nobody has told yet what else it waits for
-        if not unseen and not _may_go(one, live, room, now):
+        if not unseen and not _may_go(one, round_, now):
             continue
         signal = Signal.objects.select_for_update(of=("self",)).get(pk=one.signal_id)
-        signal.portfolio, signal.instrument, signal.deployment = portfolio, one.instrument, one.signal.deployment
+        signal.portfolio, signal.instrument, signal.deployment = round_.portfolio, one.instrument, one.signal.deployment
         how = "Forced" if one.over_limit else "Let"
         said = f"{how} in by {one.force_by}." if one.force_by else f"Its turn: {one.rank_reason}."
         crashpoint("pool.promoting")
-        decided = enter(signal, now=now, queued=one)
-        if decided.state == Signal.State.QUEUED:
-            continue  # it has to wait after all; the others may go
-        let_in = decided.state == Signal.State.ACCEPTED
-        end_wait(one, State.PROMOTED if let_in else State.REFUSED, said if let_in else decided.refusal)
-        crashpoint("pool.promoted")
-        return True
+        decided = enter(round_, signal, now=now, queued=one)
+        if decided.state == Signal.State.ACCEPTED:
+            round_.end(one, State.PROMOTED, said)
+            return True
+        if decided.state != Signal.State.QUEUED:  # else it has to wait after all; the others may go
+            round_.end(one, State.REFUSED, decided.refusal)
     return False
 
 
-def _may_go(one: QueuedSignal, live: dict[tuple[int, str], Group], room: Room, now: datetime) -> bool:
-    mine = live.get((one.instrument_id, one.side))
-    other = live.get((one.instrument_id, Side(one.side).opposite.value))
-    if metadata_is_stale(one.portfolio, one.instrument, now):
+def _may_go(one: QueuedSignal, round_: Round, now: datetime) -> bool:
+    if round_.metadata_is_stale(one.instrument, now):
         return False
-    if other is not None or (mine is not None and (mine.close_reason or one.signal.source != Signal.Source.HOOK)):
+    live = round_.live(one.instrument_id)
+    hook = one.signal.source == Signal.Source.HOOK
+    if any(group.side != one.side or group.close_reason or not hook for group in live):
         return False
-    return mine is not None or has_slot(room, one)
+    return bool(live) or has_slot(round_.room, one)
 
 
-def _rank(
-    portfolio: Portfolio, waiting: list[QueuedSignal], live: dict[tuple[int, str], Group]
-) -> list[QueuedSignal]:  # fmt: skip
+def _rank(round_: Round, waiting: list[QueuedSignal]) -> list[QueuedSignal]:
     """Forced ones first, then by the rules; each row keeps its rank and the reason, for people to see."""
-    rules = settings_of(portfolio.pk).ranking
+    portfolio, rules = round_.portfolio, round_.settings.ranking
     quotes = last_quotes(portfolio.account.feed, {one.instrument.symbol for one in waiting})
     by_name = {one.pk: one for one in waiting}
     candidates = []
@@ -99,7 +92,7 @@ def _rank(
             loss = float((one.entry_price - quote.last_price) * Side(one.side).sign * 100 / one.entry_price)
         candidates.append(
             Candidate(
-                one.pk, (one.instrument_id, one.side) in live, loss, one.replacement_count,
+                one.pk, bool(round_.live(one.instrument_id, [one.side])), loss, one.replacement_count,
                 float(one.expected_profit_pct), one.enqueued_at,
             )
         )  # fmt: skip

@@ -1,39 +1,37 @@
 """A signal that wants in: a slot and a trade, a pyramid of the trade that lives, or a place in the queue."""
 
-from datetime import datetime, time, timedelta
+from dataclasses import dataclass
+from datetime import datetime, time
 from decimal import Decimal
 
 from django.db import transaction
 from django.utils import timezone
 
-from execution.engine_settings import settings_of
 from execution.kill_scopes import strategy_of
 from execution.models import EngineSettings, Group, Intent, LadderPlan, ParentOrder, QueuedSignal
-from execution.outstanding import engine_ready
 from execution.services.group_state import move_group
 from execution.services.intent_create import Wish, intent_create
 from execution.services.leg_send import leg_send
 from execution.services.parent_ask import Ask, parent_ask
-from execution.services.pyramid_add import pyramid_add, pyramids_in
-from execution.services.queue_enqueue import queue_enqueue, waits_until
-from execution.services.slot_reserve import Room, slot_room
+from execution.services.pyramid_add import pyramid_add, pyramid_plan, pyramids_in
+from execution.services.signal_round import Round
+from execution.services.slot_reserve import Room
+from risk.assess import RefusedIntent
 from risk.drawdown import DrawdownStep, tightened_stop
 from risk.sizing import percent_equity
 from risk.snapshot import Standing, standing_of
 from strategies.models import Deployment, Signal
 from strategies.scanner.scan_bar import VOLATILITY, compile_deployment
-from strategies.tactics.ladder import plan_legs
+from strategies.tactics.ladder import PlannedLeg, plan_legs
 from strategies.tactics.sizes import units_wanted
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed, TradingError
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.marketdata.models import Instrument
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
-from trading.realtime.publish import publish
-from trading.statements import Frozen, Select, run
+from trading.statements import Frozen, Select
 from trading.venue.sessions import exchange_date
 
 State = Signal.State
@@ -41,28 +39,24 @@ State = Signal.State
 ENTRY_REACH = 0.001
 AT_WORK = Frozen(lambda deployment: Deployment.objects.at_work().filter(pk=deployment).values_list("pk"))
 LIVE = Select(
-    Group, "portfolio__account", "instrument", "signal", "ladder",
-    where="WHERE t.portfolio_id = %(portfolio)s AND t.instrument_id = %(instrument)s AND t.state <> 'CLOSED'"
-    " FOR UPDATE OF t",
+    Group, "signal", "ladder",
+    where="WHERE t.id = %(group)s AND t.state <> 'CLOSED' AND t.close_reason = '' FOR UPDATE OF t",
 )  # fmt: skip
-IS_EXCHANGE = "SELECT 1 FROM marketdata_feed WHERE name = %s AND kind = 'EXCHANGE'"
-DECIDE = """
-UPDATE strategies_signal SET state = %(state)s, refusal_code = %(code)s, refusal = %(message)s
-WHERE id = %(signal)s AND state IN ('NEW', 'QUEUED') RETURNING 1
-"""
 
 
-def enter(signal: Signal, *, now: datetime, queued: QueuedSignal | None = None) -> Signal:
-    """Decide a locked signal that opens or adds; its fate is stored with all that follows from it.
+def enter(round_: Round, signal: Signal, *, now: datetime, queued: QueuedSignal | None = None) -> Signal:
+    """Decide a locked signal that opens or adds; the round stores its fate with all that follows from it.
 
     `queued`: where it waited, when its turn has come. While the engine is not ready everything waits.
     """
-    ready, _ = engine_ready(signal.portfolio.account_id)
-    if not ready:
-        return _wait(signal, QueuedSignal.Cause.ENGINE_NOT_READY)
-    if signal.source == Signal.Source.HOOK:
-        return _enter_ladder(signal, now=now, queued=queued)
-    return _enter_once(signal, now=now, queued=queued)
+    try:
+        if not round_.ready:
+            return round_.wait(signal, QueuedSignal.Cause.ENGINE_NOT_READY)
+        if signal.source == Signal.Source.HOOK:
+            return _enter_ladder(round_, signal, now=now, queued=queued)
+        return _enter_once(round_, signal, now=now, queued=queued)
+    except TradingError as error:
+        return round_.decide(signal, State.REFUSED, error.code, error.message)
 
 
 def has_slot(room: Room, queued: QueuedSignal | None) -> bool:
@@ -75,17 +69,17 @@ def has_slot(room: Room, queued: QueuedSignal | None) -> bool:
 # -- a contract's entry: one order ---------------------------------------------------------------------------------
 
 
-def _enter_once(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -> Signal:
+def _enter_once(round_: Round, signal: Signal, *, now: datetime, queued: QueuedSignal | None) -> Signal:
     assert signal.deployment is not None
     portfolio = signal.portfolio
     age_s = (timezone.now() - signal.created_at).total_seconds()
     if not AT_WORK.rows(signal.deployment.pk):
-        return decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
+        return round_.decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
     full = _over_its_own_limits(signal, now)
     if full is not None:
-        return decide(signal, State.REFUSED, *full)
-    if not has_slot(slot_room(portfolio.pk), queued):
-        return _wait(signal, QueuedSignal.Cause.POOL_FULL)
+        return round_.decide(signal, State.REFUSED, *full)
+    if not has_slot(round_.room, queued):
+        return round_.wait(signal, QueuedSignal.Cause.POOL_FULL)
     side = Side(signal.side)
     tick = signal.instrument.tick_size
     reach = float(signal.entry) * ENTRY_REACH
@@ -94,9 +88,10 @@ def _enter_once(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -
     standing = standing_of(portfolio, signal.instrument, now=now, strategy=strategy_of(signal))
     quantity = wanted_quantity(signal, standing=standing, limit=limit)
     if quantity is None:
-        return decide(signal, State.REFUSED, "VOLATILITY_UNKNOWN", "Its size goes by a volatility that is not known.")
+        said = "Its size goes by a volatility that is not known."
+        return round_.decide(signal, State.REFUSED, "VOLATILITY_UNKNOWN", said)
     if quantity < 1:
-        return decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")
+        return round_.decide(signal, State.REFUSED, "TOO_SMALL", "The risk budget does not pay for one unit.")
     wish = Wish(
         source=Intent.Source.SIGNAL,
         reason=Reason.ENTRY,
@@ -115,22 +110,23 @@ def _enter_once(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -
         needs_approval=portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
         forced_by=queued.force_by if queued else "",  # its slot was looked for above, under the same lock
     )
-    try:
-        worked = _as_a_large_order(signal, wish, now=now)
-        if worked is not None:
-            refused = worked.state == ParentOrder.State.REFUSED
-            return decide(signal, State.REFUSED if refused else State.ACCEPTED, worked.code, worked.said)
-        intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
-    except TradingError as error:
-        return decide(signal, State.REFUSED, error.code, error.message)
+    worked = _as_a_large_order(round_, signal, wish, now=now)
+    if worked is not None:
+        refused = worked.state == ParentOrder.State.REFUSED
+        return round_.decide(signal, State.REFUSED if refused else State.ACCEPTED, worked.code, worked.said)
+    intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
+    return _told(round_, signal, intent)
+
+
+def _told(round_: Round, signal: Signal, intent: Intent) -> Signal:
     if intent.state == Intent.State.REFUSED:
-        return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
-    return decide(signal, State.ACCEPTED, "", "")
+        return round_.decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
+    return round_.decide(signal, State.ACCEPTED)
 
 
-def _as_a_large_order(signal: Signal, wish: Wish, *, now: datetime) -> ParentOrder | None:
+def _as_a_large_order(round_: Round, signal: Signal, wish: Wish, *, now: datetime) -> ParentOrder | None:
     """The entry let out in children, where it is large enough for the settings and for lots; else None."""
-    settings, lot = settings_of(signal.portfolio_id), signal.instrument.lot_size
+    settings, lot = round_.settings, signal.instrument.lot_size
     assert wish.limit_price is not None
     if settings.work_style == EngineSettings.Work.NONE or wish.quantity < 2 * lot:
         return None
@@ -204,88 +200,114 @@ def wanted_quantity(signal: Signal, *, standing: Standing, limit: Decimal) -> in
 # -- a hook's entry: a ladder --------------------------------------------------------------------------------------
 
 
-def _enter_ladder(signal: Signal, *, now: datetime, queued: QueuedSignal | None) -> Signal:
-    portfolio, instrument, side = signal.portfolio, signal.instrument, Side(signal.side)
+def _enter_ladder(round_: Round, signal: Signal, *, now: datetime, queued: QueuedSignal | None) -> Signal:
+    instrument, side = signal.instrument, Side(signal.side)
     if not instrument.is_tradable:
-        return decide(signal, State.REFUSED, "NOT_TRADABLE", f"{instrument.symbol} cannot be traded.")
-    if metadata_is_stale(portfolio, instrument, now):
-        return _wait(signal, QueuedSignal.Cause.METADATA_STALE)
-    room = slot_room(portfolio.pk)  # from here on nobody else begins a trade of this portfolio
-    live = LIVE.rows({"portfolio": portfolio.pk, "instrument": instrument.pk})
+        return round_.decide(signal, State.REFUSED, "NOT_TRADABLE", f"{instrument.symbol} cannot be traded.")
+    if round_.metadata_is_stale(instrument, now):
+        return round_.wait(signal, QueuedSignal.Cause.METADATA_STALE)
+    live = round_.live(instrument.pk)
     if any(group.side != side or group.close_reason for group in live):
-        return _wait(signal, QueuedSignal.Cause.NOT_FLAT)
-    if not live and not has_slot(room, queued):
-        return _wait(signal, QueuedSignal.Cause.POOL_FULL)
-    settings = settings_of(portfolio.pk)
+        return round_.wait(signal, QueuedSignal.Cause.NOT_FLAT)
+    if not live and not has_slot(round_.room, queued):
+        return round_.wait(signal, QueuedSignal.Cause.POOL_FULL)
     age_s = None if queued else (timezone.now() - signal.created_at).total_seconds()
-    try:
-        with transaction.atomic():
-            if live:
-                return _add_to(live[0], signal, settings, now=now, age_s=age_s)
-            return _begin(signal, settings, now=now, age_s=age_s)
-    except TradingError as error:
-        return decide(signal, State.REFUSED, error.code, error.message)
+    entry = _plan(round_, signal, live[0] if live else None, now=now, age_s=age_s)
+    said = round_.assess(entry.wish, now)  # before a row is written: most of a flood ends here
+    if isinstance(said.verdict, RefusedIntent):
+        return round_.refuse(signal, said)
+    with transaction.atomic():
+        return _told(round_, signal, _begin(entry, signal, standing=round_.standing(instrument, now), now=now))
 
 
-def _begin(signal: Signal, settings: EngineSettings, *, now: datetime, age_s: float | None) -> Signal:
-    """A trade with its first pyramid; refused by risk it is over in the same transaction, and its slot free."""
-    portfolio, instrument, side = signal.portfolio, signal.instrument, Side(signal.side)
-    ladder = _ladder_of(signal, settings)
-    group = Group.objects.create(
-        portfolio=portfolio, instrument=instrument, product=Product(signal.product or Product.INTRADAY), side=side,
-        signal=signal, timeframe=signal.timeframe, ladder=ladder, stop_price=_stop_of(signal, ladder),
-        target_price=signal.target, created_at=timezone.now(),
+@dataclass(frozen=True, slots=True)
+class _Entry:
+    """A pyramid as it would be, and the wish of its first leg. `group`: the trade that it adds to, None for a new."""
+
+    group: Group | None
+    index: int
+    ladder: LadderPlan
+    stop_price: Decimal | None
+    legs: tuple[PlannedLeg, ...]
+    min_notional: Decimal
+    wish: Wish
+
+
+def _plan(
+    round_: Round, signal: Signal, group: Group | None, *, now: datetime, age_s: float | None
+) -> _Entry:  # fmt: skip
+    """Raises NotAllowed for what cannot be an entry, whatever risk says."""
+    settings, instrument, side = round_.settings, signal.instrument, Side(signal.side)
+    index = 0
+    if group is None:
+        ladder = _ladder_of(signal, settings)
+        stop, product = _stop_of(signal, ladder), Product(signal.product or Product.INTRADAY)
+    else:
+        if group.ladder is None:
+            raise NotAllowed("ALREADY_POSITIONED", "The trade in it was not begun by a hook.")
+        if pyramids_in(group) >= settings.max_pyramids:
+            raise NotAllowed("PYRAMIDS_FULL", f"A trade has at most {settings.max_pyramids} pyramids.")
+        ladder, stop, product, index = group.ladder, group.stop_price, Product(group.product), group.pyramids.count()
+    limit = _edge(signal, side, instrument.tick_size)
+    legs = pyramid_plan(
+        side=side, instrument=instrument, entry=signal.entry, quantity=_units(round_, signal, limit, now),
+        rungs=ladder.rungs_for(index), min_notional=settings.min_notional_rupees,
     )  # fmt: skip
-    crashpoint("ladder.group_written")
-    intent = _send_first(group, signal, settings, now=now, age_s=age_s)
-    if intent.state == Intent.State.REFUSED:
-        move_group(group, Group.State.CLOSED)
-        group.failure_code, group.failure = intent.refusal_code, intent.refusal
-        group.save(update_fields=["state", "failure_code", "failure"])
-        return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
-    return decide(signal, State.ACCEPTED, "", "")
+    wish = Wish(
+        source=Intent.Source.SIGNAL, reason=Reason.ENTRY, dedupe_key=f"signal:{signal.pk}",
+        actor=signal.origin or "hook", instrument=instrument, side=side, quantity=legs[0].quantity,
+        order_type=OrderType.LIMIT, product=product, limit_price=limit, stop_price=stop, signal=signal,
+        signal_age_s=age_s, group=group, adds=group is not None,
+        needs_approval=round_.portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
+    )  # fmt: skip
+    return _Entry(group, index, ladder, stop, legs, settings.min_notional_rupees, wish)
 
 
-def _add_to(
-    group: Group, signal: Signal, settings: EngineSettings, *, now: datetime, age_s: float | None
-) -> Signal:  # fmt: skip
-    """Another pyramid of a trade that lives."""
-    if group.ladder is None:
-        return decide(signal, State.REFUSED, "ALREADY_POSITIONED", "The trade in it was not begun by a hook.")
-    if pyramids_in(group) >= settings.max_pyramids:
-        return decide(
-            signal, State.REFUSED, "PYRAMIDS_FULL", f"A trade has at most {settings.max_pyramids} pyramids."
+def _begin(entry: _Entry, signal: Signal, *, standing: Standing, now: datetime) -> Intent:
+    """Write the trade and its pyramid and ask for the first leg; the others follow with the next step of the trade.
+
+    Its room may be gone since risk was asked: then the trade is over in the same transaction, and its slot free.
+    """
+    group = entry.group
+    if group is None:
+        group = Group.objects.create(
+            portfolio=signal.portfolio, instrument=signal.instrument, product=entry.wish.product, side=entry.wish.side,
+            signal=signal, timeframe=signal.timeframe, ladder=entry.ladder, stop_price=entry.stop_price,
+            target_price=signal.target, created_at=timezone.now(),
         )  # fmt: skip
-    intent = _send_first(group, signal, settings, now=now, age_s=age_s)
-    if intent.state == Intent.State.REFUSED:
-        return decide(signal, State.REFUSED, intent.refusal_code, intent.refusal)
-    return decide(signal, State.ACCEPTED, "", "")
-
-
-def _send_first(
-    group: Group, signal: Signal, settings: EngineSettings, *, now: datetime, age_s: float | None
-) -> Intent:  # fmt: skip
-    """Write the pyramid and ask for its first leg; the others follow with the next step of the trade."""
-    assert group.ladder is not None
-    side, tick = Side(group.side), group.instrument.tick_size
-    index = group.pyramids.count()
-    first_limit = _edge(signal, side, tick)
-    pyramid = pyramid_add(
-        group=group, signal=signal, quantity=_units(signal, settings, first_limit, now), entry=signal.entry,
-        first_limit=first_limit, rungs=group.ladder.rungs_for(index), min_notional=settings.min_notional_rupees,
-        index=index,
+        crashpoint("ladder.group_written")
+    else:
+        group = _locked(group, signal)
+    assert entry.wish.limit_price is not None
+    first = pyramid_add(
+        group=group, signal=signal, index=entry.index, entry=signal.entry, first_limit=entry.wish.limit_price,
+        legs=entry.legs, min_notional=entry.min_notional,
     )  # fmt: skip
     crashpoint("ladder.pyramid_written")
     intent = leg_send(
-        leg=pyramid.legs.select_related("pyramid").get(index=0), group=group, actor=signal.origin or "hook", now=now,
-        signal_age_s=age_s, needs_approval=group.portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
+        leg=first, group=group, actor=entry.wish.actor, now=now, signal_age_s=entry.wish.signal_age_s,
+        needs_approval=entry.wish.needs_approval, standing=standing,
     )  # fmt: skip
     if intent is None:
         raise NotAllowed("TOO_SMALL", "Its first leg is no order.")
     if intent.state == Intent.State.REFUSED:
-        pyramid.legs.filter(blocked_code="").update(blocked_code="PYRAMID_REFUSED", blocked=intent.refusal)
-    after_commit("engine.group", account_id=group.portfolio.account_id, group_id=str(group.pk))
+        first.pyramid.legs.filter(blocked_code="").update(blocked_code="PYRAMID_REFUSED", blocked=intent.refusal)
+        if entry.group is None:
+            move_group(group, Group.State.CLOSED)
+            group.failure_code, group.failure = intent.refusal_code, intent.refusal
+            group.save(update_fields=["state", "failure_code", "failure"])
+    after_commit("engine.group", account_id=signal.portfolio.account_id, group_id=str(group.pk))
     return intent
+
+
+def _locked(group: Group, signal: Signal) -> Group:
+    """The trade that an entry adds to, as it is now. NotAllowed where it has ended, or is about to, in this moment."""
+    found = LIVE.rows({"group": group.pk})
+    if not found:
+        raise NotAllowed("NOT_LIVE", "The trade it would have added to has just ended.")
+    locked = found[0]
+    locked.portfolio, locked.instrument = signal.portfolio, signal.instrument
+    return locked
 
 
 def _edge(signal: Signal, side: Side, tick: Decimal) -> Decimal:
@@ -294,11 +316,11 @@ def _edge(signal: Signal, side: Side, tick: Decimal) -> Decimal:
     return to_tick(signal.entry * (1 + side.sign * share), tick=tick, side=side)
 
 
-def _units(signal: Signal, settings: EngineSettings, limit: Decimal, now: datetime) -> int:
+def _units(round_: Round, signal: Signal, limit: Decimal, now: datetime) -> int:
     if signal.quantity is not None:
         return signal.instrument.spec.whole_lots(signal.quantity)
-    standing = standing_of(signal.portfolio, signal.instrument, now=now)
-    units = percent_equity(equity_paise=standing.equity_paise, share_pct=settings.pyramid_pct, entry=limit)
+    equity_paise = round_.standing(signal.instrument, now).equity_paise
+    units = percent_equity(equity_paise=equity_paise, share_pct=round_.settings.pyramid_pct, entry=limit)
     return signal.instrument.spec.whole_lots(units)
 
 
@@ -322,37 +344,3 @@ def _stop_of(signal: Signal, ladder: LadderPlan) -> Decimal | None:
         return None
     legs = plan_legs(side, signal.entry, 0, ladder.rungs_for(0), tick=tick, lot=1)
     return to_tick(legs[-1].limit_price * (1 - side.sign * ladder.stop_pct / 100), tick=tick, side=side)
-
-
-def metadata_is_stale(portfolio: Portfolio, instrument: Instrument, now: datetime) -> bool:
-    """Whether tick and lot are older than may be trusted. The sandbox's own are as old as the sandbox."""
-    if run(IS_EXCHANGE, [portfolio.account.feed]):
-        if instrument.master_date is None:
-            return True
-        known_since = datetime.combine(instrument.master_date, time(8), tzinfo=IST)
-        return now - known_since > timedelta(hours=settings_of(portfolio.pk).metadata_max_age_h)
-    return False
-
-
-def _wait(signal: Signal, cause: str) -> Signal:
-    """Into the queue. What waits there already stays where it is; for another cause, its time begins anew."""
-    if signal.state == State.QUEUED:
-        here = QueuedSignal.objects.filter(signal=signal, state=QueuedSignal.State.WAITING).exclude(cause=cause)
-        here.update(cause=cause, expires_at=waits_until(signal, cause, wall=timezone.now()))
-        return signal
-    slot_room(signal.portfolio_id)  # the queue is kept under the pool's lock
-    try:
-        queue_enqueue(signal=signal, cause=cause)
-    except NotAllowed as full:
-        return decide(signal, State.REFUSED, full.code, full.message)
-    return decide(signal, State.QUEUED, "", "")
-
-
-def decide(signal: Signal, state: str, code: str, message: str) -> Signal:
-    """Store what became of a locked signal."""
-    if run(DECIDE, {"signal": signal.pk, "state": str(state), "code": code[:40], "message": message[:240]}):
-        publish(signal.portfolio.owner_id, "signal", signal=str(signal.pk), state=state)
-        signal.state, signal.refusal_code, signal.refusal = state, code[:40], message[:240]
-    else:
-        signal.refresh_from_db(fields=["state", "refusal_code", "refusal"])
-    return signal

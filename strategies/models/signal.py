@@ -73,7 +73,7 @@ class Signal(Owned):
         ]
         indexes = [
             models.Index(fields=["portfolio", "-created_at"], name="signal_newest"),
-            models.Index(fields=["state"], condition=models.Q(state="NEW"), name="signal_waiting"),
+            models.Index(fields=["created_at", "id"], condition=models.Q(state="NEW"), name="signal_waiting"),
         ]
 
     def __str__(self) -> str:

@@ -22,7 +22,7 @@ COUNTED = {"fills.stood_in", "fills.replaced"}
 """Points of fills that stand in for trades which the broker only counts."""
 ONCE = {
     "intake.approved", "fills.stood_in", "fills.replaced", "recon.adopted",
-    "intake.signal_locked", "house.lease_expired", "house.absence_proven", "house.trade_closed",
+    "intake.signal_locked", "intake.fates_written", "house.lease_expired", "house.absence_proven", "house.trade_closed",
     "fills.parked", "ladder.group_written", "pool.promoting", "pool.promoted",
     "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled",
     "protect.resize_asked",
@@ -55,7 +55,7 @@ def trial_of(point: str, seed: int) -> Trial:
     hit = 1 if point in ONCE else rng.choice([1, 1, 2, 3])
     kills: tuple[Kill, ...] = (Kill(point, hit),)
     roughness, answer = rng.choice([0.2, 0.5, 0.8]), None
-    if point == "intake.signal_locked":
+    if point in ("intake.signal_locked", "intake.fates_written"):
         scenario = "signal"
     elif point == "intake.approved":
         scenario = "approval"

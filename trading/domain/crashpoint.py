@@ -9,6 +9,7 @@ POINTS: tuple[str, ...] = (
     # intake: a wish becomes an intent
     "intake.asked",
     "intake.signal_locked",
+    "intake.fates_written",
     "intake.intent_written",
     "intake.committed",
     "intake.before_bell",

@@ -16,6 +16,7 @@ from execution.services.part_exit import part_exit
 from execution.services.room_recount import find_drift
 from execution.services.slot_reserve import pool_room
 from risk import gates
+from risk.models import Verdict
 from risk.policies import publish_policy
 from strategies.models import Signal
 from tests.factories.market import InstrumentFactory
@@ -268,12 +269,24 @@ def test_a_ticket_takes_a_slot_too(desk):
     assert (intent.state, intent.refusal_code) == (Intent.State.REFUSED, "POOL_FULL")
 
 
-def test_what_risk_refuses_is_a_trade_that_failed_and_frees_its_slot(desk):
+def test_what_risk_refuses_leaves_its_verdicts_and_no_trade(desk):
     refused = decided(desk, alert(desk, stop=Decimal("820.00")))
     assert (refused.state, refused.refusal_code) == (Signal.State.REFUSED, "STOP_REQUIRED")
-    failed = Group.objects.get(signal=refused)
-    assert (failed.state, failed.failure_code) == (Group.State.CLOSED, "STOP_REQUIRED")
+    assert not Group.objects.exists() and not Leg.objects.exists()
+    intent = Intent.objects.get(signal=refused)
+    assert (intent.state, intent.refusal_code, intent.wanted_quantity) == ("REFUSED", "STOP_REQUIRED", 20)
+    last = Verdict.objects.filter(intent_id=intent.pk).order_by("position").last()
+    assert last is not None and (last.gate, last.outcome) == ("STOP_REQUIRED", "REJECT")
     assert pool_room(desk.portfolio.pk).taken == 0 and not find_drift(days=[desk.now[0].date()])
+
+
+def test_a_pyramid_that_risk_refuses_leaves_the_trade_as_it_was(desk):
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    refused = decided(desk, alert(desk, entry=Decimal("900.00")))
+    assert (refused.state, refused.refusal_code) == (Signal.State.REFUSED, "PRICE_COLLAR"), refused.refusal
+    assert group.pyramids.count() == 1 and Intent.objects.get(signal=refused).group_id == group.pk
+    sound(desk, group)
 
 
 def test_a_leg_beyond_the_stop_or_too_small_says_why_it_is_not_sent(desk):

@@ -306,14 +306,14 @@ def test_a_signal_is_taken_up_once(desk, signal):
 
 
 def test_a_crash_between_intent_and_signal_leaves_neither(desk, signal, monkeypatch):
-    from execution.services import signal_enter as module
+    from execution.services.signal_round import Round
 
     def killed(*_):
         raise KeyboardInterrupt
 
     desk.world.still_running()
     with monkeypatch.context() as patch:
-        patch.setattr(module, "decide", killed)
+        patch.setattr(Round, "write", killed)
         with pytest.raises(KeyboardInterrupt):
             signal_accept(signal_id=signal.pk, now=desk.now[0])
     assert not Intent.objects.exists() and not RiskBucket.objects.exclude(reserved=0).exists()
