@@ -39,8 +39,18 @@ class AuthenticatorAdmin(ReadOnlyAdmin):
 
 @admin.register(BrokerAccount)
 class BrokerAccountAdmin(ReadOnlyAdmin):
-    list_display = ("name", "owner", "broker", "environment", "feed", "auth_state", "auth_cause", "token_expires_at")
-    list_select_related = ("owner",)
+    list_display = (
+        "name",
+        "owner",
+        "broker",
+        "environment",
+        "price_source",
+        "feed",
+        "auth_state",
+        "auth_cause",
+        "token_expires_at",
+    )
+    list_select_related = ("owner", "price_source")
     list_filter = ("environment", "auth_state", "broker")
     search_fields = ("name", "owner__username", "broker_user_id")
     hidden = ("app_secret_sealed", "access_token_sealed")

@@ -12,7 +12,7 @@ LOGIN_STATES = (
 
 def accounts_of(user) -> OwnedQuerySet:
     """The broker accounts of one person, by name."""
-    return BrokerAccount.objects.for_user(user).order_by("name")
+    return BrokerAccount.objects.for_user(user).select_related("price_source").order_by("name")
 
 
 def accounts_needing_login() -> OwnedQuerySet:

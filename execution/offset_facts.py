@@ -20,6 +20,7 @@ from execution.models import (
     PartExit,
     QueuedSignal,
 )
+from execution.order_charges import charge_broker
 from execution.states import OrderState
 from risk.models import TradingState
 from strategies.tactics.offsets import HeldTrade, OffsetRules, Venue
@@ -31,7 +32,6 @@ from trading.marketdata.sessions import session_at
 from trading.portfolio.booking import charge_segment
 from trading.portfolio.models import Portfolio
 from trading.portfolio.positions import Holding, apply_fill
-from trading.venue.charges import ChargeBroker
 from trading.venue.sessions import Phase
 
 FRESH_S = 5.0
@@ -73,7 +73,7 @@ def trades_of(portfolio: Portfolio, settings: EngineSettings, now: datetime) -> 
     )  # fmt: skip
     quotes = last_quotes(portfolio.account.feed, {group.instrument.symbol for group in groups})
     replaced = _replaced(portfolio) if settings.offset_reset_on_replacement else {}
-    broker = ChargeBroker(portfolio.account.broker if portfolio.account.is_live else "SANDBOX")
+    broker = charge_broker(portfolio.account)
     trades = []
     for group in groups:
         holding = held.get(group.pk, Holding())

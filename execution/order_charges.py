@@ -2,16 +2,22 @@
 
 from datetime import datetime
 
+from accounts.models import BrokerAccount
 from execution.models import Order
 from trading.portfolio.booking import charge_segment
-from trading.venue.charges import ChargeSheet, charges_for_order
+from trading.venue.charges import ChargeBroker, ChargeSheet, charges_for_order
 from trading.venue.sessions import exchange_date
+
+
+def charge_broker(account: BrokerAccount) -> ChargeBroker:
+    """Whose prices an account pays: its broker's, on paper as for money; the sandbox exchange has its own."""
+    return ChargeBroker(account.broker) if account.has_market_prices else ChargeBroker.SANDBOX
 
 
 def sheet_of(order: Order, quantity: int, value_paise: int, filled_at: datetime) -> ChargeSheet:
     """The charges of `quantity` units worth `value_paise` in all, as one order."""
     return charges_for_order(
-        broker="SANDBOX" if not order.account.is_live else order.account.broker,
+        broker=charge_broker(order.account),
         segment=charge_segment(order.product),
         side=order.side,
         quantity=quantity,

@@ -175,7 +175,7 @@ def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: obj
     if not forced and not take_slot("refresh_instruments", every_s=MASTERS_EVERY_S):
         return
     asked: set[tuple[str, str | None]] = set()
-    for account in BrokerAccount.objects.order_by("environment", "pk"):
+    for account in BrokerAccount.objects.filter(price_source=None).order_by("environment", "pk"):
         where = (account.broker, place_of(account).base_url)
         if where in asked:
             continue
@@ -196,7 +196,7 @@ def snapshot_chains_task(**_from_newer_callers: object) -> None:
         feed__in=replays
     ).order_by("pk"):  # fmt: skip
         now = venue_now(account.feed)
-        phase = phase_at(now, kind=SessionKind.DERIVATIVES, assume_weekdays=not account.is_live)
+        phase = phase_at(now, kind=SessionKind.DERIVATIVES, assume_weekdays=not account.has_market_prices)
         if account.feed in asked or phase is not Phase.CONTINUOUS:
             continue
         asked.add(account.feed)

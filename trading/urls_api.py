@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import backfills, engine, hooks, ladders, large_orders, quality, risk
+from execution.api import accounts, backfills, engine, hooks, ladders, large_orders, quality, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -20,6 +20,8 @@ from trading.portfolio.api import views as portfolio
 swagger = csp_replace({"style-src": [SELF, UNSAFE_INLINE], "img-src": [SELF, "data:"], "object-src": [NONE]})
 
 urlpatterns = [
+    path("accounts/", accounts.Accounts.as_view(), name="api_accounts"),
+    path("accounts/paper/", accounts.PaperAccounts.as_view(), name="api_paper_accounts"),
     path("portfolios/", portfolio.PortfolioList.as_view(), name="api_portfolios"),
     path("dashboard/", execution.Dashboard.as_view(), name="api_dashboard"),
     path("engine/", engine.Engine.as_view(), name="api_engine"),

@@ -37,12 +37,12 @@ def snapshot_chains(account: BrokerAccount, gateway: BrokerGateway, *, now: date
 
     An underlying that fails is told (alert CHAINS_NOT_READ) and the others go on.
     """
-    source = account.broker if account.is_live else SANDBOX
+    source = account.broker if account.has_market_prices else SANDBOX
     kept: list[ChainSnapshot] = []
     failed: dict[str, str] = {}
     for symbol in settings.OPTION_CHAINS:
         try:
-            kept += _snapshots(gateway, symbol, source=source, simulated=not account.is_live, now=now)
+            kept += _snapshots(gateway, symbol, source=source, simulated=not account.has_market_prices, now=now)
         except (BrokerError, ChainRefused) as error:
             failed[symbol] = f"{error.code}: {error.message}"
     about = account.feed

@@ -35,7 +35,7 @@ def link_account(
     name, app_id, secret = name.strip(), app_id.strip(), secret.strip()
     if not name or len(name) > 60:
         raise NotAllowed("ACCOUNT_NAME", "Give the account a name of at most 60 characters.")
-    if broker not in BrokerAccount.Broker.values or environment not in BrokerAccount.Environment.values:
+    if broker not in BrokerAccount.Broker.values or environment not in ("SANDBOX", "LIVE"):
         raise NotAllowed("ACCOUNT_BROKER", "Choose a broker, and whether the account is its sandbox or live.")
     if not app_id or len(app_id) > 40 or not app_id.isascii() or not secret or len(secret) > 200:
         raise NotAllowed("ACCOUNT_APP", "Give the id and the secret of the app as the broker shows them.")
@@ -64,6 +64,8 @@ def login_begin(*, account: BrokerAccount, user: User, session_key: str, redirec
 
     `redirect_uri`: where the person comes back to, as registered with the broker's app.
     """
+    if account.is_paper:
+        raise NotAllowed("PAPER_ACCOUNT", "A paper account has no sign-in: it lives on that of its price source.")
     wall = timezone.now()
     state = secrets.token_urlsafe(24)
     BrokerLogin.objects.filter(begun_at__lt=wall - KEPT_FOR).delete()
@@ -120,6 +122,8 @@ def _take(*, user: User, session_key: str, state: str) -> BrokerLogin:
 
 def forget_sign_in(*, account: BrokerAccount, actor: str) -> None:
     """Throw the day's token away: nothing more is sent for this account until its owner signs in again."""
+    if account.is_paper:
+        raise NotAllowed("PAPER_ACCOUNT", "A paper account has no sign-in: it lives on that of its price source.")
     BrokerAccount.objects.filter(pk=account.pk).update(
         access_token_sealed=None, token_expires_at=None, validated_at=None
     )

@@ -208,6 +208,20 @@ class StandingTrigger:
     created_at: datetime | None
 
 
+def what_is_wrong_with_order(request: OrderRequest) -> str | None:
+    """Why no broker may be asked for this; None if one may. The broker checks the rest."""
+    if request.quantity <= 0:
+        return "The quantity must be positive."
+    for name, value in (("limit", request.limit_price), ("trigger", request.trigger_price)):
+        if value is not None and not (value.is_finite() and value > 0):
+            return f"The {name} price must be positive."
+    if request.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT) and request.limit_price is None:
+        return "This order type needs a limit price."
+    if request.order_type in (OrderType.STOP, OrderType.STOP_LIMIT) and request.trigger_price is None:
+        return "This order type needs a trigger price."
+    return None
+
+
 def what_is_wrong_with_trigger(request: TriggerRequest) -> str | None:
     """Why this must not be sent at all; None if it may. The broker checks the rest."""
     if len(request.legs) not in (1, 2):

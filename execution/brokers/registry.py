@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
+from datetime import datetime
 
 from django.conf import settings
 from django.utils import timezone
@@ -13,10 +14,15 @@ from execution.brokers.errors import AuthError
 from execution.brokers.fyers.dialect import Fyers
 from execution.brokers.guard import BrokerGuard, StreamGuard
 from execution.brokers.kite.dialect import Kite
+from execution.brokers.paper.gateway import PaperGateway
+from execution.brokers.paper.sockets import PaperOrderSocket, matching
+from execution.brokers.paper.source import ASK_EVERY_S, PriceSource
 from execution.brokers.port import BrokerGateway, CallClass, Tick, Tokens
 from execution.brokers.socket_loop import OnState, Pace
+from execution.order_charges import charge_broker
 from risk.order_rate import wait_for_turn
 from trading.audit.record import record
+from trading.marketdata.clocks import venue_now
 from trading.monitoring.alerts import Level, raise_alert
 
 AuthState = BrokerAccount.AuthState
@@ -34,7 +40,9 @@ def dialect_of(account: BrokerAccount) -> Dialect:
 
 
 def place_of(account: BrokerAccount) -> Place:
-    """Where this account's broker lives: a sandbox by its address, the real one by its own hosts."""
+    """Where this account's broker lives: a sandbox by its address, the real one by its own hosts. Of a paper account
+    that is where its prices come from."""
+    account = account.source
     if account.is_live:
         return Place(None, redirect_uri=settings.BROKER_REDIRECT_URI)
     url = sandbox_url(account)
@@ -43,7 +51,7 @@ def place_of(account: BrokerAccount) -> Place:
 
 def sandbox_url(account: BrokerAccount) -> str:
     """The address of a sandbox account: its own, or that of the desk's sandbox."""
-    return account.base_url or settings.SANDBOX_URL
+    return account.source.base_url or settings.SANDBOX_URL
 
 
 def control_url_of(account: BrokerAccount) -> str:
@@ -53,6 +61,7 @@ def control_url_of(account: BrokerAccount) -> str:
 
 def token_of(account: BrokerAccount) -> str:
     """The token of the day. AuthError (NOT_SIGNED_IN) where there is none that still lives."""
+    account = account.source
     expired = account.token_expires_at is None or account.token_expires_at <= timezone.now()
     if account.access_token_sealed is None or expired:
         raise AuthError("NOT_SIGNED_IN", f"{account.name} is not signed in.")
@@ -65,6 +74,9 @@ def gateway_of(account: BrokerAccount, *, paced: bool = True) -> BrokerGateway:
     Not `paced`: for a venue that is the caller's alone, as in a replay.
     """
 
+    if account.is_paper:
+        return paper_gateway_of(account, paced=paced)
+
     def before_call(klass: str) -> None:
         if not CallClass(klass).has_its_turn:
             wait_for_turn(account.pk, RATE_CLASS[CallClass(klass)])
@@ -75,8 +87,29 @@ def gateway_of(account: BrokerAccount, *, paced: bool = True) -> BrokerGateway:
     )  # fmt: skip
 
 
+def paper_gateway_of(
+    account: BrokerAccount, *, paced: bool = True, now: Callable[[], datetime] | None = None,
+    ask_every_s: float = ASK_EVERY_S,
+) -> PaperGateway:  # fmt: skip
+    """The book of a paper account. Its prices are asked for at the pace of the account that they come from."""
+    feed = account.feed
+    return PaperGateway(
+        account_id=account.pk, name=account.name, feed=feed, now=now or (lambda: venue_now(feed)),
+        source=PriceSource(lambda: _fresh_source(account, paced=paced), ask_every_s=ask_every_s),
+        charge_broker=charge_broker(account), simulated=not account.has_market_prices,
+    )  # fmt: skip
+
+
+def _fresh_source(account: BrokerAccount, *, paced: bool) -> BrokerGateway:
+    """By its row as it is now: the token of the day may be newer than whoever asked for the gateway."""
+    assert account.price_source_id is not None  # a constraint of the table
+    return gateway_of(BrokerAccount.objects.get(pk=account.price_source_id), paced=paced)
+
+
 def order_socket_of(account: BrokerAccount, *, gateway: BrokerGateway, hearers: Hearers, pace: Pace) -> Socket:
     """The stream of an account's orders and fills. `gateway` is one of the same account."""
+    if account.is_paper:
+        return PaperOrderSocket(account_id=account.pk, hearers=hearers)
     return dialect_of(account).order_socket(
         place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, hearers=hearers, pace=pace,
         guard=StreamGuard(account.pk),
@@ -94,6 +127,11 @@ def price_socket_of(
     pace: Pace,
 ) -> Prices:
     """The stream of prices that an account's broker offers."""
+    if isinstance(gateway, PaperGateway):
+        return price_socket_of(
+            account.source, gateway=gateway.prices.connection, on_ticks=matching(gateway, on_ticks),
+            on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace,
+        )  # fmt: skip
     return dialect_of(account).price_socket(
         place_of(account), app_id=account.app_id, token=token_of(account), gateway=gateway, on_ticks=on_ticks,
         on_state=on_state, on_refused=on_refused, symbols=symbols, pace=pace, guard=StreamGuard(account.pk),
@@ -101,6 +139,7 @@ def price_socket_of(
 
 
 def app_secret_of(account: BrokerAccount) -> str:
+    assert account.app_secret_sealed is not None  # a paper account, and it alone, has none
     return unseal(account.app_secret_sealed, owner_id=account.owner_id, purpose=SECRET)
 
 
@@ -113,7 +152,20 @@ def login_of(account: BrokerAccount, *, redirect_uri: str = "") -> Login:
 
 
 def sign_in(account: BrokerAccount) -> BrokerAccount:
-    """Sign a sandbox account in without a person. A live account needs its owner: AuthError (NEEDS_LOGIN)."""
+    """Sign a sandbox account in without a person. A live account needs its owner: AuthError (NEEDS_LOGIN).
+
+    A paper account is signed in as long as the source of its prices is.
+    """
+    if account.is_paper:
+        try:
+            sign_in(account.source)
+        except AuthError as error:
+            set_auth_state(
+                account, AuthState.NEEDS_LOGIN, f"{account.source.name}, whose prices it lives on, is not signed in"
+            )
+            raise AuthError(error.code, error.message) from error
+        set_auth_state(account, AuthState.AUTHENTICATED, "")
+        return account
     place = place_of(account)
     if account.is_live or not dialect_of(account).is_loopback(place):
         set_auth_state(account, AuthState.NEEDS_LOGIN, "the owner has to sign in at the broker")

@@ -123,8 +123,9 @@ class LiveSources:
         """Another account of the same person with prices of the same market. BrokerError where there is none."""
         if self._second is None:
             others = BrokerAccount.objects.filter(
-                owner_id=self.account.owner_id, feed=self.account.feed, auth_state=BrokerAccount.AuthState.AUTHENTICATED
-            ).exclude(pk=self.account.pk)
+                owner_id=self.account.owner_id, feed=self.account.feed, price_source=None,
+                auth_state=BrokerAccount.AuthState.AUTHENTICATED,
+            ).exclude(pk=self.account.source.pk)  # fmt: skip
             other = others.exclude(broker=self.account.broker).order_by("pk").first() or others.order_by("pk").first()
             if other is None:
                 raise BrokerError("NO_SECOND_BROKER", "There is no second account with prices of this market.")

@@ -188,10 +188,10 @@ class AccountRunner:
         self.account.refresh_from_db()
         self.feed, _ = Feed.objects.get_or_create(
             name=self.account.feed,
-            defaults={"kind": Feed.Kind.EXCHANGE if self.account.is_live else Feed.Kind.SANDBOX},
+            defaults={"kind": Feed.Kind.EXCHANGE if self.account.has_market_prices else Feed.Kind.SANDBOX},
         )
         self.control = None
-        if not self.account.is_live:
+        if not self.account.has_market_prices:
             self.control = SandboxControl(control_url=control_url_of(self.account))
             self._set_clock()
         self._be_signed_in()
@@ -209,10 +209,12 @@ class AccountRunner:
     def _be_signed_in(self) -> None:
         """A token that the broker accepts, or a named reason why there is none.
 
-        A live account that lost its sign-in is not asked for again with the dead token: brokers count that.
+        A live account that lost its sign-in is not asked for again with the dead token: brokers count that. A paper
+        account is signed in where the source of its prices is.
         """
-        if self.account.is_live and self.account.auth_state in LOGIN_STATES:
-            raise AuthError("NEEDS_LOGIN", f"{self.account.name}: its owner has to sign in at the broker.")
+        source = self.account.source
+        if source.is_live and source.auth_state in LOGIN_STATES:
+            raise AuthError("NEEDS_LOGIN", f"{source.name}: its owner has to sign in at the broker.")
         try:
             token_of(self.account)
             gateway_of(self.account).profile()
@@ -278,7 +280,7 @@ class AccountRunner:
             self._thread("live", lambda: self._supervise("price sources", lambda: self._watch_sources(prices))),
         ]
         self._books_due.set()
-        signed_in_at, looked_at = self.account.validated_at, time.monotonic()
+        signed_in_at, looked_at = self.account.source.validated_at, time.monotonic()
         while not self.stop.is_set():
             if self._told.wait(0.25):
                 self.stop.set()
@@ -295,7 +297,7 @@ class AccountRunner:
     def _look_for_new_token(self, signed_in_at: datetime | None) -> None:
         """Gateway and sockets hold the token they began with: after another sign-in all begins anew, books first."""
         try:
-            newest = BrokerAccount.objects.values_list("validated_at", flat=True).get(pk=self.account.pk)
+            newest = BrokerAccount.objects.values_list("validated_at", flat=True).get(pk=self.account.source.pk)
         except DatabaseError as error:
             logger.warning("the sign-in was not looked at: %s", type(error).__name__)
             connection.close()
@@ -348,7 +350,7 @@ class AccountRunner:
             sign_in(self.account)
         except (TradingError, DatabaseError) as failure:
             logger.warning("signing in again failed: %s", failure)
-            if not self.account.is_live:
+            if not self.account.has_market_prices:
                 return
         # Sockets and gateway hold the old token: begin anew with the fresh one.
         logger.info("account %s: starting over", self.account.pk)

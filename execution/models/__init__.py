@@ -9,6 +9,7 @@ from execution.models.intent import Intent
 from execution.models.ladder import Leg, PartExit, Pyramid
 from execution.models.offset_plan import OffsetLine, OffsetMark, OffsetPlan, OffsetWatch
 from execution.models.order import Order, OrderEvent
+from execution.models.paper import PaperBook, PaperHolding, PaperOrder, PaperTrade, PaperTrigger
 from execution.models.parent import ParentOrder
 from execution.models.queue import Pool, QueuedSignal
 from execution.models.reconciliation import Mismatch, ReconRun
@@ -35,6 +36,11 @@ __all__ = [
     "OffsetWatch",
     "Order",
     "OrderEvent",
+    "PaperBook",
+    "PaperHolding",
+    "PaperOrder",
+    "PaperTrade",
+    "PaperTrigger",
     "ParentOrder",
     "ParkedFill",
     "PartExit",

@@ -14,6 +14,7 @@ import numpy as np
 from strategies.backtest import kernels as k
 from strategies.backtest.kernels import share_of
 from trading.venue.matching import bare, down_to, up_to
+from trading.venue.matching import most_of_volume as most_of_volume
 
 ONE = 1_000_000  # the whole, in millionths
 NORMAL, CAUTIOUS, DEFENSIVE, STOPPED = range(4)
@@ -182,14 +183,6 @@ def impact_of(quantity, usual, impact):
     if share <= 0.1:
         return np.int64(0)
     return np.int64(min(200_000.0, np.ceil(impact * (share - 0.1) * 10.0)))
-
-
-@bare
-def most_of_volume(usual, share):
-    """Units that are `share` millionths of the usual volume; none where it is not known."""
-    if not np.isfinite(usual) or usual <= 0.0:
-        return np.int64(0)
-    return np.int64(np.floor(usual * share / 1_000_000.0))
 
 
 # Prices

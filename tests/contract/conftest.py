@@ -15,7 +15,9 @@ from typing import Any, Protocol
 
 import pytest
 
+from accounts.secrets import seal
 from execution.brokers.control import SandboxControl
+from execution.brokers.dialect import Hearers
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.fyers.gateway import FyersGateway
@@ -29,8 +31,13 @@ from execution.brokers.kite.gateway import KiteGateway
 from execution.brokers.kite.order_socket import KiteOrderSocket
 from execution.brokers.kite.price_socket import KitePriceSocket
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerPosition, Tick
+from execution.brokers.registry import order_socket_of, paper_gateway_of, price_socket_of, sign_in
 from execution.brokers.socket_loop import Pace
+from tests.factories import BrokerAccountFactory
+from tests.factories.market import FeedFactory
+from tests.factories.people import paper_account_on
 from trading.domain.fills import FillFact
+from trading.marketdata.instruments import Origin, refresh_instruments
 
 ROOT = Path(__file__).resolve().parents[2]
 SANDBOX_APP = App("SANDBOX001-100", "sandbox-secret", "http://127.0.0.1:8000/cb")
@@ -132,6 +139,7 @@ class Venue:
     price_socket: Callable[[Heard, list[str]], Any]
     fills_carry_the_tag: bool = True  # else a fill is known by the number of its order alone
     lists_tokens_of_fyers: bool = True
+    orders_go_over_a_wire: bool = True  # else no reply and no line of theirs can be lost
 
 
 def fyers_at(url: str) -> Iterator[Venue]:
@@ -216,7 +224,58 @@ def kite_at(url: str) -> Iterator[Venue]:
         client.close()
 
 
-ADAPTERS = {"fyers": fyers_at, "kite": kite_at}
+def paper_at(url: str) -> Iterator[Venue]:
+    """A paper account on the prices of an account at the sandbox. Needs the database."""
+    control = SandboxControl(control_url=f"{url}/sandbox")
+    source = BrokerAccountFactory(
+        base_url=url, app_id=SANDBOX_APP.app_id, access_token_sealed=None, app_secret_sealed=b"-", feed="contract"
+    )
+    source.app_secret_sealed = seal(SANDBOX_APP.secret, owner_id=source.owner_id, purpose="app_secret")
+    source.save()
+    FeedFactory(name=source.feed)
+    account = paper_account_on(sign_in(source))
+    stranger = paper_account_on(BrokerAccountFactory(access_token_sealed=None, base_url=url, feed=source.feed))
+    gateway, outside = (
+        paper_gateway_of(one, paced=False, now=lambda: control.clock().venue, ask_every_s=0.0)
+        for one in (account, stranger)
+    )
+    listed = gateway.instruments()
+    refresh_instruments(listed, now=control.clock().venue, actor="test", origin=Origin("FYERS"))
+    yield Venue(
+        name="paper",
+        gateway=gateway,
+        stranger=outside,
+        control=control,
+        share="NSE:SBIN-EQ",
+        other_share="NSE:RELIANCE-EQ",
+        index="NSE:NIFTY50-INDEX",
+        order_socket=lambda heard: order_socket_of(
+            account,
+            gateway=gateway,
+            hearers=Hearers(heard.orders.append, heard.fills.append, heard.state, heard.positions.append),
+            pace=QUICK,
+        ),
+        price_socket=lambda heard, symbols: price_socket_of(
+            account,
+            gateway=gateway,
+            on_ticks=heard.frames.append,
+            on_state=heard.state,
+            on_refused=heard.refused.extend,
+            symbols=symbols,
+            pace=QUICK,
+        ),
+        orders_go_over_a_wire=False,
+    )
+    for client in (gateway, outside, control):
+        client.close()
+
+
+ADAPTERS = {"fyers": fyers_at, "kite": kite_at, "paper": paper_at}
+ON_A_WIRE = ("fyers", "kite")
+EACH = [
+    *ON_A_WIRE,
+    pytest.param("paper", marks=pytest.mark.django_db(transaction=True)),  # it keeps its book in the database
+]
 
 
 @pytest.fixture(scope="session")
@@ -225,7 +284,7 @@ def sandbox_url(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         yield url
 
 
-@pytest.fixture(scope="session", params=sorted(ADAPTERS))
+@pytest.fixture(params=EACH)
 def venue(request: pytest.FixtureRequest, sandbox_url: str) -> Iterator[Venue]:
     """An open market at sixty times its pace, seen through each adapter in turn."""
     yield from ADAPTERS[request.param](sandbox_url)

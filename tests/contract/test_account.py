@@ -9,7 +9,7 @@ import pytest
 
 from execution.brokers.errors import AuthError, BusinessError
 from execution.brokers.port import MARGIN_ORDERS, Acknowledged, Refused
-from tests.contract.conftest import ADAPTERS, Venue, sandbox
+from tests.contract.conftest import ADAPTERS, EACH, Venue, sandbox
 from tests.contract.test_gateways import a_tag, at_market, placed, resting, share  # noqa: F401
 from trading.domain.orders import Product, Side
 
@@ -67,7 +67,7 @@ def test_strangers_see_neither_margins_nor_holdings(venue, share):  # noqa: F811
         venue.stranger.holdings()
 
 
-@pytest.fixture(params=sorted(ADAPTERS))
+@pytest.fixture(params=EACH)
 def stepped(request: pytest.FixtureRequest, tmp_path) -> Iterator[Venue]:
     """A market that moves when it is told to, seen through each adapter in turn."""
     with sandbox(tmp_path, "--stepped") as url:

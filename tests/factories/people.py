@@ -1,3 +1,5 @@
+from decimal import Decimal
+
 import factory
 from allauth.mfa.totp.internal.auth import TOTP, format_hotp_value, hotp_value
 from django.utils import timezone
@@ -5,6 +7,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount, User
 from accounts.second_factor import FreshFactor
 from accounts.secrets import seal
+from execution.brokers.paper_account import open_paper_account
 
 PASSWORD = "a-long-enough-passphrase"
 
@@ -42,6 +45,14 @@ class BrokerAccountFactory(factory.django.DjangoModelFactory):
         lambda account: seal("access-token", owner_id=account.owner.pk, purpose="access_token")
     )
     auth_state = BrokerAccount.AuthState.AUTHENTICATED
+
+
+def paper_account_on(source: BrokerAccount, *, cash: str = "1000000", **terms: Decimal) -> BrokerAccount:
+    """A paper account on the prices of another account, with its book and its portfolio."""
+    portfolio = open_paper_account(
+        owner=source.owner, name=f"On {source.name}", price_source_id=source.pk, opening_cash=Decimal(cash), **terms
+    )
+    return portfolio.account
 
 
 TOTP_SECRET = "JBSWY3DPEHPK3PXP"

@@ -10,13 +10,15 @@ from accounts.models import User
 from accounts.secrets import seal
 from execution.brokers.control import SandboxControl
 from execution.brokers.instrument_refresh import SOURCES
-from execution.brokers.registry import control_url_of, gateway_of, sign_in
+from execution.brokers.port import Bar, BrokerGateway
+from execution.brokers.registry import control_url_of, gateway_of, paper_gateway_of, sign_in
 from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, renew, set_state
 from execution.models import EngineLease, Group, Intent, Order
 from execution.replay.run import LockStep
 from execution.services.intent_create import order_ticket
 from tests.factories import BrokerAccountFactory, PortfolioFactory
+from tests.factories.people import paper_account_on
 from tests.factories.world import house_policy, open_feed
 from trading.domain.clock import IST
 from trading.domain.money import to_tick
@@ -24,7 +26,7 @@ from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.instruments import Origin, refresh_instruments
 from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import store_quotes
-from trading.portfolio.models import Position
+from trading.portfolio.models import Portfolio, Position
 
 DAY = datetime(2026, 11, 20, 10, 0, tzinfo=IST)
 APP, SECRET = "FLOWTEST01-100", "flow-secret"
@@ -36,8 +38,9 @@ class SteppedDesk:
     """One trader, one share (or several), one engine driven by hand."""
 
     def __init__(
-        self, base_url: str, broker: str = "FYERS", *, symbols: Sequence[str] = (SYMBOL,), day: datetime = DAY
-    ) -> None:
+        self, base_url: str, broker: str = "FYERS", *, symbols: Sequence[str] = (SYMBOL,), day: datetime = DAY,
+        paper: bool = False,
+    ) -> None:  # fmt: skip
         house_policy()
         self.feed = open_feed(at=day)
         account = BrokerAccountFactory(
@@ -53,24 +56,42 @@ class SteppedDesk:
         account.save()
         self.account = sign_in(account)
         self.user: User = account.owner
-        self.gateway = gateway_of(account, paced=False)
         self.now = day
+        if paper:
+            account = self.account = paper_account_on(self.account)
+        self.gateway = self._gateway()
         origin = Origin(SOURCES[broker])
         refresh_instruments(self.gateway.instruments(), now=self.now, actor="test", origin=origin)
         # A share with derivatives: its continuous trading ends at 15:15.
         Instrument.objects.filter(symbol=SYMBOL).update(has_derivatives=True)
         self.instrument = Instrument.objects.get(symbol=SYMBOL)
-        self.portfolio = PortfolioFactory(account=account)
-        fence = acquire(account.pk, "test:1")
+        self.portfolio = Portfolio.objects.filter(account=account).first() or PortfolioFactory(account=account)
+        self.control = SandboxControl(control_url=control_url_of(account))
+        self.control.step(until=day)
+        self.symbols = list(symbols)
+        self._take_up()
+
+    def _gateway(self) -> BrokerGateway:
+        if self.account.is_paper:  # every price is asked for: nothing is known from before an order
+            return paper_gateway_of(self.account, paced=False, now=lambda: self.now, ask_every_s=0.0)
+        return gateway_of(self.account, paced=False)
+
+    def _take_up(self) -> None:
+        """An engine with a lease of its own, that knows what is in the rows and nothing else."""
+        fence = acquire(self.account.pk, "test:1")
         assert fence is not None
         self.fence = fence
         self.engine = AccountEngine(
-            account=account, feed=self.feed, gateway=self.gateway, fence=fence, now=lambda: self.now
+            account=self.account, feed=self.feed, gateway=self.gateway, fence=fence, now=lambda: self.now
         )
-        self.control = SandboxControl(control_url=control_url_of(account))
-        self.control.step(until=day)
-        set_state(account.pk, fence, State.RUNNING)
-        self.venue = LockStep(account, self.engine, list(symbols))
+        set_state(self.account.pk, fence, State.RUNNING)
+        self.venue = LockStep(self.account, self.engine, self.symbols)
+
+    def start_again(self) -> None:
+        """The engine was killed: another takes its place. What only the first one knew is gone."""
+        self.gateway.close()
+        self.gateway = self._gateway()
+        self._take_up()
 
     @property
     def last(self) -> Decimal:
@@ -137,6 +158,10 @@ class SteppedDesk:
         return sum(
             one.remaining_quantity for one in self.gateway.orders() if one.side is side and not one.status.is_final
         )
+
+    def bars_since(self, start: datetime) -> list[Bar]:
+        """The minutes of the share from an instant to now, those that began after it."""
+        return self.gateway.history(SYMBOL, timeframe="1m", start=start, end=self.now)
 
     def tagged(self, order: Order) -> int:
         return sum(one.client_order_id == order.client_order_id for one in self.gateway.orders())

@@ -85,3 +85,11 @@ def target_is_hit(target, sign, high, low):
 def target_price(target, sign, open_):
     """Where such a limit order fills: at its price or at an open that is better."""
     return max(target, open_) if sign < 0 else min(target, open_)
+
+
+@bare
+def most_of_volume(usual, share):
+    """Units that are `share` millionths of a volume, usual or counted; none where it is not known."""
+    if not np.isfinite(usual) or usual <= 0.0:
+        return np.int64(0)
+    return np.int64(np.floor(usual * share / 1_000_000.0))

@@ -123,6 +123,7 @@ urlpatterns = [
     path("settings/", brokers.settings_home, name="settings"),
     path("settings/brokers/", brokers.brokers, name="brokers"),
     path("settings/brokers/link/", brokers.link, name="broker-link"),
+    path("settings/brokers/paper/", brokers.open_paper, name="broker-paper"),
     path("settings/brokers/<int:account_id>/sign-in/", brokers.sign_in, name="broker-sign-in"),
     path("settings/brokers/<int:account_id>/check/", brokers.check, name="broker-check"),
     path("settings/brokers/<int:account_id>/forget/", brokers.forget, name="broker-forget"),

@@ -6,6 +6,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from execution.brokers.environment import of_other_environment
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
 from execution.brokers.fyers import account_mapping, mapping, trigger_mapping
 from execution.brokers.fyers.credentials import Credentials
@@ -81,6 +82,8 @@ class FyersGateway:
         """Send once. Source: FYERS API v3, place order; `orderTag` carries our client order id."""
         if wrong := mapping.what_is_wrong_with(request):
             return Refused("INVALID_REQUEST", wrong)
+        if refused := of_other_environment(request, live=self.endpoints.is_live):
+            return refused
         return self._send("POST", mapping.place_body(request), klass)
 
     def modify(

@@ -42,6 +42,7 @@ from execution.brokers.port import (
     Refused,
     SendResult,
     Unknown,
+    what_is_wrong_with_order,
 )
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
@@ -146,16 +147,7 @@ def what_is_wrong_with(request: OrderRequest) -> str | None:
     """Why this must not be sent at all; None if it may. The broker checks the rest."""
     if not TAG.fullmatch(request.client_order_id) or request.client_order_id.lower() == "untagged":
         return "The client order id must be 1 to 30 letters and digits, or the order could not be found again."
-    if request.quantity <= 0:
-        return "The quantity must be positive."
-    for name, value in (("limit", request.limit_price), ("trigger", request.trigger_price)):
-        if value is not None and not (value.is_finite() and value > 0):
-            return f"The {name} price must be positive."
-    if request.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT) and request.limit_price is None:
-        return "This order type needs a limit price."
-    if request.order_type in (OrderType.STOP, OrderType.STOP_LIMIT) and request.trigger_price is None:
-        return "This order type needs a trigger price."
-    return None
+    return what_is_wrong_with_order(request)
 
 
 # -- what became of it ---------------------------------------------------------------------------------------------

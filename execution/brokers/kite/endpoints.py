@@ -40,6 +40,11 @@ class Endpoints:
         )
 
     @property
+    def is_live(self) -> bool:
+        """The broker's own hosts: what is placed here is for real money."""
+        return self.control is None
+
+    @property
     def is_loopback(self) -> bool:
         """True for plain http on this machine: the only place where a sign-in may go without a person."""
         parts = urlsplit(self.api)

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from execution.brokers.environment import of_other_environment
 from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
 from execution.brokers.kite import account_mapping, chain, mapping, trigger_mapping
@@ -91,6 +92,8 @@ class KiteGateway:
         """Send once. Source: Kite Connect v3, place order; `tag` carries our client order id."""
         if wrong := mapping.what_is_wrong_with(request):
             return Refused("INVALID_REQUEST", wrong)
+        if refused := of_other_environment(request, live=self.endpoints.is_live):
+            return refused
         return self._send("POST", self.endpoints.orders(), mapping.place_body(request), klass)
 
     def modify(

@@ -40,6 +40,7 @@ from execution.brokers.port import (
     Refused,
     SendResult,
     Unknown,
+    what_is_wrong_with_order,
 )
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
@@ -130,20 +131,11 @@ def what_is_wrong_with(request: OrderRequest) -> str | None:
     tag = request.client_order_id
     if not (tag.isascii() and tag.isalnum() and 1 <= len(tag) <= TAG_LENGTH):
         return "The client order id must be 1 to 20 letters and digits, or the order could not be found again."
-    if request.quantity <= 0:
-        return "The quantity must be positive."
     if to_kite(request.symbol) is None:
         return f"{request.symbol[:60]} has no name at Zerodha."
     if request.product not in PRODUCT_WORDS:
         return f"Zerodha has no product {request.product}."
-    for name, value in (("limit", request.limit_price), ("trigger", request.trigger_price)):
-        if value is not None and not (value.is_finite() and value > 0):
-            return f"The {name} price must be positive."
-    if request.order_type in (OrderType.LIMIT, OrderType.STOP_LIMIT) and request.limit_price is None:
-        return "This order type needs a limit price."
-    if request.order_type in (OrderType.STOP, OrderType.STOP_LIMIT) and request.trigger_price is None:
-        return "This order type needs a trigger price."
-    return None
+    return what_is_wrong_with_order(request)
 
 
 # -- what became of it ---------------------------------------------------------------------------------------------

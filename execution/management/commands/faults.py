@@ -28,7 +28,7 @@ class Command(BaseCommand):
             how = json.loads(given["how"])
         except ValueError as error:
             raise CommandError(f"--with is not JSON: {error}") from error
-        accounts = BrokerAccount.objects.exclude(environment=BrokerAccount.Environment.LIVE).order_by("pk")
+        accounts = BrokerAccount.objects.filter(environment=BrokerAccount.Environment.SANDBOX).order_by("pk")
         account = accounts.filter(pk=given["account"]).first() if given["account"] else accounts.first()
         if account is None:
             raise CommandError("There is no account at a sandbox.")

@@ -11,10 +11,15 @@ from django.views.decorators.http import require_http_methods, require_POST, req
 from accounts.models import BrokerAccount
 from accounts.selectors import accounts_of
 from execution.brokers.login import check_sign_in, forget_sign_in, link_account, login_begin, login_finish
-from execution.models import EngineLease
+from execution.brokers.paper_account import open_paper_account, price_sources_of, rupees_of
+from execution.models import EngineLease, PaperBook
 from trading.domain.errors import NotAllowed, TradingError
 from trading.web.access import ask_again, dialog, signed_in
 from trading.web.desk import DeskRequest
+
+Environment = BrokerAccount.Environment
+AT_A_BROKER = [(one.value, one.label) for one in (Environment.SANDBOX, Environment.LIVE)]
+CASH = "10,00,000"
 
 
 @require_safe
@@ -32,6 +37,7 @@ def brokers(request: DeskRequest) -> HttpResponse:
 def _told(request: DeskRequest) -> dict[str, object]:
     """Every account with its engine, its last errands and the addresses that the broker's own page asks for."""
     accounts = list(accounts_of(request.user))
+    books = {book.account_id: book for book in PaperBook.objects.filter(account__in=accounts)}
     engines = {lease.account_id: lease for lease in EngineLease.objects.filter(account__in=accounts)}
     rows = [
         {
@@ -39,6 +45,7 @@ def _told(request: DeskRequest) -> dict[str, object]:
             "engine": engines.get(account.pk),
             "errands": list(account.logins.all()[:3]),
             "postback": request.build_absolute_uri(reverse("api_postback", args=[account.postback_key])),
+            "book": books.get(account.pk),
         }
         for account in accounts
     ]
@@ -55,7 +62,7 @@ def link(request: DeskRequest) -> HttpResponse:
     """A new account. What opens money asks for the password or the second factor once more."""
     given = {name: request.POST.get(name, "") for name in ("name", "broker", "environment", "app_id", "secret")}
     context: dict[str, object] = {
-        "given": given, "brokers": BrokerAccount.Broker.choices, "environments": BrokerAccount.Environment.choices,
+        "given": given, "brokers": BrokerAccount.Broker.choices, "environments": AT_A_BROKER,
     }  # fmt: skip
     if not did_recently_reauthenticate(request):
         return ask_again(request, reverse("web:brokers"))
@@ -65,6 +72,29 @@ def link(request: DeskRequest) -> HttpResponse:
         link_account(owner=request.user, **given)
     except TradingError as error:
         return dialog(request, "accounts/_broker_link.html", context | {"error": error}, status=422)
+    return _to_page(request)
+
+
+@require_http_methods(["GET", "HEAD", "POST"])
+@signed_in
+def open_paper(request: DeskRequest) -> HttpResponse:
+    """A paper account on the prices of one of the person's accounts. It opens no money, so nothing more is asked."""
+    given = {name: request.POST.get(name, "") for name in ("name", "source", "cash", "slippage", "share")}
+    sources = price_sources_of(request.user)
+    context: dict[str, object] = {"given": given | {"cash": given["cash"] or CASH}, "sources": sources}
+    if request.method != "POST":
+        return dialog(request, "accounts/_paper_open.html", context)
+    try:
+        open_paper_account(
+            owner=request.user, name=given["name"],
+            price_source_id=int(given["source"]) if given["source"].isdecimal() and len(given["source"]) < 13 else 0,
+            opening_cash=rupees_of(given["cash"], code="PAPER_CASH", what="The opening cash"),
+            slippage_bps=rupees_of(given["slippage"] or "0", code="PAPER_SLIPPAGE", what="The slippage"),
+            volume_share_pct=rupees_of(given["share"], code="PAPER_SHARE", what="The share of the volume")
+            if given["share"].strip() else None,
+        )  # fmt: skip
+    except TradingError as error:
+        return dialog(request, "accounts/_paper_open.html", context | {"error": error}, status=422)
     return _to_page(request)
 
 
