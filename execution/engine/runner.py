@@ -154,7 +154,7 @@ class AccountRunner:
 
     def _keep_lease(self) -> None:
         """Renew, beat, and stop everything when the lease is lost: then another engine speaks for the account."""
-        while not self.stop.wait(1.0):
+        while not self._rest(1.0):
             try:
                 if not renew(self.account.pk, self.fence):
                     logger.error("account %s: the lease is lost", self.account.pk)
@@ -298,6 +298,7 @@ class AccountRunner:
         """Gateway and sockets hold the token they began with: after another sign-in all begins anew, books first."""
         try:
             newest = BrokerAccount.objects.values_list("validated_at", flat=True).get(pk=self.account.source.pk)
+            connection.close()
         except DatabaseError as error:
             logger.warning("the sign-in was not looked at: %s", type(error).__name__)
             connection.close()
@@ -305,6 +306,12 @@ class AccountRunner:
         if newest != signed_in_at:
             logger.info("account %s: signed in anew, starting over", self.account.pk)
             self.stop.set()
+
+    def _rest(self, seconds: float) -> bool:
+        """Wait without holding a connection: an engine has a dozen threads an account, and may have many accounts. True
+        when it is time to stop."""
+        connection.close()
+        return self.stop.wait(seconds)
 
     def _thread(self, name: str, work: Callable[[], None]) -> threading.Thread:
         thread = threading.Thread(target=work, name=f"{name}-{self.account.pk}", daemon=True)
@@ -379,6 +386,8 @@ class AccountRunner:
         stream, last = nudge_stream(self.account.pk), "$"
         assert self._redis is not None
         while not self.stop.is_set():
+            if not urgent:
+                connection.close()
             rung: Any = self._redis.xread({stream: last}, count=50, block=500)
             bells: dict[tuple[str, str], None] = {}  # what was rung twice is answered once: the row tells all
             for _, entries in rung or ():
@@ -406,13 +415,14 @@ class AccountRunner:
         return True
 
     def _sweep(self) -> None:
-        while not self.stop.wait(SWEEP_EVERY_S):
+        while not self._rest(SWEEP_EVERY_S):
             self.engine.sweep()
 
     def _read_books(self) -> None:
         last = 0.0
         while not self.stop.is_set():
             busy = Order.objects.filter(account=self.account).live().exists()
+            connection.close()
             self._books_due.wait(BOOKS_BUSY_S if busy else BOOKS_IDLE_S)
             if self.stop.is_set():
                 return
@@ -453,7 +463,7 @@ class AccountRunner:
     def _keep(self) -> None:
         """Once a second: the clock, the candles, what time asks for, and how the engine is doing."""
         said = candles_through(self.feed.name)
-        while not self.stop.wait(0.5):
+        while not self._rest(0.5):
             if self.control is not None:
                 self._set_clock()
             through = self.engine.keep_candles()
@@ -550,6 +560,7 @@ class AccountRunner:
     def _fill_history(self) -> None:
         """Before the first tick, and after every hole: the minutes that were not heard, then trade on."""
         while not self.stop.is_set():
+            connection.close()
             if not self._history_due.wait(0.25):
                 continue
             self._history_due.clear()
@@ -575,7 +586,7 @@ class AccountRunner:
             symbols=lambda: [one.symbol for one in self.instruments if one.is_tradable],
         )  # fmt: skip
         try:
-            while not self.stop.wait(1.0):
+            while not self._rest(1.0):
                 sources.look()
                 bands.look()
         finally:
@@ -584,7 +595,7 @@ class AccountRunner:
     def _show(self) -> None:
         """Prices and figures for open pages; the quotes for every other process."""
         turn, valued = 0, dict[int, _Valued]()
-        while not self.stop.wait(SHOW_EVERY_S):
+        while not self._rest(SHOW_EVERY_S):
             quotes = self.engine.market.changed_quotes()
             store_quotes(self.feed.name, quotes)
             show_prices(self.account, quotes, self.by_symbol)
@@ -633,7 +644,7 @@ def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -
             Heartbeat.objects.update_or_create(name="engine", defaults={"at": timezone.now()})
         except DatabaseError as error:
             logger.warning("the database does not answer: %s", type(error).__name__)
-            connection.close()
+        connection.close()
         stop.wait(2.0)
     for thread in running.values():
         thread.join(timeout=8)
