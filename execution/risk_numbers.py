@@ -111,14 +111,15 @@ def _held(one: Holding) -> Held:
     instrument, group = one.group.instrument, one.group
     price = one.last_price or one.average_price or Decimal(0)
     loss = None
-    if group.stop_price is not None:
-        loss = to_paise((price - group.stop_price) * one.net_quantity)
+    stop = group.resting_stop or group.stop_price
+    if stop is not None:
+        loss = to_paise((price - stop) * one.net_quantity)
     strategy = group.signal.deployment.version.contract.name if group.signal and group.signal.deployment else ""
     segment = SEGMENTS.get(instrument.segment, instrument.segment)
     if instrument.instrument_type.startswith("OPT"):
         segment = "Options"
     return Held(
-        symbol=instrument.ticker, segment=segment, sector=instrument.sector, strategy=strategy,
+        symbol=instrument.ticker, segment=segment, sector=instrument.own_sector, strategy=strategy,
         value_paise=to_paise(price * one.net_quantity), stop_loss_paise=loss,
     )  # fmt: skip
 

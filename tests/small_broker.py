@@ -75,9 +75,10 @@ class SmallBroker:
 
     def modify(
         self, broker_order_id: str, *, order_type: OrderType, quantity: int | None = None,
-        limit_price: Decimal | None = None,
+        limit_price: Decimal | None = None, trigger_price: Decimal | None = None,
     ):  # fmt: skip
-        self.calls.append(f"modify {quantity}" if limit_price is None else f"modify {quantity} at {limit_price}")
+        at = "" if limit_price is None else f" at {limit_price}"
+        self.calls.append(f"modify {quantity}{at}" + ("" if trigger_price is None else f" from {trigger_price}"))
         answer = self.answers.popleft() if self.answers else None
         order = self.book[broker_order_id]
         if answer == NOT_SENT:
@@ -87,7 +88,7 @@ class SmallBroker:
             return Refused("REJECTED", "too late", broker_order_id)
         self._put(
             order, quantity=quantity, remaining_quantity=quantity - order.filled_quantity,
-            limit_price=limit_price or order.limit_price,
+            limit_price=limit_price or order.limit_price, trigger_price=trigger_price or order.trigger_price,
         )  # fmt: skip
         return Unknown("ReadTimeout") if answer == LOST else Acknowledged(broker_order_id)
 

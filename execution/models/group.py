@@ -35,6 +35,10 @@ class Group(Owned):
     trail_price = models.DecimalField(
         max_digits=14, decimal_places=4, null=True, blank=True, help_text="trailing stop, watched by the engine"
     )
+    resting_stop = models.DecimalField(
+        max_digits=14, decimal_places=4, null=True, blank=True,
+        help_text="where the stop at the broker belongs since a drawdown drew it nearer; empty: where it began",
+    )  # fmt: skip
     judged_through = models.DateTimeField(null=True, blank=True, help_text="close of the last bar its rules saw")
     state = models.CharField(max_length=8, choices=State, default=State.WAITING)
     close_reason = models.CharField(max_length=12, blank=True, choices=[(r, r) for r in Reason])

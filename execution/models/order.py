@@ -57,6 +57,9 @@ class Order(Owned):
     pending_limit_price = models.DecimalField(
         max_digits=14, decimal_places=4, null=True, help_text="the same: rupees a unit"
     )
+    pending_trigger_price = models.DecimalField(
+        max_digits=14, decimal_places=4, null=True, help_text="the same: of a stop that waits"
+    )
     filled_quantity = models.PositiveBigIntegerField(default=0)
     fill_value_paise = models.BigIntegerField(default=0)
     charges_paise = models.BigIntegerField(default=0)
@@ -125,10 +128,11 @@ class Order(Owned):
         """What was asked for is how it works at the broker from now on; the caller says what is under way still."""
         self.quantity = self.pending_quantity or self.quantity
         self.limit_price = self.pending_limit_price or self.limit_price
+        self.trigger_price = self.pending_trigger_price or self.trigger_price
         self.forget_change()
 
     def forget_change(self) -> None:
-        self.pending_quantity = self.pending_limit_price = None
+        self.pending_quantity = self.pending_limit_price = self.pending_trigger_price = None
 
     @property
     def furthest_price(self) -> Decimal | None:

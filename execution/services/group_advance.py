@@ -25,6 +25,7 @@ from execution.services.trade_orders import (
     ask_exit,
     band_today,
     market_open,
+    move_stop,
     never_left,
     protected_limit,
     protects,
@@ -185,7 +186,10 @@ def _keep_stops(group: Group, orders: list[Order], live: list[Order], protected:
             _send_stop(group, protected, now)
         return
     settled = all(order.pending_op == PendingOp.NONE and order.state in AT_EXCHANGE for order in stops)
-    if total == protected or not settled:
+    if not settled:
+        return
+    if total == protected:
+        _keep_stops_near(group, stops, now)
         return
     stop = stops[-1]
     others = total - stop.remaining_quantity
@@ -198,6 +202,18 @@ def _keep_stops(group: Group, orders: list[Order], live: list[Order], protected:
         resize(stop, stop.filled_quantity + room)
     else:
         _send_stop(group, protected - total, now)
+
+
+def _keep_stops_near(group: Group, stops: list[Order], now: datetime) -> None:
+    """Move what stands further away than a drawdown has drawn it. One at a time, nearer alone: none is ever widened."""
+    if group.resting_stop is None:
+        return
+    trigger, _ = _stop_prices(group, now)
+    side = Side(group.side)
+    for stop in stops:
+        if stop.trigger_price is not None and (trigger - stop.trigger_price) * side.sign > 0:
+            move_stop(stop, trigger)
+            return
 
 
 def _left_over(group: Group, now: datetime) -> bool:
@@ -270,10 +286,10 @@ def _walk_out(group: Group, live: list[Order], held: int, now: datetime) -> None
     )  # fmt: skip
 
 
-def _send_stop(group: Group, held: int, now: datetime) -> None:
-    crashpoint("protect.stop_wanted")
+def _stop_prices(group: Group, now: datetime) -> tuple[Decimal, Decimal]:
+    """Trigger and limit of the stop at the broker: where the trade began with it, or where a drawdown has drawn it."""
     side = Side(group.side).opposite
-    trigger: Decimal = group.stop_price  # type: ignore[assignment]
+    trigger: Decimal = group.resting_stop or group.stop_price  # type: ignore[assignment]
     tick = group.instrument.tick_size
     limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=tick, side=side)
     band = band_today(group, now)
@@ -281,8 +297,14 @@ def _send_stop(group: Group, held: int, now: datetime) -> None:
         edge = band[0] if side is Side.SELL else band[1]
         limit = max(limit, edge) if side is Side.SELL else min(limit, edge)
         trigger = max(trigger, edge + tick) if side is Side.SELL else min(trigger, edge - tick)
+    return trigger, limit
+
+
+def _send_stop(group: Group, held: int, now: datetime) -> None:
+    crashpoint("protect.stop_wanted")
+    trigger, limit = _stop_prices(group, now)
     send(
-        group, reason=Reason.STOP, side=side, quantity=held, key=f"stop:{group.pk}",
+        group, reason=Reason.STOP, side=Side(group.side).opposite, quantity=held, key=f"stop:{group.pk}",
         order_type=OrderType.STOP_LIMIT, limit_price=limit, trigger_price=trigger, now=now,
     )  # fmt: skip
     crashpoint("protect.stop_queued")

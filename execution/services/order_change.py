@@ -18,9 +18,9 @@ from trading.outbox import after_commit
 
 ASK_AGAIN_AFTER = timedelta(seconds=5)
 NOT_SENT_PAUSE = timedelta(seconds=1)
-Wanted = tuple[int | None, Decimal | None]
-"""The quantity and the limit that a change asks for; None: as it is."""
-NOTHING: Wanted = (None, None)
+Wanted = tuple[int | None, Decimal | None, Decimal | None]
+"""The quantity, the limit and the trigger that a change asks for; None: as it is."""
+NOTHING: Wanted = (None, None, None)
 NEVER_LEFT = ("NOT_SENT", "RATE_LIMITED", "BREAKER_OPEN", "AUTH")
 """Refusals that say nothing of the order: the call itself did not get through."""
 
@@ -34,10 +34,12 @@ def order_change(*, order_id: int, gateway: BrokerGateway) -> Order:
     if order.pending_op == PendingOp.CANCEL_SENT:
         operation, wanted, result = PendingOp.CANCEL_SENT, NOTHING, gateway.cancel(broker_id)
     else:
-        operation, wanted = PendingOp.MODIFY_SENT, (order.pending_quantity, order.pending_limit_price)
+        operation, wanted = PendingOp.MODIFY_SENT, _wanted(order)
+        quantity, limit, trigger = wanted
         result = gateway.modify(
-            broker_id, order_type=OrderType(order.order_type), quantity=wanted[0], limit_price=wanted[1]
-        )
+            broker_id, order_type=OrderType(order.order_type), quantity=quantity, limit_price=limit,
+            trigger_price=trigger,
+        )  # fmt: skip
     crashpoint("exit.change_answered")
     return _end(order_id, operation, wanted, result)
 
@@ -62,16 +64,20 @@ def _begin(order_id: int) -> Order | None:
     return order
 
 
+def _wanted(order: Order) -> Wanted:
+    return order.pending_quantity, order.pending_limit_price, order.pending_trigger_price
+
+
 def _said(order: Order) -> dict[str, Any]:
-    price = {} if order.pending_limit_price is None else {"limit": order.pending_limit_price}
-    return {"quantity": order.pending_quantity, **price}
+    prices = {"limit": order.pending_limit_price, "trigger": order.pending_trigger_price}
+    return {"quantity": order.pending_quantity, **{name: price for name, price in prices.items() if price is not None}}
 
 
 @transaction.atomic
 def _end(order_id: int, operation: PendingOp, wanted: Wanted, result: SendResult) -> Order:
     order = Order.objects.lock(order_id)
     changed = isinstance(result, Acknowledged) and wanted != NOTHING and not order.is_final
-    if changed and (order.pending_quantity, order.pending_limit_price) == wanted:
+    if changed and _wanted(order) == wanted:
         # Also where a cancel was asked for meanwhile: this is how it works until it is gone.
         note(order, "order.changed", source="ENGINE", **_said(order))
         order.take_change()

@@ -152,12 +152,14 @@ def _settle_pending(order: Order, news: BookOrder) -> None:
     if news.status not in (BrokerStatus.PENDING, BrokerStatus.TRANSIT):
         return
     asked = order.pending_op in (PendingOp.MODIFY_ASKED, PendingOp.MODIFY_SENT)
-    shown, limit = news.quantity, _limit_shown(order, news)
+    shown, limit, trigger = news.quantity, _limit_shown(order, news), _trigger_shown(order, news)
     quantity_came = order.pending_quantity in (None, shown)
     limit_came = order.pending_limit_price in (None, limit)
-    wanted = order.pending_quantity is not None or order.pending_limit_price is not None
-    if wanted and quantity_came and limit_came and (shown, limit) != (order.quantity, order.limit_price):
-        note(order, "order.changed", source="BOOK", quantity=shown, limit=limit)
+    trigger_came = order.pending_trigger_price in (None, trigger)
+    wanted = {order.pending_quantity, order.pending_limit_price, order.pending_trigger_price} != {None}
+    came = wanted and quantity_came and limit_came and trigger_came
+    if came and (shown, limit, trigger) != (order.quantity, order.limit_price, order.trigger_price):
+        note(order, "order.changed", source="BOOK", quantity=shown, limit=limit, trigger=trigger)
         order.take_change()
         order.pending_op = PendingOp.NONE if asked else order.pending_op
     elif not asked and shown != order.quantity and shown >= max(1, order.filled_quantity):
@@ -172,6 +174,11 @@ def _limit_shown(order: Order, news: BookOrder) -> Decimal | None:
     """The limit that the book shows; where it has none to show for this kind of order, the one it was given."""
     plain = order.order_type == news.order_type == OrderType.LIMIT
     return news.limit_price if plain and news.limit_price else order.limit_price
+
+
+def _trigger_shown(order: Order, news: BookOrder) -> Decimal | None:
+    """The trigger that the book shows; of a stop that has been passed it shows none, and the one it was given stays."""
+    return news.trigger_price or order.trigger_price if order.order_type == news.order_type else order.trigger_price
 
 
 def _is_newer(order: Order, news: BookOrder) -> bool:

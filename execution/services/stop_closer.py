@@ -1,6 +1,8 @@
 """A stop is drawn closer, never further away: by a contract's trailing, or because its portfolio turned DEFENSIVE.
 
-The nearer stop is watched by the engine; the one at the broker stays where it is and remains the last protection.
+A trailing stop is watched by the engine, and the one at the broker stays where it is: it would be changed at every bar.
+What a drawdown draws closer is watched at once and moved at the broker too, once, by the trade's own step
+(`group_advance`): that loss must not grow while nobody watches. It is not moved back when the drawdown is over.
 """
 
 from collections.abc import Iterable
@@ -18,6 +20,7 @@ from trading.audit.record import record
 from trading.domain.formatting import price as shown
 from trading.domain.money import to_tick
 from trading.domain.orders import Reason, Side
+from trading.outbox import after_commit
 from trading.realtime.publish import publish
 
 
@@ -51,13 +54,18 @@ def _tighten(group_id, share: Decimal) -> bool:
     side = Side(group.side)
     if (entry - group.stop_price) * side.sign <= 0:
         return False  # it stands where the trade has gained: nearer to the entry would be further away
-    nearer = tightened_stop(DrawdownStep.DEFENSIVE, entry=entry, stop=group.stop_price, share_pct=share)
-    before = group.trail_price
-    if not draw_closer(group, to_tick(nearer, tick=group.instrument.tick_size, side=side)):
+    exact = tightened_stop(DrawdownStep.DEFENSIVE, entry=entry, stop=group.stop_price, share_pct=share)
+    nearer = to_tick(exact, tick=group.instrument.tick_size, side=side)
+    if (nearer - (group.resting_stop or group.stop_price)) * side.sign <= 0:
         return False
+    before = group.trail_price
+    Group.objects.filter(pk=group.pk).update(resting_stop=nearer)
+    draw_closer(group, nearer)  # unless a trailing stop is nearer already
+    after_commit("engine.group", account_id=group.portfolio.account_id, group_id=str(group.pk))
     record(
         "stop.tightened", actor="risk", owner_id=group.portfolio.owner_id, subject=str(group.pk),
-        instrument=group.instrument.symbol, stop=shown(group.stop_price), watched=shown(group.trail_price),
+        instrument=group.instrument.symbol, stop=shown(group.stop_price), nearer=shown(nearer),
+        watched=shown(group.trail_price),
         watched_before=shown(before) if before else "", share_pct=str(share),
     )  # fmt: skip
     return True

@@ -117,16 +117,37 @@ def resize(stop: Order, quantity: int) -> None:
         crashpoint("protect.resize_asked")
 
 
-def ask_change(order: Order, *, quantity: int | None = None, limit_price: Decimal | None = None) -> bool:
-    """Ask for another quantity or limit of a locked order that has nothing under way. False where it was changed as
-    often as the broker allows: it is cancelled instead, and whoever asked decides again once it is gone."""
+def move_stop(stop: Order, trigger: Decimal) -> None:
+    """Ask the broker to keep a stop at a nearer price: changed where it stands, so that it is there at every moment.
+
+    Once for each price: where the broker would not, or has changed it as often as it may, it stays as it is and the
+    engine alone watches the nearer one. Its limit stays: how far a fill may go is no less than it was.
+    """
+    order = Order.objects.lock(stop.pk)
+    changes = order.events.filter(kind="change.asked")
+    tried = changes.filter(detail__trigger=str(trigger)).exists()
+    if order.pending_op != PendingOp.NONE or order.is_final or tried or changes.count() >= MOST_CHANGES:
+        return
+    if ask_change(order, trigger_price=trigger):
+        crashpoint("protect.move_asked")
+
+
+def ask_change(
+    order: Order, *, quantity: int | None = None, limit_price: Decimal | None = None,
+    trigger_price: Decimal | None = None,
+) -> bool:  # fmt: skip
+    """Ask for another quantity, limit or trigger of a locked order that has nothing under way. False where it was
+    changed as often as the broker allows: it is cancelled instead, and whoever asked decides again once it is gone."""
     if order.events.filter(kind="change.asked").count() >= MOST_CHANGES:
         order_cancel(order_id=order.pk, actor="changed as often as the broker allows", now=order.placed_at)
         return False
-    price: dict[str, Any] = {} if limit_price is None else {"limit": limit_price}
-    note(order, "change.asked", source="ENGINE", quantity=quantity, **price)
+    prices: dict[str, Any] = {"limit": limit_price, "trigger": trigger_price}
+    told = {name: price for name, price in prices.items() if price is not None}
+    note(order, "change.asked", source="ENGINE", quantity=quantity, **told)
     order.pending_op, order.next_probe_at = PendingOp.MODIFY_ASKED, None
-    order.pending_quantity, order.pending_limit_price = quantity, limit_price
+    order.pending_quantity, order.pending_limit_price, order.pending_trigger_price = (
+        quantity, limit_price, trigger_price
+    )  # fmt: skip
     order.save()
     after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
     return True

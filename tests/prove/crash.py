@@ -25,7 +25,7 @@ ONCE = {
     "intake.signal_locked", "intake.fates_written", "house.lease_expired", "house.absence_proven", "house.trade_closed",
     "fills.parked", "ladder.group_written", "pool.promoting", "pool.promoted",
     "kill.level_raised", "kill.cancels_asked", "kill.exits_asked", "kill.pulled",
-    "protect.resize_asked",
+    "protect.resize_asked", "protect.move_asked",
     "offset.planned", "offset.begun", "offset.winner_asked", "offset.winners_booked", "offset.loser_asked",
     "offset.finishing",
 }  # fmt: skip
@@ -75,6 +75,8 @@ def trial_of(point: str, seed: int) -> Trial:
         scenario, roughness = "offset", rng.choice([0.0, 0.1, 0.3])
     elif point == "protect.resize_asked":
         scenario, roughness = "pieces", 0.1
+    elif point == "protect.move_asked":
+        scenario, roughness = "defensive", rng.choice([0.0, 0.1, 0.3])
     elif point in ("protect.stop_wanted", "protect.stop_queued"):
         roughness = 0.2
     elif point == "fills.parked":
@@ -98,7 +100,7 @@ def run(stage: Stage, trial: Trial) -> Outcome:
         fair = "ladder"
     elif last.point in COUNTED:
         fair = "counted"
-    elif last.point in ("intake.approved", "recon.adopted"):
+    elif last.point in ("intake.approved", "recon.adopted", "protect.move_asked"):
         fair = trial.scenario
     fairer = replace(first, roughness=0.0, scenario=fair)
     for one in (trial, first, fairer):

@@ -62,7 +62,7 @@ def test_fault_08_kill_around_the_booking_of_a_fill(stage):
 
 
 def test_fault_09_kill_between_a_fill_and_its_protection(stage):
-    survives(stage, "protect.stop_wanted")
+    survives(stage, "protect.stop_wanted", "protect.move_asked")
 
 
 def test_fault_10_kill_between_the_cancel_and_the_exit(stage):

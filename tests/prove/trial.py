@@ -32,8 +32,9 @@ from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.override import close_position
 from execution.services.parent_advance import parent_withdraw
 from execution.services.parent_ask import large_order_ticket
+from risk.drawdown_watch import watch_drawdown
 from risk.kill_switch import of_portfolio
-from risk.policies import publish_policy
+from risk.policies import active_policy, publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.models import Signal
 from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory
@@ -181,6 +182,8 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
         return [("ask_by_key", 10), ("turn", 1), ("approve", None), *script_of(seed, scenario="trade")[1:]]
     if scenario == "large":
         return _large_script(rng)
+    if scenario == "defensive":
+        return _defensive_script(rng)
     steps: list[Step] = [("signal", None)] if scenario == "signal" else [("ask", rng.choice([10, 10, 7]))]
     steps.append(("turn", rng.randint(1, 2)))
     if scenario == "kill" and rng.random() < 0.3:
@@ -250,6 +253,15 @@ def _large_script(rng: random.Random) -> list[Step]:
         steps += [("trade", (rng.choice([0.5, 1.0, 1.0]),)), ("turn", rng.randint(2, 3))]
     if rng.random() < 0.4:
         steps += [("take_back", None), ("turn", 2)]
+    return [*steps, ("close", None), ("turn", 2)]
+
+
+def _defensive_script(rng: random.Random) -> list[Step]:
+    """Its portfolio turns defensive while a trade is held: the stop at the broker moves, and may be hit where it is."""
+    steps: list[Step] = [("ask", 10), ("turn", 2), ("trade", (rng.choice([0.4, 1.0]),)), ("turn", 3)]
+    steps += [("defend", None), ("turn", rng.randint(2, 4)), ("trade", (rng.choice([0.0, 0.5]),)), ("turn", 3)]
+    if rng.random() < 0.4:
+        steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 2)]
     return [*steps, ("close", None), ("turn", 2)]
 
 
@@ -373,6 +385,14 @@ class Life:
         }  # fmt: skip
         signal, _ = Signal.objects.get_or_create(**mine, defaults=defaults)
         self.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+
+    def defend(self, _: None) -> None:
+        """So much was lost elsewhere; told again after a death it is the same loss."""
+        policy = active_policy(self.world.portfolio.pk)
+        for equity in (10_000_000, 8_400_000):
+            watch_drawdown(
+                portfolio=self.world.portfolio, equity_paise=equity, policy=policy, now=self.now + timedelta(minutes=1)
+            )
 
     def tick(self, price: str) -> None:
         self.engine.watch_groups()

@@ -40,6 +40,7 @@ POINTS: tuple[str, ...] = (
     "protect.stop_wanted",
     "protect.stop_queued",
     "protect.resize_asked",
+    "protect.move_asked",
     "exit.cancels_asked",
     "exit.sized",
     "exit.change_answered",

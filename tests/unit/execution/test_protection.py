@@ -12,7 +12,7 @@ from execution.services.order_cancel import order_cancel
 from execution.states import OrderState, PendingOp
 from risk.drawdown_watch import watch_drawdown
 from risk.kill_switch import of_portfolio
-from risk.models import RiskBucket
+from risk.models import DrawdownState, RiskBucket
 from risk.policies import active_policy
 from tests.factories.people import a_factor
 from tests.small_broker import LOST, NOT_SENT, Refuse
@@ -341,7 +341,7 @@ def test_a_drawdown_draws_the_stops_of_what_is_held_closer_once_and_never_back(d
     group.refresh_from_db()
     # Four fifths of 8.30 below the entry, away from the price on the tick.
     assert (group.trail_price, group.stop_price) == (Decimal("805.65"), Decimal("804.00"))
-    assert tightenings() == ["805.65"] and desk.stop_of(group).trigger_price == Decimal("804.00")
+    assert tightenings() == ["805.65"]
     Group.objects.filter(pk=group.pk).update(trail_price=Decimal("808.00"))  # trailing had it nearer already
     desk.engine.keep_rules_of_time()
     group.refresh_from_db()
@@ -350,6 +350,79 @@ def test_a_drawdown_draws_the_stops_of_what_is_held_closer_once_and_never_back(d
     desk.engine.hear_ticks(desk.ticks("807.90"))
     group.refresh_from_db()
     assert group.close_reason == Reason.TRAILING
+
+
+def moves(desk) -> list[str]:
+    return [call for call in desk.broker.calls if call.startswith("modify") and " from " in call]
+
+
+def test_the_stop_at_the_broker_is_moved_where_it_stands_and_never_back(desk):
+    group = desk.enter()
+    stop = desk.stop_of(group)
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    desk.engine.keep_rules_of_time()
+    desk.turn(3)
+    stop.refresh_from_db()
+    assert moves(desk) == ["modify None from 805.6500"] and stop.trigger_price == Decimal("805.65")
+    at_broker = desk.broker.book[stop.broker_order_id]
+    assert (at_broker.trigger_price, at_broker.limit_price, at_broker.quantity) == (
+        Decimal("805.65"), Decimal("796.00"), 10,
+    )  # fmt: skip
+    assert desk.working() == desk.held() == 10 and group.orders.filter(reason="STOP").count() == 1
+    policy = active_policy(desk.portfolio.pk)
+    watch_drawdown(portfolio=desk.portfolio, equity_paise=10_000_000, policy=policy, now=desk.now[0])
+    assert DrawdownState.objects.get().step == "NORMAL"
+    desk.engine.keep_rules_of_time()
+    desk.turn(3)
+    stop.refresh_from_db()
+    assert len(moves(desk)) == 1 and stop.trigger_price == Decimal("805.65"), "what was won is kept"
+
+
+def test_a_stop_that_the_broker_will_not_move_stays_and_is_asked_for_once(desk):
+    group = desk.enter()
+    stop = desk.stop_of(group)
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    desk.broker.answers.append(Refuse("REJECTED", "trigger price is past the market"))
+    for _ in range(4):
+        desk.engine.keep_rules_of_time()
+        desk.turn(2)
+    stop.refresh_from_db()
+    assert len(moves(desk)) == 1 and stop.trigger_price == Decimal("804.00") and desk.working() == 10
+    desk.engine.watch_groups()
+    desk.engine.hear_ticks(desk.ticks("805.60"))
+    group.refresh_from_db()
+    assert group.close_reason == Reason.TRAILING, "the engine watches the nearer one all the same"
+
+
+def test_a_lost_reply_to_a_move_is_settled_by_the_book(desk):
+    group = desk.enter()
+    stop = desk.stop_of(group)
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    desk.broker.answers.append(LOST)
+    desk.engine.keep_rules_of_time()
+    desk.turn(3)
+    stop.refresh_from_db()
+    assert (stop.trigger_price, stop.pending_op, stop.pending_trigger_price) == (Decimal("805.65"), "NONE", None)
+    assert len(moves(desk)) == 1
+
+
+def test_a_stop_that_grows_after_a_drawdown_keeps_its_nearer_place_and_a_new_one_begins_there(desk):
+    group = desk.enter(filled=4)
+    entry = group.orders.get(reason="ENTRY")
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    desk.engine.keep_rules_of_time()
+    desk.turn(3)
+    desk.broker.fill(entry.broker_order_id, 6, "812.35")
+    desk.turn(4)
+    stop = desk.stop_of(group)
+    assert (stop.quantity, stop.trigger_price) == (10, Decimal("805.65")) and desk.working() == 10
+    desk.broker.end(stop.broker_order_id)  # cancelled in the broker's app
+    desk.turn(4)
+    assert desk.stop_of(group).trigger_price == Decimal("805.65") and desk.working() == 10
 
 
 def test_what_was_asked_for_while_defensive_keeps_the_stop_it_began_with(desk):
