@@ -14,17 +14,15 @@ from typing import Any
 
 import numpy as np
 
+from risk.gates.concentration import CORRELATION_DAYS, LEAST_DAYS
+from risk.gates.market_quality import BAR_MIN, BARS
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.sessions import session_at
 from trading.marketdata.windows import load_window
 from trading.portfolio.valuation import Holding
 from trading.venue.sessions import exchange_date
 
-BARS = 20
-BAR_MIN = 5
 DAILY = 1440
-CORRELATION_DAYS = 60
-LEAST_DAYS = 20
 _KEPT = 4096
 
 
@@ -74,37 +72,71 @@ def market_facts(
         ("bars", feed_name, instrument.pk, minute),
         lambda: _bars(Feed.objects.get(name=feed_name), instrument, now, previous_close),
     )
-    others = [one for one in held if one.instrument_id != instrument.pk]
+    day, own = exchange_date(now), _bet_on(instrument.pk)
     signed = []
-    for other in others:
-        day = exchange_date(now)
-        pair = (min(instrument.pk, other.instrument_id), max(instrument.pk, other.instrument_id))
-        alike = _kept.get(("pair", feed_name, pair, day), partial(_correlation, feed_name, pair, now))
+    for other in held:
+        if other.instrument_id == instrument.pk:
+            continue
+        theirs = _bet_on(other.instrument_id)
+        alike = 1.0 if own.on == theirs.on else _kept.get(
+            ("pair", feed_name, (min(own.on, theirs.on), max(own.on, theirs.on)), day),
+            partial(_correlation, feed_name, (min(own.on, theirs.on), max(own.on, theirs.on)), now),
+        )  # fmt: skip
         if alike is not None:
-            signed.append((other.symbol, alike * sign * (1 if other.net_quantity > 0 else -1)))
+            way = sign * own.sign * theirs.sign * (1 if other.net_quantity > 0 else -1)
+            signed.append((other.symbol, alike * way))
     deviation, volume, mean_volume, gap = bars
     return MarketFacts(deviation, volume, mean_volume, gap, tuple(signed))
+
+
+@dataclass(frozen=True, slots=True)
+class Bet:
+    """What a long position is a bet on: for a future or an option its underlying, `sign` -1 where it should fall."""
+
+    on: int
+    sign: int
+
+
+def _bet_on(instrument_id: int) -> Bet:
+    return _kept.get(("bet", instrument_id), partial(_read_bet, instrument_id))  # type: ignore[no-any-return]
+
+
+def _read_bet(instrument_id: int) -> Bet:
+    under, kind = Instrument.objects.values_list("underlying_id", "option_type").get(pk=instrument_id)
+    return Bet(under or instrument_id, -1 if kind == "PE" else 1)
 
 
 def _bars(
     feed: Feed, instrument: Instrument, now: datetime, previous_close: Decimal | None
 ) -> tuple[Decimal | None, int | None, int | None, Decimal | None]:
     """Deviation of the last closes, volume of the last bar, mean of today's last, and the opening gap in percent."""
-    window = load_window(feed, [instrument], BAR_MIN, bars=2 * BARS, until=now)
-    closes, volumes = window.close[0], window.volume[0]
+    window = load_window(feed, [instrument], BAR_MIN, bars=2 * BARS, until=now, adjusted=True)
+    session = session_at(feed, instrument, now)
+    opens_s = None if session is None else int(session.opens_at.timestamp())
+    return *usual_bars(window.close[0], window.volume[0], window.starts, opens_s), _gap(
+        feed, instrument, now, previous_close
+    )
+
+
+def usual_bars(
+    closes: np.ndarray, volumes: np.ndarray, starts: np.ndarray, opens_s: int | None
+) -> tuple[Decimal | None, int | None, int | None]:
+    """Deviation of the last twenty closes in rupees, volume of the last bar, mean of the last twenty since `opens_s`.
+
+    float64[bars] each, NaN: no such bar; None where twenty are not known. Pure.
+    """
     known = np.isfinite(closes)
     deviation = volume = mean = None
     if np.count_nonzero(known) >= BARS:
         last = closes[known][-BARS:]
         deviation = Decimal(str(round(float(np.std(last, ddof=1)), 4)))
-    session = session_at(feed, instrument, now)
-    if session is not None:
+    if opens_s is not None:
         # The last bars of a day and the first of the next trade many times what its middle does: a bar is held against
         # those of its own session, and before there are twenty of them nothing is measured.
-        traded = volumes[known & (window.starts >= int(session.opens_at.timestamp()))][-BARS:]
+        traded = volumes[known & (starts >= opens_s)][-BARS:]
         if traded.size == BARS:
             volume, mean = int(traded[-1]), int(np.mean(traded))
-    return deviation, volume, mean, _gap(feed, instrument, now, previous_close)
+    return deviation, volume, mean
 
 
 def _gap(feed: Feed, instrument: Instrument, now: datetime, previous_close: Decimal | None) -> Decimal | None:
@@ -128,7 +160,8 @@ def _correlation(feed_name: str, pair: tuple[int, int], now: datetime) -> float 
     """Of sixty daily returns; None where fewer than twenty are common."""
     feed = Feed.objects.get(name=feed_name)
     instruments = list(Instrument.objects.filter(pk__in=pair).order_by("pk"))
-    window = load_window(feed, instruments, DAILY, bars=CORRELATION_DAYS + 1, until=now)
+    # A split is no move: without it two of a kind would look like strangers for sixty days.
+    window = load_window(feed, instruments, DAILY, bars=CORRELATION_DAYS + 1, until=now, adjusted=True)
     return correlation(window.close[0], window.close[1]) if len(instruments) == 2 and window.bars > 1 else None
 
 
@@ -140,7 +173,7 @@ def daily_returns(feed: Feed, instruments: Sequence[Instrument], *, now: datetim
 
 
 def _returns(feed: Feed, instruments: Sequence[Instrument], now: datetime, days: int) -> np.ndarray:
-    window = load_window(feed, instruments, DAILY, bars=days + 1, until=now)
+    window = load_window(feed, instruments, DAILY, bars=days + 1, until=now, adjusted=True)
     if window.bars < 2:
         return np.empty((len(instruments), 0))
     return window.close[:, 1:] / window.close[:, :-1] - 1

@@ -7,6 +7,8 @@ from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
 
 HALF = Decimal(50)
+CORRELATION_DAYS = 60
+LEAST_DAYS = 20  # returns on common days, below which nothing is said
 
 
 def sector_exposure(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:

@@ -9,6 +9,7 @@ from trading.domain.orders import OrderIntent
 
 EDGE = timedelta(minutes=15)
 NOON, ONE = time(12), time(13)
+BARS, BAR_MIN = 20, 5  # what an instrument's usual spread and volume are measured by
 OPTION_COLLAR_RUPEES = Decimal(5)
 
 
@@ -69,7 +70,13 @@ def liquidity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Findin
     It speaks to ideas that were tested on usual markets; who asks by hand has seen the book, and is told.
     """
     most = limits.spread_to_deviation / 2 if _thin_hours(snapshot) else limits.spread_to_deviation
-    if snapshot.spread is not None and snapshot.close_deviation:
+    if snapshot.spread is not None and snapshot.spread < 0:
+        message = "Its bid is above its ask: the quote cannot be believed."
+        return _thin("LIQUIDITY_SPREAD", intent, value=snapshot.spread, limit=plain(most), message=message)
+    if snapshot.spread and snapshot.close_deviation is not None:
+        if not snapshot.close_deviation:
+            message = "It did not move in its last 20 bars: no spread is narrow there."
+            return _thin("LIQUIDITY_SPREAD", intent, value=snapshot.spread, limit=plain(most), message=message)
         ratio = snapshot.spread / snapshot.close_deviation
         if ratio > most:
             message = f"The spread of {snapshot.spread} is {ratio:.3f} of the deviation of the last 20 closes."
@@ -80,7 +87,7 @@ def liquidity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Findin
             message = f"The last bar traded {ratio:.2f} of the mean of its 20."
             limit = plain(limits.min_volume_ratio)
             return _thin("LIQUIDITY_VOLUME", intent, value=f"{ratio:.2f}", limit=limit, message=message)
-    measured = snapshot.close_deviation and snapshot.mean_volume
+    measured = snapshot.close_deviation is not None and snapshot.mean_volume
     words = "Spread and volume are as usual." if measured else "Not measured: fewer than 20 bars are known."
     return passed("LIQUIDITY_SPREAD", intent.quantity, limit=plain(most), message=words)
 

@@ -15,6 +15,7 @@ from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.jumps import SUMS, Ground, one_walk
 from strategies.backtest.loop import Given, simulate
 from strategies.backtest.market import Hours, Market
+from strategies.backtest.market_past import past_of
 from strategies.backtest.plan import HouseGates, Plan, SizingMode
 from strategies.backtest.result import Result
 from strategies.contracts.schema import StopKind, TargetKind
@@ -128,7 +129,8 @@ def with_flags(plan: Plan, market: Market, evaluation: Evaluation, flags: NDArra
     given = Given(
         prices=market.price_block, flags=flags, score=score, ranges=ranges, asked=asked, liquid=liquid,
         blocked=market.blocked, hours=hours.block, clock=np.stack((market.starts, rate_of_bar, period_of_bar)),
-        rates=rates, contracts=contracts, rungs=_rungs(plan), actions=market.action_rows, terms=terms_of(plan),
+        rates=rates, contracts=contracts, rungs=_rungs(plan), actions=market.action_rows, past=past_of(plan, market),
+        terms=terms_of(plan),
     )  # fmt: skip
     most = (signals + 1) * (1 + len(plan.bookings))
     return Arguments(
@@ -228,9 +230,10 @@ def terms_of(plan: Plan) -> NDArray[np.int64]:
 
 def _gate_terms(gates: HouseGates, terms: NDArray[np.int64]) -> None:
     terms[kernels.X_GATED], terms[kernels.X_FLATTEN] = 1, gates.flatten
-    terms[kernels.X_TRADES_PER_DAY], terms[kernels.X_COOLDOWN_S] = gates.trades_per_day, gates.cooldown_min * 60
-    terms[kernels.X_MOST_UNITS] = gates.max_order_quantity
     terms[kernels.X_STREAK], terms[kernels.X_STREAK_PAUSE_S] = gates.loss_streak, gates.loss_streak_pause_min * 60
+    terms[kernels.X_COOLDOWN_S], terms[kernels.X_DUPLICATE_S] = gates.cooldown_min * 60, gates.duplicate_window_s
+    terms[kernels.X_TRADES_PER_DAY] = _or_not_asked(gates.trades_per_day)
+    terms[kernels.X_MOST_UNITS] = _or_not_asked(gates.max_order_quantity)
     for place, percent in (
         (kernels.X_LOSS_SOFT, gates.daily_loss_soft_pct), (kernels.X_LOSS_HARD, gates.daily_loss_hard_pct),
         (kernels.X_HALF_SHARE, gates.half_size_share_pct), (kernels.X_CAUTIOUS, gates.drawdown_cautious_pct),
@@ -238,9 +241,19 @@ def _gate_terms(gates: HouseGates, terms: NDArray[np.int64]) -> None:
         (kernels.X_HYSTERESIS, gates.drawdown_hysteresis_pct), (kernels.X_DRAWDOWN_SIZE, gates.drawdown_size_pct),
         (kernels.X_HARD_EXPOSURE, gates.hard_exposure_pct), (kernels.X_CASH_RESERVE, gates.cash_reserve_pct),
         (kernels.X_DAY_VALUE, gates.day_value_pct), (kernels.X_RISK_CAP, gates.risk_per_trade_pct),
-        (kernels.X_DEFENSIVE_STOP, gates.defensive_stop_pct),
+        (kernels.X_DEFENSIVE_STOP, gates.defensive_stop_pct), (kernels.X_COLLAR, gates.price_collar_pct),
+        (kernels.X_OPTION_COLLAR, gates.option_collar_pct), (kernels.X_SECTOR, gates.sector_exposure_pct),
+        (kernels.X_OPTION_CAP, gates.option_position_pct), (kernels.X_OPTIONS, gates.options_exposure_pct),
     ):  # fmt: skip
-        terms[place] = _part_of_equity(percent)
+        terms[place] = kernels.NOT_ASKED if percent is None else _part_of_equity(percent)
+    for place, ratio in (
+        (kernels.X_ALIKE_HALF, gates.correlation_halve), (kernels.X_ALIKE, gates.correlation_reject),
+    ):  # fmt: skip
+        terms[place] = kernels.NOT_ASKED if ratio is None else millionths(ratio)
+
+
+def _or_not_asked(count: int | None) -> int:
+    return kernels.NOT_ASKED if count is None else count
 
 
 def _first_known(plan: Plan, evaluation: Evaluation, market: Market) -> int:

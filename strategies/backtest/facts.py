@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import date
+from datetime import date, datetime, time
 from decimal import Decimal
 from itertools import pairwise
 from math import log
@@ -16,12 +16,16 @@ from typing import Final
 
 import numpy as np
 
-from strategies.backtest.market import ContractTerms, CorporateAction, Market, exchange_days
+from risk.gates.concentration import CORRELATION_DAYS
+from risk.snapshot import is_option
+from strategies.backtest.market import DAILY, ContractTerms, CorporateAction, Market, exchange_days, factors_of
+from trading.domain.clock import IST
 from trading.marketdata.actions import confirmed_between, shares_of
 from trading.marketdata.bands import bands_between
 from trading.marketdata.identities import Terms, terms_between
 from trading.marketdata.models import CorporateAction as StoredAction
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.windows import load_window
 from trading.venue.matching import UNITS_PER_RUPEE
 
 PLAIN_STEP: Final = 0.15  # in logarithms: an action that moves prices by more must be seen in them
@@ -40,6 +44,22 @@ def with_facts(
     market = _with_terms(market, instruments, days[0], days[-1], largest_order)
     banded = replace(market, bands=bands_between(feed, instruments, days))
     return banded if banded.blocked.any() else market  # bands that stop nothing change nothing
+
+
+def with_house_facts(market: Market, feed: Feed, instruments: Sequence[Instrument]) -> Market:
+    """The market with what only the house's gates ask for: sectors, options, closes of the days before its window."""
+    by_symbol = {one.symbol: one for one in instruments}
+    traded = [by_symbol[symbol] for symbol in market.symbols]
+    options = frozenset(one.symbol for one in traded if is_option(one))
+    market = replace(market, sectors=tuple(one.own_sector for one in traded), options=options)
+    first = date.fromordinal(int(exchange_days(market.window.starts[:1])[0]) + _EPOCH_ORDINAL)
+    midnight = datetime.combine(first, time(), tzinfo=IST)
+    before = load_window(feed, traded, DAILY, bars=CORRELATION_DAYS + 1, until=midnight, adjusted=True)
+    if not before.bars:
+        return market
+    factors = factors_of(market.actions, market.symbols, before.starts)
+    closes = before.close if factors is None else before.close * factors
+    return replace(market, days_before=(exchange_days(before.starts) + _EPOCH_ORDINAL, closes))
 
 
 def _with_terms(

@@ -29,7 +29,26 @@ TRADE_COLUMNS: Final = 17
 # What became of the signals.
 (C_SIGNALS, C_TAKEN, C_NO_SLOT, C_OUT_OF_HOURS, C_NO_MONEY, C_NO_BAR, C_NO_LEVEL, C_RUIN, C_LATE, C_GATED, C_LOCKED,
  C_EXPIRED, C_HALTED) = range(13)  # fmt: skip
-COUNTERS: Final = 13
+# Which gate refused, as the desk calls it: counted from C_BY_GATE on, 0 is none.
+(R_RESTRICTED, R_STOP, R_COLLAR, R_DUPLICATE, R_COOLDOWN, R_STREAK, R_LOSS_HARD, R_LOSS, R_HALTED, R_DRAWDOWN, R_TRADES,
+ R_GAP, R_SPREAD, R_VOLUME, R_CORRELATION, R_RISK, R_POSITION, R_OPTIONS, R_SECTOR, R_EXPOSURE_HARD, R_EXPOSURE,
+ R_RESERVE, R_DAY_VALUE, R_ORDER_VALUE, R_ORDER_QUANTITY) = range(1, 26)  # fmt: skip
+GATES: Final = (
+    "", "RESTRICTED", "STOP_REQUIRED", "PRICE_COLLAR", "DUPLICATE", "COOLDOWN", "LOSS_STREAK", "DAILY_LOSS_HARD",
+    "DAILY_LOSS", "DRAWDOWN_HALTED", "DRAWDOWN", "TRADES_PER_DAY", "OPENING_GAP", "LIQUIDITY_SPREAD",
+    "LIQUIDITY_VOLUME", "CORRELATION", "RISK_PER_TRADE", "POSITION_SIZE", "OPTIONS_EXPOSURE", "SECTOR_EXPOSURE",
+    "HARD_EXPOSURE", "TOTAL_EXPOSURE", "CASH_RESERVE", "DAY_VALUE", "ORDER_VALUE", "ORDER_QUANTITY",
+)  # fmt: skip
+C_BY_GATE: Final = 13  # as many a sweep counts
+COUNTERS: Final = C_BY_GATE + len(GATES)
+
+# What the past of a bar's market says against an entry, in bits: of the bar it is filled on, and of its signal's.
+FORBIDDEN, GAPPED, WIDE, THIN = 1, 2, 4, 8
+# What a symbol is: the number of its sector (-1: not known), and whether it is an option.
+S_SECTOR, S_OPTION = range(2)
+# What the gates remember of a symbol, epoch seconds: its last stop-out, and the last entry on either side.
+M_STOPPED, M_BOUGHT, M_SOLD = range(3)
+MEMORY: Final = 3
 
 # Columns of what is held in a symbol, and of the order that waits for its next open.
 MOST_RUNGS: Final = 3
@@ -44,15 +63,18 @@ HELD: Final = H_RUNGS + MOST_RUNGS
 ACCOUNT: Final = 16
 
 # Terms of a run: whole numbers, one vector of them. Money in ten-thousandths of a rupee; caps, limits and shares in
-# millionths (0: none); trailing in millionths of a percent of the best price and of the entry, or of a multiple (0:
-# none); spread in ticks; slippage, and impact for a tenth of the usual volume, in hundredths of a basis point.
+# millionths (0: none; of what the gates go by NOT_ASKED is none, and 0 lets nothing in); trailing in millionths of a
+# percent of the best price and of the entry, or of a multiple (0: none); spread in ticks; slippage, and impact for a
+# tenth of the usual volume, in hundredths of a basis point.
 (X_CASH, X_SIZING, X_SIZE, X_LEVERAGE, X_SLOTS, X_SLIPPAGE, X_REVERSE, X_LATE_ORDERS, X_POSITION_CAP, X_EXPOSURE_CAP,
  X_ORDER_CAP, X_STOP_KIND, X_STOP_VALUE, X_TARGET_KIND, X_TARGET_VALUE, X_TRAIL, X_TRAIL_AFTER, X_MAX_BARS, X_SPREAD,
  X_IMPACT, X_PARTICIPATION, X_TRAIL_KIND, X_LIMIT, X_LIMIT_VALUE, X_LIMIT_BARS, X_SAFE, X_GATED, X_TRADES_PER_DAY,
  X_COOLDOWN_S, X_STREAK, X_STREAK_PAUSE_S, X_LOSS_SOFT, X_LOSS_HARD, X_HALF_SHARE, X_FLATTEN, X_CAUTIOUS, X_DEFENSIVE,
  X_HALT, X_HYSTERESIS, X_DRAWDOWN_SIZE, X_HARD_EXPOSURE, X_CASH_RESERVE, X_DAY_VALUE,
- X_RISK_CAP, X_MOST_UNITS, X_DEFENSIVE_STOP) = range(46)  # fmt: skip
-TERMS: Final = 46
+ X_RISK_CAP, X_MOST_UNITS, X_DEFENSIVE_STOP, X_DUPLICATE_S, X_COLLAR, X_OPTION_COLLAR, X_ALIKE_HALF, X_ALIKE, X_SECTOR,
+ X_OPTION_CAP, X_OPTIONS) = range(54)  # fmt: skip
+TERMS: Final = 54
+NOT_ASKED: Final = -1
 
 LARGEST_ORDER: Final = 10**16  # a lakh crore rupees: beyond any market, and far from the end of 64 bits
 

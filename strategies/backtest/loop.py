@@ -55,6 +55,21 @@ STARTS, RATE, PERIOD = range(3)
 TICK, LOT, FREEZE = range(3)
 
 
+class Past(NamedTuple):
+    """What gates go by; empty where they do not ask. `seen` uint8[symbols, bars]: bits of what forbids an entry.
+    `daily` float64[symbols, days]: closes, and `known` int64[bars]: how many of those days are over. `traits`
+    int64[symbols, 2]: the number of a sector (-1: not known), and whether it is an option.
+    """
+
+    seen: NDArray[np.uint8]
+    daily: NDArray[np.float64]
+    known: NDArray[np.int64]
+    traits: NDArray[np.int64]
+
+
+NO_PAST = Past(np.zeros((0, 0), np.uint8), np.zeros((0, 0)), np.zeros(0, np.int64), np.zeros((0, 2), np.int64))
+
+
 class Given(NamedTuple):
     """What the loop reads. Arrays that a plan does not need are empty.
 
@@ -83,6 +98,7 @@ class Given(NamedTuple):
     contracts: NDArray[np.int64]
     rungs: NDArray[np.int64]
     actions: NDArray[np.int64]
+    past: Past
     terms: NDArray[np.int64]
 
 
@@ -126,9 +142,44 @@ def _size(terms, asked, s, bar):
 
 
 @phase
+def _held_with(prices, traits, s, bar, held, column):
+    """The value of what is held that is `column` as this symbol is: in its sector, or an option as well."""
+    total = np.int64(0)
+    for one in range(held.shape[0]):
+        if held[one, k.H_QUANTITY] != 0 and traits[one, column] == traits[s, column]:
+            fresh = held[one, k.H_ENTRY_BAR] == bar or not np.isfinite(prices[OPEN, one, bar])
+            mark = held[one, k.H_MARK] if fresh else units(prices[OPEN, one, bar])
+            total += abs(held[one, k.H_QUANTITY]) * mark
+    return total
+
+
+@phase
+def _allowed(prices, clock, past, terms, s, bar, side, quantity, lot, fill, worth, gross, held, account, memory):
+    """(units, gate): what the house's gates leave of an entry, and the one that refuses it."""
+    seen_now, seen_then = 0, 0
+    if past.seen.size > 0:
+        seen_now, seen_then = past.seen[s, bar], past.seen[s, held[s, k.W_BAR]]
+    likeness = -2.0
+    if past.daily.size > 0 and account[k.A_POSITIONS] > 0:
+        likeness = g.strongest(past.daily, held, s, side, past.known[bar])
+    in_sector = np.int64(-1)
+    in_options, is_option = np.int64(0), False
+    if past.traits.size > 0:
+        is_option = past.traits[s, k.S_OPTION] > 0
+        if past.traits[s, k.S_SECTOR] >= 0:
+            in_sector = _held_with(prices, past.traits, s, bar, held, k.S_SECTOR)
+        if is_option:
+            in_options = _held_with(prices, past.traits, s, bar, held, k.S_OPTION)
+    return g.allowed(
+        terms, account, memory, seen_now, seen_then, likeness, in_sector, in_options, is_option, s, side, quantity, lot,
+        fill, held[s, k.W_PRICE], held[s, k.W_STOP], worth, gross, clock[STARTS, bar],
+    )  # fmt: skip
+
+
+@phase
 def _enter(
-    ranges, asked, liquid, hours, clock, rates, contracts, rungs, terms, s, bar, side, fill_at, is_limit, worth,
-    gross, held, account, counters, memory,
+    prices, ranges, asked, liquid, hours, clock, rates, contracts, rungs, past, terms, s, bar, side, fill_at, is_limit,
+    worth, gross, held, account, counters, memory,
 ):  # fmt: skip
     """Fill the order that waited in a symbol, as large as everything allows. Gives the value opened, 0: none."""
     period = clock[PERIOD, bar]
@@ -139,12 +190,6 @@ def _enter(
     if account[k.A_POSITIONS] >= terms[k.X_SLOTS]:
         counters[k.C_NO_SLOT] += 1
         return np.int64(0)
-    allowed = np.int64(1_000_000)
-    if terms[k.X_GATED] > 0:
-        allowed = g.allowed_share(terms, account, memory, s, worth, gross, clock[STARTS, bar])
-        if allowed <= 0:
-            counters[k.C_GATED] += 1
-            return np.int64(0)
     fill = fill_at if is_limit else slipped(fill_at, side, terms[k.X_SLIPPAGE], terms[k.X_SPREAD], tick)
     row, way = clock[RATE, bar], 0 if side > 0 else 1
     free = worth // 100 * terms[k.X_LEVERAGE] + worth % 100 * terms[k.X_LEVERAGE] // 100 - gross
@@ -152,20 +197,24 @@ def _enter(
         terms[k.X_SIZING], _size(terms, asked, s, held[s, k.W_BAR]), worth, terms[k.X_SLOTS], terms[k.X_LEVERAGE],
         fill, held[s, k.W_PRICE], held[s, k.W_STOP], lot,
     )  # fmt: skip
-    if allowed < 1_000_000:
-        quantity = share_of(quantity, allowed) // lot * lot
-    equity = max(worth, np.int64(0))
     if terms[k.X_GATED] > 0:
         if account[k.A_STATE] == g.DEFENSIVE:
             held[s, k.W_STOP] = g.tightened(terms, held[s, k.W_PRICE], held[s, k.W_STOP], side, tick)
-        quantity = min(quantity, g.most_units(terms, equity, held[s, k.W_PRICE], held[s, k.W_STOP]))
-    quantity = min(quantity, terms[k.X_ORDER_CAP] // fill)
-    if terms[k.X_POSITION_CAP] > 0:
-        quantity = min(quantity, share_of(equity, terms[k.X_POSITION_CAP]) // fill)
-    if terms[k.X_EXPOSURE_CAP] > 0:
-        quantity = min(quantity, max(share_of(equity, terms[k.X_EXPOSURE_CAP]) - gross, np.int64(0)) // fill)
-    if terms[k.X_GATED] > 0:
-        quantity = min(quantity, g.room(terms, account, equity, gross) // fill)
+        if quantity > 0:
+            quantity, refused = _allowed(
+                prices, clock, past, terms, s, bar, side, quantity, lot, fill, worth, gross, held, account, memory
+            )
+            if refused != 0:
+                counters[k.C_GATED] += 1
+                counters[k.C_BY_GATE + refused] += 1
+                return np.int64(0)
+    else:
+        equity = max(worth, np.int64(0))
+        quantity = min(quantity, terms[k.X_ORDER_CAP] // fill)
+        if terms[k.X_POSITION_CAP] > 0:
+            quantity = min(quantity, share_of(equity, terms[k.X_POSITION_CAP]) // fill)
+        if terms[k.X_EXPOSURE_CAP] > 0:
+            quantity = min(quantity, max(share_of(equity, terms[k.X_EXPOSURE_CAP]) - gross, np.int64(0)) // fill)
     if liquid.size > 0 and not is_limit:
         if terms[k.X_PARTICIPATION] > 0:
             quantity = min(quantity, g.most_of_volume(liquid[s, bar], terms[k.X_PARTICIPATION]))
@@ -206,6 +255,8 @@ def _enter(
     account[k.A_OPENED_TODAY] += value
     account[k.A_TRADES_TODAY] += 1
     counters[k.C_TAKEN] += 1
+    if terms[k.X_GATED] > 0:
+        g.after_entry(memory, s, side, clock[STARTS, bar])
     return value
 
 
@@ -222,7 +273,7 @@ def _before_the_open(clock, contracts, actions, bar, held, account):
 
 @phase
 def _at_the_open(
-    prices, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, bar, held,
+    prices, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, bar, held,
     account, counters, trades, memory,
 ):  # fmt: skip
     """Exits decided before, gaps, square-off; then entries."""
@@ -281,8 +332,8 @@ def _at_the_open(
                 continue
             cash = account[k.A_CASH]
             value = _enter(
-                ranges, asked, liquid, hours, clock, rates, contracts, rungs, terms, s, bar, side, at, limit > 0,
-                worth, gross, held, account, counters, memory,
+                prices, ranges, asked, liquid, hours, clock, rates, contracts, rungs, past, terms, s, bar, side, at,
+                limit > 0, worth, gross, held, account, counters, memory,
             )  # fmt: skip
             if value > 0:
                 worth -= cash - account[k.A_CASH] - side * value
@@ -291,8 +342,8 @@ def _at_the_open(
 
 @phase
 def _inside(
-    prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, bar, last, held, account,
-    counters, trades, memory,
+    prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, bar, last, held,
+    account, counters, trades, memory,
 ):  # fmt: skip
     """Levels, limit entries and what nothing outlives; then the marks and the trailing stops."""
     symbols = held.shape[0]
@@ -303,8 +354,8 @@ def _inside(
     for s in range(symbols):
         if limits and held[s, k.W_SIDE] != 0 and held[s, k.W_LIMIT] > 0:
             _limit_inside(
-                prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, s, bar, held,
-                account, counters, memory,
+                prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, s, bar,
+                held, account, counters, memory,
             )  # fmt: skip
         quantity = held[s, k.H_QUANTITY]
         if quantity == 0 or not np.isfinite(prices[CLOSE, s, bar]):
@@ -386,7 +437,7 @@ def _inside(
 
 @phase
 def _limit_inside(
-    prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, s, bar, held, account,
+    prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, s, bar, held, account,
     counters, memory,
 ):  # fmt: skip
     """A limit order whose price the bar reaches is filled at it; one whose time is over is gone."""
@@ -403,8 +454,8 @@ def _limit_inside(
                 worth += held[one, k.H_QUANTITY] * mark
                 gross += abs(held[one, k.H_QUANTITY]) * mark
         value = _enter(
-            ranges, asked, liquid, hours, clock, rates, contracts, rungs, terms, s, bar, side, limit, True, worth,
-            gross, held, account, counters, memory,
+            prices, ranges, asked, liquid, hours, clock, rates, contracts, rungs, past, terms, s, bar, side, limit,
+            True, worth, gross, held, account, counters, memory,
         )  # fmt: skip
         if value > 0:
             held[s, k.H_INSIDE] = bar + 1
@@ -438,7 +489,7 @@ def _book(clock, rates, contracts, rungs, terms, s, bar, top, bottom, opened, he
 
 
 @phase
-def _decide(prices, flags, ranges, asked, clock, contracts, terms, bar, held, account, counters):
+def _decide(prices, flags, ranges, asked, clock, contracts, past, terms, bar, held, account, counters):
     """Ask the rules at the close: exits, and orders for the next open."""
     reverse = terms[k.X_REVERSE] != 0
     for s in range(held.shape[0]):
@@ -473,6 +524,12 @@ def _decide(prices, flags, ranges, asked, clock, contracts, terms, bar, held, ac
         if not sound or price <= 0:
             counters[k.C_NO_LEVEL] += 1
             continue
+        if limit > 0 and terms[k.X_GATED] > 0:
+            is_option = past.traits.size > 0 and past.traits[s, k.S_OPTION] > 0
+            if not g.in_collar(terms, price, units(prices[CLOSE, s, bar]), is_option):
+                counters[k.C_GATED] += 1
+                counters[k.C_BY_GATE + k.R_COLLAR] += 1
+                continue
         if quantity != 0:
             held[s, k.H_EXIT] = k.REVERSAL
         if held[s, k.W_SIDE] == 0:
@@ -581,12 +638,13 @@ def simulate(given, trades, equity, counters):
     Written here: `trades` int64[enough, TRADE_COLUMNS], `equity` int64[bars], `counters` int64[COUNTERS].
     """
     (
-        prices, flags, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, actions, terms
+        prices, flags, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, actions, past,
+        terms,
     ) = given  # fmt: skip
     symbols, bars = prices.shape[1:]
     held = np.zeros((symbols, k.HELD), np.int64)
     account = np.zeros(k.ACCOUNT, np.int64)
-    memory = np.zeros(symbols if terms[k.X_GATED] > 0 else 0, np.int64)
+    memory = np.zeros((k.MEMORY, symbols if terms[k.X_GATED] > 0 else 0), np.int64)
     g.opened(terms, account)
     for bar in range(bars):
         last = bar == bars - 1
@@ -594,15 +652,15 @@ def simulate(given, trades, equity, counters):
             _before_the_open(clock, contracts, actions, bar, held, account)
         if account[k.A_POSITIONS] + account[k.A_WAITING] > 0 or terms[k.X_GATED] > 0:
             _at_the_open(
-                prices, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, bar,
+                prices, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, bar,
                 held, account, counters, trades, memory,
             )  # fmt: skip
             _inside(
-                prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, bar, last,
+                prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, bar, last,
                 held, account, counters, trades, memory,
             )  # fmt: skip
         if not last:
-            _decide(prices, flags, ranges, asked, clock, contracts, terms, bar, held, account, counters)
+            _decide(prices, flags, ranges, asked, clock, contracts, past, terms, bar, held, account, counters)
         elif terms[k.X_LATE_ORDERS] != 0:
             _late(prices, flags, ranges, asked, clock, rates, contracts, terms, bar, held, account, counters)
         _settle(clock, rates, contracts, terms, bar, last, held, account, counters, trades, equity, memory)
@@ -616,26 +674,27 @@ def steps(given, held, account, trades, equity, counters):
     """The same, stopping after the inside of every bar: the caller writes what it decides into the flags of that bar
     (`long_in`, `short_in`, `long_out`, `short_out`), and may look at `held` and `account`."""
     (
-        prices, flags, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, actions, terms
+        prices, flags, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, actions, past,
+        terms,
     ) = given  # fmt: skip
     symbols, bars = prices.shape[1:]
-    memory = np.zeros(symbols if terms[k.X_GATED] > 0 else 0, np.int64)
+    memory = np.zeros((k.MEMORY, symbols if terms[k.X_GATED] > 0 else 0), np.int64)
     g.opened(terms, account)
     for bar in range(bars):
         last = bar == bars - 1
         if actions.shape[0] > 0:
             _before_the_open(clock, contracts, actions, bar, held, account)
         _at_the_open(
-            prices, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, bar, held,
-            account, counters, trades, memory,
+            prices, score, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, bar,
+            held, account, counters, trades, memory,
         )  # fmt: skip
         _inside(
-            prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, terms, bar, last, held,
+            prices, ranges, asked, liquid, blocked, hours, clock, rates, contracts, rungs, past, terms, bar, last, held,
             account, counters, trades, memory,
         )  # fmt: skip
         yield bar
         if not last:
-            _decide(prices, flags, ranges, asked, clock, contracts, terms, bar, held, account, counters)
+            _decide(prices, flags, ranges, asked, clock, contracts, past, terms, bar, held, account, counters)
         elif terms[k.X_LATE_ORDERS] != 0:
             _late(prices, flags, ranges, asked, clock, rates, contracts, terms, bar, held, account, counters)
         _settle(clock, rates, contracts, terms, bar, last, held, account, counters, trades, equity, memory)

@@ -87,6 +87,9 @@ class Market:
     before (None: none). `notes` are what a reader of the result must know about the data.
 
     With `actions` the window holds prices as they were; rules see them adjusted for what came later, fills do not.
+
+    What only gates ask for: `sectors` of the symbols ("": not known), those that are `options`, and closes of the
+    exchange days before the window (ordinals, rising, and float64[symbols, days] comparable with its own).
     """
 
     window: Window
@@ -102,6 +105,9 @@ class Market:
     bands_pct: tuple[Decimal | None, ...] = ()
     bands: Floats | None = field(default=None, compare=False)
     actions: tuple[CorporateAction, ...] = ()
+    sectors: tuple[str, ...] = ()
+    options: frozenset[str] = frozenset()
+    days_before: tuple[NDArray[np.int64], Floats] | None = field(default=None, compare=False)
 
     @property
     def symbols(self) -> tuple[str, ...]:
@@ -126,6 +132,20 @@ class Market:
     def day_ends(self) -> NDArray[np.int64]:
         """The last traded bar of each exchange day, int64[days]."""
         return np.append(np.flatnonzero(np.diff(self.day_ordinals)), self.bars - 1)
+
+    @cached_property
+    def daily_closes(self) -> tuple[NDArray[np.int64], Floats]:
+        """Ordinals of the exchange days, and the last closes on them as the rules see them, float64[symbols, days]."""
+        days = exchange_days(self.window.starts) + _EPOCH_ORDINAL
+        firsts = np.flatnonzero(np.diff(days, prepend=days[0] - 1))
+        close = self.adjusted.close
+        bars = np.maximum.accumulate(np.where(np.isfinite(close), np.arange(days.size), -1), axis=1)
+        last = bars[:, np.append(firsts[1:] - 1, days.size - 1)]
+        own = np.where(last >= firsts, np.take_along_axis(close, np.maximum(last, 0), axis=1), np.nan)
+        if self.days_before is None:
+            return days[firsts], own
+        before, closes = self.days_before
+        return np.append(before, days[firsts]), np.concatenate((closes, own), axis=1)
 
     @cached_property
     def prices(self) -> tuple[Floats, Floats, Floats, Floats]:
@@ -325,8 +345,12 @@ class Market:
         for more in (self.freezes, self.later_terms, self.bands_pct, self.actions):
             if more:
                 digest.update(repr(more).encode())
-        if self.bands is not None:
-            digest.update(np.ascontiguousarray(self.bands).data)
+        for fact in (self.sectors, sorted(self.options)):
+            if any(fact):
+                digest.update(repr(fact).encode())
+        for rows in (self.bands, *(self.days_before or ())):
+            if rows is not None:
+                digest.update(np.ascontiguousarray(rows).data)
         digest.update(np.ascontiguousarray(self.window.starts).data)
         for name in _FIELDS:
             digest.update(getattr(self.window, name).data)

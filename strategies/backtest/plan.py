@@ -97,30 +97,42 @@ class Booking:
 
 @dataclass(frozen=True, slots=True)
 class HouseGates:
-    """The gates that look at the trader's own state; percent of equity, minutes of the venue. 0 or None: not asked.
+    """The desk's gates as far as a past can be asked; percent of equity, minutes of the venue, units. None: not asked.
 
     `flatten` closes everything at the hard daily limit. A daily lock ends with the day, a halt never.
     """
 
-    trades_per_day: int = 0
+    trades_per_day: int | None = None
     cooldown_min: int = 0
+    duplicate_window_s: int = 0
     loss_streak: int = 0
     loss_streak_pause_min: int = 0
-    daily_loss_soft_pct: Decimal = Decimal(0)
-    daily_loss_hard_pct: Decimal = Decimal(0)
+    daily_loss_soft_pct: Decimal | None = None
+    daily_loss_hard_pct: Decimal | None = None
     half_size_share_pct: Decimal = Decimal(75)
     flatten: bool = False
-    drawdown_cautious_pct: Decimal = Decimal(0)
-    drawdown_defensive_pct: Decimal = Decimal(0)
-    drawdown_halt_pct: Decimal = Decimal(0)
+    drawdown_cautious_pct: Decimal | None = None
+    drawdown_defensive_pct: Decimal | None = None
+    drawdown_halt_pct: Decimal | None = None
     drawdown_hysteresis_pct: Decimal = Decimal(0)
     drawdown_size_pct: Decimal = Decimal(50)
-    hard_exposure_pct: Decimal = Decimal(0)
-    cash_reserve_pct: Decimal = Decimal(0)
-    day_value_pct: Decimal = Decimal(0)
-    risk_per_trade_pct: Decimal = Decimal(0)
-    max_order_quantity: int = 0
-    defensive_stop_pct: Decimal = Decimal(0)
+    hard_exposure_pct: Decimal | None = None
+    cash_reserve_pct: Decimal | None = None
+    day_value_pct: Decimal | None = None
+    risk_per_trade_pct: Decimal | None = None
+    max_order_quantity: int | None = None
+    defensive_stop_pct: Decimal | None = None
+    option_position_pct: Decimal | None = None
+    options_exposure_pct: Decimal | None = None
+    sector_exposure_pct: Decimal | None = None
+    correlation_halve: Decimal | None = None
+    correlation_reject: Decimal | None = None
+    price_collar_pct: Decimal | None = None
+    option_collar_pct: Decimal | None = None
+    opening_gap_pct: Decimal | None = None
+    spread_to_deviation: Decimal | None = None
+    min_volume_ratio: Decimal | None = None
+    restricted_symbols: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -484,7 +496,10 @@ def _level(spec: StopSpec | TargetSpec | None) -> dict[str, Any] | None:
 
 def _numbers(gates: HouseGates) -> dict[str, Any]:
     values = {each.name: getattr(gates, each.name) for each in fields(gates)}
-    return {name: _plain(value) if isinstance(value, Decimal) else value for name, value in values.items()}
+    return {
+        name: _plain(value) if isinstance(value, Decimal) else list(value) if isinstance(value, tuple) else value
+        for name, value in values.items()
+    }
 
 
 def _plain_or_none(number: Decimal | None) -> str | None:

@@ -7,9 +7,10 @@ plan on one market. The same request, limits and candles always give the same by
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field, fields, replace
 from datetime import date
 from decimal import Decimal
+from math import ceil
 from typing import Any, Final
 
 from risk.models import RiskPolicy
@@ -21,6 +22,7 @@ from strategies.backtest.candles import (
     with_other_bars,
 )
 from strategies.backtest.errors import BacktestRefused
+from strategies.backtest.facts import with_house_facts
 from strategies.backtest.market import Market
 from strategies.backtest.plan import (
     Account,
@@ -48,19 +50,22 @@ from trading.venue.margins import most_leverage
 SLOTS: Final = 5  # positions at once, unless told otherwise, for sizing of one's own
 MOST_SYMBOLS: Final = 5_000
 _KNOWN: Final = tuple(BY_NAME)
-_GATE_COUNTS: Final = (
-    "max_trades_per_day", "cooldown_min", "loss_streak", "loss_streak_pause_min", "max_order_quantity",
-)  # fmt: skip
+_GATE_COUNTS: Final = ("cooldown_min", "loss_streak", "loss_streak_pause_min", "max_order_quantity")
 _GATE_SHARES: Final = (
     "daily_loss_soft_pct", "daily_loss_hard_pct", "half_size_share_pct", "drawdown_cautious_pct",
     "drawdown_defensive_pct", "drawdown_halt_pct", "drawdown_hysteresis_pct", "drawdown_size_pct", "hard_exposure_pct",
-    "cash_reserve_pct", "day_value_pct", "defensive_stop_pct",
+    "cash_reserve_pct", "day_value_pct", "defensive_stop_pct", "option_position_pct", "options_exposure_pct",
+    "sector_exposure_pct", "correlation_halve", "correlation_reject", "price_collar_pct", "option_collar_pct",
+    "opening_gap_pct", "spread_to_deviation", "min_volume_ratio",
 )  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class HouseLimits:
-    """What the house allows, as it stood when a test was asked for: it must be the same when the test is run again."""
+    """What the house allows, as it stood when a test was asked for: it must be the same when the test is run again.
+
+    None: a limit that was not known yet when the request was stored; it is not asked in its rerun either.
+    """
 
     risk_per_trade_pct: Decimal
     position_size_pct: Decimal
@@ -70,30 +75,44 @@ class HouseLimits:
     entry_after_open_min: int
     entry_before_close_min: int
     square_off_before_close_min: int
-    max_trades_per_day: int = 0
+    max_trades_per_day: int | None = None
+    max_strategy_positions: int | None = None
     cooldown_min: int = 0
+    duplicate_window_s: int = 0
     loss_streak: int = 0
     loss_streak_pause_min: int = 0
-    daily_loss_soft_pct: Decimal = Decimal(0)
-    daily_loss_hard_pct: Decimal = Decimal(0)
+    daily_loss_soft_pct: Decimal | None = None
+    daily_loss_hard_pct: Decimal | None = None
     half_size_share_pct: Decimal = Decimal(75)
     flatten_on_hard: int = 0
-    drawdown_cautious_pct: Decimal = Decimal(0)
-    drawdown_defensive_pct: Decimal = Decimal(0)
-    drawdown_halt_pct: Decimal = Decimal(0)
+    drawdown_cautious_pct: Decimal | None = None
+    drawdown_defensive_pct: Decimal | None = None
+    drawdown_halt_pct: Decimal | None = None
     drawdown_hysteresis_pct: Decimal = Decimal(0)
     drawdown_size_pct: Decimal = Decimal(50)
-    hard_exposure_pct: Decimal = Decimal(0)
-    cash_reserve_pct: Decimal = Decimal(0)
-    day_value_pct: Decimal = Decimal(0)
-    risk_mean_reversion_pct: Decimal = Decimal(0)
-    risk_cap_pct: Decimal = Decimal(0)
-    max_order_quantity: int = 0
-    defensive_stop_pct: Decimal = Decimal(0)
+    hard_exposure_pct: Decimal | None = None
+    cash_reserve_pct: Decimal | None = None
+    day_value_pct: Decimal | None = None
+    risk_mean_reversion_pct: Decimal | None = None
+    risk_cap_pct: Decimal | None = None
+    max_order_quantity: int | None = None
+    defensive_stop_pct: Decimal | None = None
+    option_position_pct: Decimal | None = None
+    options_exposure_pct: Decimal | None = None
+    sector_exposure_pct: Decimal | None = None
+    correlation_halve: Decimal | None = None
+    correlation_reject: Decimal | None = None
+    price_collar_pct: Decimal | None = None
+    option_collar_pct: Decimal | None = None
+    opening_gap_pct: Decimal | None = None
+    spread_to_deviation: Decimal | None = None
+    min_volume_ratio: Decimal | None = None
+    restricted_symbols: tuple[str, ...] = ()
 
     @classmethod
     def of_policy(cls, policy: RiskPolicy) -> HouseLimits:
-        gates: dict[str, Any] = {name: int(getattr(policy, name)) for name in _GATE_COUNTS}
+        counts = (*_GATE_COUNTS, "max_trades_per_day", "max_strategy_positions")
+        gates: dict[str, Any] = {name: int(getattr(policy, name)) for name in counts}
         gates |= {name: Decimal(getattr(policy, name)) for name in _GATE_SHARES}
         return cls(
             risk_per_trade_pct=Decimal(policy.risk_per_trade_pct),
@@ -107,29 +126,35 @@ class HouseLimits:
             flatten_on_hard=int(policy.flatten_on_hard),
             risk_mean_reversion_pct=Decimal(policy.risk_mean_reversion_pct),
             risk_cap_pct=Decimal(policy.risk_cap_pct),
+            duplicate_window_s=ceil(policy.duplicate_window_s),
+            restricted_symbols=tuple(sorted(policy.restricted_symbols)),
             **gates,
         )
 
     @classmethod
     def of_mapping(cls, stored: Mapping[str, Any]) -> HouseLimits:
-        kinds = {name: Decimal if name.endswith(("_pct", "_value")) else int for name in cls.__dataclass_fields__}
-        # A limit that was not known yet when the request was stored is not asked in its rerun either.
-        values: dict[str, Any] = {name: kind(stored[name]) for name, kind in kinds.items() if name in stored}
-        return cls(**values)
+        return cls(**{one.name: _limit(str(one.type), stored[one.name]) for one in fields(cls) if one.name in stored})
 
     def as_mapping(self) -> dict[str, Any]:
-        values = {name: getattr(self, name) for name in self.__dataclass_fields__}
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
         return {name: f"{value:f}" if isinstance(value, Decimal) else value for name, value in values.items()}
 
     def gates(self, regime: Regime) -> HouseGates:
-        """The gates that look at the account's own state, for an idea made for such a market."""
+        """The gates that can be asked in a past, for an idea made for such a market."""
         share = self.risk_mean_reversion_pct if regime is Regime.RANGE else self.risk_per_trade_pct
+        asked = [one for one in (share, self.risk_cap_pct) if one is not None]
         return HouseGates(
-            risk_per_trade_pct=min(share, self.risk_cap_pct),
+            risk_per_trade_pct=min(asked, default=None),
             trades_per_day=self.max_trades_per_day, flatten=bool(self.flatten_on_hard),
-            **{name: getattr(self, name) for name in _GATE_COUNTS if name != "max_trades_per_day"},
-            **{name: getattr(self, name) for name in _GATE_SHARES},
+            duplicate_window_s=self.duplicate_window_s, restricted_symbols=self.restricted_symbols,
+            **{name: getattr(self, name) for name in _GATE_COUNTS + _GATE_SHARES},
         )  # fmt: skip
+
+    @property
+    def slots(self) -> int:
+        """Positions at once: of the portfolio, and of the one strategy that is tested."""
+        most = self.max_strategy_positions
+        return self.max_open_positions if most is None else min(self.max_open_positions, most)
 
     @property
     def hours(self) -> IntradayHours:
@@ -280,7 +305,7 @@ class Prepared:
                 sizing = Sizing(sizing.mode, min(sizing.value, limits.risk_per_trade_pct))
             account = replace(
                 account,
-                slots=request.slots or min(limits.max_open_positions, len(self.instruments)),
+                slots=request.slots or min(limits.slots, len(self.instruments)),
                 position_cap_pct=limits.position_size_pct,
                 exposure_cap_pct=limits.total_exposure_pct,
                 order_cap=limits.max_order_value,
@@ -324,7 +349,18 @@ class Prepared:
             named=bool(request.symbols),
             largest_order=None if request.sizing else self.limits.max_order_value,
         )
+        if request.sizing is None:  # the gates of the house are asked
+            market = with_house_facts(market, self.feed, self.instruments)
         return with_other_bars(market, rules, feed=self.feed, instruments=self.instruments)
+
+
+def _limit(kind: str, raw: Any) -> Any:
+    """One stored limit, as its field has it."""
+    if raw is None:
+        return None
+    if kind.startswith("Decimal"):
+        return Decimal(raw)
+    return tuple(raw) if kind.startswith("tuple") else int(raw)
 
 
 def prepare(request: BacktestRequest, limits: HouseLimits, *, owner_id: int | None = None) -> Prepared:

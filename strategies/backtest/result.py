@@ -20,7 +20,7 @@ from strategies.backtest.plan import Plan
 from trading.venue.charges import rates_known
 from trading.venue.matching import UNITS_PER_PAISA, UNITS_PER_RUPEE
 
-ENGINE_VERSION: Final = 2  # one more whenever the same plan on the same data may give another result
+ENGINE_VERSION: Final = 3  # one more whenever the same plan on the same data may give another result
 
 REASONS: Final = {
     k.RULE: "RULE", k.STOP: "STOP", k.TARGET: "TARGET", k.TRAILING: "TRAILING", k.TIME: "TIME",
@@ -67,6 +67,12 @@ class Result:
         """How many signals there were, how many became a trade, and why the others did not."""
         counted = {"fired": int(self.counters[k.C_SIGNALS]), "taken": int(self.counters[k.C_TAKEN])}
         return counted | {name: int(self.counters[place]) for name, place in _DROPPED.items()}
+
+    @property
+    def refusals(self) -> dict[str, int]:
+        """How many entries each gate of the house refused, by the code that the desk gives it."""
+        counted = self.counters[k.C_BY_GATE :].tolist()
+        return {code: count for code, count in zip(k.GATES, counted, strict=True) if count}
 
     @cached_property
     def warnings(self) -> tuple[str, ...]:
@@ -160,6 +166,7 @@ class Result:
             **self.figures,
             "initial_cash": float(self.plan.account.cash),
             "signals": self.signals,
+            "refusals": self.refusals,
             "symbols": list(market.symbols),
             "timeframe_minutes": market.timeframe,
             "bars": market.bars,

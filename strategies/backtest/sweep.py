@@ -129,7 +129,7 @@ def sweep(
     if market.bars < 2:
         raise BacktestRefused("EMPTY_RANGE", f"{market.bars} bars are too few to trade", bars=market.bars)
     plan = replace(plan, late_orders=False)
-    sums, counters = np.zeros((len(tried), jumps.SUMS)), np.zeros((len(tried), k.COUNTERS), np.int64)
+    sums, counters = np.zeros((len(tried), jumps.SUMS)), np.zeros((len(tried), k.C_BY_GATE), np.int64)
     done = np.zeros(len(tried), np.bool_)
     batches = (_Jumps if fits(plan, market) else _Loops)(plan, market, tried, fixed, memory_mb)
     reached = 0
@@ -158,7 +158,7 @@ def trades_of(
     tried = Combinations.of([dict(numbers)])
     plan = replace(plan, late_orders=False)
     batches = (_Jumps if fits(plan, market) else _Loops)(plan, market, tried, dict(fixed or {}), MEMORY_MB)
-    sums, counters = np.zeros((1, jumps.SUMS)), np.zeros((1, k.COUNTERS), np.int64)
+    sums, counters = np.zeros((1, jumps.SUMS)), np.zeros((1, k.C_BY_GATE), np.int64)
     kept = np.empty((market.bars * len(market.symbols) + 2, k.TRADE_COLUMNS), np.int64)
     with ThreadPoolExecutor(1) as threads:
         batches.prepare(np.array([0]), threads)
@@ -390,7 +390,7 @@ class _Jumps:
             place[row] = where
         programs = self.programs[part]
         programs[:, :, 1:] = place[programs[:, :, 1:]]
-        own_sums, own_counters = np.zeros((len(part), jumps.SUMS)), np.zeros((len(part), k.COUNTERS), np.int64)
+        own_sums, own_counters = np.zeros((len(part), jumps.SUMS)), np.zeros((len(part), k.C_BY_GATE), np.int64)
         count = sk.combinations(
             self.ground, self.pool, self.ranges_of, self.skip, programs, self.starts[part], place[self.ranges[part]],
             place[self.asked[part]], self.terms[part], np.empty((5, self.bars + 1), np.int32),
@@ -430,7 +430,7 @@ class _Loops:
                 continue
             count, _ = prepared.simulate()
             made = prepared.trades[:count]
-            counters[one] = prepared.counters
+            counters[one] = prepared.counters[: k.C_BY_GATE]
             sk.of_run(made, prepared.equity, self.market.day_ends, sums[one])
             if trades is not None:
                 trades[:count] = made

@@ -43,7 +43,7 @@ def combinations(
     terms,  # int64[combinations, TERMS]
     events,  # int32[5, bars + 1], scratch
     daily,  # int64[days], scratch
-    sums, counters,  # float64[combinations, SUMS], int64[combinations, COUNTERS], written here
+    sums, counters,  # float64[combinations, SUMS], int64[combinations, C_BY_GATE], written here
     trades,  # int64[enough, TRADE_COLUMNS] for a single combination whose trades are wanted, else without rows
 ):  # fmt: skip
     """Every combination of a batch from its first signal to its last exit. Gives the number of trades of the last."""

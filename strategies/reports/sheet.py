@@ -57,10 +57,14 @@ class Sheet:
 
     @property
     def signals(self) -> list[tuple[str, str]]:
-        return [
-            (name.replace("_", " ").capitalize(), number(Decimal(count), 0))
-            for name, count in self.report["signals"].items()
-        ]
+        """What became of them; after those that the gates refused, which gate it was."""
+        rows = []
+        for name, count in self.report["signals"].items():
+            rows.append((name.replace("_", " ").capitalize(), number(Decimal(count), 0)))
+            if name == "refused_by_gates":
+                told = self.report.get("refusals", {})  # a result of before they were told apart has none
+                rows += [(f"· {code}", number(Decimal(times), 0)) for code, times in told.items()]
+        return rows
 
     @property
     def hashes(self) -> list[tuple[str, str]]:

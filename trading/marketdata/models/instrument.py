@@ -59,6 +59,11 @@ class Instrument(models.Model):
         return self.segment == "FO"
 
     @property
+    def own_sector(self) -> str:
+        """Its sector, of a future or an option that of its underlying; "" where it is not known."""
+        return self.sector or (self.underlying.sector if self.underlying is not None else "")
+
+    @property
     def is_tradable(self) -> bool:
         return self.active and self.instrument_type != "INDEX"
 
