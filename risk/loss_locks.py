@@ -48,9 +48,10 @@ def locks_due(*, lost_pct: Decimal, policy: RiskPolicy) -> list[Kind]:
 
 def latch_losses(*, portfolio: Portfolio, value: Valuation, policy: RiskPolicy, now: datetime) -> list[LossLock]:
     """Latch what this valuation calls for; returns the locks that are new."""
-    if value.opening_equity_paise <= 0 or value.day_pnl_paise >= 0:
+    if value.day_pnl_paise >= 0:
         return []
-    lost_pct = Decimal(-value.day_pnl_paise) * 100 / value.opening_equity_paise
+    opening = value.opening_equity_paise
+    lost_pct = Decimal(-value.day_pnl_paise) * 100 / opening if opening > 0 else Decimal(100)
     due = locks_due(lost_pct=lost_pct, policy=policy)
     if not due:
         return []

@@ -5,7 +5,6 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
-from itertools import takewhile
 from typing import Any
 
 from risk.gates.finding import Snapshot
@@ -44,13 +43,14 @@ SELECT
      WHERE portfolio_id = %(portfolio)s
        AND (session_date = %(day)s OR (released_at IS NULL AND kind = ANY(%(lasting)s) AND session_date < %(day)s))),
     (SELECT closed_at FROM portfolio_closedtrade
-     WHERE portfolio_id = %(portfolio)s AND instrument_id = %(instrument)s AND exit_reason = %(stop)s
+     WHERE portfolio_id = %(portfolio)s AND instrument_id = %(instrument)s AND exit_reason = ANY(%(stops)s)
      ORDER BY closed_at DESC, id DESC LIMIT 1),
     (SELECT kind FROM marketdata_feed WHERE name = %(feed)s),
-    (SELECT json_agg(json_build_array(gross_paise - charges_paise, closed_at) ORDER BY closed_at DESC, id DESC)
-     FROM (SELECT id, gross_paise, charges_paise, closed_at FROM portfolio_closedtrade
-           WHERE portfolio_id = %(portfolio)s ORDER BY closed_at DESC, id DESC LIMIT 20) AS latest
-     WHERE closed_at >= %(midnight)s),
+    (SELECT json_build_array(count(*), max(closed_at)) FROM portfolio_closedtrade
+     WHERE portfolio_id = %(portfolio)s AND gross_paise < charges_paise AND closed_at > coalesce(
+         (SELECT max(closed_at) FROM portfolio_closedtrade
+          WHERE portfolio_id = %(portfolio)s AND closed_at >= %(midnight)s AND gross_paise > charges_paise),
+         %(midnight)s - interval '1 microsecond')),
     (SELECT coalesce(sum(coalesce((SELECT d.opening_equity_paise FROM portfolio_tradingday d
                                    WHERE d.portfolio_id = p.id ORDER BY d.session_date DESC LIMIT 1),
                                   p.opening_cash_paise)), 0)
@@ -66,6 +66,9 @@ SELECT
      JOIN marketdata_feed f ON f.id = b.feed_id
      WHERE f.name = %(feed)s AND b.instrument_id = %(instrument)s AND b.session_date = %(day)s)
 """
+
+STOPPED_OUT = [Reason.STOP.value, Reason.TRAILING.value]
+"""A stop that was drawn closer is a stop too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,13 +124,13 @@ def standing_asked(
     day = exchange_date(now)
     keys = bucket_keys(
         portfolio_id=portfolio.pk, account_id=portfolio.account_id, instrument_id=instrument.pk, session_date=day,
-        segment=segment_of(instrument.segment, is_option(instrument)), sector=instrument.sector, strategy=strategy,
+        segment=segment_of(instrument.segment, is_option(instrument)), sector=instrument.own_sector, strategy=strategy,
     )  # fmt: skip
     asked: dict[str, Any] = {
         "portfolio": portfolio.pk, "instrument": instrument.pk, "day": day,
         "scopes": scope_keys(portfolio, instrument_id=instrument.pk, strategy=strategy),
         "lasting": [str(kind) for kind in LossLock.LASTING],
-        "keys": list(keys.values()), "stop": Reason.STOP.value, "feed": portfolio.account.feed,
+        "keys": list(keys.values()), "stops": STOPPED_OUT, "feed": portfolio.account.feed,
         "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
         "believed": BrokerFunds.BELIEVED,
     }  # fmt: skip
@@ -154,13 +157,13 @@ def _standing(
     latched = {kind for kind, is_today in _plain(locks) or () if is_today or policy.locks_need_release}
     step, deep = _plain(drawdown) or ("NORMAL", "0")
     known = _plain(reserved) or {}
-    losses = list(takewhile(lambda trade: trade[0] < 0, _plain(closed) or ()))
+    losses, last_loss_at = _plain(closed)
     return Standing(
         now=now, policy=policy, kill=KillState(int(level), int(epoch), reason), cash_paise=cash_paise,
         held=holdings, equity_paise=equity, exposure_paise=exposure, opening_equity_paise=opening,
         reserved=known, locks=frozenset(latched), last_stop_out_at=stopped_at,
-        feed_kind=feed_kind, quotes=quotes, keys=keys, losses_in_row=len(losses),
-        last_loss_at=datetime.fromisoformat(losses[0][1]) if losses else None, account_equity_paise=int(account_equity),
+        feed_kind=feed_kind, quotes=quotes, keys=keys, losses_in_row=losses,
+        last_loss_at=datetime.fromisoformat(last_loss_at) if losses else None, account_equity_paise=int(account_equity),
         order_wait_s=_wait_s(wait), drawdown=(step, Decimal(deep)), breaker_cause=breaker_cause,
         broker_free_paise=_free(_plain(funds), known.get(keys[Kind.ACCOUNT], 0)), band=_band(_plain(band)),
     )  # fmt: skip
@@ -196,7 +199,7 @@ def _plain(value):
 
 def take_snapshot(
     *, portfolio: Portfolio, instrument: Instrument, standing: Standing, engine_ready: bool, engine_cause: str,
-    market: MarketFacts = NOTHING_MEASURED, working: Working = NOTHING_WORKS,
+    market: MarketFacts = NOTHING_MEASURED, working: Working = NOTHING_WORKS, symbol_risk_paise: int = 0,
 ) -> Snapshot:  # fmt: skip
     """The portfolio, the instrument and the market as gates see them."""
     now, policy, kill = standing.now, standing.policy, standing.kill
@@ -219,6 +222,7 @@ def take_snapshot(
         exposure_paise=max(standing.exposure_paise, taken(Kind.EXPOSURE)),
         symbol_exposure_paise=taken(Kind.SYMBOL),
         symbol_net_quantity=sum(one.net_quantity for one in standing.held if one.instrument_id == instrument.pk),
+        symbol_risk_paise=symbol_risk_paise,
         symbol_reserved=taken(Kind.SYMBOL) > 0,
         slots_taken=taken(Kind.SLOTS),
         trades_today=taken(Kind.TRADES),

@@ -303,8 +303,10 @@ class AccountEngine:
     def value(self, portfolio: Portfolio) -> Valuation:
         """The worth of a portfolio at the engine's own prices; latches the locks and the drawdown step it calls for."""
         now = self.now()
-        value = value_portfolio(portfolio, quotes=self.market.quotes(), now=now)
-        if not value.stale:
+        quotes = self.market.quotes()
+        value = value_portfolio(portfolio, quotes=quotes, now=now)
+        # Where a price is old the last one stands: a share that is locked at its band must not keep the day unlocked.
+        if value.is_priced and not any(quotes[one.instrument.symbol].indicative for one in value.positions):
             policy = active_policy(portfolio.pk)
             latch_losses(portfolio=portfolio, value=value, policy=policy, now=now)
             watch_drawdown(portfolio=portfolio, equity_paise=value.equity_paise, policy=policy, now=now)

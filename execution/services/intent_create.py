@@ -29,6 +29,7 @@ from strategies.contracts.schema import Regime
 from strategies.models import Signal
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed, NotFound
+from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent, OrderType, Product, Reason, Side
 from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import last_quote
@@ -293,6 +294,7 @@ def _seen(
     snapshot = take_snapshot(
         portfolio=portfolio, instrument=instrument, standing=standing, engine_ready=under_way.engine_ready,
         engine_cause=under_way.engine_cause, market=facts, working=under_way.working,
+        symbol_risk_paise=_at_risk(wish.group) if opens and wish.adds and wish.group is not None else 0,
     )  # fmt: skip
     asked = OrderIntent(
         instrument_id=instrument.pk,
@@ -311,7 +313,8 @@ def _seen(
         signal_age_s=wish.signal_age_s,
         strategy=strategy_of(wish.signal),
         family=_family(wish.signal),
-        sector=instrument.sector,
+        sector=instrument.own_sector,
+        underlying=instrument.underlying_name,
         segment=instrument.segment,
         is_option=is_option(instrument),
         freeze_quantity=instrument.spec.freeze_quantity,
@@ -320,6 +323,23 @@ def _seen(
         repeat_age_s=under_way.repeat_age_s,
     )
     return asked, snapshot
+
+
+def _at_risk(group: Group) -> int:
+    """What a trade loses at its stop, paise: what is held of it, and what still works for it; 0 where it only gains."""
+    if group.stop_price is None:
+        return 0
+    quantity, value = 0, 0
+    for order in group.orders.all():
+        if order.reason != Reason.ENTRY:
+            average = value // quantity if quantity else 0
+            quantity, value = quantity - order.filled_quantity, value - average * order.filled_quantity
+        else:
+            price = order.limit_price or order.decision_price or group.stop_price
+            works = 0 if order.is_final else order.remaining_quantity
+            quantity, value = quantity + order.filled_quantity + works, value + order.fill_value_paise
+            value += to_paise(price) * works
+    return max(0, (value - to_paise(group.stop_price) * quantity) * Side(group.side).sign)
 
 
 def _family(signal: Signal | None) -> str:

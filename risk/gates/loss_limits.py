@@ -15,7 +15,8 @@ HALF = Decimal(50)
 def daily_loss(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
     """At three quarters of the soft limit half the size, past it nothing; the locks are latched elsewhere and hold."""
     lost = -min(0, snapshot.day_pnl_paise)
-    pct = lost * 100 / snapshot.opening_equity_paise if snapshot.opening_equity_paise > 0 else 100.0
+    opening = snapshot.opening_equity_paise
+    pct = Decimal(lost) * 100 / opening if opening > 0 else Decimal(100)
     shown, limit = f"{pct:.2f} %", f"{plain(limits.daily_loss_soft_pct)} %"
     if snapshot.hard_locked or pct >= limits.daily_loss_hard_pct:
         return rejected("DAILY_LOSS_HARD", value=shown, limit=f"{plain(limits.daily_loss_hard_pct)} %",

@@ -5,13 +5,16 @@ from decimal import Decimal
 
 from risk.gates.finding import Finding, Limits, Snapshot, passed, plain, rejected, up_to
 from trading.domain.money import to_paise
-from trading.domain.orders import OrderIntent, Side
+from trading.domain.orders import OrderIntent, Product, Side
 
 
 def sanity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
     """Whole lots of something tradable at a price on the tick."""
     if not intent.tradable:
         return rejected("NOT_TRADABLE", value=intent.symbol, message=f"{intent.symbol} cannot be traded.")
+    if intent.product is Product.CNC and intent.side is Side.SELL:
+        message = "What is sold for delivery must be held: this would be short at the auction."
+        return rejected("SHORT_DELIVERY", value=intent.product, message=message)
     if intent.quantity < 1 or intent.quantity % intent.lot_size:
         return rejected(
             "LOT_SIZE", value=intent.quantity, limit=intent.lot_size, message=f"The lot is {intent.lot_size}."
@@ -28,9 +31,12 @@ def stop_required(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fi
         if limits.stop_required:
             return rejected("STOP_REQUIRED", value="none", limit="a stop", message="An entry needs a stop.")
         return passed("STOP_REQUIRED", intent.quantity, message="The policy asks for no stop.")
-    wrong_side = intent.stop_price >= intent.price if intent.side is Side.BUY else intent.stop_price <= intent.price
+    # A limit beyond the market trades at the market: the stop must lie behind that as well, or it is hit at once.
+    prices = [one for one in (intent.price, snapshot.last_price) if one]
+    worst = min(prices, default=Decimal(0)) if intent.side is Side.BUY else max(prices, default=Decimal(0))
+    wrong_side = (worst - intent.stop_price) * intent.side.sign <= 0
     if wrong_side or intent.stop_price <= 0 or intent.stop_price % intent.tick_size:
-        message = f"A stop at {intent.stop_price} does not protect a {intent.side.value.lower()} at {intent.price}."
+        message = f"A stop at {intent.stop_price} does not protect a {intent.side.value.lower()} at {worst}."
         return rejected("STOP_REQUIRED", value=intent.stop_price, limit=intent.price, message=message)
     return passed("STOP_REQUIRED", intent.quantity, value=intent.stop_price, message=f"Stop at {intent.stop_price}.")
 

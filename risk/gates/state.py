@@ -41,9 +41,9 @@ def broker_health(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Fi
 
 
 def restricted(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Finding:
-    """Names the policy forbids, by symbol or by ticker."""
+    """Names the policy forbids, by symbol or by ticker: with a share its futures and options."""
     ticker = intent.symbol.partition(":")[2].rpartition("-")[0]
-    if limits.restricted_symbols & {intent.symbol, ticker}:
+    if limits.restricted_symbols & {intent.symbol, ticker, intent.underlying} - {""}:
         return rejected("RESTRICTED", value=intent.symbol, message=f"The policy forbids trading in {intent.symbol}.")
     return passed("RESTRICTED", intent.quantity, message="Not on the list of restricted names.")
 

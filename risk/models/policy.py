@@ -1,4 +1,5 @@
 from decimal import Decimal
+from math import isfinite
 
 from django.core.exceptions import ValidationError
 from django.core.validators import MaxValueValidator, MinValueValidator
@@ -152,7 +153,12 @@ class RiskPolicy(Owned):
             low, high = getattr(self, smaller), getattr(self, larger)
             if low is not None and high is not None and Decimal(str(low)) > Decimal(str(high)):
                 wrong[smaller] = f"It may not be above {larger} ({high})."
-        if not _are_symbols(self.restricted_symbols):
+        for name in ("max_quote_age_s", "max_signal_age_s", "duplicate_window_s"):
+            if not isfinite(getattr(self, name) or 0):  # neither below nor above a bound: nothing would ever be too old
+                wrong[name] = "Enter a number."
+        if _are_symbols(self.restricted_symbols):
+            self.restricted_symbols = [one.strip().upper() for one in self.restricted_symbols]
+        else:
             wrong["restricted_symbols"] = "A list of at most 500 symbols or tickers."
         if wrong:
             raise ValidationError(wrong)

@@ -101,6 +101,7 @@ class OrderIntent:
     strategy: str = ""
     family: str = ""
     sector: str = ""
+    underlying: str = ""  # of a future or an option, by its name: SBIN
     segment: str = "CM"
     is_option: bool = False
     freeze_quantity: int | None = None

@@ -48,6 +48,11 @@ class Valuation:
     positions: list[PositionValue] = field(default_factory=list)
 
     @property
+    def is_priced(self) -> bool:
+        """Every open position has a price, however old: what has none counts at its cost, and tells of no loss."""
+        return all(one.last_price is not None for one in self.positions)
+
+    @property
     def day_pnl_paise(self) -> int:
         return self.equity_paise - self.opening_equity_paise
 
