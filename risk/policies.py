@@ -12,8 +12,10 @@ from django.db.models import Max
 
 from risk.gates.finding import Limits
 from risk.models import RiskPolicy
+from risk.strictness import laxer
 from trading.audit.record import record
 from trading.domain.errors import NotAllowed
+from trading.monitoring.alerts import Level, raise_alert
 from trading.portfolio.models import Portfolio
 from trading.statements import run
 
@@ -96,7 +98,26 @@ def publish_policy(*, portfolio: Portfolio | None, values: Mapping[str, object],
     changed = {name: str(getattr(new, name)) for name in FIELDS if getattr(new, name) != kept[name]}
     owner_id = portfolio.owner_id if portfolio else None
     record("risk_policy.published", actor=actor, owner_id=owner_id, subject=str(new), changed=changed)
+    if portfolio is None:
+        _tell_who_is_laxer(new)
     return new
+
+
+def _tell_who_is_laxer(house: RiskPolicy) -> None:
+    """Limits of a portfolio's own stay as they are when the house becomes stricter: whoever has such is told, and who
+    operates the desk with them."""
+    ceiling = values_of(house)
+    for own in RiskPolicy.objects.filter(active=True, portfolio__isnull=False).select_related("portfolio"):
+        names = laxer(values_of(own), ceiling)
+        if own.portfolio is None or not names:
+            continue
+        words = ", ".join(name.replace("_", " ") for name in names)
+        raise_alert(
+            "LIMITS_LAXER_THAN_HOUSE",
+            f"{own.portfolio.name}: its own limits allow more than the house now does: {words}.",
+            level=Level.WARNING, owner_id=own.portfolio.owner_id, about=str(own.portfolio_id),
+            next_step="Tighten them on the page of limits, or go back to the house's.",
+        )  # fmt: skip
 
 
 @transaction.atomic

@@ -12,9 +12,13 @@ NOUGHT_IS_NEVER = frozenset({"loss_streak", "failsafe_rejections", "failsafe_tra
 """A count from which something stops; 0 turns it off."""
 
 
-def laxer(values: Mapping[str, Any], house: Mapping[str, Any]) -> list[str]:
-    """Which of these limits allow more than the house does."""
-    return [name for name, value in values.items() if _is_laxer(name, value, house[name])]
+def laxer(values: Mapping[str, Any], house: Mapping[str, Any], in_force: Mapping[str, Any] | None = None) -> list[str]:
+    """Which of these limits allow more than the house does, and more than what is `in_force`: what an operator has let
+    in before may stay, and be tightened by whom it belongs to."""
+    return [
+        name for name, value in values.items()
+        if _is_laxer(name, value, house[name]) and (in_force is None or _is_laxer(name, value, in_force[name]))
+    ]  # fmt: skip
 
 
 def _is_laxer(name: str, value: Any, house: Any) -> bool:

@@ -170,7 +170,7 @@ class Policy(DeskEndpoint):
         portfolio = _asked_portfolio(request)
         values = read_values(ask["limits"])
         draft = draft_policy(portfolio=portfolio, values=values)
-        looser = laxer(values, values_of(active_policy(None)))
+        looser = laxer(values, values_of(active_policy(None)), values_of(active_policy(portfolio.pk)))
         if looser:
             raise NotAllowed("LAXER_THAN_HOUSE", f"The house is stricter: {', '.join(looser)}.")
         if ask["preview"]:

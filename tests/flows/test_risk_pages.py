@@ -120,6 +120,33 @@ def test_options_that_are_held_show_their_greeks_added_up(small, client):
     assert "delta" in shown.lower() and "vega" in shown.lower()
 
 
+def test_an_option_that_is_bought_brings_its_greeks_to_the_page(small, client):
+    """From the ticket through every gate and the broker to the page: its premium is what it costs and may lose."""
+    world, expiry = small.world, exchange_date(small.now[0]) + timedelta(days=10)
+    index = InstrumentFactory(symbol="NSE:NIFTY50-INDEX", instrument_type="INDEX", sector="Index")
+    option = InstrumentFactory(
+        symbol="NSE:NIFTY2622625000CE", instrument_type="OPTIDX", segment="FO", underlying=index, sector="",
+        underlying_name="NIFTY", strike=Decimal(25000), expiry=expiry, option_type="CE", lot_size=75,
+    )  # fmt: skip
+    for one, price in ((index, "25000"), (option, "210")):
+        quote(world.feed, one, price)
+    wish = {"symbol": option.symbol, "limit_price": Decimal(210), "stop_price": Decimal(150), "product": "MARGIN"}
+    refused = small.ask(**wish, quantity=50)
+    assert refused.refusal_code == "LOT_SIZE"
+    large = small.ask(**wish, quantity=75 * 100)
+    assert large.allowed_quantity == 150, "five percent of equity in one premium, one percent at its stop: whole lots"
+    small.turn()
+    order = small.order(large)
+    small.broker.fill(order.broker_order_id, 150, "209.50")
+    small.turn(3)
+    assert small.held() == small.working() == 150
+    greeks = numbers_now(small.portfolio, now=small.now[0]).greeks
+    assert 60 < greeks["delta"] < 100 and greeks["theta"] < 0 < greeks["vega"]
+    client.force_login(world.user)
+    page = text(client.get(reverse("web:risk")))
+    assert "Greeks of options held" in page and "Options" in page and "Index" in page
+
+
 def test_minutes_are_kept_once_in_session_and_shown(trader, desk):
     portfolio = desk.world.portfolio
     assert risk_keep(portfolio=portfolio, now=desk.now) is not None
@@ -220,6 +247,25 @@ def test_an_operator_may_be_laxer_and_edits_the_house(trader, desk):
     house = form_of(trader, of="house", max_open_positions=7, act="publish")
     assert trader.post(reverse("web:risk-policy"), house).status_code == 302
     assert active_policy(None).max_open_positions == 7
+
+
+def test_what_an_operator_let_in_may_stay_and_be_tightened_by_its_owner(trader, desk):
+    publish_policy(portfolio=desk.world.portfolio, values={"max_trades_per_day": 100}, actor="the operator")
+    address = reverse("web:risk-policy")
+    assert trader.post(address, form_of(trader, max_open_positions=3, act="publish")).status_code == 302
+    assert trader.post(address, form_of(trader, max_trades_per_day=50, act="publish")).status_code == 302
+    assert trader.post(address, form_of(trader, max_trades_per_day=60, act="publish")).status_code == 422
+    now = active_policy(desk.world.portfolio.pk)
+    assert (now.max_open_positions, now.max_trades_per_day) == (3, 50)
+
+
+def test_a_house_that_becomes_stricter_tells_whose_own_limits_are_laxer_now(trader, desk):
+    publish_policy(portfolio=desk.world.portfolio, values={"max_open_positions": 5}, actor="me")
+    publish_policy(portfolio=None, values={"max_trades_per_day": 19}, actor="the operator")
+    told = Alert.objects.filter(code="LIMITS_LAXER_THAN_HOUSE")
+    assert told.get().message.endswith("max trades per day.")
+    publish_policy(portfolio=None, values={"max_open_positions": 3}, actor="the operator")
+    assert "max open positions" in told.latest("pk").message and active_policy(desk.world.portfolio.pk).portfolio_id
 
 
 def test_limits_go_out_as_a_file_and_come_back(trader, desk):

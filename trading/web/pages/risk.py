@@ -28,7 +28,7 @@ from risk.policies import (
     values_from_json,
     values_of,
 )
-from risk.policy_form import PolicyForm
+from risk.policy_form import PolicyForm, label_of
 from risk.preview import preview
 from risk.strictness import laxer
 from trading.domain.errors import NotAllowed, TradingError
@@ -142,10 +142,19 @@ def policy(request: DeskRequest) -> HttpResponse:
     changed = [
         (name, before[name], getattr(draft, name)) for name in before if str(before[name]) != str(getattr(draft, name))
     ]
-    changed = [row for row in changed if not _equal(row[1], row[2])]
+    changed = [(label_of(name), _plain(was), _plain(now)) for name, was, now in changed if not _equal(was, now)]
     seen = preview(limits_of(draft), portfolio_id=portfolio.pk if portfolio else None)
     context |= {"form": PolicyForm(instance=draft), "changed": changed, "preview": seen}
     return render(request, "risk/policy.html", context)
+
+
+def _plain(value: Any) -> str:
+    """A limit as a person writes it."""
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, list):
+        return ", ".join(value) or "none"
+    return f"{float(value):,g}" if abs(float(value)) < 1_000_000 else f"{float(value):,.0f}"
 
 
 def _equal(one: Any, other: Any) -> bool:
@@ -181,7 +190,7 @@ def _address(portfolio: Portfolio | None) -> str:
 def _stay_within_the_house(request: DeskRequest, portfolio: Portfolio | None, values: dict[str, Any]) -> None:
     if portfolio is None or request.user.has_perm(OPERATE):
         return
-    looser = laxer(values, values_of(active_policy(None)))
+    looser = laxer(values, values_of(active_policy(None)), values_of(active_policy(portfolio.pk)))
     if looser:
         words = ", ".join(name.replace("_", " ") for name in looser)
         raise NotAllowed(
