@@ -1,21 +1,24 @@
 """What is under way in one instrument, and whether the account's engine is there: one statement."""
 
+import json
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
 from execution.engine.readiness import readiness_of
-from execution.models import Mismatch
+from execution.models import Group, Mismatch
 from execution.states import LIVE_STATES, OrderState
 from risk.snapshot import NOTHING_WORKS, Working
 from trading.domain.orders import Side
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
+from trading.portfolio.valuation import Holding
 from trading.statements import Rows, ask, run
 
 # States are written out: a plan that serves every order can then use the indexes of what is alive.
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 _HELD_BACK = ", ".join(f"'{state}'" for state in sorted(Mismatch.HELD_BACK))
+_BEGINNING = ", ".join(f"'{state}'" for state in Group.BEGINNING)
 LEASE = """
 SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8, build
 FROM execution_enginelease WHERE account_id = %(account)s
@@ -31,7 +34,11 @@ SELECT lease.state, lease.cause, lease.age, lease.build, working.opposite, worki
      JOIN strategies_contractversion v ON v.id = d.version_id
      WHERE i.portfolio_id = %(portfolio)s AND i.instrument_id = %(instrument)s AND i.side = %(side)s
        AND i.state <> 'REFUSED' AND v.contract_id = %(contract)s::bigint
-     ORDER BY i.created_at DESC LIMIT 1)
+     ORDER BY i.created_at DESC LIMIT 1),
+    (SELECT json_agg(json_build_array(m.id, m.symbol, CASE g.side WHEN 'BUY' THEN 1 ELSE -1 END)) FROM execution_group g
+     JOIN marketdata_instrument m ON m.id = g.instrument_id
+     WHERE %(contract)s::bigint IS NOT NULL AND g.portfolio_id = %(portfolio)s
+       AND g.state IN ({_BEGINNING}) AND g.close_reason = '')
 FROM (
     SELECT coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = %(other)s AND o.reason = 'ENTRY'), 0)
                AS opposite,
@@ -65,7 +72,8 @@ def _ready(lease: list[tuple[Any, ...]]) -> tuple[bool, str]:
 class Outstanding:
     """`doubt`: a difference with the broker for which nothing is entered, see Mismatch.forbidding_entry.
 
-    `repeat_age_s`: wall seconds since the same contract was last allowed the same thing; None: never.
+    `repeat_age_s`: wall seconds since the same contract was last allowed the same thing; None: never. `begun`: for a
+    contract, trades that were let in and hold nothing yet, one unit each: two ideas of one bar are two bets or one.
     """
 
     engine_ready: bool
@@ -73,6 +81,7 @@ class Outstanding:
     working: Working = NOTHING_WORKS
     doubt: Mismatch | None = None
     repeat_age_s: float | None = None
+    begun: tuple[Holding, ...] = ()
 
 
 def outstanding(
@@ -95,7 +104,9 @@ def outstanding(
 
 
 def _read(instrument: Instrument, rows: Rows) -> Outstanding:
-    ((state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s),) = rows()
+    ((state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s, begun),) = rows()
+    if isinstance(begun, str):
+        begun = json.loads(begun)
     return Outstanding(
         *readiness_of(state, cause, age_s, build),
         working=Working(
@@ -104,4 +115,5 @@ def _read(instrument: Instrument, rows: Rows) -> Outstanding:
         ),
         doubt=None if kind is None else Mismatch(kind=kind, ours=ours, theirs=theirs),
         repeat_age_s=repeat_age_s,
+        begun=tuple(Holding(pk, symbol, sign, 0) for pk, symbol, sign in begun or ()),
     )  # fmt: skip

@@ -288,7 +288,7 @@ def _seen(
     facts = NOTHING_MEASURED
     if opens:  # nothing of it could keep an exit in
         facts = market_facts(
-            portfolio.account.feed, instrument, sign=wish.side.sign, held=standing.held,
+            portfolio.account.feed, instrument, sign=wish.side.sign, held=(*standing.held, *under_way.begun),
             now=standing.now, previous_close=quote.previous_close if quote else None,
         )  # fmt: skip
     snapshot = take_snapshot(

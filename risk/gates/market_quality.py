@@ -72,11 +72,11 @@ def liquidity(intent: OrderIntent, snapshot: Snapshot, limits: Limits) -> Findin
     most = limits.spread_to_deviation / 2 if _thin_hours(snapshot) else limits.spread_to_deviation
     if snapshot.spread is not None and snapshot.spread < 0:
         message = "Its bid is above its ask: the quote cannot be believed."
-        return _thin("LIQUIDITY_SPREAD", intent, value=snapshot.spread, limit=plain(most), message=message)
+        return _thin("LIQUIDITY_SPREAD", intent, value=str(snapshot.spread), limit=plain(most), message=message)
     if snapshot.spread and snapshot.close_deviation is not None:
         if not snapshot.close_deviation:
             message = "It did not move in its last 20 bars: no spread is narrow there."
-            return _thin("LIQUIDITY_SPREAD", intent, value=snapshot.spread, limit=plain(most), message=message)
+            return _thin("LIQUIDITY_SPREAD", intent, value=str(snapshot.spread), limit=plain(most), message=message)
         ratio = snapshot.spread / snapshot.close_deviation
         if ratio > most:
             message = f"The spread of {snapshot.spread} is {ratio:.3f} of the deviation of the last 20 closes."

@@ -10,16 +10,19 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from django.utils import timezone
 
 from execution.models import Intent
 from execution.services.intent_create import Wish, intent_create
+from execution.services.signal_accept import signal_accept
 from risk.loss_locks import latch_losses
 from risk.market_facts import market_facts
 from risk.models import DrawdownState, LossLock
 from risk.policies import active_policy, draft_policy, limits_of, publish_policy, values_from_json
 from risk.snapshot import standing_of
-from tests.factories import ClosedTradeFactory, InstrumentFactory
-from tests.factories.world import ELEVEN, house_policy, open_feed
+from tests.factories import ClosedTradeFactory, DeploymentFactory, InstrumentFactory, SignalFactory
+from tests.factories.strategies import house_version
+from tests.factories.world import ELEVEN, house_policy, open_feed, quote
 from trading.domain.clock import IST
 from trading.domain.errors import NotAllowed
 from trading.domain.orders import OrderType, Product, Reason, Side
@@ -146,17 +149,45 @@ def test_options_are_bets_on_what_they_are_options_on(valkey):
     assert call.own_sector == put.own_sector == "Banks" and InstrumentFactory(sector="").own_sector == ""
 
 
-def test_a_split_does_not_make_strangers_of_two_of_a_kind(valkey):
-    feed = open_feed(at=ELEVEN)
+def moved_alike(feed, one, two, *, split_after: int | None = None) -> list[date]:
+    """Daily candles of two months in which both do the same; the second may split."""
     days = [day for back in range(60, 0, -1) if session_on(day := ELEVEN.date() - timedelta(days=back)) is not None]
-    one, two = InstrumentFactory(), InstrumentFactory()
-    closes = np.round(np.cumprod(1 + np.random.default_rng(1).normal(0, 0.01, len(days))) * 500, 2)
-    for instrument, times in ((one, np.ones(len(days))), (two, np.where(np.arange(len(days)) < 20, 1.0, 0.5))):
+    closes = np.cumprod(1 + np.random.default_rng(1).normal(0, 0.01, len(days))) * 500
+    halved = np.where(np.arange(len(days)) < (split_after or len(days)), 1.0, 0.5)
+    for instrument, times in ((one, np.ones(len(days))), (two, halved)):
         prices = [Decimal(str(round(close, 2))) for close in closes * times]
         store_bars(feed, 1440, [
             Bar(instrument.symbol, datetime.combine(day, dt_time(9, 15), tzinfo=IST), price, price, price, price, 10)
             for day, price in zip(days, prices, strict=True)
         ], "HISTORY")  # fmt: skip
+    return days
+
+
+def test_two_ideas_of_one_bar_are_one_bet_before_either_has_filled(desk):
+    other = InstrumentFactory(symbol="NSE:TWIN-EQ", sector="Twins")
+    moved_alike(desk.world.feed, desk.instrument, other)
+    quote(desk.world.feed, other)
+    deployment = DeploymentFactory(portfolio=desk.portfolio, version=house_version())
+    ideas = [
+        SignalFactory(
+            portfolio=desk.portfolio, deployment=deployment, instrument=one, entry="812.35", stop="804.00",
+            target="829.00", expires_at=timezone.now() + timedelta(minutes=5),
+        )
+        for one in (desk.instrument, other)
+    ]  # fmt: skip
+    for one in ideas:
+        quote(desk.world.feed, other)
+        desk.world.still_running()
+        signal_accept(signal_id=one.pk, now=desk.now[0])
+        one.refresh_from_db()
+    assert [one.state for one in ideas] == ["ACCEPTED", "REFUSED"], [one.refusal for one in ideas]
+    assert ideas[1].refusal_code == "CORRELATION"
+
+
+def test_a_split_does_not_make_strangers_of_two_of_a_kind(valkey):
+    feed = open_feed(at=ELEVEN)
+    one, two = InstrumentFactory(), InstrumentFactory()
+    days = moved_alike(feed, one, two, split_after=20)
     CorporateAction.objects.create(
         instrument=two, ex_date=days[20], kind="SPLIT_OR_BONUS", factor=Decimal("0.5"), state="CONFIRMED",
         source="circular", found_at=ELEVEN,

@@ -3,6 +3,7 @@
 import csv
 import json
 from datetime import date
+from decimal import Decimal
 from typing import Any
 
 from django.http import Http404, HttpResponse, JsonResponse
@@ -32,11 +33,16 @@ from risk.policy_form import PolicyForm, label_of
 from risk.preview import preview
 from risk.strictness import laxer
 from trading.domain.errors import NotAllowed, TradingError
+from trading.domain.formatting import number
 from trading.portfolio.models import Portfolio
 from trading.web.access import signed_in
 from trading.web.desk import DeskRequest
 
 POINTS = 800
+GREEKS = {
+    "delta": "units of the underlying", "gamma": "delta for a rupee", "theta": "₹ a day",
+    "vega": "₹ for a point of volatility",
+}  # fmt: skip
 LARGEST_FILE = 64_000
 
 
@@ -59,7 +65,11 @@ def risk_context(request: DeskRequest) -> dict[str, Any]:
         "breakers": Breaker.objects.for_user(request.user).filter(account=portfolio.account).order_by("call_class"),
         "moves": DrawdownMove.objects.for_user(request.user).filter(portfolio=portfolio)[:8],
         "today": request.desk.today,
-    }
+        "greeks": [
+            (name.capitalize(), number(Decimal(str(numbers.greeks[name])), 2), unit)
+            for name, unit in GREEKS.items() if name in numbers.greeks
+        ],
+    }  # fmt: skip
 
 
 @require_safe
