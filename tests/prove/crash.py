@@ -127,14 +127,14 @@ def caught(stage: Stage, name: str, *, most: int = 40) -> int | None:
 
 
 @contextmanager
-def stage() -> Iterator[Stage]:
-    """A line to the broker, and what all trials share in the database."""
+def stage(*, feed: str = "proof") -> Iterator[Stage]:
+    """A line to the broker, and what all trials of a process share in the database."""
     with tempfile.TemporaryDirectory(prefix="tarazu-proof-") as folder:
         exchange = Exchange(Path(folder))
         gc.collect()
         gc.freeze()  # what is loaded stays shared with every life that is forked from here
         try:
-            yield Stage(exchange)
+            yield Stage(exchange, feed=feed)
         finally:
             exchange.close()
             gc.unfreeze()

@@ -1,37 +1,31 @@
-"""The same seed twice, in two processes: the same orders, the same events, the same fills."""
+"""The same seed in two processes: the same orders, the same events, the same fills."""
 
-import hashlib
+from collections.abc import Iterator
+from contextlib import contextmanager
 
-from execution.models import Order
 from tests.prove import crash
 from tests.prove.parts import Part, Tried, register
-from tests.prove.trial import run_trial
+from tests.prove.trial import Stage
+from tests.prove.twin import Twin, twin, walk
+
+SCENARIOS = ("trade", "pieces", "hand", "signal", "ladder", "large", "offset", "chase")
 
 
-def event_log(portfolio_id: int) -> str:
-    """A hash of everything that was said about every order, but for the names and instants that differ by nature."""
-    lines = []
-    for order in Order.objects.filter(portfolio_id=portfolio_id).order_by("pk").prefetch_related("events", "fills"):
-        lines.append(
-            f"{order.reason} {order.side} {order.quantity} {order.order_type} {order.limit_price} {order.state}"
-        )
-        lines += [
-            f"{event.seq} {event.kind} {event.source} {event.from_state} {event.to_state} {event.applied}"
-            for event in order.events.all()
-        ]
-        lines += [f"{fill.broker_trade_id} {fill.quantity} {fill.price}" for fill in order.fills.all()]
-    return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
+@contextmanager
+def _both() -> Iterator[tuple[Stage, Twin]]:
+    with crash.stage() as stage, twin() as other:
+        yield stage, other
 
 
-def _twice(stage: crash.Stage, unit: str) -> Tried:
+def same_here_and_there(both: tuple[Stage, Twin], unit: str) -> Tried:
+    """One trial in each process."""
     scenario, _, seed = unit.partition(":")
-    logs, trouble = [], []
-    for _ in range(2):
-        outcome = run_trial(stage, seed=f"same:{seed}", scenario=scenario)
-        trouble += outcome.trouble
-        logs.append(event_log(outcome.portfolio_id))
-    if logs[0] != logs[1]:
-        trouble.append(f"two event logs: {logs[0]} and {logs[1]}")
+    stage, other = both
+    here, wrong_here = walk(stage, scenario, f"same:{seed}")
+    there, wrong_there = other.log(scenario, f"same:{seed}")
+    trouble = wrong_here + wrong_there
+    if here != there:
+        trouble.append(f"two event logs: {here} and {there}")
     return Tried({"pairs": 1}, trouble)
 
 
@@ -40,8 +34,8 @@ register(
         name="same-seed",
         claim="the same seed gives the same event log in two processes",
         size=10,
-        units=lambda size: [f"{scenario}:{seed}" for seed in range(size) for scenario in ("trade", "pieces", "hand")],
-        prepare=crash.stage,
-        attempt=_twice,
+        units=lambda size: [f"{scenario}:{seed}" for seed in range(size) for scenario in SCENARIOS],
+        prepare=_both,
+        attempt=same_here_and_there,
     )
 )

@@ -7,6 +7,8 @@ from django.db import connections
 
 from tests.prove import crash
 from tests.prove.designs import DESIGNS
+from tests.prove.part_same_seed import same_here_and_there
+from tests.prove.twin import twin
 from trading.domain.crashpoint import POINTS
 
 
@@ -112,3 +114,9 @@ def test_killed_while_winners_pay_for_a_loser(stage):
 @pytest.mark.parametrize("name", DESIGNS)
 def test_the_oracle_sees_through_a_broken_design(stage, name):
     assert crash.caught(stage, name) is not None
+
+
+def test_the_same_seed_gives_the_same_event_log_in_another_process(stage):
+    with twin() as other:
+        for unit in ("pieces:1", "hand:2"):
+            assert same_here_and_there((stage, other), unit).trouble == []

@@ -86,10 +86,10 @@ class Outcome:
 class Stage:
     """What all trials share: the feed, the contracts, the line to the broker."""
 
-    def __init__(self, exchange: Exchange) -> None:
+    def __init__(self, exchange: Exchange, *, feed: str) -> None:
         house_policy()
         self.exchange = exchange
-        self.feed: Feed = open_feed(at=ELEVEN, name="proof")
+        self.feed: Feed = open_feed(at=ELEVEN, name=feed)
         self.version = publish_library(actor="the proof")[0]
         self.number = 0
 
