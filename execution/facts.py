@@ -18,6 +18,7 @@ def facts_of(portfolio: Portfolio) -> Iterator[Fact]:
         f"bust:{bust.fill.execution_key}"[:110]: bust.fill
         for bust in FillBust.objects.filter(fill__order__portfolio=portfolio).select_related("fill__order")
     }
+    taken_back = {fill.execution_key for fill in busts.values()}
     charges = {
         posted.key.removeprefix("charges:"): sum(
             entry.amount_paise for entry in posted.entries.all() if entry.account in CHARGE_ACCOUNTS.values()
@@ -33,5 +34,5 @@ def facts_of(portfolio: Portfolio) -> Iterator[Fact]:
         order, side = fill.order, Side(fill.order.side)
         yield Fact(
             (order.instrument_id, order.product), side.opposite if name in busts else side, fill.quantity,
-            fill.value_paise, charges.get(name, 0),
+            fill.value_paise, charges.get(name, 0), counts=fill.execution_key not in taken_back,
         )  # fmt: skip

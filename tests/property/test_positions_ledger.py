@@ -11,6 +11,7 @@ from hypothesis.extra.django import TestCase
 
 from execution.models import Fill, Order
 from execution.services.fill_apply import fill_apply
+from execution.services.fill_bust import fill_bust
 from execution.states import OrderState
 from tests.factories import FillFactFactory, IntentFactory, OrderFactory
 from tests.factories.portfolio import PortfolioFactory
@@ -18,7 +19,7 @@ from trading.domain.orders import Side
 from trading.portfolio.booking import charge_segment
 from trading.portfolio.ledger import Account, balance, post
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position
-from trading.portfolio.positions import Holding, apply_fill
+from trading.portfolio.positions import Holding, apply_fill, replay
 from trading.portfolio.valuation import value_portfolio
 from trading.venue.charges import charges_for_order
 from trading.venue.sessions import exchange_date
@@ -75,6 +76,18 @@ def test_a_position_that_is_closed_piece_by_piece_leaves_no_paisa_behind(quantit
             left, proceeds = left - piece, proceeds + value
         assert (holding.net_quantity, holding.cost_paise) == (0, 0)
         assert holding.realised_paise == side.sign * (proceeds - quantity * price - quantity // 3)
+
+
+@given(fills, st.data())
+def test_a_fill_that_is_taken_back_leaves_what_the_others_make_whatever_its_price(steps, data):
+    """Cash comes back to the paisa, and nothing of it stays behind in the split of realised and open profit."""
+    valued = [(side, quantity, quantity * price) for side, quantity, price in steps]
+    gone = data.draw(st.integers(0, len(valued) - 1))
+    before, after = replay(valued), replay([*valued[:gone], *valued[gone + 1 :]])
+    side, quantity, value = valued[gone]
+    assert after.net_quantity == before.net_quantity - side.sign * quantity
+    moved = (after.cost_paise - before.cost_paise) - (after.realised_paise - before.realised_paise)
+    assert moved == -side.sign * value, "the ledger's entry balances"
 
 
 @pytest.mark.parametrize(("quantity", "value"), [(0, 100), (-1, 100), (1, 0), (1, -5)])
@@ -147,6 +160,31 @@ class BookedFills(TestCase):
             random.shuffle(events)
             order = self.run_order(portfolio, instrument, side, parts, events=events)
             self.assertEqual((order.state, order.filled_quantity), (OrderState.FILLED, order.quantity))
+
+    @settings(max_examples=6, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+    @given(
+        st.lists(st.tuples(st.sampled_from(Side), partials), min_size=1, max_size=3), st.randoms(use_true_random=False)
+    )
+    def test_rows_are_as_if_what_was_taken_back_had_never_been(self, orders, random):
+        portfolio = PortfolioFactory()
+        instrument = IntentFactory().instrument
+        for side, parts in orders:
+            self.run_order(portfolio, instrument, side, parts, events=range(len(parts)))
+        fills = list(Fill.objects.filter(order__portfolio=portfolio).select_related("order"))
+        for fill in random.sample(fills, k=random.randint(1, len(fills))):
+            fill_bust(fill_id=fill.pk, reason="a mistake", actor="the exchange", now=AT)
+            left = Fill.objects.filter(order__portfolio=portfolio, bust=None).select_related("order").order_by("pk")
+            holding = replay([(Side(one.order.side), one.quantity, one.value_paise) for one in left])
+            position = Position.objects.get(portfolio=portfolio, instrument=instrument)
+            self.assertEqual(
+                (position.net_quantity, position.cost_paise, position.realised_paise),
+                (holding.net_quantity, holding.cost_paise, holding.realised_paise),
+            )
+            self.assertEqual(balance(portfolio.pk, Account.POSITIONS), holding.cost_paise)
+            self.assertEqual(-balance(portfolio.pk, Account.REALISED), holding.realised_paise)
+            charges = sum(Order.objects.filter(portfolio=portfolio).values_list("charges_paise", flat=True))
+            cash = OPENING + holding.realised_paise - holding.cost_paise - charges
+            self.assertEqual(balance(portfolio.pk, Account.CASH), cash)
 
 
 @pytest.mark.django_db(transaction=True)

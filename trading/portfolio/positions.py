@@ -3,6 +3,7 @@
 Cost is kept as a total, never as a rounded average: with totals cash, cost and profit agree to the paisa for ever.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trading.domain.orders import Side
@@ -46,3 +47,11 @@ def apply_fill(holding: Holding, *, side: Side, quantity: int, value_paise: int)
     if closing == quantity:
         return left
     return apply_fill(left, side=side, quantity=quantity - closing, value_paise=value_paise - closing_value)
+
+
+def replay(fills: Iterable[tuple[Side, int, int]]) -> Holding:
+    """What these fills make, in their order: side, units, value in paise."""
+    holding = Holding()
+    for side, quantity, value_paise in fills:
+        holding = apply_fill(holding, side=side, quantity=quantity, value_paise=value_paise)
+    return holding

@@ -1,13 +1,13 @@
 """Positions and ledger, reckoned anew from the facts alone. Where the tables say something else, they are broken."""
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass
 
 from trading.domain.orders import Side
 from trading.portfolio.ledger import Account
 from trading.portfolio.models import LedgerEntry, Portfolio, Position
-from trading.portfolio.positions import Holding, apply_fill
+from trading.portfolio.positions import Holding, replay
 
 Key = tuple[int, str]
 """Instrument and product."""
@@ -15,24 +15,24 @@ Key = tuple[int, str]
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One thing that moved a position, in the order in which it was booked. A trade taken back is its opposite."""
+    """One thing that moved cash, in the order in which it was booked. A trade taken back is its opposite; neither of
+    the two `counts` for what is held."""
 
     key: Key
     side: Side
     quantity: int
     value_paise: int
     charges_paise: int
+    counts: bool = True
 
 
 def rebuild(facts: Iterable[Fact]) -> dict[Key, Holding]:
     """The positions that follow from the facts."""
-    holdings: dict[Key, Holding] = {}
+    fills: dict[Key, list[tuple[Side, int, int]]] = defaultdict(list)
     for fact in facts:
-        before = holdings.get(fact.key, Holding())
-        holdings[fact.key] = apply_fill(
-            before, side=fact.side, quantity=fact.quantity, value_paise=fact.value_paise
-        )  # fmt: skip
-    return holdings
+        if fact.counts:
+            fills[fact.key].append((fact.side, fact.quantity, fact.value_paise))
+    return {key: replay(made) for key, made in fills.items()}
 
 
 def drift(portfolio: Portfolio, facts: Iterable[Fact]) -> list[str]:
