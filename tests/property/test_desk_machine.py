@@ -22,6 +22,7 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
+from execution.brokers.port import BookOrder
 from execution.engine.books import read_books
 from execution.facts import facts_of
 from execution.models import Fill, Group, Order, ReconRun
@@ -85,7 +86,12 @@ class DeskMachine(RuleBasedStateMachine):
     def trade(self, price: str, part: int, stops: bool) -> None:
         for order in list(self.desk.broker.book.values()):
             if not order.status.is_final and order.remaining_quantity and (stops or order.trigger_price is None):
-                self.desk.broker.fill(order.broker_order_id, max(1, order.remaining_quantity // part), price)
+                quantity = max(1, order.remaining_quantity // part)
+                self.desk.broker.fill(order.broker_order_id, quantity, self.traded_at(order, price))
+
+    def traded_at(self, order: BookOrder, price: str) -> str:
+        """Even an exchange that gives a worse price than was asked for is booked as it says."""
+        return price
 
     @rule(data=st.data())
     def news_again_in_any_order(self, data: st.DataObject) -> None:
@@ -99,7 +105,8 @@ class DeskMachine(RuleBasedStateMachine):
         broker = self.desk.broker
         for order in list(broker.book.values()):
             if not order.status.is_final and order.remaining_quantity and order.trigger_price is None:
-                fact = broker.fill(order.broker_order_id, max(1, order.remaining_quantity // 2), price)
+                quantity = max(1, order.remaining_quantity // 2)
+                fact = broker.fill(order.broker_order_id, quantity, self.traded_at(order, price))
                 broker.untold.add(fact.broker_trade_id)
         for _ in range(2):
             read_books(account=self.desk.account, gateway=broker, now=self.desk.now[0], stand_in_after_s=0)

@@ -12,8 +12,9 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import initialize, invariant, precondition, rule, run_state_machine_as_test
 
+from execution.brokers.port import BookOrder
 from execution.engine_settings import publish_settings, settings_of
-from execution.models import Group, Leg, Order, PartExit, QueuedSignal
+from execution.models import Fill, Group, Leg, Order, PartExit, QueuedSignal
 from execution.services.part_exit import part_exit
 from execution.services.slot_reserve import pool_room
 from risk.policies import publish_policy
@@ -22,6 +23,7 @@ from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
 from tests.property.test_desk_machine import DeskMachine
 from trading.domain.errors import TradingError
+from trading.domain.money import to_tick
 from trading.domain.orders import Reason, Side
 from trading.marketdata.models import Instrument
 
@@ -43,6 +45,12 @@ class EngineMachine(DeskMachine):
         publish_policy(portfolio=self.desk.portfolio, values=LOOSE, actor="test")
         publish_settings(portfolio=self.desk.portfolio, values={"max_open_groups": 2}, actor="test")
         self.fresh()
+
+    def traded_at(self, order: BookOrder, price: str) -> str:
+        """Here the exchange keeps to limits: what a ladder's steps are apart would mean nothing otherwise."""
+        if order.limit_price is None or (Decimal(price) - order.limit_price) * order.side.sign <= 0:
+            return price
+        return str(order.limit_price)
 
     def fresh(self) -> None:
         for share in self.shares:
@@ -136,6 +144,7 @@ class EngineMachine(DeskMachine):
         for leg in Leg.objects.filter(pyramid__group__portfolio=portfolio):
             orders = Order.objects.filter(intent__leg=leg)
             assert sum(order.quantity for order in orders) <= leg.quantity, "a leg was sent twice"
+        self.steps_are_apart()
         for part in PartExit.objects.filter(group__portfolio=portfolio):
             orders = Order.objects.filter(intent__part=part)
             assert sum(order.filled_quantity for order in orders) <= max(part.quantity, 0), "a part closed too much"
@@ -144,6 +153,20 @@ class EngineMachine(DeskMachine):
             assert one.signal.state == Signal.State.QUEUED
         queued = Signal.objects.filter(portfolio=portfolio, state=Signal.State.QUEUED)
         assert queued.count() == waiting.count(), "a signal waits without a place in the queue"
+
+    def steps_are_apart(self) -> None:
+        """12: what was filled of a step lies at least its gap beyond the price of its pyramid, whatever became of its
+        order; and no two steps of a pyramid lie at one distance."""
+        fills = Fill.objects.filter(
+            order__portfolio=self.desk.portfolio, bust=None, synthetic=False, order__intent__leg__index__gt=0
+        ).select_related("order__intent__leg__pyramid", "order__instrument")  # fmt: skip
+        for fill in fills:
+            leg, side = fill.order.intent.leg, Side(fill.order.side)
+            raw = leg.pyramid.entry_price * (1 + side.sign * leg.gap_pct / 100)
+            furthest = to_tick(raw, tick=fill.order.instrument.tick_size, side=side)
+            assert (fill.price - furthest) * side.sign <= 0, "12: a step was filled nearer than its gap"
+        gaps = Leg.objects.filter(pyramid__group__portfolio=self.desk.portfolio).values_list("pyramid", "gap_pct")
+        assert len(set(gaps)) == len(gaps), "12: two steps at one distance"
 
     @staticmethod
     def exits_fit(group: Group, book: list, net: int) -> None:  # type: ignore[type-arg]

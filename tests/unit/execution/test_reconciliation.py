@@ -11,7 +11,8 @@ from django.utils import timezone
 from execution.brokers.errors import TransientError
 from execution.brokers.port import BrokerStatus
 from execution.holdings import open_holdings
-from execution.models import Fill, FillBust, Group, Intent, Mismatch, Order, OrderEvent, ReconRun
+from execution.models import Fill, FillBust, Group, Intent, Mismatch, Order, OrderEvent, ParkedFill, ReconRun
+from execution.services.fill_bust import fill_bust
 from execution.services.mismatch_decide import mismatch_decide
 from execution.services.override import close_position
 from trading.domain.errors import Conflict, NotAllowed
@@ -232,6 +233,18 @@ def test_a_manual_trade_that_reduces_is_given_to_its_trade_and_explains_itself(d
     compare(desk)
     assert desk.held() == 6
     assert compare(desk).outcome == OUT.CLEAN and not Mismatch.objects.exists()
+
+
+def test_a_trade_whose_fills_were_taken_back_holds_nothing_that_a_manual_trade_could_reduce(desk):
+    """The exchange took the purchase back; what its owner then sells is a trade of his own."""
+    group = desk.enter()
+    for fill in Fill.objects.filter(order__group=group):
+        fill_bust(fill_id=fill.pk, reason="a mistake", actor="the exchange", now=desk.now[0])
+    sold = desk.broker.outside(desk.instrument.symbol, Side.SELL, 4)
+    desk.broker.fill(sold, 4, "812.00")
+    compare(desk)
+    assert not Order.objects.filter(broker_order_id=sold).exists() and desk.held() == 0
+    assert ParkedFill.objects.filter(broker_order_id=sold, drained_at=None).exists()
 
 
 def test_a_manual_trade_that_opens_something_is_nobodys_here_and_no_mismatch(desk):
