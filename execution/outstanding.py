@@ -1,7 +1,7 @@
 """What is under way in one instrument, and whether the account's engine is there: one statement."""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -13,7 +13,7 @@ from trading.domain.orders import Side
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding
-from trading.statements import Rows, ask, run
+from trading.statements import ask, run
 
 # States are written out: a plan that serves every order can then use the indexes of what is alive.
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
@@ -23,39 +23,44 @@ LEASE = """
 SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8, build
 FROM execution_enginelease WHERE account_id = %(account)s
 """
+# One row for each wish of one account.
 OUTSTANDING = f"""
 SELECT lease.state, lease.cause, lease.age, lease.build, working.opposite, working.unknown,
-    (SELECT count(*) FROM execution_group g WHERE g.portfolio_id = %(portfolio)s
-     AND g.instrument_id = %(instrument)s AND g.state <> 'CLOSED' AND g.quarantined),
+    (SELECT count(*) FROM execution_group g WHERE g.portfolio_id = w.portfolio
+     AND g.instrument_id = w.instrument AND g.state <> 'CLOSED' AND g.quarantined),
     doubt.kind, doubt.ours, doubt.theirs,
     (SELECT extract(epoch FROM clock_timestamp() - i.created_at)::float8 FROM execution_intent i
      JOIN strategies_signal s ON s.id = i.signal_id
      JOIN strategies_deployment d ON d.id = s.deployment_id
      JOIN strategies_contractversion v ON v.id = d.version_id
-     WHERE i.portfolio_id = %(portfolio)s AND i.instrument_id = %(instrument)s AND i.side = %(side)s
-       AND i.state <> 'REFUSED' AND v.contract_id = %(contract)s::bigint
+     WHERE i.portfolio_id = w.portfolio AND i.instrument_id = w.instrument AND i.side = w.side
+       AND i.state <> 'REFUSED' AND v.contract_id = w.contract
      ORDER BY i.created_at DESC LIMIT 1),
     (SELECT json_agg(json_build_array(m.id, m.symbol, CASE g.side WHEN 'BUY' THEN 1 ELSE -1 END)) FROM execution_group g
      JOIN marketdata_instrument m ON m.id = g.instrument_id
-     WHERE %(contract)s::bigint IS NOT NULL AND g.portfolio_id = %(portfolio)s
+     WHERE w.contract IS NOT NULL AND g.portfolio_id = w.portfolio
        AND g.state IN ({_BEGINNING}) AND g.close_reason = '')
-FROM (
-    SELECT coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = %(other)s AND o.reason = 'ENTRY'), 0)
+FROM unnest(%(portfolios)s::bigint[], %(instruments)s::bigint[], %(symbols)s::text[], %(sides)s::text[],
+            %(others)s::text[], %(contracts)s::bigint[])
+    WITH ORDINALITY AS w (portfolio, instrument, symbol, side, other, contract, place)
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = w.other AND o.reason = 'ENTRY'), 0)
                AS opposite,
            count(*) FILTER (WHERE o.state = '{OrderState.UNKNOWN}') AS unknown
     FROM execution_order o
-    WHERE o.account_id = %(account)s AND o.instrument_id = %(instrument)s AND o.state IN ({_LIVE})
+    WHERE o.account_id = %(account)s AND o.instrument_id = w.instrument AND o.state IN ({_LIVE})
 ) AS working
 LEFT JOIN (
     SELECT state, cause, extract(epoch FROM clock_timestamp() - beat_at)::float8 AS age, build
     FROM execution_enginelease WHERE account_id = %(account)s
 ) AS lease ON true
-LEFT JOIN (
+LEFT JOIN LATERAL (
     SELECT m.kind, m.ours, m.theirs FROM execution_mismatch m
-    WHERE m.account_id = %(account)s AND (m.symbol = %(symbol)s OR m.kind = '{Mismatch.Kind.FUNDS}')
+    WHERE m.account_id = %(account)s AND (m.symbol = w.symbol OR m.kind = '{Mismatch.Kind.FUNDS}')
       AND m.state IN ({_HELD_BACK})
     ORDER BY m.id DESC LIMIT 1
 ) AS doubt ON true
+ORDER BY w.place
 """  # noqa: S608 - made of constants
 
 
@@ -93,18 +98,32 @@ def outstanding(
     meet an entry of another portfolio: that is a trade with oneself as well, but nothing may hold the exit; so only
     entries count as the other side.
     """
-    if not opens:
-        lease = ask(LEASE, {"account": portfolio.account_id})
-        return lambda: Outstanding(*_ready(lease()))
+    if opens:
+        entries = outstanding_entries([(portfolio, instrument, side, contract_id)])
+        return lambda: entries()[0]
+    lease = ask(LEASE, {"account": portfolio.account_id})
+    return lambda: Outstanding(*_ready(lease()))
+
+
+Entry = tuple[Portfolio, Instrument, Side, int | None]
+
+
+def outstanding_entries(entries: Sequence[Entry]) -> Callable[[], list[Outstanding]]:
+    """The same for several of one account: portfolio, instrument, side, and the contract whose idea it is."""
     rows = ask(OUTSTANDING, {
-        "portfolio": portfolio.pk, "instrument": instrument.pk, "account": portfolio.account_id,
-        "symbol": instrument.symbol, "side": side.value, "other": side.opposite.value, "contract": contract_id,
+        "account": entries[0][0].account_id,
+        "portfolios": [portfolio.pk for portfolio, _, _, _ in entries],
+        "instruments": [instrument.pk for _, instrument, _, _ in entries],
+        "symbols": [instrument.symbol for _, instrument, _, _ in entries],
+        "sides": [side.value for _, _, side, _ in entries],
+        "others": [side.opposite.value for _, _, side, _ in entries],
+        "contracts": [contract for _, _, _, contract in entries],
     })  # fmt: skip
-    return lambda: _read(instrument, rows)
+    return lambda: [_read(entry[1], row) for entry, row in zip(entries, rows(), strict=True)]
 
 
-def _read(instrument: Instrument, rows: Rows) -> Outstanding:
-    ((state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s, begun),) = rows()
+def _read(instrument: Instrument, row: tuple[Any, ...]) -> Outstanding:
+    state, cause, age_s, build, opposite, unknown, quarantined, kind, ours, theirs, repeat_age_s, begun = row
     if isinstance(begun, str):
         begun = json.loads(begun)
     return Outstanding(

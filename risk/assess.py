@@ -1,27 +1,32 @@
 """The one place where a wish becomes an approved intent. The type is the proof: only what comes from here is sent."""
 
 import json
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 from uuid import UUID
 
-from risk.facts import to_json
+from risk.facts import fields_of
 from risk.gates import ENTRY_GATES, EXIT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from trading.domain.orders import OrderIntent
 from trading.statements import tell
 
 STORE = """
-WITH seen AS (
+WITH judged AS MATERIALIZED (
+    SELECT * FROM json_to_recordset(%(judged)s::json)
+        AS j (portfolio bigint, intent uuid, policy_id bigint, policy text, asked jsonb, snapshot jsonb, at timestamptz,
+              allowed bigint, refused text, said json)
+), seen AS (
     INSERT INTO risk_assessment (portfolio_id, intent_id, policy_id, intent, snapshot, allowed_quantity, refused_by, at,
                                  stored_at)
-    VALUES (%(portfolio)s, %(intent)s, %(policy_id)s, %(asked)s, %(snapshot)s, %(allowed)s, %(refused)s, %(at)s,
-            clock_timestamp())
+    SELECT portfolio, intent, policy_id, asked, snapshot, allowed, refused, at, clock_timestamp() FROM judged
 )
 INSERT INTO risk_verdict
   (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
-SELECT %(portfolio)s, %(intent)s, said.place - 1, gate, outcome, quantity, value, lim, message, %(policy)s, %(at)s
-FROM ROWS FROM (
-    json_to_recordset(%(said)s::json) AS (gate text, outcome text, quantity bigint, value text, lim text, message text)
+SELECT j.portfolio, j.intent, said.place - 1, gate, outcome, quantity, value, lim, message, j.policy, j.at
+FROM judged j, ROWS FROM (
+    json_to_recordset(j.said) AS (gate text, outcome text, quantity bigint, value text, lim text, message text)
 ) WITH ORDINALITY AS said (gate, outcome, quantity, value, lim, message, place)
 """
 
@@ -72,21 +77,35 @@ def assess(
     return ApprovedIntent(intent_id, last.quantity, kill_epoch, findings)
 
 
-def store_verdicts(
-    *, portfolio_id: int, verdict: ApprovedIntent | RefusedIntent, intent: OrderIntent, snapshot: Snapshot,
-    policy_id: int, policy: str,
-) -> None:  # fmt: skip
+@dataclass(frozen=True, slots=True)
+class Judged:
+    """One verdict with all that led there."""
+
+    portfolio_id: int
+    verdict: ApprovedIntent | RefusedIntent
+    intent: OrderIntent
+    snapshot: Snapshot
+    policy_id: int
+    policy: str
+
+
+def store_verdicts(judged: Sequence[Judged]) -> None:
     """Keep what each gate said and all that it saw: "why was this not traded?" has an answer, and may be asked anew."""
-    said = [
-        {
-            "gate": one.gate, "outcome": one.outcome, "quantity": one.quantity, "value": one.value[:60],
-            "lim": one.limit[:60], "message": one.message[:240],
-        }
-        for one in verdict.findings
-    ]  # fmt: skip
-    tell(STORE, {
-        "portfolio": portfolio_id, "intent": verdict.intent_id, "policy_id": policy_id, "policy": policy[:80],
-        "asked": to_json(intent), "snapshot": to_json(snapshot), "at": snapshot.now,
-        "allowed": 0 if isinstance(verdict, RefusedIntent) else verdict.quantity,
-        "refused": verdict.code[:32] if isinstance(verdict, RefusedIntent) else "", "said": json.dumps(said),
-    })  # fmt: skip
+    tell(STORE, {"judged": json.dumps([_as_row(one) for one in judged], default=str)})
+
+
+def _as_row(judged: Judged) -> dict[str, Any]:
+    verdict = judged.verdict
+    allowed, refused_by = (0, verdict.code) if isinstance(verdict, RefusedIntent) else (verdict.quantity, "")
+    return {
+        "portfolio": judged.portfolio_id, "intent": verdict.intent_id, "policy_id": judged.policy_id,
+        "policy": judged.policy[:80], "asked": fields_of(judged.intent), "snapshot": fields_of(judged.snapshot),
+        "at": judged.snapshot.now, "allowed": allowed, "refused": refused_by[:32],
+        "said": [
+            {
+                "gate": one.gate, "outcome": one.outcome, "quantity": one.quantity, "value": one.value[:60],
+                "lim": one.limit[:60], "message": one.message[:240],
+            }
+            for one in verdict.findings
+        ],
+    }  # fmt: skip

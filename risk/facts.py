@@ -1,6 +1,5 @@
 """What the gates saw, as JSON and back: an intent can be judged again by other limits, exactly as it stood then."""
 
-import json
 from dataclasses import fields
 from datetime import datetime
 from decimal import Decimal
@@ -13,9 +12,9 @@ T = TypeVar("T", OrderIntent, Snapshot)
 _WORDS = {"side": Side, "product": Product, "reason": Reason}
 
 
-def to_json(seen: OrderIntent | Snapshot) -> str:
-    """Decimals and instants as text, so that nothing is rounded."""
-    return json.dumps({field.name: getattr(seen, field.name) for field in fields(seen)}, default=str)
+def fields_of(seen: OrderIntent | Snapshot) -> dict[str, Any]:
+    """By name. Decimals and instants become text in the JSON, so that nothing is rounded."""
+    return {name: getattr(seen, name) for name in seen.__slots__}
 
 
 def intent_from(stored: dict[str, Any]) -> OrderIntent:

@@ -6,7 +6,7 @@ whatever was approved under an older sum of epochs dies in the queue. If the row
 fails closed.
 """
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass, field
 from enum import StrEnum
 
@@ -85,6 +85,13 @@ class KillState:
     level: int
     epoch: int
     reason: str
+
+
+def strictest(scopes: Iterable[tuple[int, int, str] | None]) -> KillState:
+    """Of the level, epoch and reason of each scope; None: nobody ever pulled that one."""
+    known = [one for one in scopes if one is not None]
+    level, _, reason = max(known, default=(0, 0, ""))
+    return KillState(level, sum(epoch for _, epoch, _ in known), reason if level else "")
 
 
 def kill_state(keys: Collection[str]) -> KillState:

@@ -54,6 +54,12 @@ def limits_of(policy: RiskPolicy) -> Limits:
     return Limits(**values, name=str(policy), restricted_symbols=frozenset(policy.restricted_symbols))
 
 
+@lru_cache(maxsize=256)
+def limits_in(policy_id: int) -> Limits:
+    """The same of a stored version: made once."""
+    return limits_of(policy_of(policy_id))
+
+
 def values_of(policy: RiskPolicy) -> dict[str, Any]:
     """Every limit of a version by its name."""
     return {name: getattr(policy, name) for name in FIELDS}

@@ -1,10 +1,11 @@
 """Room under a limit is taken in the statement that checks it, so that two workers cannot both have the last of it.
 
 What an entry asks for is `reserved`; what of it fills moves to `used`; what ends is given back. Buckets are always
-touched in sorted key order: workers wait for each other and never in a circle.
+taken in sorted key order: workers wait for each other and never in a circle.
 """
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -40,27 +41,33 @@ COUNTS = [str(kind) for kind in RiskBucket.COUNTS]
 OPTIONS = "OPT"
 
 
-# Rows are taken one after the other in the order of their keys; each is checked against its cap as it is taken.
+# Rows are taken one after the other in the order of their keys; each is checked as it is taken: `most` is what may be
+# in the bucket before.
 TAKE = """
 WITH wanted AS MATERIALIZED (
-    SELECT * FROM unnest(%(keys)s::text[], %(kinds)s::text[], %(amounts)s::bigint[], %(caps)s::bigint[])
-        AS w (key, kind, amount, cap)
+    SELECT * FROM unnest(%(keys)s::text[], %(portfolios)s::bigint[], %(kinds)s::text[], %(amounts)s::bigint[],
+                         %(mosts)s::bigint[]) AS w (key, portfolio, kind, amount, most)
 ), taken AS (
     INSERT INTO risk_riskbucket AS b (key, portfolio_id, kind, reserved, used, version)
-    SELECT key, %(portfolio)s, kind, amount, 0, 1 FROM wanted WHERE amount <= cap ORDER BY key COLLATE "C"
+    SELECT key, portfolio, kind, amount, 0, 1 FROM wanted WHERE most >= 0 ORDER BY key COLLATE "C"
     ON CONFLICT (key) DO UPDATE SET reserved = b.reserved + EXCLUDED.reserved, version = b.version + 1
-    WHERE b.reserved + b.used + EXCLUDED.reserved <= (SELECT cap FROM wanted WHERE wanted.key = b.key)
+    WHERE b.reserved + b.used <= (%(most)s::jsonb ->> b.key)::bigint
     RETURNING id, key
+), kept AS (
+    INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
+    SELECT taken.id, part.intent, part.amount, 0
+    FROM unnest(%(intents)s::uuid[], %(part_keys)s::text[], %(parts)s::bigint[]) AS part (intent, key, amount)
+    JOIN taken USING (key)
 )
-INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
-SELECT taken.id, %(intent)s, wanted.amount, 0 FROM taken JOIN wanted USING (key)
-RETURNING (SELECT key FROM taken WHERE taken.id = bucket_id)
+SELECT key FROM taken
 """
 
 # Of what was just taken, nothing is kept: a refused intent has no reservation.
 UNDO = """
-WITH gone AS (DELETE FROM risk_reservation WHERE intent_id = %(intent)s RETURNING bucket_id, amount)
-UPDATE risk_riskbucket b SET reserved = b.reserved - gone.amount FROM gone WHERE b.id = gone.bucket_id
+WITH gone AS (
+    DELETE FROM risk_reservation WHERE intent_id = ANY(%(intents)s::uuid[]) RETURNING bucket_id, amount
+), given AS (SELECT bucket_id, sum(amount) AS amount FROM gone GROUP BY bucket_id)
+UPDATE risk_riskbucket b SET reserved = b.reserved - given.amount FROM given WHERE b.id = given.bucket_id
 """
 
 # The buckets are locked in sorted order before any of them changes.
@@ -189,18 +196,43 @@ def _most_of_one(intent: OrderIntent, limits: Limits, equity: int) -> int:
     return int(equity * share / 100)
 
 
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """All that one intent takes."""
+
+    portfolio_id: int
+    intent_id: UUID
+    claims: Sequence[Claim]
+
+
 def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
     """Take all of the claims or none of them: NotAllowed with the code of the first bucket that is full."""
-    wanted = sorted(claims, key=lambda claim: claim.key)
+    reserve_all([Wanted(portfolio_id, intent_id, claims)])
+
+
+def reserve_all(wanted: Sequence[Wanted]) -> None:
+    """The same for several intents, one after the other: each claim must fit beside those before it."""
+    amounts: dict[str, int] = {}
+    most: dict[str, int] = {}
+    first: dict[str, tuple[int, Claim]] = {}
+    parts = [(one.intent_id, claim.key, claim.amount) for one in wanted for claim in one.claims]
+    for one in wanted:
+        for claim in one.claims:
+            amounts[claim.key] = amounts.get(claim.key, 0) + claim.amount
+            left = claim.cap - amounts[claim.key]
+            most[claim.key] = min(left, most.get(claim.key, left))
+            first.setdefault(claim.key, (one.portfolio_id, claim))
+    keys = sorted(amounts)
     with transaction.atomic(savepoint=False):
         taken = {key for (key,) in run(TAKE, {
-            "portfolio": portfolio_id, "intent": intent_id, "keys": [claim.key for claim in wanted],
-            "kinds": [str(claim.kind) for claim in wanted], "amounts": [claim.amount for claim in wanted],
-            "caps": [claim.cap for claim in wanted],
+            "keys": keys, "portfolios": [first[key][0] for key in keys],
+            "kinds": [str(first[key][1].kind) for key in keys], "amounts": [amounts[key] for key in keys],
+            "mosts": [most[key] for key in keys], "most": json.dumps(most), "intents": [part[0] for part in parts],
+            "part_keys": [part[1] for part in parts], "parts": [part[2] for part in parts],
         })}  # fmt: skip
-        full = next((claim for claim in wanted if claim.key not in taken), None)
+        full = next((first[key][1] for key in keys if key not in taken), None)
         if full is not None and taken:
-            tell(UNDO, {"intent": intent_id})  # nobody else has seen it: the buckets are still locked
+            tell(UNDO, {"intents": [one.intent_id for one in wanted]})  # nobody has seen it: the buckets are locked
     if full is not None:
         code, message = REFUSALS[Kind(full.kind)]
         raise NotAllowed(code, message, bucket=full.key, wanted=full.amount, cap=full.cap)

@@ -1,19 +1,20 @@
 """Everything the gates may see, read in one statement: its facts belong to one instant."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime, time
 from decimal import Decimal
+from functools import cached_property
 from typing import Any
 
 from risk.gates.finding import Snapshot
-from risk.kill_switch import KillState, scope_keys
+from risk.kill_switch import KillState, scope_keys, strictest
 from risk.market_facts import NOTHING_MEASURED, MarketFacts
 from risk.models import BrokerFunds, LossLock, RiskPolicy
 from risk.order_rate import RATES
 from risk.policies import policy_of
-from risk.reserve import Kind, bucket_keys, segment_of
+from risk.reserve import Claim, Kind, bucket_keys, segment_of
 from trading.domain.clock import IST
 from trading.domain.orders import Reason
 from trading.marketdata.models import Feed, Instrument
@@ -21,51 +22,57 @@ from trading.marketdata.quotes import Quote, last_quotes
 from trading.marketdata.sessions import session_at
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding, opening_equity, worth_of
-from trading.statements import Rows, ask
+from trading.statements import ask
 from trading.venue.sessions import Phase, entry_window, exchange_date
 
+# One row for each wish. What all of them share is of one account, and is in the first row alone.
 FACTS = """
 SELECT
-    (SELECT id FROM risk_riskpolicy WHERE active AND (portfolio_id = %(portfolio)s OR portfolio_id IS NULL)
+    (SELECT id FROM risk_riskpolicy WHERE active AND (portfolio_id = w.portfolio OR portfolio_id IS NULL)
      ORDER BY portfolio_id NULLS LAST LIMIT 1),
-    (SELECT json_build_array(coalesce(max(level), 0), coalesce(sum(epoch), 0),
-            coalesce((array_agg(reason ORDER BY level DESC) FILTER (WHERE level > 0))[1], ''))
-     FROM risk_tradingstate WHERE scope = ANY(%(scopes)s)),
     (SELECT coalesce(sum(realised_paise - charges_paise - cost_paise), 0)
-     FROM portfolio_position WHERE portfolio_id = %(portfolio)s),
+     FROM portfolio_position WHERE portfolio_id = w.portfolio),
     (SELECT json_agg(json_build_array(p.instrument_id, i.symbol, p.net_quantity, p.cost_paise))
      FROM portfolio_position p JOIN marketdata_instrument i ON i.id = p.instrument_id
-     WHERE p.portfolio_id = %(portfolio)s AND p.net_quantity <> 0),
+     WHERE p.portfolio_id = w.portfolio AND p.net_quantity <> 0),
     (SELECT opening_equity_paise FROM portfolio_tradingday
-     WHERE portfolio_id = %(portfolio)s AND session_date = %(day)s),
-    (SELECT json_object_agg(key, reserved + used) FROM risk_riskbucket WHERE key = ANY(%(keys)s)),
-    (SELECT json_agg(json_build_array(kind, session_date = %(day)s)) FROM risk_losslock
-     WHERE portfolio_id = %(portfolio)s
-       AND (session_date = %(day)s OR (released_at IS NULL AND kind = ANY(%(lasting)s) AND session_date < %(day)s))),
+     WHERE portfolio_id = w.portfolio AND session_date = w.day),
+    (SELECT json_agg(json_build_array(kind, session_date = w.day)) FROM risk_losslock
+     WHERE portfolio_id = w.portfolio
+       AND (session_date = w.day OR (released_at IS NULL AND kind = ANY(%(lasting)s) AND session_date < w.day))),
     (SELECT closed_at FROM portfolio_closedtrade
-     WHERE portfolio_id = %(portfolio)s AND instrument_id = %(instrument)s AND exit_reason = ANY(%(stops)s)
+     WHERE portfolio_id = w.portfolio AND instrument_id = w.instrument AND exit_reason = ANY(%(stops)s)
      ORDER BY closed_at DESC, id DESC LIMIT 1),
-    (SELECT kind FROM marketdata_feed WHERE name = %(feed)s),
     (SELECT json_build_array(count(*), max(closed_at)) FROM portfolio_closedtrade
-     WHERE portfolio_id = %(portfolio)s AND gross_paise < charges_paise AND closed_at > coalesce(
+     WHERE portfolio_id = w.portfolio AND gross_paise < charges_paise AND closed_at > coalesce(
          (SELECT max(closed_at) FROM portfolio_closedtrade
-          WHERE portfolio_id = %(portfolio)s AND closed_at >= %(midnight)s AND gross_paise > charges_paise),
-         %(midnight)s - interval '1 microsecond')),
-    (SELECT coalesce(sum(coalesce((SELECT d.opening_equity_paise FROM portfolio_tradingday d
-                                   WHERE d.portfolio_id = p.id ORDER BY d.session_date DESC LIMIT 1),
-                                  p.opening_cash_paise)), 0)
-     FROM portfolio_portfolio p WHERE p.account_id = %(account)s),
-    (SELECT extract(epoch FROM next_free_at - clock_timestamp()) FROM risk_orderrate
-     WHERE account_id = %(account)s AND call_class = 'order'),
-    (SELECT json_build_array(step, drawdown_pct::text) FROM risk_drawdownstate WHERE portfolio_id = %(portfolio)s),
-    (SELECT cause FROM risk_breaker WHERE account_id = %(account)s AND call_class = 'ORDER_WRITE'
-     AND state <> 'CLOSED' AND retry_at > clock_timestamp()),
-    (SELECT json_build_array(available_paise, taken_paise) FROM risk_brokerfunds
-     WHERE account_id = %(account)s AND session_date = %(day)s AND read_at > clock_timestamp() - %(believed)s),
+          WHERE portfolio_id = w.portfolio AND closed_at >= w.midnight AND gross_paise > charges_paise),
+         w.midnight - interval '1 microsecond')),
+    (SELECT json_build_array(step, drawdown_pct::text) FROM risk_drawdownstate WHERE portfolio_id = w.portfolio),
     (SELECT json_build_array(b.lower::text, b.upper::text) FROM marketdata_priceband b
      JOIN marketdata_feed f ON f.id = b.feed_id
-     WHERE f.name = %(feed)s AND b.instrument_id = %(instrument)s AND b.session_date = %(day)s)
+     WHERE f.name = %(feed)s AND b.instrument_id = w.instrument AND b.session_date = w.day),
+    CASE WHEN w.place = 1 THEN json_build_object(
+        'kill', (SELECT json_object_agg(scope, json_build_array(level, epoch, reason)) FROM risk_tradingstate
+                 WHERE scope = ANY(%(scopes)s)),
+        'taken', (SELECT json_object_agg(key, reserved + used) FROM risk_riskbucket WHERE key = ANY(%(keys)s)),
+        'feed_kind', (SELECT kind FROM marketdata_feed WHERE name = %(feed)s),
+        'equity', (SELECT coalesce(sum(coalesce((SELECT d.opening_equity_paise FROM portfolio_tradingday d
+                                                 WHERE d.portfolio_id = p.id ORDER BY d.session_date DESC LIMIT 1),
+                                                p.opening_cash_paise)), 0)
+                   FROM portfolio_portfolio p WHERE p.account_id = %(account)s),
+        'wait_s', (SELECT extract(epoch FROM next_free_at - clock_timestamp())::float8 FROM risk_orderrate
+                   WHERE account_id = %(account)s AND call_class = 'order'),
+        'breaker', (SELECT cause FROM risk_breaker WHERE account_id = %(account)s AND call_class = 'ORDER_WRITE'
+                    AND state <> 'CLOSED' AND retry_at > clock_timestamp()),
+        'funds', (SELECT json_build_array(available_paise, taken_paise, session_date) FROM risk_brokerfunds
+                  WHERE account_id = %(account)s AND read_at > clock_timestamp() - %(believed)s)
+    ) END
+FROM unnest(%(portfolios)s::bigint[], %(instruments)s::bigint[], %(days)s::date[], %(midnights)s::timestamptz[])
+    WITH ORDINALITY AS w (portfolio, instrument, day, midnight, place)
+ORDER BY w.place
 """
+
 
 STOPPED_OUT = [Reason.STOP.value, Reason.TRAILING.value]
 """A stop that was drawn closer is a stop too."""
@@ -100,7 +107,7 @@ class Standing:
     locks: frozenset[str]
     last_stop_out_at: datetime | None
     feed_kind: str
-    quotes: dict[str, Quote]
+    quotes: Mapping[str, Quote]
     keys: Mapping[Kind, str]
     losses_in_row: int
     last_loss_at: datetime | None
@@ -112,61 +119,108 @@ class Standing:
     band: tuple[Decimal, Decimal] | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Question:
+    """Whose standing is asked for, and for what; `strategy` names whose idea it is, "" a hand. `now` is venue time."""
+
+    portfolio: Portfolio
+    instrument: Instrument
+    now: datetime
+    strategy: str = ""
+
+    @property
+    def day(self) -> date:
+        return exchange_date(self.now)
+
+    def scopes(self) -> list[str]:
+        return scope_keys(self.portfolio, instrument_id=self.instrument.pk, strategy=self.strategy)
+
+    def buckets(self) -> Mapping[Kind, str]:
+        return bucket_keys(
+            portfolio_id=self.portfolio.pk, account_id=self.portfolio.account_id, instrument_id=self.instrument.pk,
+            session_date=self.day, segment=segment_of(self.instrument.segment, is_option(self.instrument)),
+            sector=self.instrument.own_sector, strategy=self.strategy,
+        )  # fmt: skip
+
+
 def standing_of(portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = "") -> Standing:
-    """Read it: one statement for the rows, one call for the prices. `strategy` names whose idea it is, "" a hand."""
-    return standing_asked(portfolio, instrument, now=now, strategy=strategy)()
+    """Read it: one statement for the rows, one call for the prices."""
+    return Standings([Question(portfolio, instrument, now, strategy)]).of(0)
 
 
-def standing_asked(
-    portfolio: Portfolio, instrument: Instrument, *, now: datetime, strategy: str = ""
-) -> Callable[[], Standing]:
-    """The same, asked together with the questions of the caller and read later."""
-    day = exchange_date(now)
-    keys = bucket_keys(
-        portfolio_id=portfolio.pk, account_id=portfolio.account_id, instrument_id=instrument.pk, session_date=day,
-        segment=segment_of(instrument.segment, is_option(instrument)), sector=instrument.own_sector, strategy=strategy,
-    )  # fmt: skip
-    asked: dict[str, Any] = {
-        "portfolio": portfolio.pk, "instrument": instrument.pk, "day": day,
-        "scopes": scope_keys(portfolio, instrument_id=instrument.pk, strategy=strategy),
-        "lasting": [str(kind) for kind in LossLock.LASTING],
-        "keys": list(keys.values()), "stops": STOPPED_OUT, "feed": portfolio.account.feed,
-        "account": portfolio.account_id, "midnight": datetime.combine(day, datetime.min.time(), tzinfo=IST),
-        "believed": BrokerFunds.BELIEVED,
-    }  # fmt: skip
-    rows = ask(FACTS, asked)
-    return lambda: _standing(portfolio, instrument, rows, keys=keys, now=now)
+class Standings:
+    """How several wishes of one account stand, one after the other: each sees the room that those before it took.
 
+    Made, it asks with the caller's other questions; the rows are read at the first look.
+    """
 
-def _standing(
-    portfolio: Portfolio, instrument: Instrument, rows: Rows, *, keys: Mapping[Kind, str], now: datetime
-) -> Standing:  # fmt: skip
-    ((
-        policy_id, kill, cash, held, opening, reserved, locks, stopped_at, feed_kind, closed, account_equity, wait,
-        drawdown, breaker_cause, funds, band,
-    ),) = rows()  # fmt: skip
-    level, epoch, reason = _plain(kill)
-    holdings = tuple(Holding(*row) for row in _plain(held) or ())
-    quotes = dict(last_quotes(portfolio.account.feed, {one.symbol for one in holdings} | {instrument.symbol}))
-    cash_paise = portfolio.opening_cash_paise + int(cash)
-    worth, exposure = worth_of(holdings, quotes)
-    equity = cash_paise + worth
-    if opening is None:  # the first look of the day
-        opening = opening_equity(portfolio, equity_paise=equity, now=now)
-    policy = policy_of(policy_id)
-    latched = {kind for kind, is_today in _plain(locks) or () if is_today or policy.locks_need_release}
-    step, deep = _plain(drawdown) or ("NORMAL", "0")
-    known = _plain(reserved) or {}
-    losses, last_loss_at = _plain(closed)
-    return Standing(
-        now=now, policy=policy, kill=KillState(int(level), int(epoch), reason), cash_paise=cash_paise,
-        held=holdings, equity_paise=equity, exposure_paise=exposure, opening_equity_paise=opening,
-        reserved=known, locks=frozenset(latched), last_stop_out_at=stopped_at,
-        feed_kind=feed_kind, quotes=quotes, keys=keys, losses_in_row=losses,
-        last_loss_at=datetime.fromisoformat(last_loss_at) if losses else None, account_equity_paise=int(account_equity),
-        order_wait_s=_wait_s(wait), drawdown=(step, Decimal(deep)), breaker_cause=breaker_cause,
-        broker_free_paise=_free(_plain(funds), known.get(keys[Kind.ACCOUNT], 0)), band=_band(_plain(band)),
-    )  # fmt: skip
+    def __init__(self, questions: Sequence[Question]) -> None:
+        self._questions = questions
+        self._keys = [one.buckets() for one in questions]
+        account = questions[0].portfolio.account
+        asked: dict[str, Any] = {
+            "portfolios": [one.portfolio.pk for one in questions],
+            "instruments": [one.instrument.pk for one in questions],
+            "days": [one.day for one in questions],
+            "midnights": [datetime.combine(one.day, time(), tzinfo=IST) for one in questions],
+            "scopes": sorted({scope for one in questions for scope in one.scopes()}),
+            "keys": sorted({key for keys in self._keys for key in keys.values()}),
+            "lasting": [str(kind) for kind in LossLock.LASTING], "stops": STOPPED_OUT, "feed": account.feed,
+            "account": account.pk, "believed": BrokerFunds.BELIEVED,
+        }  # fmt: skip
+        self._asked = ask(FACTS, asked)
+
+    @cached_property
+    def _rows(self) -> list[tuple[Any, ...]]:
+        return self._asked()
+
+    @cached_property
+    def _shared(self) -> dict[str, Any]:
+        shared: dict[str, Any] = _plain(self._rows[0][-1])
+        return shared
+
+    @cached_property
+    def _taken(self) -> dict[str, int]:
+        """By bucket: what was reserved and used, and what those took that were looked at before."""
+        return self._shared["taken"] or {}
+
+    @cached_property
+    def _quotes(self) -> Mapping[str, Quote]:
+        held = {one[1] for row in self._rows for one in _plain(row[2]) or ()}
+        account = self._questions[0].portfolio.account
+        return last_quotes(account.feed, held | {one.instrument.symbol for one in self._questions})
+
+    def took(self, claims: Iterable[Claim]) -> None:
+        """Room that one of them was given: who comes after it sees it taken."""
+        for one in claims:
+            self._taken[one.key] = self._taken.get(one.key, 0) + one.amount
+
+    def of(self, place: int) -> Standing:
+        question, keys, shared = self._questions[place], self._keys[place], self._shared
+        policy_id, cash, held, opening, locks, stopped_at, closed, drawdown, band, _ = self._rows[place]
+        portfolio, now = question.portfolio, question.now
+        holdings = tuple(Holding(*row) for row in _plain(held) or ())
+        cash_paise = portfolio.opening_cash_paise + int(cash)
+        worth, exposure = worth_of(holdings, self._quotes)
+        equity = cash_paise + worth
+        if opening is None:  # the first look of the day
+            opening = opening_equity(portfolio, equity_paise=equity, now=now)
+        policy = policy_of(policy_id)
+        latched = {kind for kind, is_today in _plain(locks) or () if is_today or policy.locks_need_release}
+        step, deep = _plain(drawdown) or ("NORMAL", "0")
+        known = {key: self._taken[key] for key in keys.values() if key in self._taken}
+        losses, last_loss_at = _plain(closed)
+        return Standing(
+            now=now, policy=policy, kill=strictest([*map((shared["kill"] or {}).get, question.scopes())]),
+            cash_paise=cash_paise, held=holdings, equity_paise=equity, exposure_paise=exposure,
+            opening_equity_paise=opening, reserved=known, locks=frozenset(latched), last_stop_out_at=stopped_at,
+            feed_kind=shared["feed_kind"], quotes=self._quotes, keys=keys, losses_in_row=losses,
+            last_loss_at=datetime.fromisoformat(last_loss_at) if losses else None,
+            account_equity_paise=int(shared["equity"]), order_wait_s=_wait_s(shared["wait_s"]),
+            drawdown=(step, Decimal(deep)), breaker_cause=shared["breaker"],
+            broker_free_paise=_free(shared["funds"], known.get(keys[Kind.ACCOUNT], 0), question.day),
+            band=_band(_plain(band)),
+        )  # fmt: skip
 
 
 def _wait_s(next_free_in_s: Any) -> float:
@@ -177,11 +231,11 @@ def _wait_s(next_free_in_s: Any) -> float:
     return max(0.0, float(next_free_in_s) + (1 - burst) / per_second)
 
 
-def _free(funds: list[int] | None, taken: int) -> int | None:
+def _free(funds: tuple[int, int, str] | None, taken: int, day: date) -> int | None:
     """What the broker said is free, less all the room that was taken since it was asked; None: not known today."""
-    if funds is None:
+    if funds is None or funds[2] != day.isoformat():
         return None
-    available, taken_then = funds
+    available, taken_then, _ = funds
     return available - max(0, taken - taken_then)
 
 

@@ -7,8 +7,8 @@ from django.utils import timezone
 
 from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, LadderPlan, OffsetPlan, OffsetWatch, PartExit
-from execution.services.intent_create import order_ticket
 from execution.services.offset_run import offset_run
+from execution.services.order_ticket import order_ticket
 from strategies.models import Signal
 from tests.factories import InstrumentFactory
 from tests.factories.world import quote, running_engine

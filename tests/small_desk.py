@@ -9,7 +9,7 @@ from django.utils import timezone
 from execution.brokers.port import Tick
 from execution.engine.account_engine import AccountEngine
 from execution.models import EngineLease, Group, Intent, Order
-from execution.services.intent_create import order_ticket
+from execution.services.order_ticket import order_ticket
 from execution.states import OrderState
 from tests.factories.world import World, open_market, quote, running_engine
 from tests.small_broker import SmallBroker

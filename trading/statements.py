@@ -203,11 +203,22 @@ class Frozen:
         return run(statement, [number if one == self.NUMBER else one for one in parameters])
 
 
-def as_json(*rows: models.Model) -> str:
-    """New rows of one table as `jsonb_populate_recordset` reads them: many go into one statement, whatever else it
-    does. All of their columns are named: a table fills nothing in by itself."""
-    columns = [(one.column, one.attname) for one in rows[0]._meta.local_concrete_fields]
+def as_json(rows: Sequence[models.Model]) -> str:
+    """New rows of one table as `from_json` reads them."""
+    columns = [(one.column, one.attname) for one in rows[0]._meta.local_concrete_fields] if rows else []
     return json.dumps([{column: getattr(row, name) for column, name in columns} for row in rows], default=str)
+
+
+def from_json(model: type[models.Model], name: str, *, numbered: bool = False) -> str:
+    """The statement that writes all rows which the parameter `name` has as JSON: many are one statement, and its plan
+    is the same however many. All columns are named, for a table fills nothing in by itself; `numbered`: but its number.
+    """
+    meta: Any = model._meta
+    quote = connection.ops.quote_name
+    columns = [one for one in meta.local_concrete_fields if not (numbered and one.primary_key) and not one.generated]
+    names, table = ", ".join(quote(one.column) for one in columns), quote(meta.db_table)
+    rows = f"jsonb_populate_recordset(NULL::{table}, %({name})s::jsonb)"
+    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"  # noqa: S608 - our own names
 
 
 def insert(*new: models.Model) -> None:

@@ -6,6 +6,7 @@ from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
 from rest_framework import serializers
 
 from execution.models import Fill, Group, Intent, Order, OrderEvent
+from risk.assess import Judged
 from risk.models import Verdict
 from strategies.models import Signal
 from trading.api.serializers import InstantField, PriceField, RateField, RupeesField, StrictSerializer, UnitsField
@@ -26,6 +27,19 @@ class VerdictSerializer(serializers.ModelSerializer):
         return {name: getattr(instance, name) for name in self.Meta.fields[:-1]} | {
             "at": at.to_representation(instance.at)
         }
+
+
+def verdicts_told(judged: Judged) -> list[dict[str, Any]]:
+    """The same of verdicts that were stored a moment ago."""
+    at = VerdictSerializer().fields["at"].to_representation(judged.snapshot.now)
+    return [
+        {
+            "position": position, "gate": one.gate, "outcome": one.outcome, "quantity": one.quantity,
+            "value": one.value[:60], "limit": one.limit[:60], "message": one.message[:240],
+            "policy": judged.policy[:80], "at": at,
+        }
+        for position, one in enumerate(judged.verdict.findings)
+    ]  # fmt: skip
 
 
 class FillSerializer(serializers.ModelSerializer):
@@ -114,6 +128,16 @@ class OrderDetailSerializer(OrderSerializer):
     class Meta(OrderSerializer.Meta):
         fields = (*OrderSerializer.Meta.fields, "events", "fills", "verdicts")
         read_only_fields = fields
+
+    def as_queued(self, order: Order, verdicts: list[dict[str, Any]]) -> dict[str, Any]:
+        """The story of an order that was written a moment ago, with verdicts as they are shown."""
+        told: Any = order
+        told.told = [
+            OrderEvent(seq=1, kind="order.queued", source="RISK", from_state=order.state, to_state=order.state,
+                       at=order.created_at)
+        ]  # fmt: skip
+        told.filled, told.verdicts = [], []
+        return {**self.to_representation(told), "verdicts": verdicts}
 
 
 @extend_schema_serializer(

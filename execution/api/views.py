@@ -24,10 +24,11 @@ from execution.api.serializers import (
     PositionSerializer,
     SignalSerializer,
     VerdictSerializer,
+    verdicts_told,
 )  # fmt: skip
 from execution.models import Group, Intent, Order
-from execution.services.intent_create import order_ticket
 from execution.services.order_cancel import order_cancel
+from execution.services.order_ticket import ticket_decide
 from execution.services.override import close_position
 from strategies.models import Signal
 from trading.api.idempotency import once
@@ -43,6 +44,7 @@ from trading.statements import Select
 # Made once: to make its fields anew for each order takes longer than to read one. They keep nothing of what they read.
 TICKET = OrderTicketSerializer()
 STORY = OrderDetailSerializer()
+VERDICT = VerdictSerializer()
 MAX_NUMBER = 2**63 - 1  # of a row
 MINE = Select(Portfolio, "account", where="""
 WHERE t.owner_id = %(owner)s AND (%(portfolio)s::bigint IS NULL OR t.id = %(portfolio)s::bigint) ORDER BY t.id LIMIT 2
@@ -92,7 +94,7 @@ class Orders(DeskEndpoint, ListAPIView):
 
     def place(self, request: Request, key: str, wish: dict[str, Any]) -> Response:
         portfolio = portfolio_of(request, wish.get("portfolio"))
-        intent = order_ticket(
+        decided = ticket_decide(
             user=request.user,
             portfolio=portfolio,
             symbol=wish["symbol"],
@@ -107,17 +109,19 @@ class Orders(DeskEndpoint, ListAPIView):
             source=Intent.Source.API,
             now=venue_now(portfolio.account.feed),
         )
+        intent, told = decided.intent, verdicts_told(decided.judged) if decided.judged else None
         if intent.state == Intent.State.WAITING:
             return Response(IntentSerializer(intent).data, status=status.HTTP_202_ACCEPTED)
         if intent.state == Intent.State.REFUSED:
-            verdicts = reads.verdicts_by_intent(request.user, [intent.pk]).get(intent.pk, [])
+            if told is None:
+                kept = reads.verdicts_by_intent(request.user, [intent.pk]).get(intent.pk, [])
+                told = [VERDICT.to_representation(one) for one in kept]
             return problem(
-                status=status.HTTP_422_UNPROCESSABLE_ENTITY,
-                code=intent.refusal_code,
-                detail=intent.refusal,
-                intent=str(intent.pk),
-                verdicts=VerdictSerializer(verdicts, many=True).data,
-            )
+                status=status.HTTP_422_UNPROCESSABLE_ENTITY, code=intent.refusal_code, detail=intent.refusal,
+                intent=str(intent.pk), verdicts=told,
+            )  # fmt: skip
+        if told is not None:  # what was written a moment ago is not read again
+            return Response(STORY.as_queued(decided.orders[0], told), status=status.HTTP_201_CREATED)
         first = Order.objects.values_list("pk", flat=True).get(intent=intent, child=0)
         return Response(order_story(request, first), status=status.HTTP_201_CREATED)
 

@@ -7,12 +7,14 @@ from django.utils import timezone
 
 from execution.kill_scopes import keys_of
 from execution.models import Group, Intent, ParentOrder
-from execution.services.intent_create import ask_again, last_price, withdraw_reservation
+from execution.services.intent_judge import ask_again
 from execution.services.order_queue import order_queue
 from risk.kill_switch import kill_state
+from risk.reserve import release
 from trading.audit.record import record
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotFound
+from trading.marketdata.quotes import last_quote
 from trading.realtime.publish import publish
 
 
@@ -35,9 +37,10 @@ def approval_decide(*, intent_id, approve: bool, actor: str, now: datetime) -> I
     if no is None:
         intent.state = wanted
         intent.save(update_fields=["state"])
+        quote = last_quote(intent.portfolio.account.feed, intent.instrument.symbol)
         order_queue(
             intent=intent, kill_epoch=kill_state(keys_of(intent.portfolio, intent.instrument_id, intent.signal)).epoch,
-            decision_price=last_price(intent.portfolio, intent.instrument),
+            decision_price=quote.last_price if quote else None,
         )  # fmt: skip
     else:
         _refuse(intent, *no)
@@ -91,7 +94,7 @@ def _what_speaks_against(intent: Intent, now: datetime) -> tuple[str, str] | Non
 def _refuse(intent: Intent, code: str, message: str) -> None:
     intent.state, intent.refusal_code, intent.refusal = Intent.State.REFUSED, code, message
     intent.save(update_fields=["state", "refusal_code", "refusal"])
-    withdraw_reservation(intent)
+    release(intent_id=intent.pk, keep_trades=False)  # the count of the day as well
     Group.objects.filter(intents=intent, state__in=Group.BEGINNING).update(
         state=Group.State.CLOSED, failure_code=code[:40], failure=message[:240]
     )

@@ -40,6 +40,9 @@ def note(order: Order, kind: str, *, source: str, to_state: str | None = None, a
     if not applied:
         NOT_APPLIED.labels(kind=kind).inc()
     else:
-        publish(
-            order.portfolio.owner_id, "order", order=order.pk, group=str(order.group_id), state=order.state, event=kind
-        )
+        told(order, kind)
+
+
+def told(order: Order, kind: str) -> None:
+    """The pages of its owner hear what an event has made of an order, once that has committed."""
+    publish(order.portfolio.owner_id, "order", order=order.pk, group=str(order.group_id), state=order.state, event=kind)

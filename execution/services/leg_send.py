@@ -6,7 +6,8 @@ from decimal import Decimal
 from django.utils import timezone
 
 from execution.models import Group, Intent, Leg
-from execution.services.intent_create import Wish, intent_create
+from execution.services.intent_create import intent_create
+from execution.services.intent_judge import Wish
 from risk.snapshot import Standing
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType, Product, Reason, Side

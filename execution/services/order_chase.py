@@ -9,7 +9,7 @@ from django.utils import timezone
 from execution.engine_settings import settings_of
 from execution.kill_scopes import keys_of
 from execution.models import ChaseStep, EngineLease, Group, Order, ParentOrder
-from execution.services.intent_create import judge_again
+from execution.services.intent_judge import judge_again
 from execution.services.order_cancel import order_cancel
 from execution.services.order_room import hold_room
 from execution.services.trade_orders import ask_change, market_open

@@ -11,7 +11,8 @@ from django.utils import timezone
 
 from execution.kill_scopes import keys_of
 from execution.models import EngineLease, Group, Intent, Order, ParentOrder
-from execution.services.intent_create import Wish, intent_create
+from execution.services.intent_create import intent_create
+from execution.services.intent_judge import Wish
 from execution.services.leg_send import PASSING
 from execution.services.order_cancel import order_cancel
 from risk.kill_switch import kill_state

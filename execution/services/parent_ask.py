@@ -10,7 +10,8 @@ from django.utils import timezone
 
 from accounts.models import User
 from execution.models import Intent, ParentOrder
-from execution.services.intent_create import LARGEST_QUANTITY, Wish, instrument_for, judge
+from execution.services.intent_judge import Wish, judge
+from execution.services.order_ticket import LARGEST_QUANTITY, instrument_for
 from execution.services.parent_advance import release
 from risk.gates import PARENT_GATES
 from risk.gates.finding import Outcome

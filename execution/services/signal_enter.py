@@ -10,7 +10,8 @@ from django.utils import timezone
 from execution.kill_scopes import strategy_of
 from execution.models import EngineSettings, Group, Intent, LadderPlan, ParentOrder, QueuedSignal
 from execution.services.group_state import move_group
-from execution.services.intent_create import Wish, intent_create
+from execution.services.intent_create import intent_create
+from execution.services.intent_judge import Wish
 from execution.services.leg_send import leg_send
 from execution.services.parent_ask import Ask, parent_ask
 from execution.services.pyramid_add import pyramid_add, pyramid_plan, pyramids_in

@@ -18,8 +18,9 @@ from django.utils import timezone
 from execution.engine_settings import settings_of
 from execution.models import EngineSettings, Group, QueuedSignal
 from execution.outstanding import Outstanding, engine_ready, outstanding
-from execution.services.intent_create import Assessed, Wish, assessed, refusals_write
-from execution.services.slot_reserve import Room, slot_asked
+from execution.services.intent_create import Ask, Assessed, assessed, refusals_write
+from execution.services.intent_judge import Wish
+from execution.services.slot_reserve import Room, slots_asked
 from risk.snapshot import Standing, standing_of
 from strategies.models import Signal
 from trading.domain.clock import IST
@@ -66,7 +67,7 @@ class Round:
         self.portfolio, self.wall = portfolio, timezone.now()
         about = {"portfolio": portfolio.pk, "instruments": list(instruments)}
         with together():  # each is asked once the lock is held, and sees what others committed before
-            self._room = slot_asked(portfolio.pk)
+            self._rooms = slots_asked([portfolio.pk])
             live, waiting = LIVE.ask(about), WAITING.ask(about)
             many = ask(HOW_MANY, {"portfolio": portfolio.pk})
         self._groups = live()
@@ -84,7 +85,7 @@ class Round:
 
     @cached_property
     def room(self) -> Room:
-        return self._room()
+        return self._rooms()[self.portfolio.pk]
 
     @cached_property
     def settings(self) -> EngineSettings:
@@ -115,7 +116,7 @@ class Round:
                 self.portfolio, wish.instrument, wish.side, opens=True, contract_id=None
             )()  # fmt: skip
         stands = self.standing(wish.instrument, now)
-        return assessed(portfolio=self.portfolio, wish=wish, standing=stands, under_way=self._works[key], now=now)
+        return assessed(Ask(self.portfolio, wish, now), standing=stands, under_way=self._works[key])
 
     def metadata_is_stale(self, instrument: Instrument, now: datetime) -> bool:
         """Whether tick and lot are older than may be trusted. The sandbox's own are as old as the sandbox."""

@@ -2,23 +2,25 @@
 in the same transaction: two workers cannot both have the last, and the transaction that closes a trade frees its slot.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from trading.domain.errors import TradingError
 from trading.statements import ask, tell, together
 
 LOCK = """
-INSERT INTO execution_pool (portfolio_id) VALUES (%s)
+INSERT INTO execution_pool (portfolio_id) SELECT one FROM unnest(%(portfolios)s::bigint[]) AS one ORDER BY one
 ON CONFLICT (portfolio_id) DO UPDATE SET portfolio_id = EXCLUDED.portfolio_id RETURNING 1
 """
 ROOM = """
-SELECT (SELECT max_open_groups FROM execution_enginesettings
-        WHERE active AND (portfolio_id = %(portfolio)s OR portfolio_id IS NULL)
+SELECT one,
+       (SELECT max_open_groups FROM execution_enginesettings
+        WHERE active AND (portfolio_id = one OR portfolio_id IS NULL)
         ORDER BY portfolio_id NULLS LAST LIMIT 1),
-       (SELECT count(*) FROM execution_group WHERE portfolio_id = %(portfolio)s AND state <> 'CLOSED'),
+       (SELECT count(*) FROM execution_group WHERE portfolio_id = one AND state <> 'CLOSED'),
        (SELECT count(*) FROM execution_queuedsignal
-        WHERE portfolio_id = %(portfolio)s AND state = 'WAITING' AND force_by <> '' AND NOT over_limit)
+        WHERE portfolio_id = one AND state = 'WAITING' AND force_by <> '' AND NOT over_limit)
+FROM unnest(%(portfolios)s::bigint[]) AS one
 """
 
 
@@ -45,31 +47,34 @@ class Room:
 def slot_room(portfolio_id: int) -> Room:
     """What is free, for as long as the caller's transaction holds the lock that this takes."""
     with together():
-        room = slot_asked(portfolio_id)
-    return room()
+        rooms = slots_asked([portfolio_id])
+    return rooms()[portfolio_id]
 
 
-def slot_asked(portfolio_id: int) -> Callable[[], Room]:
-    """The same, asked together with the questions of the caller and read later.
+def slots_asked(portfolio_ids: Collection[int]) -> Callable[[], dict[int, Room]]:
+    """The same of several pools, asked together with the questions of the caller and read later.
 
-    Counted by a statement of its own: what others committed while the lock was waited for is seen.
+    Pools are locked in the order of their numbers, and counted by a statement of its own: what others committed while
+    a lock was waited for is seen.
     """
-    tell(LOCK, [portfolio_id])
-    return _room_asked(portfolio_id)
+    tell(LOCK, {"portfolios": sorted(portfolio_ids)})
+    return _rooms_asked(portfolio_ids)
 
 
 def pool_room(portfolio_id: int) -> Room:
     """What is free without the lock: to be looked at."""
-    return _room_asked(portfolio_id)()
+    return _rooms_asked([portfolio_id])()[portfolio_id]
 
 
-def _room_asked(portfolio_id: int) -> Callable[[], Room]:
-    rows = ask(ROOM, {"portfolio": portfolio_id})
+def _rooms_asked(portfolio_ids: Collection[int]) -> Callable[[], dict[int, Room]]:
+    rows = ask(ROOM, {"portfolios": list(portfolio_ids)})
 
-    def room() -> Room:
-        ((most, taken, promised),) = rows()
-        if most is None:
-            raise TradingError("SETTINGS_MISSING", "The house has no settings of its signal engine in force.")
-        return Room(most, taken, promised)
+    def rooms() -> dict[int, Room]:
+        found = {}
+        for portfolio_id, most, taken, promised in rows():
+            if most is None:
+                raise TradingError("SETTINGS_MISSING", "The house has no settings of its signal engine in force.")
+            found[portfolio_id] = Room(most, taken, promised)
+        return found
 
-    return room
+    return rooms

@@ -10,7 +10,8 @@ from django.utils import timezone
 from execution.lots import lots_given_up
 from execution.models import Group, Intent, Mismatch, Order, PartExit
 from execution.services.events import note
-from execution.services.intent_create import Wish, intent_create
+from execution.services.intent_create import intent_create
+from execution.services.intent_judge import Wish
 from execution.services.order_cancel import order_cancel
 from execution.services.order_change import NEVER_LEFT
 from execution.states import OrderState, PendingOp

@@ -16,7 +16,7 @@ from execution.engine.account_engine import AccountEngine
 from execution.engine.lease import State, acquire, renew, set_state
 from execution.models import EngineLease, Group, Intent, Order
 from execution.replay.run import LockStep
-from execution.services.intent_create import order_ticket
+from execution.services.order_ticket import order_ticket
 from tests.factories import BrokerAccountFactory, PortfolioFactory
 from tests.factories.people import paper_account_on
 from tests.factories.world import house_policy, open_feed

@@ -16,7 +16,7 @@ import trading.urls  # noqa: F401  (the addresses fill the console)
 from accounts.api_keys import authenticate, issue
 from accounts.models import ApiKey, BrokerAccount
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent, ParkedFill
-from execution.services.intent_create import order_ticket
+from execution.services.order_ticket import order_ticket
 from execution.states import OrderState, PendingOp
 from risk.funds import funds_keep
 from risk.models import RiskPolicy, TradingState, Verdict

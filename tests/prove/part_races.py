@@ -12,7 +12,7 @@ from django.db import connection, connections
 from django.db.models import Sum
 
 from execution.models import Intent
-from execution.services.intent_create import order_ticket
+from execution.services.order_ticket import order_ticket
 from risk.models import Reservation, RiskBucket
 from risk.order_rate import RATES, take_turn
 from risk.reserve import Claim, Kind, release, reserve

@@ -27,8 +27,8 @@ from execution.engine.lease import State, acquire, renew, set_state, this_proces
 from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, OffsetPlan, Order, ParentOrder, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
-from execution.services.intent_create import order_ticket
 from execution.services.kill_switch_pull import kill_switch_pull
+from execution.services.order_ticket import order_ticket
 from execution.services.override import close_position
 from execution.services.parent_advance import parent_withdraw
 from execution.services.parent_ask import large_order_ticket

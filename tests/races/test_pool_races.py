@@ -14,7 +14,7 @@ from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, QueuedSignal
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
-from execution.services.intent_create import order_ticket
+from execution.services.order_ticket import order_ticket
 from execution.services.queue_acts import promote
 from execution.services.queue_promote import queue_promote
 from execution.services.signal_accept import signal_accept

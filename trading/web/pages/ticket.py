@@ -11,7 +11,7 @@ from django.shortcuts import render
 from django.views.decorators.http import require_http_methods, require_safe
 
 from execution.models import Intent, Order, ParentOrder
-from execution.services.intent_create import order_ticket
+from execution.services.order_ticket import order_ticket
 from execution.services.parent_ask import MOST_MINUTES, MOST_SLICES, large_order_ticket
 from execution.story import verdicts_of
 from trading.domain.errors import NotAllowed, TradingError

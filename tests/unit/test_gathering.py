@@ -1,0 +1,85 @@
+"""Calls that come while one is under way are made together by the next."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from threading import Event
+
+import pytest
+
+from trading.gathering import Gathering
+
+MOST = 4
+
+
+class Counter:
+    """Doubles numbers, refuses those below zero, breaks at zero; the first of a batch of one may be held."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[int]] = []
+        self.begun, self.go = Event(), Event()
+
+    def __call__(self, numbers: Sequence[int]) -> list[int | Exception]:
+        self.batches.append(list(numbers))
+        self.begun.set()
+        assert self.go.wait(30)
+        if 0 in numbers:
+            raise ZeroDivisionError
+        return [2 * one if one > 0 else ValueError(one) for one in numbers]
+
+
+def waiting(gathering: Gathering, key: str, count: int) -> None:
+    while len(gathering._waiting[key]) < count:
+        Event().wait(0.001)
+
+
+def all_at_once(
+    counter: Counter, pool: ThreadPoolExecutor, numbers: Sequence[int]
+) -> list[Future[int]]:  # fmt: skip
+    """The first number is under way while all others come, one after the other."""
+    gathering: Gathering[int, int] = Gathering(counter, most=MOST)
+    calls = [pool.submit(gathering, "one", numbers[0])]
+    assert counter.begun.wait(30)
+    for place, number in enumerate(numbers[1:], 1):
+        calls.append(pool.submit(gathering, "one", number))
+        waiting(gathering, "one", place)
+    counter.go.set()
+    for call in calls:
+        call.exception(30)
+    assert not gathering._waiting
+    return calls
+
+
+def test_who_meets_nobody_is_alone_and_who_waited_goes_together_in_order():
+    counter = Counter()
+    with ThreadPoolExecutor(8) as pool:
+        calls = all_at_once(counter, pool, [1, 2, 3, 4, 5, 6, 7])
+    assert [call.result() for call in calls] == [2, 4, 6, 8, 10, 12, 14]
+    assert counter.batches == [[1], [2, 3, 4, 5], [6, 7]]
+
+
+def test_an_answer_that_is_an_error_is_raised_for_its_caller_alone():
+    with ThreadPoolExecutor(8) as pool:
+        calls = all_at_once(Counter(), pool, [1, 2, -3, 4])
+    assert [call.result() for call in (calls[0], calls[1], calls[3])] == [2, 4, 8]
+    with pytest.raises(ValueError, match="-3"):
+        calls[2].result()
+
+
+def test_what_breaks_breaks_those_made_with_it_and_the_next_go_on():
+    with ThreadPoolExecutor(8) as pool:
+        calls = all_at_once(Counter(), pool, [1, 2, 0, 4, 5, 6])
+    assert [type(call.exception()) for call in calls] == [type(None), *[ZeroDivisionError] * 4, type(None)]
+    assert calls[5].result() == 12
+
+
+def test_another_key_does_not_wait():
+    counter = Counter()
+    gathering: Gathering[int, int] = Gathering(counter, most=MOST)
+    with ThreadPoolExecutor(2) as pool:
+        held = pool.submit(gathering, "one", 1)
+        assert counter.begun.wait(30)
+        other = pool.submit(gathering, "two", 2)
+        while len(counter.batches) < 2:
+            Event().wait(0.001)
+        counter.go.set()
+        assert (held.result(30), other.result(30)) == (2, 4)

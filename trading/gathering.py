@@ -1,0 +1,80 @@
+"""What waits is done together: calls that come while one is under way are made at once by the next.
+
+There is no thread for it and no pause to collect: a call that meets nobody is made at once, alone, by its own thread.
+Those that come meanwhile wait in their order, and the first of them makes them all, in one transaction if it likes.
+"""
+
+from collections import deque
+from collections.abc import Callable, Hashable, Sequence
+from threading import Lock
+from typing import Generic, TypeVar
+
+A = TypeVar("A")
+R = TypeVar("R")
+
+
+class _Place(Generic[A, R]):
+    """Where one call waits: until it has its answer, or has come to the head of those that wait."""
+
+    def __init__(self, asked: A) -> None:
+        self.asked = asked
+        self.answer: R | BaseException | None = None
+        self.answered = False
+        self._called = Lock()
+        self._called.acquire()
+
+    def wait(self) -> None:
+        self._called.acquire()
+
+    def call(self) -> None:
+        self._called.release()
+
+
+class Gathering(Generic[A, R]):
+    """`act` takes what was asked, in the order in which it came, and gives an answer or an exception for each.
+
+    What it raises itself is raised by all that were made together. Calls of different keys never wait for each other.
+    """
+
+    def __init__(self, act: Callable[[Sequence[A]], Sequence[R | Exception]], *, most: int) -> None:
+        self._act, self._most = act, most
+        self._lock = Lock()
+        self._waiting: dict[Hashable, deque[_Place[A, R]]] = {}  # its key is there while a call is under way
+
+    def __call__(self, key: Hashable, asked: A) -> R:
+        place: _Place[A, R] = _Place(asked)
+        with self._lock:
+            others = self._waiting.get(key)
+            if others is None:
+                self._waiting[key] = deque([place])
+            else:
+                others.append(place)
+        if others is not None:
+            place.wait()
+        if not place.answered:
+            self._lead(key)
+        if isinstance(place.answer, BaseException):
+            raise place.answer
+        return place.answer  # type: ignore[return-value]
+
+    def _lead(self, key: Hashable) -> None:
+        """Make all calls that wait, the caller's first; then the next at the head leads."""
+        with self._lock:
+            waiting = self._waiting[key]
+            together = [waiting.popleft() for _ in range(min(self._most, len(waiting)))]
+        answers: Sequence[R | BaseException] = []
+        try:
+            answers = self._act([one.asked for one in together])
+        except BaseException as error:
+            answers = [error] * len(together)
+            raise
+        finally:
+            for place, answer in zip(together, answers, strict=True):
+                place.answer, place.answered = answer, True
+            for place in together[1:]:
+                place.call()
+            with self._lock:
+                if waiting:
+                    waiting[0].call()
+                else:
+                    del self._waiting[key]
