@@ -9,8 +9,11 @@ from collections.abc import Callable, Hashable, Sequence
 from threading import Lock
 from typing import Generic, TypeVar
 
+from django.db import connection
+
 A = TypeVar("A")
 R = TypeVar("R")
+T = TypeVar("T")
 
 
 class _Place(Generic[A, R]):
@@ -34,14 +37,21 @@ class Gathering(Generic[A, R]):
     """`act` takes what was asked, in the order in which it came, and gives an answer or an exception for each.
 
     What it raises itself is raised by all that were made together. Calls of different keys never wait for each other.
+    `alone` says of a caller that its call is made at once, by itself: one whose rows belong to its own transaction.
     """
 
-    def __init__(self, act: Callable[[Sequence[A]], Sequence[R | Exception]], *, most: int) -> None:
-        self._act, self._most = act, most
+    def __init__(
+        self, act: Callable[[Sequence[A]], Sequence[R | Exception]], *, most: int,
+        alone: Callable[[], bool] = lambda: False,
+    ) -> None:  # fmt: skip
+        self._act, self._most, self._alone = act, most, alone
         self._lock = Lock()
         self._waiting: dict[Hashable, deque[_Place[A, R]]] = {}  # its key is there while a call is under way
 
     def __call__(self, key: Hashable, asked: A) -> R:
+        if self._alone():
+            (answer,) = self._act([asked])
+            return _told(answer)
         place: _Place[A, R] = _Place(asked)
         with self._lock:
             others = self._waiting.get(key)
@@ -53,9 +63,7 @@ class Gathering(Generic[A, R]):
             place.wait()
         if not place.answered:
             self._lead(key)
-        if isinstance(place.answer, BaseException):
-            raise place.answer
-        return place.answer  # type: ignore[return-value]
+        return _told(place.answer)  # type: ignore[return-value]
 
     def _lead(self, key: Hashable) -> None:
         """Make all calls that wait, the caller's first; then the next at the head leads."""
@@ -78,3 +86,19 @@ class Gathering(Generic[A, R]):
                     waiting[0].call()
                 else:
                     del self._waiting[key]
+
+
+def _told(answer: R | BaseException) -> R:
+    if isinstance(answer, BaseException):
+        raise answer
+    return answer
+
+
+def last_on_commit(kind: type[T]) -> T | None:
+    """Whose method runs last once the running transaction has committed, where it is one of this kind and belongs to
+    the same part of the transaction: what follows can go with it."""
+    waiting = connection.run_on_commit[-1:]
+    if not waiting or waiting[0][0] != set(connection.savepoint_ids):
+        return None
+    whose = getattr(waiting[0][1], "__self__", None)
+    return whose if isinstance(whose, kind) else None

@@ -19,6 +19,7 @@ from kombu.exceptions import KombuError, OperationalError
 from prometheus_client import Counter
 
 from trading.domain.crashpoint import crashpoint
+from trading.gathering import last_on_commit
 
 logger = logging.getLogger(__name__)
 LOST_BELLS = Counter("tarazu_lost_bells_total", "Bells that could not be rung; the sweep does their work", ["name"])
@@ -41,7 +42,11 @@ def after_commit(name: str, **ids: Id) -> None:
     if name.startswith("engine."):
         if not isinstance(ids.get("account_id"), int):
             raise ValueError(f"{name} rings the engine of one account: account_id is missing")
-        transaction.on_commit(lambda: _nudge(name, ids), robust=True)
+        last = last_on_commit(_Bells)
+        if last is not None:
+            last.bells.append((name, ids))
+        else:
+            transaction.on_commit(_Bells([(name, ids)]).ring, robust=True)
     else:
         transaction.on_commit(lambda: _send(name, ids), robust=True)
 
@@ -57,20 +62,34 @@ def heard_here(account_id: int, answer: Callable[[str, Mapping[str, Id]], bool])
         _here.pop(account_id, None)
 
 
-def _nudge(name: str, ids: dict[str, Id]) -> None:
-    crashpoint("intake.before_bell")
-    answer = _here.get(int(ids["account_id"] or 0))
-    if answer is not None and answer(name, ids):
-        return
-    try:
-        _connection().xadd(
-            nudge_stream(int(ids["account_id"] or 0)),
-            {"name": name, "ids": json.dumps(ids)},
-            maxlen=LONGEST_STREAM,
-            approximate=True,
-        )
-    except (redis.RedisError, OSError) as error:
-        _lost(name, ids, error)
+class _Bells:
+    """Bells of engines that follow each other in a transaction: rung in their order, in one trip."""
+
+    def __init__(self, bells: list[tuple[str, dict[str, Id]]]) -> None:
+        self.bells = bells
+
+    def ring(self) -> None:
+        far = []
+        for name, ids in self.bells:
+            crashpoint("intake.before_bell")
+            answer = _here.get(int(ids["account_id"] or 0))
+            if answer is None or not answer(name, ids):
+                far.append((name, ids))
+        if not far:
+            return
+        try:
+            with _connection().pipeline(transaction=False) as pipe:
+                for name, ids in far:
+                    pipe.xadd(
+                        nudge_stream(int(ids["account_id"] or 0)),
+                        {"name": name, "ids": json.dumps(ids)},
+                        maxlen=LONGEST_STREAM,
+                        approximate=True,
+                    )
+                pipe.execute()
+        except (redis.RedisError, OSError) as error:
+            for name, ids in far:
+                _lost(name, ids, error)
 
 
 def _send(name: str, ids: dict[str, Id]) -> None:

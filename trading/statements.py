@@ -92,6 +92,11 @@ def run_forgettable(statement: str, parameters: dict[str, Any]) -> list[tuple[An
     return run(statement, {**parameters, "alone": not connection.in_atomic_block})
 
 
+def in_a_transaction() -> bool:
+    """Whether the caller is inside one: then what it writes belongs there, and not beside what others write."""
+    return bool(connection.in_atomic_block)
+
+
 class Select(Generic[M]):
     """Whole rows of a model with the rows they point to (`related`, as in select_related). `where` calls them `t`.
 
@@ -203,7 +208,7 @@ class Frozen:
         return run(statement, [number if one == self.NUMBER else one for one in parameters])
 
 
-def as_json(rows: Sequence[models.Model]) -> str:
+def as_json(*rows: models.Model) -> str:
     """New rows of one table as `from_json` reads them."""
     columns = [(one.column, one.attname) for one in rows[0]._meta.local_concrete_fields] if rows else []
     return json.dumps([{column: getattr(row, name) for column, name in columns} for row in rows], default=str)

@@ -29,9 +29,12 @@ class VerdictSerializer(serializers.ModelSerializer):
         }
 
 
+_INSTANT = InstantField()
+
+
 def verdicts_told(judged: Judged) -> list[dict[str, Any]]:
     """The same of verdicts that were stored a moment ago."""
-    at = VerdictSerializer().fields["at"].to_representation(judged.snapshot.now)
+    at = _INSTANT.to_representation(judged.snapshot.now)
     return [
         {
             "position": position, "gate": one.gate, "outcome": one.outcome, "quantity": one.quantity,

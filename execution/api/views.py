@@ -28,7 +28,7 @@ from execution.api.serializers import (
 )  # fmt: skip
 from execution.models import Group, Intent, Order
 from execution.services.order_cancel import order_cancel
-from execution.services.order_ticket import ticket_decide
+from execution.services.order_ticket import ticket_decide, what_is_named
 from execution.services.override import close_position
 from strategies.models import Signal
 from trading.api.idempotency import once
@@ -54,7 +54,10 @@ WHERE t.owner_id = %(owner)s AND (%(portfolio)s::bigint IS NULL OR t.id = %(port
 def portfolio_of(request: Request, portfolio_id: int | None) -> Portfolio:
     """The named portfolio of the caller, or the only one. Raises NotFound, or NotAllowed when it is not clear."""
     could_be = portfolio_id is None or portfolio_id <= MAX_NUMBER
-    found = MINE.rows({"owner": request.user.pk, "portfolio": portfolio_id}) if could_be else []
+    return _the_one(MINE.rows({"owner": request.user.pk, "portfolio": portfolio_id}) if could_be else [])
+
+
+def _the_one(found: list[Portfolio]) -> Portfolio:
     if not found:
         raise NotFound("PORTFOLIO_NOT_FOUND", "There is no such portfolio.")
     if len(found) > 1:
@@ -93,11 +96,16 @@ class Orders(DeskEndpoint, ListAPIView):
         return once(request, lambda key: self.place(request, key, wish))
 
     def place(self, request: Request, key: str, wish: dict[str, Any]) -> Response:
-        portfolio = portfolio_of(request, wish.get("portfolio"))
+        which = wish.get("portfolio")
+        mine, instrument = what_is_named(None, (request.user.pk, None if which is None else min(which, MAX_NUMBER),
+                                                wish["symbol"]))  # fmt: skip
+        portfolio = _the_one(mine)
+        if instrument is None:
+            raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {wish['symbol']}.")
         decided = ticket_decide(
             user=request.user,
             portfolio=portfolio,
-            symbol=wish["symbol"],
+            instrument=instrument,
             side=Side(wish["side"]),
             quantity=wish["quantity"],
             order_type=OrderType(wish["order_type"]),

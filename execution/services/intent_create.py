@@ -10,7 +10,7 @@ from datetime import datetime, timedelta
 from functools import cache
 from uuid import UUID, uuid4
 
-from django.db import IntegrityError, connection, transaction
+from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
 
 from execution.kill_scopes import strategy_of
@@ -101,9 +101,11 @@ def intents_create(asks: Sequence[Ask]) -> list[Decided | Exception]:
 
 def _each_alone(asks: Sequence[Ask]) -> list[Decided | Exception]:
     decided: list[Decided | Exception] = []
-    for one in asks:
+    for place, one in enumerate(asks):
         try:
             decided += intents_create([one])
+        except OperationalError as error:  # the trouble is the database's: nobody else waits to see it again
+            return [*decided, *[error] * (len(asks) - place)]
         except Exception as error:  # the caller of this one hears of it, and no other
             decided.append(error)
     return decided
@@ -307,7 +309,7 @@ def _write(found: Sequence[Assessed]) -> list[Decided]:
 
 
 def _write_rows(groups: Sequence[Group], intents: Sequence[Intent], judged: Sequence[Judged]) -> None:
-    tell(_rows(), {"groups": as_json(groups), "intents": as_json(intents)})
+    tell(_rows(), {"groups": as_json(*groups), "intents": as_json(*intents)})
     for row in (*groups, *intents):
         row._state.adding, row._state.db = False, connection.alias
     crashpoint("intake.intent_written")

@@ -43,16 +43,16 @@ def order_queue(*, intent: Intent, kill_epoch: int, decision_price: Decimal | No
 def orders_queue(allowed: Sequence[Allowed]) -> Callable[[], list[Order]]:
     """The same for several intents: in one statement with their first events. Its orders are numbered once read."""
     orders = [order for one in allowed for order in _orders_of(one)]
-    rows = ask(_write(), {"orders": as_json(orders)})
+    rows = ask(_write(), {"orders": as_json(*orders)})
 
     def numbered() -> list[Order]:
         numbers: dict[str, int] = dict(rows())
         for order in orders:
             order.pk = numbers[order.client_order_id]
             order._state.adding, order._state.db = False, connection.alias
-        for order in orders:
-            # The engine first, then the pages.
+        for order in orders:  # the engine first, then the pages
             after_commit("engine.order", account_id=order.account_id, order_id=order.pk, queued=True)
+        for order in orders:
             told(order, "order.queued")
         return orders
 

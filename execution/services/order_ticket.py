@@ -1,11 +1,10 @@
 """An entry asked for by hand or by program. Those of one account that come together are decided together."""
 
 import hashlib
+from collections.abc import Sequence
 from datetime import datetime
 from decimal import Decimal
 from typing import Any
-
-from django.db import connection
 
 from execution.models import Intent
 from execution.services.intent_create import Ask, Decided, intents_create
@@ -15,38 +14,63 @@ from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.gathering import Gathering
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
-from trading.statements import Select
+from trading.statements import Select, in_a_transaction, together
 
 LARGEST_QUANTITY = 10_000_000
 MOST_TOGETHER = 32
-LISTED = Select(Instrument, where="WHERE t.symbol = %(symbol)s AND t.active")
+LISTED = Select(Instrument, where="WHERE t.symbol = ANY(%(symbols)s) AND t.active")
+MINE = Select(Portfolio, "account", where="""
+JOIN unnest(%(owners)s::bigint[], %(portfolios)s::bigint[]) AS w (owner, portfolio)
+  ON t.owner_id = w.owner AND (w.portfolio IS NULL OR t.id = w.portfolio)
+ORDER BY t.id
+""")  # fmt: skip
+Named = tuple[int, int | None, str]
+"""Whose: the user; which portfolio, None for the only one; which symbol."""
 
 
-_together: Gathering[Ask, Decided] = Gathering(intents_create, most=MOST_TOGETHER)
+def _found(named: Sequence[Named]) -> list[tuple[list[Portfolio], Instrument | None]]:
+    with together():
+        mine = MINE.ask({"owners": [one[0] for one in named], "portfolios": [one[1] for one in named]})
+        listed = LISTED.ask({"symbols": [one[2] for one in named]})
+    portfolios, instruments = mine(), {one.symbol: one for one in listed()}
+    return [
+        (
+            list({one.pk: one for one in portfolios if one.owner_id == owner and which in (None, one.pk)}.values()),
+            instruments.get(symbol),
+        )
+        for owner, which, symbol in named
+    ]
+
+
+what_is_named: Gathering[Named, tuple[list[Portfolio], Instrument | None]] = Gathering(
+    _found, most=MOST_TOGETHER, alone=in_a_transaction
+)
+"""The portfolios and the instrument that a program names; many who ask at once are one round trip."""
+_together: Gathering[Ask, Decided] = Gathering(intents_create, most=MOST_TOGETHER, alone=in_a_transaction)
 
 
 def instrument_for(user: Any, portfolio: Portfolio, symbol: str) -> Instrument:
     """What a person names, for a portfolio of his; NotFound (UNKNOWN_PORTFOLIO, UNKNOWN_SYMBOL) else."""
     if portfolio.owner_id != user.pk:
         raise NotFound("UNKNOWN_PORTFOLIO", "There is no such portfolio.")
-    instrument = LISTED.first({"symbol": symbol})
+    instrument = LISTED.first({"symbols": [symbol]})
     if instrument is None:
         raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {symbol}.")
     return instrument
 
 
-def order_ticket(*, user: Any, portfolio: Portfolio, idempotency_key: str, source: str, **wanted: Any) -> Intent:
-    """The intent of an entry, see `ticket_decide`."""
-    return ticket_decide(
-        user=user, portfolio=portfolio, idempotency_key=idempotency_key, source=source, **wanted
-    ).intent
+def order_ticket(*, user: Any, portfolio: Portfolio, symbol: str, **wanted: Any) -> Intent:
+    """The intent of an entry, see `ticket_decide`. NotFound for an unknown symbol, or a portfolio that is not the
+    user's."""
+    instrument = instrument_for(user, portfolio, symbol)
+    return ticket_decide(user=user, portfolio=portfolio, instrument=instrument, **wanted).intent
 
 
 def ticket_decide(
     *,
     user: Any,
     portfolio: Portfolio,
-    symbol: str,
+    instrument: Instrument,
     side: Side,
     quantity: int,
     order_type: OrderType,
@@ -60,9 +84,8 @@ def ticket_decide(
 ) -> Decided:
     """An entry asked for by hand or by program. It passes every gate that a signal passes.
 
-    Raises NotFound (UNKNOWN_SYMBOL, or a portfolio that is not the user's) and NotAllowed for what cannot be an order.
+    `portfolio` is one of the user's. Raises NotAllowed for what cannot be an order.
     """
-    instrument = instrument_for(user, portfolio, symbol)
     if not 1 <= quantity <= LARGEST_QUANTITY:
         raise NotAllowed("QUANTITY", f"A quantity lies between 1 and {LARGEST_QUANTITY}.")
     if order_type not in (OrderType.LIMIT, OrderType.MARKET):
@@ -92,10 +115,4 @@ def ticket_decide(
         # A person at the ticket has decided; a program has not.
         needs_approval=source == Intent.Source.API and portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
     )
-    ask = Ask(portfolio, wish, now)
-    if connection.in_atomic_block:  # its rows belong to the caller's transaction
-        (decided,) = intents_create([ask])
-        if isinstance(decided, Exception):
-            raise decided
-        return decided
-    return _together(portfolio.account_id, ask)
+    return _together(portfolio.account_id, Ask(portfolio, wish, now))

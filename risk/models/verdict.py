@@ -13,8 +13,11 @@ class Verdict(Owned):
         SHRINK = "SHRINK"
         REJECT = "REJECT"
 
-    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="verdicts")
-    intent_id = models.UUIDField(db_index=True)
+    # Forty rows an order: each is written with its assessment, whose portfolio the database looks for once.
+    portfolio = models.ForeignKey(
+        "portfolio.Portfolio", on_delete=models.PROTECT, related_name="verdicts", db_constraint=False
+    )
+    intent_id = models.UUIDField()
     position = models.PositiveSmallIntegerField(help_text="place in the order of the gates")
     gate = models.CharField(max_length=32)
     outcome = models.CharField(max_length=8, choices=Outcome)

@@ -8,7 +8,8 @@ same intent: the answer is then found, not traded.
 import hashlib
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from django.db.models import Q
@@ -21,7 +22,8 @@ from rest_framework.response import Response
 from trading.api import problems
 from trading.api.models import IdempotencyRecord
 from trading.domain.errors import NotAllowed, NotFound
-from trading.statements import FORGETTABLE, run_forgettable
+from trading.gathering import Gathering
+from trading.statements import FORGETTABLE, in_a_transaction, run_forgettable
 
 HEADER = "Idempotency-Key"
 KEY_SHAPE = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
@@ -31,19 +33,55 @@ CLAIM = (
     FORGETTABLE
     + """
 INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, claimed_at, created_at)
-SELECT %(owner)s, %(key)s, %(asked)s, %(now)s, %(now)s FROM quick
+SELECT w.owner, w.key, w.asked, w.now, w.now
+FROM quick, unnest(%(owners)s::bigint[], %(keys)s::text[], %(asked)s::text[], %(nows)s::timestamptz[])
+    AS w (owner, key, asked, now)
+ORDER BY w.owner, w.key
 ON CONFLICT (owner_id, key) DO NOTHING
-RETURNING id
+RETURNING owner_id, key, id
 """
 )
 ANSWER = (
     FORGETTABLE
     + """
-UPDATE api_idempotencyrecord SET status = %(status)s, body = %(body)s, claimed_at = NULL
-FROM quick WHERE id = %(entry)s
-RETURNING id
+UPDATE api_idempotencyrecord r SET status = w.status, body = w.body::jsonb, claimed_at = NULL
+FROM quick, unnest(%(entries)s::bigint[], %(statuses)s::int[], %(bodies)s::text[]) AS w (entry, status, body)
+WHERE r.id = w.entry
+RETURNING r.id
 """
 )
+MOST_TOGETHER = 64
+
+
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    owner_id: int
+    key: str
+    asked: str
+    now: datetime
+
+
+def _claim(claims: Sequence[_Claim]) -> list[int | None]:
+    """The numbers of the records that are theirs now; None for who comes after another of the same key."""
+    rows = run_forgettable(CLAIM, {
+        "owners": [one.owner_id for one in claims], "keys": [one.key for one in claims],
+        "asked": [one.asked for one in claims], "nows": [one.now for one in claims],
+    })  # fmt: skip
+    free = {(owner_id, key): entry for owner_id, key, entry in rows}
+    return [free.pop((one.owner_id, one.key), None) for one in claims]
+
+
+def _answer(answers: Sequence[tuple[int, int, str]]) -> list[None]:
+    """Store the status and body of each record."""
+    run_forgettable(ANSWER, {
+        "entries": [entry for entry, _, _ in answers], "statuses": [status for _, status, _ in answers],
+        "bodies": [body for _, _, body in answers],
+    })  # fmt: skip
+    return [None] * len(answers)
+
+
+_claims: Gathering[_Claim, int | None] = Gathering(_claim, most=MOST_TOGETHER, alone=in_a_transaction)
+_answers: Gathering[tuple[int, int, str], None] = Gathering(_answer, most=MOST_TOGETHER, alone=in_a_transaction)
 
 
 def request_hash(request: Request) -> str:
@@ -71,9 +109,9 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
     """
     now = timezone.now()
     key, asked = key_of(request), request_hash(request)
-    claimed = run_forgettable(CLAIM, {"owner": request.user.pk, "key": key, "asked": asked, "now": now})
-    if claimed:
-        entry = IdempotencyRecord(pk=claimed[0][0])
+    claimed = _claims(None, _Claim(int(request.user.pk or 0), key, asked, now))
+    if claimed is not None:
+        entry = IdempotencyRecord(pk=claimed)
     else:
         entry = IdempotencyRecord.objects.get(owner_id=request.user.pk, key=key)
         if entry.request_hash != asked:
@@ -93,8 +131,9 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
         # Not understood, overtaken or broken: whoever comes next with the same key and body may try again.
         IdempotencyRecord.objects.filter(pk=entry.pk, status=None).update(claimed_at=None)
         raise
-    body = JSONRenderer().render(response.data).decode()
-    run_forgettable(ANSWER, {"entry": entry.pk, "status": response.status_code, "body": body})
+    body = JSONRenderer().render(response.data)
+    _answers(None, (entry.pk, response.status_code, body.decode()))
+    response.content, response["Content-Type"] = body, response.content_type or "application/json"  # rendered once
     return response
 
 

@@ -3,6 +3,7 @@ sees the gap in the numbers and asks again, and no trade ever waits for, or depe
 
 import json
 import logging
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 
@@ -11,6 +12,8 @@ from channels.layers import get_channel_layer
 from django.conf import settings
 from django.db import transaction
 from django.utils import timezone
+
+from trading.gathering import last_on_commit
 
 logger = logging.getLogger(__name__)
 
@@ -44,28 +47,65 @@ def _client(url: str) -> redis.Redis:
     return client
 
 
+Event = tuple[int, str, dict[str, object]]
+"""For whom, its kind and its data."""
+
+
 def publish_now(user_id: int, kind: str, data: dict) -> None:
     """Send one event to every open page of the user, with the next sequence number of that user.
 
     Events that show state (`order`, `position`, `signal`) say what to fetch; `prices` and `summary` carry the text
     of cells. A failure is logged and goes no further.
     """
-    event = {"type": "desk.event", "seq": _PLACE, "kind": kind, "at": timezone.now().timestamp(), "data": data}
-    before, after = get_channel_layer().serialize(event).split(_AS_BYTES, 1)
-    group = group_name(user_id)
-    try:
-        _said(
-            keys=[f"{settings.REDIS_PREFIX}:seq:{group}", f"{settings.REDIS_PREFIX}__group__{group}"],
-            args=[before, after], client=_connection(),
-        )  # fmt: skip
-    except redis.RedisError as error:
-        logger.warning("event %s for user %s was not shown: %s", kind, user_id, type(error).__name__)
+    _send([(user_id, kind, data)])
 
 
 def publish(user_id: int, kind: str, **data: object) -> None:
-    """Publish once the running transaction has committed: pages never see what may yet be undone."""
+    """Publish once the running transaction has committed: pages never see what may yet be undone.
+
+    Events that follow each other are sent together.
+    """
     plain = json.loads(json.dumps(data, default=str))
-    transaction.on_commit(lambda: publish_now(user_id, kind, plain), robust=True)
+    last = last_on_commit(_Events)
+    if last is not None:
+        last.events.append((user_id, kind, plain))
+    else:
+        transaction.on_commit(_Events([(user_id, kind, plain)]).send, robust=True)
+
+
+class _Events:
+    """What is told once its transaction, or the part of it that they belong to, has committed."""
+
+    def __init__(self, events: list[Event]) -> None:
+        self.events = events
+
+    def send(self) -> None:
+        _send(self.events)
+
+
+def _send(events: Sequence[Event]) -> None:
+    """In their order, in one trip."""
+    at = timezone.now().timestamp()
+    serialize = get_channel_layer().serialize
+    calls = []
+    for user_id, kind, data in events:
+        group = group_name(user_id)
+        event = {"type": "desk.event", "seq": _PLACE, "kind": kind, "at": at, "data": data}
+        keys = [f"{settings.REDIS_PREFIX}:seq:{group}", f"{settings.REDIS_PREFIX}__group__{group}"]
+        calls.append((keys, serialize(event).split(_AS_BYTES, 1)))
+    try:
+        client = _connection()
+        with client.pipeline(transaction=False) as pipe:
+            for keys, args in calls:
+                pipe.evalsha(_said.sha, len(keys), *keys, *args)
+            answers = pipe.execute(raise_on_error=False)
+        for (keys, args), answer in zip(calls, answers, strict=True):
+            if isinstance(answer, redis.exceptions.NoScriptError):  # of a server that has just started
+                _said(keys=keys, args=args, client=client)
+            elif isinstance(answer, Exception):
+                raise answer
+    except redis.RedisError as error:
+        logger.warning("%d events, the first %s, were not shown: %s", len(events), events[0][1], type(error).__name__)
 
 
 def publish_aside(user_id: int, kind: str, **data: object) -> None:

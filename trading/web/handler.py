@@ -16,14 +16,26 @@ from django.conf import settings
 from django.core import signals
 from django.core.exceptions import RequestAborted
 from django.core.handlers.asgi import ASGIHandler, get_script_prefix
-from django.http import FileResponse
+from django.core.handlers.exception import convert_exception_to_response
+from django.http import FileResponse, HttpRequest
 from django.http.response import HttpResponseBase
 from django.urls import get_resolver, set_script_prefix
+from django.utils.module_loading import import_string
 
 from trading.domain.heap import settle_heap
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SWITCH_S = 0.0005
+FOR_PEOPLE = frozenset({
+    "whitenoise.middleware.WhiteNoiseMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "django.contrib.messages.middleware.MessageMiddleware",
+    "django_htmx.middleware.HtmxMiddleware",
+    "allauth.account.middleware.AccountMiddleware",
+})  # fmt: skip
+"""Middleware of pages and sessions: a program that shows its key has neither, and is not asked to wait for them."""
 LONGEST_WAIT_S = 60
 """For a reader who takes the next piece of a long answer: whoever does not keeps a thread from others."""
 
@@ -42,6 +54,15 @@ class OneStepHandler(ASGIHandler):
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
+        for_people: Any = self._middleware_chain  # type: ignore[has-type]
+        for_programs: Any = convert_exception_to_response(self._get_response)  # type: ignore[attr-defined]
+        for name in reversed([one for one in settings.MIDDLEWARE if one not in FOR_PEOPLE]):
+            for_programs = convert_exception_to_response(import_string(name)(for_programs))
+
+        def chain(request: HttpRequest) -> Any:
+            return (for_programs if _of_a_program(request) else for_people)(request)
+
+        self._middleware_chain = chain
 
     async def handle(self, scope: dict[str, Any], receive: Callable[[], Awaitable[Any]], send: Send) -> None:
         try:
@@ -79,6 +100,11 @@ class OneStepHandler(ASGIHandler):
             return [{"type": "http.response.body"}]
         finally:
             response.close()  # tells Django that the request is over: the connection goes back to the pool
+
+
+def _of_a_program(request: HttpRequest) -> bool:
+    """Whoever shows a key is that key or nobody: it is never asked for a session beside it."""
+    return request.path_info.startswith("/api/") and request.META.get("HTTP_AUTHORIZATION", "")[:7].lower() == "bearer "
 
 
 async def _sent(send: Send, message: dict[str, Any]) -> None:

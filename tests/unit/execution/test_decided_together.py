@@ -4,6 +4,7 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
+from django.db import OperationalError
 from django.db.models import Sum
 
 from execution.engine_settings import publish_settings
@@ -152,3 +153,20 @@ def test_where_others_take_the_room_meanwhile_each_is_judged_anew(world):
     # What somebody wrote in this very transaction went with it: alone, both have room.
     assert seen.count("risk.assessed") == 4 and told(decided) == ["APPROVED", "APPROVED"]
     nothing_drifts()
+
+
+def test_a_database_in_trouble_is_asked_once_more_and_not_once_for_each(world):
+    asks, seen = [ask(world) for _ in range(5)], []
+
+    def trouble(point: str) -> None:
+        if point == "risk.assessed":
+            seen.append(point)
+            raise OperationalError("the server closed the connection")
+
+    crashpoint.arm(trouble)
+    try:
+        decided = intents_create(asks)
+    finally:
+        crashpoint.arm(None)
+    assert len(seen) == 2 and {type(one) for one in decided} == {OperationalError}
+    assert Intent.objects.count() == 0

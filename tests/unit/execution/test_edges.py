@@ -13,7 +13,8 @@ import pytest
 from django.utils import timezone
 
 from execution.models import Intent
-from execution.services.intent_create import Wish, intent_create
+from execution.services.intent_create import intent_create
+from execution.services.intent_judge import Wish
 from execution.services.signal_accept import signal_accept
 from risk.loss_locks import latch_losses
 from risk.market_facts import market_facts

@@ -8,6 +8,7 @@ import pytest
 from django.http import HttpRequest, HttpResponse, StreamingHttpResponse
 from django.test import override_settings
 from django.urls import path
+from django.views.decorators.csrf import csrf_exempt
 
 from trading.web.handler import OneStepHandler
 
@@ -36,10 +37,15 @@ def handler():
         yield OneStepHandler()
 
 
-def ask(handler: OneStepHandler, where: str, body: bytes = b"") -> tuple[int, list[tuple[bytes, bytes]], list[bytes]]:
+Headers = list[tuple[bytes, bytes]]
+
+
+def ask(
+    handler: OneStepHandler, where: str, body: bytes = b"", headers: Headers | None = None
+) -> tuple[int, Headers, list[bytes]]:
     scope = {
         "type": "http", "method": "POST", "path": f"/{where}", "query_string": b"", "scheme": "http",
-        "headers": [(b"host", b"testserver")], "server": ("testserver", 80),
+        "headers": [(b"host", b"testserver"), *(headers or [])], "server": ("testserver", 80),
     }  # fmt: skip
     sent: list[dict[str, Any]] = []
 
@@ -59,7 +65,8 @@ def test_body_and_cookies_go_through_and_the_thread_is_kept(handler):
     assert [value for name, value in first[1] if name == b"Set-Cookie"] == [
         b"seen=yes; HttpOnly; Path=/", b"twice=yes; Path=/",
     ]  # fmt: skip
-    assert ask(handler, "plain", b"asked")[2] == first[2]
+    assert ask(handler, "plain", b"asked")[2][0].startswith(b"asked in request_")
+    assert first[2][0].decode().removeprefix("asked in ") in {thread.name for thread in threading.enumerate()}
 
 
 def test_a_long_answer_is_sent_piece_by_piece_from_one_thread(handler):
@@ -71,3 +78,29 @@ def test_a_long_answer_is_sent_piece_by_piece_from_one_thread(handler):
 def test_what_nobody_foresaw_is_answered(handler):
     assert ask(handler, "broken")[0] == 500
     assert ask(handler, "nowhere")[0] == 404
+
+
+@csrf_exempt  # as every view of the API is
+def seen(request: HttpRequest) -> HttpResponse:
+    return HttpResponse("a person" if hasattr(request, "session") else "a program")
+
+
+@pytest.mark.parametrize(
+    ("where", "headers", "who"),
+    [
+        ("api/seen", [(b"authorization", b"Bearer tz_some_key")], b"a program"),
+        ("api/seen", [], b"a person"),
+        ("api/seen", [(b"authorization", b"Basic eA==")], b"a person"),
+        ("seen", [(b"authorization", b"Bearer tz_some_key")], b"a person"),
+    ],
+)
+def test_who_shows_a_key_at_the_api_has_no_session_and_the_same_headers(where, headers, who):
+    urls = (path("api/seen", seen), path("seen", seen))
+    with override_settings(ROOT_URLCONF=urls):
+        handler = OneStepHandler()
+        status, told, body = ask(handler, where, headers=headers)
+        others = ask(handler, "seen")[1]
+    assert (status, body) == (200, [who])
+    kept = {b"content-security-policy", b"x-content-type-options", b"x-frame-options", b"cross-origin-opener-policy"}
+    safe = [{name.lower(): value for name, value in each if name.lower() in kept} for each in (told, others)]
+    assert safe[0] == safe[1] and safe[0].keys() == kept
