@@ -86,6 +86,24 @@ def _extremes(typing_context, row, at, first, after):
     return pair(row, types.int64, types.int64, types.int64), generate
 
 
+def _bounds(typing_context, row, at):
+    """Lowest and highest of the sixteen values of a float64 row from `at` on; all there is where one is missing."""
+
+    def generate(context, builder, signature, arguments):
+        values = _row(context, builder, signature, arguments, 0, 1, ir.DoubleType())
+        missing = _bits(builder, builder.fcmp_unordered("uno", away := builder.fsub(values, values), away))
+        known = builder.icmp_unsigned("==", missing, _INT(0))
+        both = []
+        for name, else_ in (("fmin", -np.inf), ("fmax", np.inf)):
+            kind = ir.FunctionType(ir.DoubleType(), (values.type,))
+            reduce = cgutils.get_or_insert_function(builder.module, kind, f"llvm.vector.reduce.{name}.v{BLOCK}f64")
+            found = builder.call(reduce, [values], fastmath=("nnan",))
+            both.append(builder.select(known, found, ir.DoubleType()(else_)))
+        return context.make_tuple(builder, signature.return_type, both)
+
+    return types.UniTuple(types.float64, 2)(row, types.int64), generate
+
+
 def _first(typing_context, bits):
     """The place of the lowest bit that is set; 64 where none is."""
 
@@ -122,6 +140,7 @@ def _spread(builder, value):
 compared: Any = intrinsic(_compared)
 touched: Any = intrinsic(_touched)
 extremes: Any = intrinsic(_extremes)
+bounds: Any = intrinsic(_bounds)
 first_of: Any = intrinsic(_first)
 soon: Any = intrinsic(_soon)
 

@@ -14,7 +14,7 @@ from typing import Final
 
 import numpy as np
 
-from strategies.backtest.abreast import BLOCK, WHOLE, compared, first_of, soon
+from strategies.backtest.abreast import BLOCK, WHOLE, bounds, compared, first_of, soon
 from trading.venue.matching import bare, kernel
 
 # What is asked of a bar. A program is int64[parts, 3]: what, and one or two rows of the pool.
@@ -37,16 +37,14 @@ def padded_blocks_of(bars: int) -> int:
 @kernel
 def block_ranges(row, skip, bars, ranges):
     """Lowest and highest value of every block of a row's traded bars; one with a missing value reaches everywhere."""
-    for block in range(ranges.shape[1]):
-        low, high = np.inf, -np.inf
-        known = block * BLOCK < bars
-        for at in range(skip + block * BLOCK, skip + min(bars, block * BLOCK + BLOCK)):
-            value = row[at]
-            if not np.isfinite(value):
-                known = False
-            low, high = min(low, value), max(high, value)
-        ranges[LOWEST, block] = low if known else -np.inf
-        ranges[HIGHEST, block] = high if known else np.inf
+    whole = bars // BLOCK
+    for block in range(whole):
+        ranges[LOWEST, block], ranges[HIGHEST, block] = bounds(row, skip + block * BLOCK)
+    ranges[LOWEST, whole:], ranges[HIGHEST, whole:] = -np.inf, np.inf
+    if bars > whole * BLOCK:
+        rest = row[skip + whole * BLOCK : skip + bars]
+        if np.isfinite(rest).all():
+            ranges[LOWEST, whole], ranges[HIGHEST, whole] = rest.min(), rest.max()
 
 
 @bare

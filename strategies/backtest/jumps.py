@@ -68,6 +68,7 @@ from strategies.backtest.kernels import (
     X_TRAIL,
     X_TRAIL_AFTER,
     affordable_and_fee,
+    capped,
     levels,
     share_of,
     wanted_quantity,
@@ -208,7 +209,7 @@ def walk(ground, pool, skip, range_row, asked_row, terms, events, counts, daily,
         row = rate_of_bar[entered]
         way = 0 if side > 0 else 1
         quantity = wanted_quantity(sizing, size, cash, slots, leverage, fill, price, stop, lot)
-        quantity = min(quantity, terms[X_ORDER_CAP] // fill)
+        quantity = capped(quantity, fill, terms[X_ORDER_CAP])
         if position_cap > 0:
             quantity = min(quantity, share_of(max(cash, np.int64(0)), position_cap) // fill)
         if exposure_cap > 0:

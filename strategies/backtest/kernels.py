@@ -155,6 +155,18 @@ def share_of(amount, share):
 
 
 @bare
+def in_lots(quantity, lot):
+    """Whole lots of a quantity that is not negative. A division takes as long as ten sums: none for a lot of one."""
+    return quantity if lot == 1 else quantity // lot * lot
+
+
+@bare
+def capped(quantity, price, most):
+    """No more than `most` money buys at a price; only what comes near is divided."""
+    return quantity if float(quantity) * price < (1.0 - 1e-12) * most else min(quantity, most // price)
+
+
+@bare
 def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot):
     """Units a signal asks for, in whole lots, before money is counted.
 
@@ -166,8 +178,8 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
         return np.int64(0)
     quantity = np.int64(0)
     if kind == ALL_IN:
-        power = (equity // 100 * leverage + equity % 100 * leverage // 100) // slots
-        quantity = (power - 1) // fill
+        power = equity if leverage == 100 else equity // 100 * leverage + equity % 100 * leverage // 100
+        quantity = ((power if slots == 1 else power // slots) - 1) // fill
     elif kind == FIXED:
         quantity = value
     elif kind == RUPEES:
@@ -176,7 +188,7 @@ def wanted_quantity(kind, value, equity, slots, leverage, fill, price, stop, lot
         quantity = share_of(equity, value) // price
     elif stop > 0 and stop != price:
         quantity = share_of(equity, value) // abs(price - stop)
-    return quantity // lot * lot
+    return in_lots(quantity, lot)
 
 
 @bare
@@ -201,13 +213,13 @@ def affordable(quantity, fill, free, rates, row, way, lot, freeze):
 @bare
 def affordable_and_fee(quantity, fill, free, rates, row, way, lot, freeze):
     """The same, and its charges in whole paise; 0 and 0 where nothing can be paid for."""
-    quantity = min(quantity, max(free, np.int64(0)) // fill) // lot * lot
+    quantity = in_lots(capped(quantity, fill, max(free, np.int64(0))), lot)
     while quantity > 0:
         fee = fees_of(quantity, fill, rates, row, way, lot, freeze)
         over = quantity * fill + fee * 100 - free
         if over <= 0:
             return quantity, fee
-        quantity = (quantity - -(-over // fill)) // lot * lot
+        quantity = in_lots(max(quantity - -(-over // fill), np.int64(0)), lot)
     return np.int64(0), np.int64(0)
 
 

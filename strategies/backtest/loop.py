@@ -38,6 +38,7 @@ from strategies.backtest import gating as g
 from strategies.backtest import kernels as k
 from strategies.backtest.kernels import (
     affordable,
+    capped,
     close_part,
     fees_of,
     levels,
@@ -210,7 +211,7 @@ def _enter(
                 return np.int64(0)
     else:
         equity = max(worth, np.int64(0))
-        quantity = min(quantity, terms[k.X_ORDER_CAP] // fill)
+        quantity = capped(quantity, fill, terms[k.X_ORDER_CAP])
         if terms[k.X_POSITION_CAP] > 0:
             quantity = min(quantity, share_of(equity, terms[k.X_POSITION_CAP]) // fill)
         if terms[k.X_EXPOSURE_CAP] > 0:
@@ -578,7 +579,7 @@ def _late(prices, flags, ranges, asked, clock, rates, contracts, terms, bar, hel
             terms[k.X_SIZING], _size(terms, asked, s, bar), worth, terms[k.X_SLOTS], terms[k.X_LEVERAGE], fill, price,
             stop, lot,
         )  # fmt: skip
-        quantity = affordable(min(quantity, terms[k.X_ORDER_CAP] // fill), fill, free, rates, row, way, lot, freeze)
+        quantity = affordable(capped(quantity, fill, terms[k.X_ORDER_CAP]), fill, free, rates, row, way, lot, freeze)
         if quantity < 1:
             continue
         account[k.A_CASH] -= side * quantity * fill + fees_of(quantity, fill, rates, row, way, lot, freeze) * 100

@@ -12,6 +12,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, fields, is_dataclass, replace
 from decimal import Decimal
+from functools import cache
 from itertools import product
 from typing import Final
 
@@ -21,9 +22,10 @@ from numpy.typing import NDArray
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.plan import Plan, Trailing
 from strategies.contracts.schema import StopKind
+from strategies.rules.compiled import CompiledRule, compile_rule
 from strategies.rules.errors import RuleError
-from strategies.rules.evaluate import CompiledRule, compile_rule
 from strategies.rules.nodes import Node
+from strategies.rules.parser import parse
 
 MOST_COMBINATIONS: Final = 1_000_000
 LEVELS: Final = {
@@ -181,7 +183,7 @@ class Opening:
         return sets, np.asarray(which, np.int64).ravel()
 
     def _parsed(self, numbers: Mapping[str, float]) -> Node:
-        return compile_rule(self._rule.text, dict(self._fixed) | dict(numbers), expect=self._rule.kind).node
+        return parse(self._rule.text, dict(self._fixed) | dict(numbers))
 
 
 def _holes(
@@ -214,10 +216,18 @@ Branches = dict[int, "Branches | str"]
 
 def _parts(node: Node) -> list[object]:
     parts: list[object] = []
-    for each in fields(node):
-        value = getattr(node, each.name)
-        parts += value if isinstance(value, tuple) else (value,)
+    for name in _fields_of(type(node)):
+        value = getattr(node, name)
+        if isinstance(value, tuple):
+            parts += value
+        else:
+            parts.append(value)
     return parts
+
+
+@cache
+def _fields_of(kind: type) -> tuple[str, ...]:
+    return tuple(each.name for each in fields(kind))
 
 
 def node_at(node: Node, path: Path) -> Node:
@@ -233,20 +243,23 @@ def place_in(node: Node, part: Node) -> int:
 
 def _differences(one: Node, other: Node) -> dict[Path, float] | None:
     """Where two trees of one shape differ, and the number of the other there; None when they differ in shape."""
+    if type(one) is not type(other):
+        return None
     mine, its = _parts(one), _parts(other)
-    if type(one) is not type(other) or len(mine) != len(its):
+    if len(mine) != len(its):
         return None
     found: dict[Path, float] = {}
     for place, (a, b) in enumerate(zip(mine, its, strict=True)):
+        if a == b:
+            continue
         if is_dataclass(a) and is_dataclass(b):
             below = _differences(a, b)  # type: ignore[arg-type]
             if below is None:
                 return None
             found |= {(place, *path): number for path, number in below.items()}
         elif isinstance(a, float | int) and isinstance(b, float | int):
-            if a != b:
-                found[(place,)] = b
-        elif a != b:
+            found[(place,)] = b
+        else:
             return None
     return found
 
@@ -289,7 +302,7 @@ def _rebuilt(
             return int(numbers[hole]) if isinstance(value, int) else numbers[hole]
         return _put_in(value, (*path, here), hole, numbers, made, names_at)  # type: ignore[arg-type]
 
-    given = {each.name: getattr(node, each.name) for each in fields(node)}
+    given = {name: getattr(node, name) for name in _fields_of(type(node))}
     made_of: Callable[..., Node] = type(node)
     return made_of(
         **{name: tuple(map(part, value)) if isinstance(value, tuple) else part(value) for name, value in given.items()}

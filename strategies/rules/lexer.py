@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 from math import isfinite
 from typing import Final
 
@@ -38,7 +39,8 @@ class Token:
         return len(self.text) + (2 if self.kind == "string" else 0)
 
 
-def tokens_of(text: str) -> list[Token]:
+@lru_cache(maxsize=256)  # one text is parsed with many parameters
+def tokens_of(text: str) -> tuple[Token, ...]:
     """All tokens and an end mark. RuleError: too long, a foreign character, a number too large to be one."""
     if len(text) > MAX_LENGTH:
         raise RuleError("TOO_LONG", f"A rule has at most {MAX_LENGTH} characters, this one {len(text)}", MAX_LENGTH)
@@ -57,8 +59,7 @@ def tokens_of(text: str) -> list[Token]:
         if kind != "space":
             tokens.append(Token(kind, found, position))
         position = match.end()
-    tokens.append(Token("end", "", len(text)))
-    return tokens
+    return (*tokens, Token("end", "", len(text)))
 
 
 def _foreign(character: str, position: int) -> RuleError:

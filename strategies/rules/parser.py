@@ -112,8 +112,9 @@ def parse(text: str, parameters: Mapping[str, float], *, timeframe: int | None =
 
 
 class _Parser:
-    def __init__(self, tokens: list[Token], parameters: Mapping[str, float], timeframe: int | None) -> None:
+    def __init__(self, tokens: tuple[Token, ...], parameters: Mapping[str, float], timeframe: int | None) -> None:
         self._tokens = tokens
+        self._marks = [token.text if token.kind in ("operator", "keyword") else None for token in tokens]
         self._parameters = parameters
         self._next = 0
         self._nesting = 0
@@ -137,11 +138,10 @@ class _Parser:
         return self._tokens[self._next]
 
     def _take(self, *texts: str) -> Token | None:
-        token = self._here
-        if token.kind in ("operator", "keyword") and token.text in texts:
-            self._next += 1
-            return token
-        return None
+        if self._marks[self._next] not in texts:
+            return None
+        self._next += 1
+        return self._tokens[self._next - 1]
 
     def _expect(self, text: str) -> None:
         if self._take(text) is None:
