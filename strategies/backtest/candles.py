@@ -45,15 +45,16 @@ def instruments_of(names: Sequence[str]) -> list[Instrument]:
 
 
 def allowed_instruments(body: ContractBody) -> list[Instrument]:
-    """Every instrument that ever belonged to a universe of the contract."""
+    """Every instrument that ever belonged to a universe of the contract, also one that is not traded any more: a test
+    of those that are left would know who survived."""
     stays = UniverseMember.objects.filter(universe__name__in=body.universes).values("instrument_id")
-    found = list(Instrument.objects.filter(pk__in=stays, active=True).order_by("symbol"))
+    found = list(Instrument.objects.filter(pk__in=stays).order_by("symbol"))
     if not found:
         known = ", ".join(Universe.objects.order_by("name").values_list("name", flat=True)) or "none"
         raise BacktestRefused(
             "EMPTY_UNIVERSE", f"No instrument belongs to {', '.join(body.universes)} (known universes: {known})"
         )
-    return [one for one in found if one.is_tradable]
+    return [one for one in found if one.instrument_type != "INDEX"]
 
 
 def check_allowed(body: ContractBody, instruments: Sequence[Instrument], timeframe: str) -> None:

@@ -93,11 +93,15 @@ class Bars:
 
     def buy(self, symbol: int = 0) -> None:
         """Open a long position at the next open; with `reverse` in the plan this turns a short one."""
-        self._flags[LONG_IN, symbol, self.at] = True
+        self._flags[LONG_IN, symbol, self.at] = self._belongs(symbol)
 
     def sell(self, symbol: int = 0) -> None:
         """Open a short position at the next open; with `reverse` in the plan this turns a long one."""
-        self._flags[SHORT_IN, symbol, self.at] = True
+        self._flags[SHORT_IN, symbol, self.at] = self._belongs(symbol)
+
+    def _belongs(self, symbol: int) -> bool:
+        members = self._market.members
+        return members is None or bool(members[symbol, self.at])
 
     def leave(self, symbol: int = 0) -> None:
         """Close what is held at the next open."""

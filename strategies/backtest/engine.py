@@ -99,6 +99,8 @@ def arguments_of(plan: Plan, market: Market, evaluation: Evaluation) -> Argument
     for place, rule in enumerate((plan.long_entry, plan.short_entry, plan.long_exit, plan.short_exit)):
         if rule is not None:
             flags[place] = evaluation.truth(rule.node)[:, market.warm_up :]
+    if market.members is not None:
+        flags[:2] &= market.members
     return with_flags(plan, market, evaluation, flags, int(np.count_nonzero(flags[:2])))
 
 

@@ -119,6 +119,11 @@ class Market:
         return int(self.window.starts.size) - self.warm_up
 
     @cached_property
+    def members(self) -> NDArray[np.bool_] | None:
+        """bool[symbols, bars]: whether a symbol may be entered on what its traded bar says; None: always."""
+        return None if self.window.members is None else self.traded(self.window.members)
+
+    @cached_property
     def starts(self) -> NDArray[np.int64]:
         """int64[bars]: epoch seconds of the traded bars."""
         return self.window.starts[self.warm_up :]
@@ -266,10 +271,11 @@ class Market:
 
     @property
     def is_plain(self) -> bool:
-        """One set of terms, nothing locked, no actions."""
+        """One set of terms, nothing locked, no actions, always a member."""
         return not (
             self.later_terms or any(self.freezes) or any(self.bands_pct) or self.actions or self.bands is not None
-        )
+            or self.members is not None
+        )  # fmt: skip
 
     @cached_property
     def ticks_units(self) -> NDArray[np.int64]:
@@ -348,7 +354,7 @@ class Market:
         for fact in (self.sectors, sorted(self.options)):
             if any(fact):
                 digest.update(repr(fact).encode())
-        for rows in (self.bands, *(self.days_before or ())):
+        for rows in (self.bands, self.window.members, *(self.days_before or ())):
             if rows is not None:
                 digest.update(np.ascontiguousarray(rows).data)
         digest.update(np.ascontiguousarray(self.window.starts).data)

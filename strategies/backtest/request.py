@@ -24,6 +24,7 @@ from strategies.backtest.candles import (
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.facts import with_house_facts
 from strategies.backtest.market import Market
+from strategies.backtest.membership import with_members
 from strategies.backtest.plan import (
     Account,
     Costs,
@@ -339,6 +340,7 @@ class Prepared:
         """The candles of the request, or of a part of its days, with `settling` bars of history before them."""
         request, timeframe = self.request, TIMEFRAME_MINUTES[self.body.timeframe]
         rules = self.body.rule_set(request.parameters)
+        by_symbol = {one.symbol: one for one in self.instruments}
         market = market_of_candles(
             self.feed,
             self.instruments,
@@ -351,7 +353,8 @@ class Prepared:
         )
         if request.sizing is None:  # the gates of the house are asked
             market = with_house_facts(market, self.feed, self.instruments)
-        return with_other_bars(market, rules, feed=self.feed, instruments=self.instruments)
+        market = with_other_bars(market, rules, feed=self.feed, instruments=self.instruments)
+        return with_members(market, [by_symbol[symbol] for symbol in market.symbols], self.body.universes)
 
 
 def _limit(kind: str, raw: Any) -> Any:

@@ -165,7 +165,10 @@ class Evaluation:
             case OpeningRange(name=name, minutes=minutes):
                 return self._opening_range(name, minutes)
             case Rank(term=term):
-                places: Floats = columns.ranked(np.ascontiguousarray(self.numbers(term)))
+                values = self.numbers(term)
+                if self.window.members is not None:
+                    values = np.where(self.window.members, values, np.nan)
+                places: Floats = columns.ranked(np.ascontiguousarray(values))
                 return places
             case On(timeframe=timeframe, term=term):
                 other = self._on(timeframe)

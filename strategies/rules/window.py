@@ -35,7 +35,8 @@ class Window:
     float64[symbols, bars], rupees and units. `session_index` int64[bars] grows with each exchange day.
     float64[bars]: `minutes_since_open` at the bar's start, `minutes_to_close` at its end. `timeframe` in minutes; 0: as
     the closest two starts tell. Only completed bars belong here. `others`: bars of other timeframes and of reference
-    instruments. Most windows are made by `window_of`, which knows the sessions.
+    instruments. `members` bool[symbols, bars]: who belongs to the universe at a bar and is ranked in it; None: all,
+    always. Most windows are made by `window_of`, which knows the sessions.
     """
 
     symbols: tuple[str, ...]
@@ -51,6 +52,7 @@ class Window:
     ends: Ints = None  # type: ignore[assignment]
     timeframe: int = 0
     others: Mapping[SeriesKey, Window] = field(default_factory=dict)
+    members: NDArray[np.bool_] | None = None
 
     def __post_init__(self) -> None:
         bars = self.starts.shape[0]
@@ -93,7 +95,8 @@ class Window:
         """The bars of one of the symbols alone."""
         place = self.symbols.index(symbol)
         prices = {name: getattr(self, name)[place : place + 1] for name in PRICES}
-        return replace(self, symbols=(symbol,), others={}, **prices)
+        members = None if self.members is None else self.members[place : place + 1]
+        return replace(self, symbols=(symbol,), others={}, members=members, **prices)
 
     def _slice(self, bars: slice) -> Window:
         prices = {name: getattr(self, name)[:, bars] for name in PRICES}
@@ -101,7 +104,8 @@ class Window:
             name: getattr(self, name)[bars]
             for name in ("starts", "ends", "session_index", "minutes_since_open", "minutes_to_close")
         }
-        return replace(self, **prices, **axis)
+        members = None if self.members is None else self.members[:, bars]
+        return replace(self, members=members, **prices, **axis)
 
 
 def window_of(

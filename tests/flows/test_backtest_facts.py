@@ -169,3 +169,47 @@ def test_money_is_spent_as_often_as_the_product_allows(desk):
         read_request(REQUEST | {"sizing": None}), HouseLimits.of_policy(house_policy()), owner_id=desk.owner.pk
     )
     assert prepared.plan().account.leverage == 5
+
+
+def test_nothing_is_opened_on_a_day_on_which_a_share_was_no_member(desk):
+    desk.days(FIRES, FIRES, QUIET, FIRES, QUIET, QUIET)
+    UniverseMember.objects.update(from_date=date(2020, 1, 1), to_date=DAYS[1])
+    other = InstrumentFactory(symbol="NSE:ITC-EQ")
+    UniverseMember.objects.create(universe=UniverseFactory(name="nifty50"), instrument=other, from_date=DAYS[2])
+    found = desk.test(**{"from": DAYS[0].isoformat()})
+    # What fires on the first day is bought on the second, its last; the daily bar of the second is judged on the third.
+    assert [trade["entry_at"] for trade in found.trade_list()] == [DAYS[1].isoformat()]
+    (said,) = [one for one in found.warnings if one.startswith("NOT_ALWAYS_A_MEMBER: ")]
+    assert "on 1 of 6 days" in said
+
+
+def test_before_the_first_known_list_its_members_stand_in_and_the_result_says_so(desk):
+    desk.days(FIRES, QUIET, QUIET)
+    UniverseMember.objects.update(from_date=date(2026, 3, 1))
+    found = desk.test()
+    assert len(found.trades) == 1 and any(one.startswith("MEMBERS_ASSUMED: ") for one in found.warnings)
+
+
+def test_a_test_in_which_nobody_ever_belonged_is_refused(desk):
+    desk.days(FIRES, QUIET, QUIET)
+    UniverseMember.objects.update(to_date=date(2021, 1, 1))
+    with pytest.raises(BacktestRefused) as refused:
+        desk.test()
+    assert refused.value.code == "EMPTY_UNIVERSE"
+
+
+def test_a_share_that_is_not_traded_any_more_is_judged_while_it_was_a_member(desk):
+    desk.days(FIRES, QUIET, QUIET)
+    type(desk.share).objects.update(active=False)
+    assert len(desk.test(symbols=[]).trades) == 1
+
+
+def test_who_does_not_belong_is_not_ranked_either(desk):
+    desk.days(QUIET, QUIET, QUIET, QUIET, rules={"long_entry": "rank(close) == 100"})
+    starts = [datetime(day.year, day.month, day.day, 9, 15, tzinfo=IST) for day in DAYS[:4]]
+    for ticker, price, until in (("ITC", 500, DAYS[0]), ("TCS", 50, None)):
+        share = InstrumentFactory(symbol=f"NSE:{ticker}-EQ", tick_size=Decimal("0.05"))
+        universe = UniverseFactory(name="nifty50")
+        UniverseMember.objects.create(universe=universe, instrument=share, from_date=date(2020, 1, 1), to_date=until)
+        stored_candles(desk.feed, share, starts, [(price, price + 1, price - 1, price)] * 4, timeframe=1440)
+    assert {trade["symbol"] for trade in desk.test(symbols=[]).trade_list()} == {"NSE:SBIN-EQ"}

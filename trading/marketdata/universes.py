@@ -1,6 +1,6 @@
 """Who belonged to a list of instruments on a day, and who joined and left it."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
 
@@ -25,6 +25,29 @@ def members(universe: Universe, on_date: date) -> list[Instrument]:
     """The active instruments of a universe on an exchange day, by symbol. The last day of a stay still counts."""
     stays = universe.members.filter(Q(to_date__isnull=True) | Q(to_date__gte=on_date), from_date__lte=on_date)
     return list(Instrument.objects.filter(pk__in=stays.values("instrument_id"), active=True).order_by("symbol"))
+
+
+@dataclass(frozen=True, slots=True)
+class Stay:
+    """Days, both included, on which an instrument belonged to a universe that is known since a day. What was on the
+    first list is taken to have been there before it."""
+
+    universe: str
+    instrument_id: int
+    first: date
+    last: date
+    known_since: date
+
+
+def stays_in(universes: Sequence[str]) -> list[Stay]:
+    """Every stay in universes of these names, oldest first."""
+    rows = UniverseMember.objects.filter(universe__name__in=universes).order_by("from_date", "pk")
+    since: dict[str, date] = {}
+    found = []
+    for name, pk, first, last in rows.values_list("universe__name", "instrument_id", "from_date", "to_date"):
+        known = since.setdefault(name, first)
+        found.append(Stay(name, pk, date.min if first == known else first, last or date.max, known))
+    return found
 
 
 @transaction.atomic
