@@ -14,13 +14,15 @@ from numpy.typing import NDArray
 
 from strategies.backtest import kernels as k
 from strategies.backtest.day_notes import DayNotes, day_notes
-from strategies.backtest.market import Market, shown
+from strategies.backtest.market import USUAL_BARS, Market, shown
 from strategies.backtest.metrics import Figures, figures
 from strategies.backtest.plan import Plan
 from trading.venue.charges import rates_known
 from trading.venue.matching import UNITS_PER_PAISA, UNITS_PER_RUPEE
 
 ENGINE_VERSION: Final = 3  # one more whenever the same plan on the same data may give another result
+
+LARGE_SHARE: Final = 0.1  # of the usual volume of a bar; more is not had at one price
 
 REASONS: Final = {
     k.RULE: "RULE", k.STOP: "STOP", k.TARGET: "TARGET", k.TRAILING: "TRAILING", k.TIME: "TIME",
@@ -100,6 +102,14 @@ class Result:
         still = self._fills_without_volume()
         if still:
             said.append(f"ZERO_VOLUME: {still} fills fell on bars in which nothing was traded")
+        shares = self._shares_of_volume()
+        large = shares[shares > LARGE_SHARE]
+        if large.size and not plan.costs.participation_pct:
+            said.append(
+                f"LARGE_ENTRIES: {large.size} of {shares.size} entries were more than {100 * LARGE_SHARE:.0f} % of what"
+                f" is usually traded in a bar (the largest {100 * large.max():.0f} %) and are filled at once. On the"
+                " desk it would go out in parts, at other prices: volume:BPS prices the impact, share:PCT caps it"
+            )
         first = self.market.day_ordinals[0]
         if plan.costs.charges is not None:
             day = date.fromordinal(int(first))
@@ -130,6 +140,17 @@ class Result:
         rows = self.trades[:, k.T_SYMBOL]
         empty = ~(volume > 0)
         return int(empty[rows, self.trades[:, k.T_ENTRY_BAR]].sum() + empty[rows, self.trades[:, k.T_EXIT_BAR]].sum())
+
+    def _shares_of_volume(self) -> NDArray[np.float64]:
+        """Each entry as a share of the mean volume of the bars before it; left out where that is not known."""
+        market, symbols = self.market, len(self.market.symbols)
+        place = self.trades[:, k.T_ENTRY_BAR] * symbols + self.trades[:, k.T_SYMBOL]
+        opened, which = np.unique(place, return_inverse=True)  # the parts of a position were one entry
+        units = np.bincount(which, weights=self.trades[:, k.T_QUANTITY], minlength=opened.size)
+        before = (opened // symbols)[:, None] + market.warm_up - np.arange(1, USUAL_BARS + 1)
+        volume = market.window.volume[(opened % symbols)[:, None], np.maximum(before, 0)]
+        usual = np.where(before >= 0, np.nan_to_num(volume), 0.0).sum(axis=1) / np.maximum((before >= 0).sum(axis=1), 1)
+        return units[usual > 0] / usual[usual > 0]
 
     def trade_list(self) -> list[dict[str, Any]]:
         """Trades as plain values: rupees, units, bars counted from the first traded one, times in India."""
