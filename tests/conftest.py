@@ -6,6 +6,7 @@ They start beside the collection of tests and stop with the run, however it ends
 import os
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import redis
@@ -47,6 +48,37 @@ def pytest_configure(config: pytest.Config) -> None:
 def pytest_unconfigure() -> None:
     if _servers is not None:
         _servers.release()
+
+
+# Whole desks of six processes each, the longest of all: they begin first, one after the other on one worker, while the
+# others do what needs a processor. Two at once would only wait for each other.
+DESKS = (
+    "tests/flows/test_kill_any_process.py", "tests/flows/test_first_start.py", "tests/desk/test_supervisor.py",
+)  # fmt: skip
+# Then whatever takes long in few tests, or it would begin last and be waited for.
+LONG = (
+    "tests/prove/test_crash_points.py", "tests/browser/test_live_page.py", "tests/unit/backtest/test_coded.py",
+    "tests/races/test_races.py", "tests/property/test_indicators_laws.py", "tests/flows/test_socket.py",
+    "tests/desk/test_servers.py",
+)  # fmt: skip
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    order = {name: place for place, name in enumerate((*DESKS, *LONG))}
+    items.sort(key=lambda item: order.get(item.nodeid.split("::", 1)[0], len(order)))  # stable: the rest stays as it is
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Files as they are, the desks together as one. Not asked where a run has no workers."""
+    from xdist.scheduler import LoadFileScheduling
+
+    class DesksTogether(LoadFileScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            file = super()._split_scope(nodeid)
+            return "desks" if file in DESKS else file
+
+    config.option.loadscopereorder = False  # it would begin with the most tests, not with the longest
+    return DesksTogether(config, log) if config.getvalue("dist") == "loadfile" else None
 
 
 @pytest.fixture(scope="session")
