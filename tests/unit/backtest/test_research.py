@@ -10,10 +10,11 @@ import numpy as np
 import pytest
 
 from strategies.backtest import blend, charts, search
+from strategies.backtest import kernels as k
 from strategies.backtest.blend import Weighting
 from strategies.backtest.engine import run as run_backtest
 from strategies.backtest.errors import BacktestRefused
-from strategies.backtest.look_ahead import cuts_of, look_ahead, shortened
+from strategies.backtest.look_ahead import compared, cuts_of, look_ahead, shortened
 from strategies.backtest.monte_carlo import Draw, drawdowns, simulate
 from strategies.backtest.regimes import LOOK_BACK, RANGE, TREND_DOWN, TREND_UP, VOLATILE, regimes, regimes_of_days
 from strategies.backtest.sharpe import best_by_luck, deflated, probabilistic
@@ -194,23 +195,18 @@ def test_a_plan_of_rules_sees_no_future():
     assert not [one for one in found if one.difference]
 
 
-def test_a_look_ahead_is_found(monkeypatch):
-    """A plan whose signals come three bars early, as if it had known."""
-    from strategies.backtest import look_ahead as module
-
+def test_a_look_ahead_is_found():
+    """A result that knew what came: its trades begin three bars early, or are valued by a later close."""
     market = intraday(900)
     honest = run_backtest(CROSS, market)
-
-    def knowing(tested, given):
-        found = run_backtest(tested, given)
-        shifted = found.trades.copy()
-        late = shifted[:, 4] >= given.bars - 40
-        shifted[late, 10] += 1  # what is near the end is valued by what came after
-        return replace(found, trades=shifted)
-
-    monkeypatch.setattr(module, "run", knowing)
-    findings = [module.compared(CROSS, honest, bars) for bars in cuts_of(honest, 10, 3)]
-    assert any("another one with the future cut off" in one.difference for one in findings)
+    cuts = cuts_of(honest, 10, 3)
+    early, valued = honest.trades.copy(), honest.equity.copy()
+    early[:, k.T_ENTRY_BAR] -= 3
+    valued[:-3] = honest.equity[3:]
+    for knowing in (replace(honest, trades=early), replace(honest, equity=valued)):
+        findings = [compared(CROSS, knowing, bars) for bars in cuts]
+        assert any("another one with the future cut off" in one.difference for one in findings)
+    assert not any(compared(CROSS, honest, bars).difference for bars in cuts)
 
 
 def test_a_shortened_market_is_the_beginning_of_the_whole():
