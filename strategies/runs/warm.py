@@ -9,6 +9,7 @@ from decimal import Decimal
 
 import numpy as np
 
+from strategies.backtest.coded import Bars, CodedStrategy, run_coded
 from strategies.backtest.engine import run
 from strategies.backtest.market import Market, day_open_s, market_of
 from strategies.backtest.openings import Combinations
@@ -30,11 +31,20 @@ def warm_research() -> None:
         result = run(_plan(reverse), market)
         result.as_json()
     run(_plan(False), made_up_market(1))
+    run_coded(_Once, _plan(False), market)
     regimes_of_days(market)
     for symbols in (1, 2):  # one symbol alone has kernels of its own, in a run as in a sweep
         sweep(_plan(False), made_up_market(symbols), Combinations.of([{"exit.target": 2.0}, {"exit.target": 3.0}]))
     warm_cache()
     logger.info("research is warm after %.1f s", time.monotonic() - began)
+
+
+class _Once(CodedStrategy):
+    """Buys at the first close and holds."""
+
+    def next(self, bars: Bars) -> None:
+        if bars.at == 0:
+            bars.buy()
 
 
 def made_up_market(symbols: int = 2, days: int = 30) -> Market:
