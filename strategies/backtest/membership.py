@@ -73,10 +73,17 @@ def _belongs(stays: Sequence[Stay], ordinals: NDArray[np.int64]) -> NDArray[np.b
 
 
 def _assumed(market: Market, universes: Sequence[str], stays: Sequence[Stay]) -> list[str]:
-    begins = {stay.universe: stay.known_since for stay in stays}
+    since = {stay.universe: stay.known_since for stay in stays}
     first = date.fromordinal(int(market.day_ordinals[0]))
-    return [
-        f"MEMBERS_ASSUMED: who belonged to {name} before {begins[name]} is not known: the members of that day stand in"
-        for name in universes
-        if name in begins and first < begins[name]
-    ]
+    said = []
+    for name in (one for one in universes if one in since):
+        known = since[name]
+        if known is None:
+            said.append(
+                f"MEMBERS_ASSUMED: the list of {name} has no date: its members are taken to have always belonged"
+            )
+        elif first < known:
+            said.append(
+                f"MEMBERS_ASSUMED: who belonged to {name} before {known} is not known: its first list stands in"
+            )
+    return said

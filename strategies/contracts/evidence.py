@@ -37,7 +37,7 @@ def backtest_figures(version: ContractVersion) -> BacktestFigures | None:
             continue
         return BacktestFigures(
             source=f"{run.get_kind_display()} of {days[0]} to {days[1]}" if days else str(run),
-            max_drawdown_pct=float(figures["max_drawdown_pct"]),
+            max_drawdown_pct=max(0.0, -float(figures["max_drawdown_pct"])),  # a report counts down from the peak
             sharpe=None if figures.get("sharpe") is None else float(figures["sharpe"]),
             win_rate_pct=float(figures["win_rate_pct"]),
             trades=int(figures["trades"]),

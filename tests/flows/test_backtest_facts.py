@@ -23,6 +23,7 @@ from tests.factories.world import house_policy
 from trading.domain.clock import IST
 from trading.marketdata.bands import store_bands
 from trading.marketdata.models import CorporateAction, InstrumentTerms, UniverseMember
+from trading.marketdata.universes import UNDATED
 
 pytestmark = pytest.mark.django_db
 
@@ -185,9 +186,10 @@ def test_nothing_is_opened_on_a_day_on_which_a_share_was_no_member(desk):
 
 def test_before_the_first_known_list_its_members_stand_in_and_the_result_says_so(desk):
     desk.days(FIRES, QUIET, QUIET)
-    UniverseMember.objects.update(from_date=date(2026, 3, 1))
-    found = desk.test()
-    assert len(found.trades) == 1 and any(one.startswith("MEMBERS_ASSUMED: ") for one in found.warnings)
+    for since in (date(2026, 3, 1), UNDATED):
+        UniverseMember.objects.update(from_date=since)
+        found = desk.test()
+        assert len(found.trades) == 1 and any(one.startswith("MEMBERS_ASSUMED: ") for one in found.warnings)
 
 
 def test_a_test_in_which_nobody_ever_belonged_is_refused(desk):

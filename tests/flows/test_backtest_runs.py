@@ -13,6 +13,8 @@ from django.db import DatabaseError, connection, transaction
 from django.utils import timezone
 
 from strategies.backtest.errors import BacktestRefused
+from strategies.contracts.evidence import backtest_figures
+from strategies.failsafes import Bounds, TrackRecord, judge
 from strategies.models import BacktestRun, RunChunk, RunResult
 from strategies.runs import limits
 from strategies.runs.answers import answer_of
@@ -62,6 +64,18 @@ def test_a_run_gives_the_bytes_of_the_command(user):
     assert answer.stored.figures["trades"] == answer.report["trades"] == len(answer.arrays["trades"]) > 0
     assert answer.arrays["equity"][-1] == round(answer.report["final_equity"] * 10_000)
     assert not run.chunks.exists()
+
+
+def test_gates_and_fail_safes_go_by_how_deep_it_fell(user):
+    """A report counts down from the peak; whoever judges asks how far."""
+    asked = ask(user)
+    work()
+    fell = answer_of(asked).stored.figures["max_drawdown_pct"]
+    judged = backtest_figures(asked.version)
+    assert judged is not None and judged.max_drawdown_pct == -fell > 0
+    tested = judged.max_drawdown_pct
+    assert judge(TrackRecord(drawdown_pct=tested, tested_drawdown_pct=tested), Bounds()) is None
+    assert judge(TrackRecord(drawdown_pct=2 * tested, tested_drawdown_pct=tested), Bounds()) is not None
 
 
 def test_the_same_key_is_the_same_wish_and_another_persons_is_not(user):

@@ -32,7 +32,7 @@ from trading.monitoring.models import Alert
 pytestmark = pytest.mark.django_db
 
 EMA = load_library()["ema_alignment"]
-GOOD = {"max_drawdown_pct": 9.5, "sharpe": 1.4, "win_rate_pct": 52.0, "trades": 88}
+GOOD = {"max_drawdown_pct": -9.5, "sharpe": 1.4, "win_rate_pct": 52.0, "trades": 88}
 
 
 def published(owner, slug="mine", **changes) -> ContractVersion:
@@ -141,7 +141,7 @@ def test_a_version_goes_to_paper_with_a_good_test_of_days_no_sweep_has_seen():
 
 
 @pytest.mark.parametrize(
-    "figures", [{"max_drawdown_pct": 15.0}, {"sharpe": 1.0}, {"sharpe": None}, {"win_rate_pct": 45.0}, {"trades": 29}]
+    "figures", [{"max_drawdown_pct": -15.0}, {"sharpe": 1.0}, {"sharpe": None}, {"win_rate_pct": 45.0}, {"trades": 29}]
 )
 def test_a_figure_on_the_wrong_side_of_its_threshold_keeps_it_in_research(figures):
     owner = UserFactory()
@@ -154,7 +154,7 @@ def test_a_figure_on_the_wrong_side_of_its_threshold_keeps_it_in_research(figure
 def test_thresholds_are_a_row_of_the_house():
     owner = UserFactory()
     version = published(owner)
-    a_backtest(version, max_drawdown_pct=18)
+    a_backtest(version, max_drawdown_pct=-18)
     assert str(active_lifecycle_policy()) == "Lifecycle v1"
     publish_lifecycle_policy(values={"paper_max_drawdown_pct": Decimal(20)}, actor="operator")
     assert moved(version, Stage.PAPER, owner).policy == "Lifecycle v2"

@@ -2,7 +2,6 @@
 
 import secrets
 from collections.abc import Sequence
-from datetime import date
 from decimal import Decimal
 
 from django.contrib.auth import get_user_model
@@ -18,6 +17,7 @@ from strategies.contracts.publish import publish_library
 from strategies.deploy import deploy
 from trading.audit.record import record
 from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
+from trading.marketdata.universes import UNDATED
 from trading.portfolio.ledger import open_portfolio
 
 SANDBOX_FEED = "SANDBOX"
@@ -53,7 +53,7 @@ def seed_universe(name: str, description: str, listings: Sequence[Listing]) -> U
     for listing in listings:
         UniverseMember.objects.get_or_create(
             universe=universe, instrument=Instrument.objects.get(symbol=listing.symbol),
-            from_date=date(2000, 1, 1),
+            from_date=UNDATED,
         )  # fmt: skip
     return universe
 

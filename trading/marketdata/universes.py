@@ -3,6 +3,7 @@
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, timedelta
+from typing import Final
 
 from django.db import transaction
 from django.db.models import Q
@@ -27,27 +28,43 @@ def members(universe: Universe, on_date: date) -> list[Instrument]:
     return list(Instrument.objects.filter(pk__in=stays.values("instrument_id"), active=True).order_by("symbol"))
 
 
+UNDATED: Final = date(2000, 1, 1)
+"""First day of a list that came without one: it holds from the beginning, and nobody knows since when it is true."""
+
+
 @dataclass(frozen=True, slots=True)
 class Stay:
-    """Days, both included, on which an instrument belonged to a universe that is known since a day. What was on the
-    first list is taken to have been there before it."""
+    """Days, both included, on which an instrument belonged to a universe. `known_since`: the day of the universe's
+    first dated list or change, None where there is none. What was on the first list is taken to have been there
+    before it."""
 
     universe: str
     instrument_id: int
     first: date
     last: date
-    known_since: date
+    known_since: date | None
 
 
 def stays_in(universes: Sequence[str]) -> list[Stay]:
     """Every stay in universes of these names, oldest first."""
-    rows = UniverseMember.objects.filter(universe__name__in=universes).order_by("from_date", "pk")
-    since: dict[str, date] = {}
-    found = []
-    for name, pk, first, last in rows.values_list("universe__name", "instrument_id", "from_date", "to_date"):
-        known = since.setdefault(name, first)
-        found.append(Stay(name, pk, date.min if first == known else first, last or date.max, known))
-    return found
+    rows = list(
+        UniverseMember.objects.filter(universe__name__in=universes)
+        .order_by("from_date", "pk")
+        .values_list("universe__name", "instrument_id", "from_date", "to_date")
+    )
+    begins: dict[str, date] = {}
+    dated: dict[str, date] = {}
+    for name, _, first, last in rows:
+        begins.setdefault(name, first)
+        days = [day for day in (first, last) if day is not None and day > UNDATED]
+        dated[name] = min([*days, dated.get(name, date.max)])
+    return [
+        Stay(
+            name, pk, date.min if first == begins[name] else first, last or date.max,
+            None if dated[name] == date.max else dated[name],
+        )
+        for name, pk, first, last in rows
+    ]  # fmt: skip
 
 
 @transaction.atomic
