@@ -277,8 +277,9 @@ def _svg(
     for at, label in enumerate(labels):
         where = places[at] if places is not None else (50.0 if count == 1 else 100 * at / (count - 1))
         anchor = "start" if where < 4 else "end" if where > 96 else "middle"
+        kind_of = "tick spare" if places is None and count > 3 and at % 2 else "tick"  # a phone has no room for it
         foot.append(
-            f'<text class="tick" x="{where:.2f}%" y="{height - 6}" text-anchor="{anchor}">{escape(label)}</text>'
+            f'<text class="{kind_of}" x="{where:.2f}%" y="{height - 6}" text-anchor="{anchor}">{escape(label)}</text>'
         )
     full = height if count else room
     inside = f'<svg width="100%" height="{room}" class="drawing">{"".join(body)}</svg>'
