@@ -13,11 +13,13 @@ def main() -> int:
 
         from trading.desk.doorway import servers_for
         from trading.desk.errors import DeskError
+        from trading.domain.heap import hold_collector
     except ImportError as error:
         print(f"{error}: run `make setup`, then start with .venv/bin/python manage.py", file=sys.stderr)
         return 2
     try:
         with servers_for(sys.argv):
+            hold_collector()  # until all apps are loaded: DeskConfig.ready
             execute_from_command_line(sys.argv)
     except (DeskError, ImproperlyConfigured) as error:
         print(f"error: {' '.join(str(error).split())}", file=sys.stderr)

@@ -11,6 +11,7 @@ from strategies.models import Deployment
 from strategies.rules.columns import warm as warm_rules
 from strategies.scanner.scan_bar import cache, compile_deployment, scan
 from trading.domain.errors import TradingError
+from trading.domain.heap import loading
 from trading.indicators.registry import warm_cache
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Feed
@@ -25,14 +26,16 @@ def warm_scanner() -> None:
     """Do at the start of a process what the first scan would otherwise wait for. Changes no row."""
     began = time.monotonic()
     try:
-        _try_contracts()
+        with loading():
+            _try_contracts()
     except (DatabaseError, TradingError) as error:
         logger.warning("the scanner was not warmed: %s", type(error).__name__)  # the first scan does it then
     finally:
         connection.close()
     logger.info("the scanner is warm after %.1f s", time.monotonic() - began)
-    warm_rules()
-    warm_cache()  # what other contracts may ask for, once those at work are served
+    with loading():
+        warm_rules()
+        warm_cache()  # what other contracts may ask for, once those at work are served
 
 
 def _try_contracts() -> None:

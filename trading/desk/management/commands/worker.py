@@ -3,10 +3,12 @@ from argparse import ArgumentParser
 from typing import Any
 
 from django.conf import settings
+from django.core.checks import Tags
 from django.core.management.base import BaseCommand
 
 from trading.celery import app
 from trading.desk.children import watch_parent
+from trading.domain.heap import loading
 
 
 class Command(BaseCommand):
@@ -23,6 +25,11 @@ class Command(BaseCommand):
 
     def handle(self, *args: Any, **options: Any) -> None:
         watch_parent()
+        self.check(tags=[Tags.security])
+        # Celery would run all checks, load every page for them, and go on whatever they say.
+        os.environ["CELERY_SKIP_CHECKS"] = "1"
+        with loading():
+            app.loader.import_default_modules()
         queues, threads = options["queues"], options["concurrency"] or 2
         if options["research"]:
             queues, threads = settings.RESEARCH_QUEUE, options["concurrency"] or settings.RESEARCH_THREADS
