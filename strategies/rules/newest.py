@@ -21,10 +21,12 @@ from strategies.rules.evaluate import Evaluation
 from strategies.rules.functions import PRICE_FIELDS
 from strategies.rules.nodes import Arithmetic, Call, Compare, Cross, Field, Lag, Logic, Node, Number, walk
 from strategies.rules.window import Window
+from trading.indicators.lanes import LANES
 from trading.indicators.registry import REGISTRY
+from trading.indicators.rows import all_finite
 
 Bools = NDArray[np.bool_]
-SYMBOLS_TOGETHER: Final = 64
+TOGETHER: Final = 1 << 19  # bars of all symbols of a part: a few megabytes each term
 FADED: Final = 4.2  # times `settling` (a weight of 1e-4): what is older weighs less than 1e-16
 # Path-dependent for as long as they live, or counted from the first bar: their past never fades.
 _NEVER_FADE: Final = frozenset(
@@ -47,29 +49,40 @@ def newest(rule: CompiledRule, window: Window, *, threads: int = 1) -> Bools:
     if not _fades(rule.node) or not bars:
         return cast(Bools, rule.evaluate(window)[:, -1]) if bars else np.zeros(len(window.symbols), np.bool_)
     reach = min(reach, bars)
-    fired = np.zeros(len(window.symbols), np.bool_)
+    fired, holed = np.zeros(len(window.symbols), np.bool_), np.zeros(len(window.symbols), np.bool_)
 
-    def judge(top: int) -> None:
-        rows = slice(top, top + SYMBOLS_TOGETHER)
+    def judge(rows: slice) -> None:
         deep = Evaluation(cast(Window, _Slice(window, rows, reach)))
         shallow = _Shallow(deep, cast(Window, _Slice(window, rows, min(_lags(rule.node) + 1, bars))))
         fired[rows] = shallow.truth(rule.node)[:, -1]
+        if reach < bars and not all_finite(deep.window.close):
+            holed[rows] = ~np.isfinite(deep.window.close).all(axis=1)
 
-    tops = range(0, len(window.symbols), SYMBOLS_TOGETHER)
-    if threads > 1:
-        with ThreadPoolExecutor(threads) as pool:
-            list(pool.map(judge, tops))
+    mine, *others = _parts(len(window.symbols), reach, threads)
+    if others and threads > 1:
+        with ThreadPoolExecutor(threads - 1) as pool:
+            beside = pool.map(judge, others)
+            judge(mine)
+            list(beside)
     else:
-        for top in tops:
-            judge(top)
-    # Whoever missed bars lately reaches further back for as many: judged over all there is.
-    holed = ~np.isfinite(window.close[:, -reach:]).all(axis=1)
-    if reach < bars and holed.any():
+        for part in (mine, *others):
+            judge(part)
+    if holed.any():  # whoever missed bars lately reaches further back for as many: judged over all there is
         at = np.flatnonzero(holed)
         prices = {name: getattr(window, name)[at] for name in ("open", "high", "low", "close", "volume")}
         few = replace(window, symbols=tuple(window.symbols[row] for row in at), **prices)
         fired[at] = np.asarray(rule.evaluate(few))[:, -1]
     return fired
+
+
+def _parts(symbols: int, bars: int, threads: int) -> list[slice]:
+    """Few parts, as many as threads where memory allows: between two kernels a thread may have to wait for the other.
+
+    Whole groups of lanes each, but for the last.
+    """
+    shares = max(threads, -(-symbols * bars // TOGETHER))
+    size = max(LANES, -(-symbols // (shares * LANES)) * LANES)
+    return [slice(top, top + size) for top in range(0, symbols, size)] or [slice(0, 0)]
 
 
 class _Slice:

@@ -11,7 +11,7 @@ from statistics import geometric_mean, median
 
 import numpy as np
 
-from tests.bench.harness import Figure, Run, Skipped, bench, timed
+from tests.bench.harness import Figure, Run, Skipped, bench, keep_freed_memory, timed
 from trading.indicators import moving, oscillators, statistics, trend, volatility, volume
 from trading.indicators.streaming import stream
 
@@ -100,6 +100,7 @@ SEVEN = ("sma", "ema", "rsi", "atr", "kama", "adx", "bollinger")
 
 
 def beside_talib(what: str, bars: Bars, rounds: int, *, only: tuple[str, ...] = (), cores: int = 1) -> Iterator[Figure]:
+    keep_freed_memory()
     symbols, length = bars.close.shape
     rows = [bars.row(s) for s in range(symbols)]
     ratios: dict[str, float] = {}
@@ -122,7 +123,8 @@ def beside_talib(what: str, bars: Bars, rounds: int, *, only: tuple[str, ...] = 
         per_bar = median(mine) / (symbols * length) * 1e9
         yield Figure(f"{what}_{name}", per_bar, "ns", PEER, per_bar * ratios[name])
     for whom, names in (("seven", SEVEN), *((("all", tuple(ratios)),) if not only else ())):
-        yield Figure(f"{what}_{whom}_mean", geometric_mean(ratios[name] for name in names), "×", PEER, 1.0)
+        told = ", ".join(names) if whom == "seven" else f"all {len(names)} above"
+        yield Figure(f"{what}_{whom}_mean", geometric_mean(ratios[name] for name in names), "×", f"{PEER}: {told}", 1.0)
     yield Figure(f"{what}_least", min(ratios.values()), "×", PEER, 1.0)
 
 

@@ -1,5 +1,6 @@
 """What a bench is: a function that measures and says so. Compare ratios inside one run, not between machines."""
 
+import ctypes
 import gc
 import time
 from collections.abc import Callable, Iterator
@@ -8,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from statistics import median
 
+M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # malloc.h
 LOWER_IS_BETTER = {"s", "ms", "µs", "ns", "MB"}
 
 
@@ -83,6 +85,18 @@ def percentile(values: list[float], share: float) -> float:
     """The nearest-rank percentile: 0.99 of a hundred values is the largest."""
     ordered = sorted(values)
     return ordered[min(len(ordered) - 1, int(share * len(ordered)))]
+
+
+def keep_freed_memory() -> None:
+    """Let the allocator (glibc's) keep what is freed, for whoever is measured in this process.
+
+    Else a result of a megabyte is given back to the system and its pages are handed out anew in each round, which takes
+    longer than reckoning what is in them.
+    """
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is not None:
+        for option in (M_TRIM_THRESHOLD, M_MMAP_THRESHOLD):
+            mallopt(option, 1 << 28)
 
 
 @contextmanager

@@ -21,7 +21,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from trading.indicators.lanes import LANES, lanes, where
+from trading.indicators.lanes import LANES, any_of, fma, lanes, where
 from trading.indicators.passes import divide
 from trading.indicators.rows import compiled
 
@@ -222,24 +222,49 @@ def _mean_of_one(x, out, first, last, n, state):
 
 @compiled
 def _mean_of_eight(x, out, first, last, n, state):
-    """The recursions of eight series wait together: nothing need be foretold."""
-    while first < last:
-        end = min(max(first, n) + STRETCH, last)
-        sum_alone(x, out, first, end, n, state)
-        for i in range(first, min(end, n - 1)):
-            out[i] = np.nan
-        begin = max(first, n - 1)
-        if begin < end:
-            divide(out, begin, end, n)
-            flat = x[begin] * 0.0 + 1.0
-            for i in range(begin - n + 2, begin):
-                flat = where(x[i] == x[i - 1], flat + 1.0, 1.0)
-            for i in range(max(begin, 1), end):
-                flat = where(x[i] == x[i - 1], flat + 1.0, 1.0)
-                out[i] = where(flat >= n, x[i], out[i])
-            if n == 1 and begin == 0:
-                out[0] = x[0]
-        first = end
+    """The recursions of eight series wait together: nothing need be foretold, and the rest is done while they wait."""
+    begin = max(first, min(n, last))
+    sum_alone(x, out, first, begin, n, state)
+    for i in range(first, min(begin, n - 1)):
+        out[i] = np.nan
+    if first < n <= begin:
+        divide(out, n - 1, n, n)
+    total, gained, lost = state[0], state[1], state[2]
+    inverse, size = 1.0 / n, float(n)
+    perhaps = total * 0.0
+    entering, leaving, middle, oldest = (
+        x[begin:last],
+        x[begin - n : last],
+        x[begin - n // 2 : last],
+        x[begin - n + 1 : last],
+    )
+    mean = out[begin:last]
+    for k in range(mean.size):
+        step = -leaving[k] - lost
+        more = total + step
+        lost = more - total - step
+        step = entering[k] - gained
+        total = more + step
+        gained = total - more - step
+        guess = total * inverse
+        mean[k] = fma(fma(-size, guess, total), inverse, guess)  # total / n, as in `divide`
+        perhaps += where(entering[k] == oldest[k], where(entering[k] == middle[k], 1.0, 0.0), 0.0)
+    state[0], state[1], state[2] = total, gained, lost
+    if last >= n and (begin < n + 1 or any_of(perhaps)):
+        _flat_means(x, out, max(first, n - 1), last, n)
+
+
+@compiled
+def _flat_means(x, out, first, last, n):
+    """Equal prices are their own mean, whatever the sum owes."""
+    flat = x[first] * 0.0 + 1.0
+    for i in range(first - n + 2, last):
+        flat = where(x[i] == x[i - 1], flat + 1.0, 1.0)
+        if i >= first:
+            out[i] = where(flat >= n, x[i], out[i])
+    if n == 1:
+        for i in range(first, last):
+            out[i] = x[i]
 
 
 def mean_of(x, out, first, last, n, state):

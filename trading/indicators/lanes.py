@@ -12,12 +12,11 @@ place of `a if test else b`. A number that is not eight becomes eight equal ones
 
 import operator
 from collections.abc import Callable
-from functools import partial
 from typing import Any, Final
 
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
 from numba.core import cgutils
 from numba.core.datamodel import models
 from numba.core.extending import register_model
@@ -159,6 +158,17 @@ def _first_of(typing_context, x):
 _first: Any = intrinsic(_first_of)
 
 
+def _any_of(typing_context, x):
+    def generate(context, builder, sig, args):
+        differ = builder.fcmp_unordered("!=", args[0], ir.Constant(_VECTOR, [0.0] * LANES))
+        return builder.icmp_unsigned("!=", builder.bitcast(differ, ir.IntType(LANES)), ir.IntType(LANES)(0))
+
+    return types.boolean(lanes), generate
+
+
+any_of: Any = intrinsic(_any_of)  # whether any of eight is not 0
+
+
 def _row_of(typing_context, x, s):
     """Row s of float64[symbols, bars], or of float64[groups, bars, LANES] as Lanes[bars]."""
     abreast = x.ndim == 3
@@ -189,94 +199,3 @@ def _count_of(x):
     if x == lanes:
         return lambda x: int(_first(x))
     return lambda x: int(x)
-
-
-# Between rows and lanes.
-
-
-def _crossed(builder, vectors):
-    """The transpose of LANES vectors, by exchanging blocks of 1, 2, 4, …"""
-    width = 1
-    while width < LANES:
-        vectors = list(vectors)
-        low = [e if not e & width else LANES + e - width for e in range(LANES)]
-        high = [e + width if not e & width else LANES + e for e in range(LANES)]
-        for k in range(LANES):
-            if not k & width:
-                a, b = vectors[k], vectors[k + width]
-                for place, mask in ((k, low), (k + width, high)):
-                    chosen = ir.Constant(_PLACES, mask)
-                    vectors[place] = builder.shuffle_vector(a, b, chosen)
-        width *= 2
-    return vectors
-
-
-def _square(there, rows, top, lane_rows, group, bar):
-    """LANES bars from `bar` on of LANES rows from `top` on, crossed into `group` of lanes, or back."""
-
-    def generate(context, builder, sig, args):
-        plain = context.make_array(sig.args[0])(context, builder, value=args[0])
-        crossed = context.make_array(sig.args[2])(context, builder, value=args[2])
-        top, group, bar = args[1], args[3], args[4]
-        whole = ir.IntType(64)
-        step = builder.extract_value(plain.strides, 0)
-        start = builder.add(builder.mul(top, step), builder.mul(bar, whole(8)))
-        base = builder.ptrtoint(plain.data, whole)
-        rows = [
-            builder.inttoptr(builder.add(base, builder.add(start, builder.mul(step, whole(k)))), _VECTOR.as_pointer())
-            for k in range(LANES)
-        ]
-        start = builder.add(
-            builder.mul(group, builder.extract_value(crossed.strides, 0)), builder.mul(bar, whole(8 * LANES))
-        )
-        base = builder.ptrtoint(crossed.data, whole)
-        bars = [
-            builder.inttoptr(builder.add(base, builder.add(start, whole(8 * LANES * k))), _VECTOR.as_pointer())
-            for k in range(LANES)
-        ]
-        taken, given = (rows, bars) if there else (bars, rows)
-        values = [builder.load(pointer, align=8) for pointer in taken]
-        for pointer, value in zip(given, _crossed(builder, values), strict=True):
-            builder.store(value, pointer, align=8)
-        return context.get_dummy_value()
-
-    return types.void(rows, types.intp, lane_rows, types.intp, types.intp), generate
-
-
-@intrinsic
-def _square_abreast(typing_context, rows, top, lane_rows, group, bar):
-    return _square(True, rows, top, lane_rows, group, bar)
-
-
-@intrinsic
-def _square_apart(typing_context, rows, top, lane_rows, group, bar):
-    return _square(False, rows, top, lane_rows, group, bar)
-
-
-_compile: Any = partial(njit, nogil=True, cache=True, error_model="numpy", _nrt=False)()
-
-
-@_compile
-def abreast(rows, top, group_rows):
-    """Rows from `top` on of float64[symbols, bars] → group_rows: float64[groups, bars, LANES]."""
-    bars = rows.shape[1]
-    whole = bars // LANES * LANES
-    for g in range(group_rows.shape[0]):
-        for i in range(0, whole, LANES):
-            _square_abreast(rows, top + LANES * g, group_rows, g, i)  # type: ignore[call-arg]
-        for i in range(whole, bars):
-            for k in range(LANES):
-                group_rows[g, i, k] = rows[top + LANES * g + k, i]
-
-
-@_compile
-def apart(group_rows, rows, top):
-    """Back again."""
-    bars = rows.shape[1]
-    whole = bars // LANES * LANES
-    for g in range(group_rows.shape[0]):
-        for i in range(0, whole, LANES):
-            _square_apart(rows, top + LANES * g, group_rows, g, i)  # type: ignore[call-arg]
-        for i in range(whole, bars):
-            for k in range(LANES):
-                rows[top + LANES * g + k, i] = group_rows[g, i, k]

@@ -1,10 +1,38 @@
 """Running second moments over dense rows. Sums are kept around a recent value: squares of prices eat the digits."""
 
 import numpy as np
+from numba.extending import overload
 
-from trading.indicators.lanes import count_of, fma
+from trading.indicators.lanes import count_of, fma, lanes
 from trading.indicators.passes import REFRESH, add_up
 from trading.indicators.rows import compiled
+
+
+def root_of(value):
+    """Of lanes the root at once, which runs beside all else that is reckoned; a plain number waits for `roots_of`."""
+
+
+@overload(root_of)
+def _root_of(value):
+    if value == lanes:
+        return lambda value: np.sqrt(value)
+    return lambda value: value
+
+
+def roots_of(row):
+    """The roots of a plain row, which the compiler takes eight at a time; lanes have theirs."""
+
+
+@overload(roots_of)
+def _roots_of(row):
+    if row.dtype == lanes:
+        return lambda row: None
+
+    def each(row):
+        for k in range(row.size):
+            row[k] = np.sqrt(row[k])
+
+    return each
 
 
 @compiled
@@ -30,7 +58,7 @@ def deviation_of(x, out, first, last, begin, n, state, at):
                 off = window[k] - anchor
                 total += off
                 squares = fma(off, off, squares)
-            out[i] = _variance(total, squares, inverse)
+            out[i] = root_of(_variance(total, squares, inverse))
             i += 1
             continue
         run = min(last - i, renew - age)
@@ -49,28 +77,26 @@ def deviation_of(x, out, first, last, begin, n, state, at):
                 e2 = fma(d2, new[j + 1] + old[j + 1] - twice, e1)
                 e3 = fma(d3, new[j + 2] + old[j + 2] - twice, e2)
                 e4 = fma(d4, new[j + 3] + old[j + 3] - twice, e3)
-                value[j] = _variance(total + d1, squares + e1, inverse)
-                value[j + 1] = _variance(total + c2, squares + e2, inverse)
-                value[j + 2] = _variance(total + c3, squares + e3, inverse)
+                value[j] = root_of(_variance(total + d1, squares + e1, inverse))
+                value[j + 1] = root_of(_variance(total + c2, squares + e2, inverse))
+                value[j + 2] = root_of(_variance(total + c3, squares + e3, inverse))
                 total += c4
                 squares += e4
-                value[j + 3] = _variance(total, squares, inverse)
+                value[j + 3] = root_of(_variance(total, squares, inverse))
             i += 4 * whole
             age += 4 * whole
             continue
         change = new[0] - old[0]
         more += change
         more_squares = fma(change, new[0] + old[0] - (anchor + anchor), more_squares)
-        value[0] = _variance(total + more, squares + more_squares, inverse)
+        value[0] = root_of(_variance(total + more, squares + more_squares, inverse))
         age += 1
         i += 1
         if age % 4 == 0:
             total += more
             squares += more_squares
             more, more_squares = 0.0, 0.0
-    row = out[max(first, seed) : last]
-    for k in range(row.size):
-        row[k] = np.sqrt(row[k])
+    roots_of(out[max(first, seed) : last])
     state[at], state[at + 1], state[at + 2] = anchor, total, squares
     state[at + 3], state[at + 4], state[at + 5] = more, more_squares, age
 

@@ -7,8 +7,21 @@ import numpy as np
 
 from trading.indicators.extremes import extreme_of
 from trading.indicators.lanes import row_of
-from trading.indicators.passes import decay, divide, part_moves, share, slide, spread_around, steps, typical_of, within
-from trading.indicators.rows import TILE, WHOLE, bars_near, kernel
+from trading.indicators.passes import (
+    decay,
+    divide,
+    four,
+    part_moves,
+    share,
+    share_of,
+    slide,
+    spread_around,
+    steps,
+    stride_from,
+    typical_of,
+    within,
+)
+from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, kernel
 
 
 @kernel(memory=lambda n: n + 1, state=6, work=1, lanes=True)
@@ -18,13 +31,40 @@ def rsi(first, last, state, work, x, out, n):
     Only gains: 100. No movement at all: 50, neither strong nor weak (TA-Lib says 0, which reads as oversold).
     """
     for s in range(x.shape[0]):
-        row, gain, loss = row_of(x, s), row_of(work[0], s), row_of(out[0], s)
+        row, gain, loss, kept = row_of(x, s), row_of(work[0], s), row_of(out[0], s), row_of(state, s)
         for start in range(first[s], last[s], bars_near(x)):
             a, b = start & WHOLE, min(start + bars_near(x), last[s])
-            part_moves(row, gain, loss, a, b)
-            decay(gain, gain, a, b, 1, n, 1.0 / n, row_of(state, s), 0)
-            decay(loss, loss, a, b, 1, n, 1.0 / n, row_of(state, s), 3)
-            share(gain, loss, a, b)
+            begin = stride_from(row, a, b, n, kept[2])
+            _strength_by_steps(row, gain, loss, a, begin, n, kept)
+            _strength_by_strides(row, loss, begin, b, n, kept)
+            _strength_by_steps(row, gain, loss, begin + (b - begin) // 4 * 4, b, n, kept)
+
+
+@compiled
+def _strength_by_steps(row, gain, loss, a, b, n, kept):
+    part_moves(row, gain, loss, a, b)
+    decay(gain, gain, a, b, 1, n, 1.0 / n, kept, 0)
+    decay(loss, loss, a, b, 1, n, 1.0 / n, kept, 3)
+    share(gain, loss, a, b)
+
+
+@compiled
+def _strength_by_strides(row, out, a, b, n, kept):
+    gain, loss = kept[0], kept[3]
+    now, then, value = row[a:b], row[a - 1 : b], out[a:b]
+    for k in range(value.size // 4):
+        j = 4 * k
+        c1, c2 = now[j] - then[j], now[j + 1] - now[j]
+        c3, c4 = now[j + 2] - now[j + 1], now[j + 3] - now[j + 2]
+        g1, g2, g3, gain = four(gain, 1.0 / n, max(c1, 0.0), max(c2, 0.0), max(c3, 0.0), max(c4, 0.0))
+        l1, l2, l3, loss = four(loss, 1.0 / n, max(-c1, 0.0), max(-c2, 0.0), max(-c3, 0.0), max(-c4, 0.0))
+        value[j], value[j + 1], value[j + 2], value[j + 3] = (
+            share_of(g1, l1),
+            share_of(g2, l2),
+            share_of(g3, l3),
+            share_of(gain, loss),
+        )
+    kept[0], kept[3] = gain, loss
 
 
 @kernel(memory=lambda n: n + 1)

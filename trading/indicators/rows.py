@@ -27,14 +27,13 @@ from numba import njit
 from numba.extending import overload
 from numpy.typing import NDArray
 
-from trading.indicators.lanes import LANES, abreast, apart
+from trading.indicators.abreast import groups_through
+from trading.indicators.lanes import LANES
 
 Floats = NDArray[np.float64]
 
 BLOCK: Final = 1 << 16  # bars handed over together: with all their steps they stay in a core's own cache
 TILE: Final = 1024  # bars of a row taken through all steps together: they stay in a core's nearest cache
-ABREAST: Final = 1 << 18  # numbers of a block of lanes, inputs, work and outputs together: most stay in a core's cache
-LONGEST_ABREAST: Final = 1 << 15  # bars beyond which a group of lanes is too large for it
 _FLOAT: Final = np.dtype(np.float64)
 WHOLE: Final = (1 << 62) - 1  # `first & WHOLE` tells the compiler that a position is never negative
 
@@ -77,7 +76,7 @@ class Kernel:
         wanted = range(self.outputs) if self.picked is None else range(self.picked, self.picked + 1)
         out = np.empty((len(wanted), symbols, bars))
         begin = 0
-        if self.lanes and symbols >= LANES and 0 < bars <= LONGEST_ABREAST:
+        if self.lanes and symbols >= LANES and bars > 0:
             begin = symbols // LANES * LANES
             self._fill_abreast(given, out, wanted, parameters)
         together = max(1, BLOCK // max(bars, 1))
@@ -160,30 +159,14 @@ class Kernel:
         return not self.poisons or ends_finite(out)
 
     def _fill_abreast(self, given: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
-        """Whole groups of LANES rows: a few groups at a time turned into lanes, through the kernel, and back."""
-        symbols, bars = given[0].shape
-        groups, arrays = symbols // LANES, self._arrays
-        together = min(groups, max(1, ABREAST // (arrays * bars * LANES)))
-        first, last = np.zeros(together, dtype=np.int64), np.full(together, bars, dtype=np.int64)
-        state = np.empty((together, self.numbers(parameters), LANES))
-        room = _scratch(arrays * together * bars * LANES).reshape(arrays, together, bars, LANES)
-        work_ends = self.series + self.work
-        for at in range(0, groups, together):
-            if at + together > groups:
-                few = groups - at
-                first, last, state, room = first[:few], last[:few], state[:few], _shorter(room, few)
-            top = at * LANES
-            rows = slice(top, top + len(first) * LANES)
-            if self.poisons or all(all_finite(each[rows]) for each in given):
-                for place, each in enumerate(given):
-                    abreast(each, top, room[place])
-                state.fill(0.0)
-                series, work = room[: self.series], room[self.series : work_ends]
-                self.advance(first, last, state, work, *series, room[work_ends:], *parameters)
-                for place, into in zip(wanted, out, strict=True):
-                    apart(room[work_ends + place], into, top)
-                if not self.poisons or ends_finite(out[:, rows]):
-                    continue
+        """Whole groups of LANES rows, and once more around its holes each that has any."""
+        holed = groups_through(
+            self.advance, given, out, picked=wanted.start, outputs=self.outputs, work=self.work,
+            numbers=self.numbers(parameters), memory=int(self.memory(*parameters)), poisons=self.poisons,
+            parameters=parameters, scratch=_scratch,
+        )  # fmt: skip
+        for group in np.flatnonzero(holed):
+            rows = slice(group * LANES, (group + 1) * LANES)
             self._fill_around_holes([each[rows] for each in given], out[:, rows], wanted, parameters)
 
     def _fill_around_holes(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
@@ -220,16 +203,16 @@ def _scratch(size: int) -> Floats:
     """float64[size], of any content, the thread's own until it asks again."""
     room: Floats | None = getattr(_kept, "room", None)
     if room is None or room.size < size:
-        room = np.empty(size)
+        room = _aligned(size)
         if size <= 32 * BLOCK:
             _kept.room = room
     return room[:size]
 
 
-def _shorter(room: Floats, groups: int) -> Floats:
-    """The same memory for fewer groups."""
-    arrays, _, bars, lanes = room.shape
-    return room.reshape(-1)[: arrays * groups * bars * lanes].reshape(arrays, groups, bars, lanes)
+def _aligned(size: int) -> Floats:
+    """float64[size] that begins with a line of the caches: eight numbers then never lie across two."""
+    whole = np.empty(size + LANES - 1)
+    return whole[-(whole.ctypes.data // 8) % LANES :][:size]
 
 
 def _plain(given: Any) -> Floats:

@@ -4,7 +4,7 @@ import numpy as np
 
 from trading.indicators.extremes import bars_since, extreme_of
 from trading.indicators.lanes import row_of, where
-from trading.indicators.passes import decay
+from trading.indicators.passes import decay, four, stride_from
 from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_making_arrays, kernel, present_in_both
 from trading.indicators.volatility import range_of
 
@@ -56,28 +56,74 @@ def directional(first, last, state, work, high, low, close, out, n):
             a, b = start & WHOLE, min(start + bars_near(close), last[s])
             top, bottom = row_of(high, s), row_of(low, s)
             mean, rise, fall, reach = row_of(out[0], s), row_of(out[1], s), row_of(out[2], s), row_of(work[0], s)
-            begin = max(a, 1)
-            now, then, under, before = top[begin:b], top[begin - 1 : b], bottom[begin:b], bottom[begin - 1 : b]
-            into_rise, into_fall = rise[begin:b], fall[begin:b]
-            for k in range(now.size):
-                up = max(now[k] - then[k], 0.0)
-                down = max(before[k] - under[k], 0.0)
-                into_rise[k] = where(up > down, up, 0.0)
-                into_fall[k] = where(down > up, down, 0.0)
-            range_of(top, bottom, row_of(close, s), reach, a, b)
-            decay(rise, rise, a, b, 1, n, 1.0 / n, row_of(state, s), 0)
-            decay(fall, fall, a, b, 1, n, 1.0 / n, row_of(state, s), 3)
-            decay(reach, reach, a, b, 1, n, 1.0 / n, row_of(state, s), 6)
-            ups, downs, ranges, apart = rise[a:b], fall[a:b], reach[a:b], mean[a:b]
-            for k in range(apart.size):
-                up, down = ups[k], downs[k]
-                both = up + down
-                quotient = 100.0 * (abs(up - down) / both)
-                apart[k] = where(both != 0.0, quotient, 0.0)
-                unit = 100.0 / ranges[k]
-                ups[k] = where(ranges[k] != 0.0, up * unit, 0.0)
-                downs[k] = where(ranges[k] != 0.0, down * unit, 0.0)
-            decay(mean, mean, a, b, n, n, 1.0 / n, row_of(state, s), 9)
+            kept, end = row_of(state, s), row_of(close, s)
+            begin = stride_from(top, a, b, n, kept[2])
+            _directed_by_steps(top, bottom, end, mean, rise, fall, reach, a, begin, n, kept)
+            _directed_by_strides(top, bottom, end, mean, rise, fall, begin, b, n, kept)
+            _directed_by_steps(top, bottom, end, mean, rise, fall, reach, begin + (b - begin) // 4 * 4, b, n, kept)
+            decay(mean, mean, a, b, n, n, 1.0 / n, kept, 9)
+
+
+@compiled
+def _moved(now, then, under, before):
+    """How far up and how far down a bar went beyond the one before, the lesser of the two as 0."""
+    up = max(now - then, 0.0)
+    down = max(before - under, 0.0)
+    return where(up > down, up, 0.0), where(down > up, down, 0.0)
+
+
+@compiled
+def _direction(up, down, reach):
+    """DX, +DI and -DI of mean moves and a mean range."""
+    both = up + down
+    quotient = 100.0 * (abs(up - down) / both)
+    unit = 100.0 / reach
+    rests = reach != 0.0
+    return where(both != 0.0, quotient, 0.0), where(rests, up * unit, 0.0), where(rests, down * unit, 0.0)
+
+
+@compiled
+def _directed_by_steps(top, bottom, close, mean, rise, fall, reach, a, b, n, kept):
+    begin = max(a, 1)
+    now, then, under, before = top[begin:b], top[begin - 1 : b], bottom[begin:b], bottom[begin - 1 : b]
+    into_rise, into_fall = rise[begin:b], fall[begin:b]
+    for k in range(into_rise.size):
+        into_rise[k], into_fall[k] = _moved(now[k], then[k], under[k], before[k])
+    range_of(top, bottom, close, reach, a, b)
+    decay(rise, rise, a, b, 1, n, 1.0 / n, kept, 0)
+    decay(fall, fall, a, b, 1, n, 1.0 / n, kept, 3)
+    decay(reach, reach, a, b, 1, n, 1.0 / n, kept, 6)
+    ups, downs, ranges, apart = rise[a:b], fall[a:b], reach[a:b], mean[a:b]
+    for k in range(apart.size):
+        apart[k], ups[k], downs[k] = _direction(ups[k], downs[k], ranges[k])
+
+
+@compiled
+def _directed_by_strides(top, bottom, close, mean, rise, fall, a, b, n, kept):
+    """The same four bars at a time: bars that are whole, from the beginning of a stride on."""
+    up, down, reach, weight = kept[0], kept[3], kept[6], 1.0 / n
+    now, under, ends, then, low = top[a:b], bottom[a:b], close[a - 1 : b], top[a - 1 : b], bottom[a - 1 : b]
+    ups, downs, apart = rise[a:b], fall[a:b], mean[a:b]
+    for k in range(apart.size // 4):
+        j = 4 * k
+        u1, d1 = _moved(now[j], then[j], under[j], low[j])
+        u2, d2 = _moved(now[j + 1], now[j], under[j + 1], under[j])
+        u3, d3 = _moved(now[j + 2], now[j + 1], under[j + 2], under[j + 1])
+        u4, d4 = _moved(now[j + 3], now[j + 2], under[j + 3], under[j + 2])
+        u1, u2, u3, up = four(up, weight, u1, u2, u3, u4)
+        d1, d2, d3, down = four(down, weight, d1, d2, d3, d4)
+        r1, r2, r3, reach = four(
+            reach, weight,
+            max(now[j], ends[j]) - min(under[j], ends[j]),
+            max(now[j + 1], ends[j + 1]) - min(under[j + 1], ends[j + 1]),
+            max(now[j + 2], ends[j + 2]) - min(under[j + 2], ends[j + 2]),
+            max(now[j + 3], ends[j + 3]) - min(under[j + 3], ends[j + 3]),
+        )  # fmt: skip
+        apart[j], ups[j], downs[j] = _direction(u1, d1, r1)
+        apart[j + 1], ups[j + 1], downs[j + 1] = _direction(u2, d2, r2)
+        apart[j + 2], ups[j + 2], downs[j + 2] = _direction(u3, d3, r3)
+        apart[j + 3], ups[j + 3], downs[j + 3] = _direction(up, down, reach)
+    kept[0], kept[3], kept[6] = up, down, reach
 
 
 adx = directional.output(0)

@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from trading.indicators.lanes import LANES, abreast, apart
+from trading.indicators.abreast import PIECE, abreast, apart
+from trading.indicators.lanes import LANES
 from trading.indicators.registry import REGISTRY, kernel_argument
-from trading.indicators.rows import LONGEST_ABREAST
 
 TAKEN = sorted(name for name, indicator in REGISTRY.items() if indicator.kernel.lanes)
 SYMBOLS = 2 * LANES + 3  # two groups, and three that go alone
@@ -57,17 +57,20 @@ def test_a_series_with_a_missing_bar_changes_nothing_for_those_beside_it(name):
         assert np.isnan(answer[1, 40]) and np.isfinite(answer[1, -1])
 
 
-def test_a_row_too_long_for_lanes_is_taken_alone():
-    window = np.tile(market(700)["close"], (1, LONGEST_ABREAST // 700 + 1))
-    mean = REGISTRY["sma"].kernel
-    np.testing.assert_array_equal(mean(window, 20)[5], mean(window[5:6], 20)[0])
+@pytest.mark.parametrize("name", ["sma", "kama", "adx", "bollinger_upper"])
+def test_a_period_longer_than_a_piece_reaches_back_over_pieces(name):
+    window = market(3 * PIECE + 5)
+    for period in (PIECE - 1, PIECE, PIECE + 30):
+        np.testing.assert_array_equal(run(name, window, period), alone(name, window, period))
 
 
 def test_rows_become_lanes_and_rows_again():
     rows = np.arange(3 * LANES * 21.0).reshape(3 * LANES, 21)
     groups, back = np.empty((2, 21, LANES)), np.zeros_like(rows)
-    abreast(rows, LANES, groups)
+    for group, top in enumerate((LANES, 2 * LANES)):
+        abreast(rows, top, 0, 21, groups[group], 0)
     np.testing.assert_array_equal(groups, rows[LANES:].reshape(2, LANES, 21).transpose(0, 2, 1))
-    apart(groups, back, LANES)
+    for group, top in enumerate((LANES, 2 * LANES)):
+        apart(groups[group], 0, back, top, 0, 21)
     np.testing.assert_array_equal(back[LANES:], rows[LANES:])
     assert not back[:LANES].any()
