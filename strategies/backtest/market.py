@@ -18,7 +18,7 @@ from strategies.backtest.charges import NO_CHARGES, rate_rows
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.events import blocks_of
 from strategies.backtest.jumps import whole_prices
-from strategies.rules.evaluate import Floats, Window, window_of
+from strategies.rules.window import Floats, Window, window_of
 from trading.venue.charges import ChargeBroker, ChargeSegment
 from trading.venue.matching import UNITS_PER_RUPEE
 from trading.venue.sessions import Session, SessionKind, entry_window, session_on, square_off_at

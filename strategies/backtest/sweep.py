@@ -50,7 +50,8 @@ from strategies.backtest.openings import (
 )
 from strategies.backtest.plan import Plan
 from strategies.backtest.result import ENGINE_VERSION
-from strategies.rules.evaluate import CompiledRule, Evaluation
+from strategies.rules.compiled import CompiledRule
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.nodes import Compare, Cross, Field, Logic, Node, Number, is_condition
 from trading.indicators.volatility import atr
 from trading.venue.matching import UNITS_PER_RUPEE

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from math import ceil
-from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from strategies.rules.errors import RuleError
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.functions import NEED_PREVIOUS_SESSION, NEED_WHOLE_SESSION
 from strategies.rules.nodes import (
     Arithmetic,
@@ -36,9 +37,6 @@ from strategies.rules.nodes import (
 from strategies.rules.parser import parse
 from strategies.rules.window import DAILY, SeriesKey, Window
 from trading.indicators.registry import REGISTRY
-
-if TYPE_CHECKING:
-    from strategies.rules.evaluate import Evaluation
 
 Kind: TypeAlias = Literal["condition", "number"]
 LONGEST_SESSION_MIN: Final = 385  # derivatives until 15:40
@@ -88,8 +86,6 @@ class CompiledRule:
 
         Give an `Evaluation` to share terms between rules.
         """
-        from strategies.rules.evaluate import Evaluation
-
         evaluation = on if isinstance(on, Evaluation) else Evaluation(on)
         if self.kind == "condition":
             return evaluation.truth(self.node).copy()

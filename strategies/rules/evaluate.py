@@ -10,7 +10,6 @@ with many parameters share it: equal terms are equal nodes, and each node is rec
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Iterable
 from functools import cached_property
 from typing import TypeAlias, TypeVar
 
@@ -18,7 +17,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from strategies.rules import columns
-from strategies.rules.compiled import CompiledRule, Kind, RuleSet, SeriesNeed, compile_rule
 from strategies.rules.errors import SeriesMissing
 from strategies.rules.nodes import (
     Arithmetic,
@@ -39,13 +37,9 @@ from strategies.rules.nodes import (
     Rank,
 )
 from strategies.rules.patterns import seen
-from strategies.rules.window import DAY_S, IST_OFFSET_S, Floats, SeriesKey, Window, longer, window_of
+from strategies.rules.window import DAY_S, IST_OFFSET_S, Floats, SeriesKey, Window, longer
 from trading.indicators.registry import REGISTRY, kernel_argument
 from trading.indicators.rows import all_finite
-
-__all__ = [
-    "CompiledRule", "Evaluation", "Floats", "Kind", "RuleSet", "SeriesNeed", "Window", "compile_rule", "window_of",
-]  # fmt: skip
 
 Bools: TypeAlias = NDArray[np.bool_]
 _Array = TypeVar("_Array", NDArray[np.float64], NDArray[np.bool_])
@@ -354,14 +348,6 @@ def _series(window: Window, key: SeriesKey) -> Window:
             timeframe=timeframe,
         )  # fmt: skip
     return longer(window if not symbol else _series(window, (window.timeframe, symbol)), timeframe)
-
-
-def evaluate_all(rules: Iterable[CompiledRule], on: Window | Evaluation) -> list[NDArray[np.bool_] | Floats]:
-    """Every rule on one window, terms they share reckoned once."""
-    evaluation = on if isinstance(on, Evaluation) else Evaluation(on)
-    return [
-        evaluation.truth(rule.node) if rule.kind == "condition" else evaluation.numbers(rule.node) for rule in rules
-    ]
 
 
 _OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}

@@ -13,11 +13,11 @@ from django.db import transaction
 
 from strategies.contracts.schema import ContractBody, parse_contract
 from strategies.models import Deployment, ScanSlot
-from strategies.rules.compiled import LONGEST_SESSION_MIN
-from strategies.rules.evaluate import CompiledRule, Evaluation, RuleSet, Window, window_of
+from strategies.rules.compiled import LONGEST_SESSION_MIN, CompiledRule, RuleSet
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.explain import explain
 from strategies.rules.newest import newest as fires_newest
-from strategies.rules.window import DAILY, ORDINARY_DAY_MIN, SeriesKey
+from strategies.rules.window import DAILY, ORDINARY_DAY_MIN, SeriesKey, Window, window_of
 from strategies.scanner.due import scanned_until
 from strategies.scanner.emit_signal import emit_signal
 from strategies.tactics.stops import stop_and_target

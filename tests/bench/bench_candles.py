@@ -10,7 +10,7 @@ import numpy as np
 from django.db import connection, models
 from django.test import override_settings
 
-from strategies.rules.evaluate import compile_rule
+from strategies.rules.compiled import compile_rule
 from strategies.scanner.scan_bar import rule_window
 from tests.bench import tape
 from tests.bench.bench_scan import RULE

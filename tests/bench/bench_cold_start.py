@@ -15,7 +15,7 @@ hold_collector()
 import django
 django.setup()
 {tasks}
-from strategies.rules.evaluate import compile_rule
+from strategies.rules.compiled import compile_rule
 from strategies.scanner.scan_bar import rule_window
 from strategies.scanner.warm import _made_up
 from trading.marketdata.aligned import warm_blocks

@@ -7,8 +7,9 @@ from statistics import median
 
 import numpy as np
 
-from strategies.rules.evaluate import Window, compile_rule
+from strategies.rules.compiled import compile_rule
 from strategies.rules.newest import newest
+from strategies.rules.window import Window
 from strategies.scanner.scan_bar import rule_window
 from tests.bench import tape
 from tests.bench.bench_indicators import Bars, walk

@@ -3,8 +3,9 @@
 import numpy as np
 import pytest
 
-from strategies.rules.evaluate import Window, compile_rule
+from strategies.rules.compiled import compile_rule
 from strategies.rules.newest import newest
+from strategies.rules.window import Window
 
 RULES = [
     "ema(close, 20) > ema(close, 50) and rsi(close, 14) > 50 and adx(14) > 20 and close < bollinger_upper(close, 9, 2)",

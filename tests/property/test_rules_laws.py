@@ -4,11 +4,13 @@ import numpy as np
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from strategies.rules.compiled import compile_rule
 from strategies.rules.errors import RuleError
-from strategies.rules.evaluate import Evaluation, Window, compile_rule, window_of
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.explain import explain
 from strategies.rules.nodes import text_of
 from strategies.rules.parser import parse
+from strategies.rules.window import Window, window_of
 
 FIELDS = st.sampled_from(
     ["open", "high", "low", "close", "volume", "hl2", "hlc3", "ohlc4", "minutes_since_open", "bars_since_open",

@@ -15,8 +15,9 @@ from strategies.backtest.openings import Combinations, Opening, plan_with
 from strategies.backtest.plan import Account, Costs, IntradayHours, Plan, Sizing, SizingMode, Trailing
 from strategies.backtest.sweep import COLUMNS, sweep, trades_of
 from strategies.contracts.schema import StopKind, StopSpec, TargetKind, TargetSpec
+from strategies.rules.compiled import compile_rule
 from strategies.rules.errors import RuleError
-from strategies.rules.evaluate import Evaluation, compile_rule
+from strategies.rules.evaluate import Evaluation
 from tests.unit.backtest.markets import intraday, together, wandering
 from trading.venue.charges import ChargeBroker
 

@@ -11,7 +11,8 @@ from strategies.backtest.market import Market
 from strategies.backtest.plan import Account, Costs, plan_of_contract
 from strategies.contracts.live import lacks_of
 from strategies.contracts.schema import load_library, parse_contract
-from strategies.rules.evaluate import Evaluation, longer, window_of
+from strategies.rules.evaluate import Evaluation
+from strategies.rules.window import longer, window_of
 from trading.domain.orders import Side
 
 LIBRARY = load_library()

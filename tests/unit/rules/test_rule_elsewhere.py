@@ -3,12 +3,14 @@
 import numpy as np
 import pytest
 
+from strategies.rules.compiled import RuleSet, compile_rule
 from strategies.rules.errors import RuleError, SeriesMissing
-from strategies.rules.evaluate import Evaluation, RuleSet, Window, compile_rule, evaluate_all, window_of
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.explain import explain
 from strategies.rules.functions import CATALOGUE, RESERVED
 from strategies.rules.nodes import text_of
 from strategies.rules.parser import parse
+from strategies.rules.window import Window, window_of
 
 NAN = float("nan")
 OPEN_S = 1_704_080_700  # Monday 2024-01-01, 09:15 in India
@@ -198,7 +200,7 @@ def test_equal_terms_are_reckoned_once_across_rules_and_parameters():
     pairs = [(fast, slow) for fast in (3, 5, 8) for slow in (13, 21)]
     rules = [compile_rule(text, {"fast": fast, "slow": slow}) for fast, slow in pairs]
     evaluation = Evaluation(bars(np.linspace(1, 9, 60).tolist()))
-    fired = evaluate_all(rules, evaluation)
+    fired = [rule.evaluate(evaluation) for rule in rules]
     assert len(fired) == 6
     # close, five averages, RSI and its comparison; of each pair the cross and the whole
     assert evaluation.reckoned == 1 + 5 + 2 + 6 + 6

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from strategies.rules.compiled import compile_rule
 from strategies.rules.errors import RuleError
-from strategies.rules.evaluate import Evaluation, Window, compile_rule
+from strategies.rules.evaluate import Evaluation
 from strategies.rules.explain import explain, rupee_digits
 from strategies.rules.nodes import text_of
 from strategies.rules.parser import parse
+from strategies.rules.window import Window
 from trading.indicators import moving, oscillators
 
 NAN = float("nan")
