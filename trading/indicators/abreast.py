@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from trading.indicators.lanes import LANES, any_of, row_of
 
-PIECE: Final = 256  # bars of a group taken through all steps together
+PIECE: Final = 512  # bars of a group taken through all steps together
 _VECTOR: Final = ir.VectorType(ir.DoubleType(), LANES)
 _PLACES: Final = ir.VectorType(ir.IntType(32), LANES)
 _compile: Any = partial(njit, nogil=True, cache=True, error_model="numpy", _nrt=False)()

@@ -36,8 +36,9 @@ def rsi(first, last, state, work, x, out, n):
             a, b = start & WHOLE, min(start + bars_near(x), last[s])
             begin = stride_from(row, a, b, n, kept[2])
             _strength_by_steps(row, gain, loss, a, begin, n, kept)
-            _strength_by_strides(row, loss, begin, b, n, kept)
-            _strength_by_steps(row, gain, loss, begin + (b - begin) // 4 * 4, b, n, kept)
+            if begin < b:
+                _strength_by_strides(row, loss, begin, b, n, kept)
+                _strength_by_steps(row, gain, loss, begin + (b - begin) // 4 * 4, b, n, kept)
 
 
 @compiled

@@ -59,8 +59,9 @@ def directional(first, last, state, work, high, low, close, out, n):
             kept, end = row_of(state, s), row_of(close, s)
             begin = stride_from(top, a, b, n, kept[2])
             _directed_by_steps(top, bottom, end, mean, rise, fall, reach, a, begin, n, kept)
-            _directed_by_strides(top, bottom, end, mean, rise, fall, begin, b, n, kept)
-            _directed_by_steps(top, bottom, end, mean, rise, fall, reach, begin + (b - begin) // 4 * 4, b, n, kept)
+            if begin < b:
+                _directed_by_strides(top, bottom, end, mean, rise, fall, begin, b, n, kept)
+                _directed_by_steps(top, bottom, end, mean, rise, fall, reach, begin + (b - begin) // 4 * 4, b, n, kept)
             decay(mean, mean, a, b, n, n, 1.0 / n, kept, 9)
 
 

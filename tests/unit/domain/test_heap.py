@@ -4,8 +4,8 @@ import gc
 
 import pytest
 from django.apps import apps
-from django.core.checks import SystemCheckError
 from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 
 from trading.domain.heap import hold_collector, loading
 
