@@ -21,6 +21,43 @@ never been: its value is NaN and nothing else changes.
 *First* is the first bar with a value, counted from 0; *settled* the bars after which the choice of the first bar no
 longer shows (its weight is below 0.01 %). Both are given for the constants in brackets. What a rule writes comes first,
 what the bars give follows on its own. `session_vwap`, which knows the exchange's day, is a term of the rule language.
+
+How eight series go through a kernel at once, and what bounds it, is told in [ADR 33](adr/0033-eight-series-abreast.md).
+
+## Figures
+
+Medians beside TA-Lib 0.8 on the same bars in the same run, one core of an AMD EPYC (Zen 4):
+`python -m tests.bench indicators_long indicators_wide indicators_new_bar indicators_screenful scan_wide`.
+
+| what | figure | beside TA-Lib |
+|---|---|---|
+| one series of 100,000 bars, 25 indicators | 0.5 to 14 ns a bar | geometric mean 1.7 ×, least 0.9 × (true range) |
+| the same, the seven a desk computes for every symbol | | 1.8 × |
+| 64 series of 5,000 bars at once, 25 indicators | 0.5 to 15 ns a bar | 2.0 ×, least 0.9 × (correlation) |
+| the same, the seven | | 2.4 ×; ADX 3.9, RSI 2.5, SMA 1.7 |
+| 500 names × 5,000 bars, six indicators and a rule on the newest bar | 8.5 ms | 7.7 ×; on two cores 5.9 ms, 11 × |
+| one new bar of 500 names: EMA, ATR, KAMA, RSI | 10, 17, 24, 27 µs | |
+| 10,000 candles, EMA, RSI, ATR and KAMA, all four | 0.06 ms | |
+
+The seven are SMA, EMA, RSI, ATR, KAMA, ADX and Bollinger. With memory that is fresh from the system, as a first call
+has it, handing out the pages takes longer than any of this; the bench lets both sides keep theirs.
+
+**A start.** `python -m tests.bench scanner_cold_start`: 0.89 s from nothing to a rule's first answer, with the byte
+code and the kernels that `make setup` leaves; nothing is compiled. A worker with the tasks of every floor takes 1.4 s.
+
+| what is loaded | ms |
+|---|---|
+| numpy | 95 |
+| numba | 140 |
+| what numba knows of types and functions, read before it looks into its cache; the kernels themselves | 170 |
+| Django: models, forms, http, asyncio | 70 |
+| psycopg | 50 |
+| Celery and kombu, for the bells | 40 |
+| models and settings of the desk and its apps | 190 |
+| scanner: candles, quality, signals, Valkey | 90 |
+
+What is left belongs to numba and Django, and is read whole by each. Python's collector would add a quarter of a second:
+it waits until all is there (`trading/domain/heap.py`).
 """
 
 

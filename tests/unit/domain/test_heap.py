@@ -13,7 +13,7 @@ from trading.domain.heap import hold_collector, loading
 def test_the_collector_waits_while_modules_are_loaded_and_leaves_them_alone_afterwards() -> None:
     with loading():
         assert not gc.isenabled()
-        kept = [[] for _ in range(1_000)]
+        kept: list[list[int]] = [[] for _ in range(1_000)]
     assert gc.isenabled()
     assert gc.get_freeze_count() >= len(kept)
     gc.unfreeze()
