@@ -44,6 +44,10 @@ _PLACES = """, held AS MATERIALIZED (
     SELECT CASE b.environment WHEN 'SANDBOX' THEN %(sandbox)s
            ELSE coalesce((%(minutes)s::jsonb ->> b.broker)::float8, 1) END AS times
     FROM (SELECT 1) one LEFT JOIN accounts_brokeraccount b ON b.id = %(account)s
+), paced AS (
+    SELECT held.kind, CASE held.kind WHEN %(class)s THEN %(step)s WHEN 'kept' THEN %(kept)s / pace.times
+                      ELSE %(shared)s / pace.times END AS step
+    FROM held, pace
 ), chosen AS (
     SELECT CASE WHEN k.free - %(kept_grace)s * interval '1 second' <
                      s.free - %(grace)s * interval '1 second'
@@ -52,12 +56,11 @@ _PLACES = """, held AS MATERIALIZED (
     FROM held s LEFT JOIN held k ON k.kind = 'kept' WHERE s.kind = 'shared'
 )
 UPDATE risk_orderrate r
-SET next_free_at = held.free + interval '1 second' * CASE held.kind WHEN %(class)s THEN %(step)s
-    WHEN 'kept' THEN %(kept)s / pace.times ELSE %(shared)s / pace.times END
-FROM held, pace LEFT JOIN chosen ON true
+SET next_free_at = held.free + interval '1 second' * %(places)s * paced.step
+FROM held JOIN paced ON paced.kind = held.kind LEFT JOIN chosen ON true
 WHERE r.account_id = %(account)s AND r.call_class = held.kind
   AND held.kind IN (%(class)s, coalesce(chosen.pool, %(class)s))
-RETURNING held.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8
+RETURNING held.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8, paced.step::float8
 """
 TAKE = FORGETTABLE + _PLACES
 BEGIN = """
@@ -77,6 +80,11 @@ def wait_for_turn(account_id: int, call_class: str) -> float:
 
 def take_turn(account_id: int, call_class: str) -> float:
     """Take the next free place of an account, with the caller's transaction; the seconds until it comes."""
+    return take_turns(account_id, call_class, 1)[0]
+
+
+def take_turns(account_id: int, call_class: str, places: int) -> list[float]:
+    """The same for several calls, whose places follow one another: the seconds until each comes, rising."""
     pools = [] if call_class in ONE_POOL_CLASSES else ["kept", "shared"] if call_class == "exit" else ["shared"]
     kinds = sorted([str(call_class), *pools])
     (shared, at_once), (kept, kept_at_once) = POOLS["shared"], POOLS["kept"]
@@ -84,7 +92,7 @@ def take_turn(account_id: int, call_class: str) -> float:
         "account": account_id, "class": str(call_class), "kinds": kinds, "step": 1.0 / RATES[call_class][0],
         "shared": 1.0 / shared, "grace": (at_once - 1) / shared, "kept": 1.0 / kept,
         "kept_grace": (kept_at_once - 1) / kept, "minutes": _MINUTES,
-        "sandbox": SANDBOX_MINUTES,
+        "sandbox": SANDBOX_MINUTES, "places": places,
     }  # fmt: skip
     taken = run_forgettable(TAKE, asked)
     if len(taken) < min(2, len(kinds)):  # the account's first call of this class
@@ -92,4 +100,8 @@ def take_turn(account_id: int, call_class: str) -> float:
             cursor.execute(BEGIN, asked)
         taken = run_forgettable(TAKE, asked)
     paces = {str(call_class): RATES[call_class], **POOLS}
-    return max(0.0, *(ahead - paces[kind][1] / paces[kind][0] for kind, ahead in taken))
+    # What the statement tells is how far the last place's step reaches; those before it end a step earlier each.
+    return [
+        max(0.0, *(ahead - after * step - paces[kind][1] / paces[kind][0] for kind, ahead, step in taken))
+        for after in range(places - 1, -1, -1)
+    ]

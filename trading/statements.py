@@ -243,6 +243,25 @@ def insert(*new: models.Model) -> None:
         one._state.adding, one._state.db = False, connection.alias
 
 
+def store(row: models.Model) -> None:
+    """Write every column of a row that is locked, in one statement."""
+    statement, fields = _update(type(row))
+    parameters = [
+        getattr(row, field.attname) if plain else field.get_db_prep_save(field.pre_save(row, False), connection)
+        for field, plain in fields
+    ]
+    tell(statement, [*parameters, row.pk])
+
+
+@lru_cache(maxsize=64)
+def _update(kind: type[models.Model]) -> tuple[str, list[tuple[Any, bool]]]:
+    quote = connection.ops.quote_name
+    meta: Any = kind._meta
+    fields = [(one, type(one) in _PLAIN) for one in meta.local_concrete_fields if not one.primary_key]
+    columns = ", ".join(f"{quote(one.column)} = %s" for one, _ in fields)
+    return f"UPDATE {quote(meta.db_table)} SET {columns} WHERE {quote(meta.pk.column)} = %s", fields  # noqa: S608
+
+
 # What these hold is what the database is given.
 _PLAIN = frozenset({models.CharField, models.TextField, models.BooleanField, models.UUIDField, models.ForeignKey})
 

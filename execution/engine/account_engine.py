@@ -6,8 +6,8 @@ very path that a live one does.
 
 import logging
 import threading
-from collections.abc import Callable, Iterable
-from datetime import datetime, timedelta
+from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime, time, timedelta
 from functools import partial
 from uuid import UUID
 
@@ -18,6 +18,7 @@ from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder, BrokerGateway, Tick
 from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
+from execution.engine.dispatch import Dispatch
 from execution.engine.funds import read_funds
 from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
@@ -33,8 +34,9 @@ from execution.services.loss_flatten import loss_flatten
 from execution.services.offset_run import offset_run
 from execution.services.order_change import order_change
 from execution.services.order_chase import ENTRY_PATIENCE
-from execution.services.order_submit import lease_expired, order_submit
+from execution.services.order_submit import lease_expired, orders_submit
 from execution.services.order_update import order_update
+from execution.services.orders_seen import orders_seen
 from execution.services.part_exit import part_due
 from execution.services.queue_promote import queue_promote
 from execution.services.runaway_watch import runaway_watch
@@ -42,12 +44,13 @@ from execution.services.signal_accept import MOST, signal_accept, signals_accept
 from execution.services.square_off import square_off
 from execution.services.stop_closer import stops_tighten
 from execution.services.time_exit import time_exit
-from execution.states import AT_EXCHANGE, OrderState, PendingOp
+from execution.states import AT_EXCHANGE, LIVE_STATES, OrderState, PendingOp
 from risk.drawdown_watch import watch_drawdown
 from risk.loss_locks import latch_losses
 from risk.models import BrokerFunds
 from risk.policies import active_policy
 from strategies.models import Signal
+from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import Reason
 from trading.marketdata.candles import STREAM, store_bars
@@ -59,29 +62,45 @@ from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio, Position
 from trading.portfolio.valuation import Valuation, value_portfolio
 from trading.statements import run
+from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
 
 Now = Callable[[], datetime]
 ROUNDS = 20
 """Rounds of signals that a bell or a sweep decides before other work has its turn."""
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 QUEUED = f"""
 SELECT id FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
 
-# All that are not over, but for those in which nothing follows before somebody says something: the one order of a hand
-# rests at the exchange, unfilled, and its patience lasts. There may be hundreds. A part of a large order has its turns.
+# All that are not over, but for those in which nothing follows before somebody says something, or their patience ends.
+# There may be hundreds. The one order of a hand rests at the exchange, unfilled; a part of a large order has its turns.
+# Or all that is held of a trade of today is protected by stops that rest at the exchange, and nothing else is wanted.
 TO_ADVANCE = f"""
 SELECT g.id FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
-WHERE p.account_id = %(account)s AND g.state <> 'CLOSED' AND NOT (
+WHERE p.account_id = %(account)s AND g.state <> 'CLOSED' AND (%(whole)s OR NOT coalesce((
     g.state = 'LIVE' AND g.signal_id IS NULL AND g.ladder_id IS NULL AND g.close_reason = ''
     AND coalesce((
         SELECT bool_and(o.state IN ('ACKED', 'OPEN') AND o.pending_op = 'NONE' AND o.filled_quantity = 0
                         AND o.reason = '{Reason.ENTRY}' AND o.placed_at > %(patient)s AND i.parent_id IS NULL)
         FROM execution_order o JOIN execution_intent i ON i.id = o.intent_id WHERE o.group_id = g.id), false)
-    AND NOT EXISTS (SELECT 1 FROM execution_parentorder l WHERE l.group_id = g.id AND l.state = 'LIVE'))
+    AND NOT EXISTS (SELECT 1 FROM execution_parentorder l WHERE l.group_id = g.id AND l.state = 'LIVE')
+) OR (
+    g.state = 'ACTIVE' AND g.ladder_id IS NULL AND g.close_reason = '' AND NOT g.quarantined AND g.resting_stop IS NULL
+    AND g.opened_at >= %(today)s
+    AND (SELECT bool_and(o.reason = '{Reason.STOP}' AND o.trigger_price IS NOT NULL AND o.state IN ('ACKED', 'OPEN')
+                         AND o.pending_op = 'NONE') FILTER (WHERE o.state IN ({_LIVE}))
+                AND sum(o.quantity - o.filled_quantity) FILTER (WHERE o.state IN ({_LIVE}))
+                    = abs(sum(CASE o.side WHEN 'BUY' THEN o.filled_quantity ELSE -o.filled_quantity END))
+         FROM execution_order o WHERE o.group_id = g.id)
+    AND NOT EXISTS (SELECT 1 FROM execution_partexit x WHERE x.group_id = g.id AND x.state IN ('WAITING', 'ASKED'))
+    AND NOT EXISTS (SELECT 1 FROM execution_parentorder l WHERE l.group_id = g.id AND l.state = 'LIVE')
+), false))
 ORDER BY g.created_at, g.id
 """  # noqa: S608 - made of constants
+WHOLE_EVERY = 20
+"""Sweeps from one that looks at every trade to the next: whatever was not foreseen is put right within ten seconds."""
 
 
 class AccountEngine:
@@ -89,28 +108,38 @@ class AccountEngine:
 
     def __init__(
         self, *, account: BrokerAccount, feed: Feed, gateway: BrokerGateway, fence: int, now: Now,
-        send: Callable[[Callable[[], object]], object] = lambda work: work(), paced: bool = False,
+        paced: bool = False,
     ) -> None:  # fmt: skip
         self.account = account
         self.feed = feed
         self.gateway = gateway
         self.fence = fence
         self.now = now
-        self._send = send  # runs a call to the broker: here and now, or in a pool so that a slow one holds up no other
-        self._paced = paced  # entries and exits wait for their turn in the account's rate before they are claimed
-        self._sending: set[int] = set()
-        self._sending_lock = threading.Lock()
+        self._paced = paced  # without a dispatch: entries and exits wait for their turn before they are claimed
+        self.dispatch: Dispatch | None = None  # who speaks to the broker; None: whoever asks does, here and now
         self.market = Market(feed, on_guard=self._guard_reached, on_part=self._part_due)
         self.exits_asked = 0  # by prices, since whoever counts them last looked
+        self._sweeps = 0
         self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
 
     # -- hearing -----------------------------------------------------------------------------------------------------
 
+    def hear(self, reports: Sequence[BookOrder | FillFact]) -> None:
+        """Reports of the order socket, as they came. Fills first: an order is believed to have ended only when its
+        fills are booked. One that fails holds up no other: the books tell it again."""
+        for fact in (one for one in reports if isinstance(one, FillFact)):
+            with one_of_many("fill", f"{self.account.pk}:{fact.broker_order_id}"):
+                fill_apply(account_id=self.account.pk, fact=fact, source="SOCKET")
+        news = [one for one in reports if isinstance(one, BookOrder)]
+        for one in orders_seen(account_id=self.account.pk, news=news, source="SOCKET"):
+            with one_of_many("news", f"{self.account.pk}:{one.broker_order_id}"):
+                order_update(account_id=self.account.pk, news=one, source="SOCKET")
+
     def hear_order(self, news: BookOrder) -> None:
-        order_update(account_id=self.account.pk, news=news, source="SOCKET")
+        self.hear([news])
 
     def hear_fill(self, fact: FillFact) -> None:
-        fill_apply(account_id=self.account.pk, fact=fact, source="SOCKET")
+        self.hear([fact])
 
     def hear_ticks(self, ticks: Iterable[Tick]) -> None:
         self.market.hear(ticks)
@@ -129,23 +158,28 @@ class AccountEngine:
 
     def answer(self, name: str, ids: dict) -> None:
         """One bell of the stream. What it names is looked up: the row decides, not the message."""
-        if name == "engine.signal":
-            self._decide()
-            self.send_queued()
-        elif name == "engine.order":
-            if ids.get("queued"):
-                self.give(ids["order_id"])
-            else:
-                self.send_queued()
-                self.send_changes()
-        elif name == "engine.group":
-            group_advance(group_id=ids["group_id"], now=self.now())
-            self.send_queued()
-            self.watch_groups()
+        self.answer_all([(name, ids)])
 
-        elif name == "engine.queue":
-            self._promote(ids["portfolio_id"])
+    def answer_all(self, bells: Sequence[tuple[str, dict]]) -> None:
+        """Bells of one reading: orders that wait are given away first, and together; each other has its own turn."""
+        queued = [ids["order_id"] for name, ids in bells if name == "engine.order" and ids.get("queued")]
+        if queued:
+            self.give(queued)
+        rest = [(name, ids) for name, ids in bells if not (name == "engine.order" and ids.get("queued"))]
+        for name, ids in rest:
+            if name == "engine.signal":
+                self._decide()
+            elif name == "engine.group":
+                with one_of_many("trade", str(ids["group_id"])):
+                    group_advance(group_id=ids["group_id"], now=self.now())
+            elif name == "engine.queue":
+                self._promote(ids["portfolio_id"])
+        if rest:
             self.send_queued()
+        if any(name == "engine.order" for name, _ in rest):
+            self.send_changes()
+        if any(name == "engine.group" for name, _ in rest):
+            self.watch_groups()
 
     def _promote(self, portfolio_id: int) -> None:
         with self._deciding:
@@ -175,32 +209,21 @@ class AccountEngine:
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""
-        ids = run(QUEUED, [self.account.pk])
-        for (order_id,) in ids:
-            self.give(order_id)
+        ids = [order_id for (order_id,) in run(QUEUED, [self.account.pk])]
+        if ids:
+            self.give(ids)
         return len(ids)
 
-    def give(self, order_id: int) -> None:
-        """Let one queued order be sent, unless it is under way already."""
-        with self._sending_lock:
-            if order_id in self._sending:
-                return  # it waits for its turn; asking again would take another
-            self._sending.add(order_id)
-        try:
-            self._send(partial(self._submit, order_id))
-        except RuntimeError:  # nobody sends any more: this engine is about to end
-            self._sending.discard(order_id)
-            raise
-
-    def _submit(self, order_id: int) -> None:
-        try:
-            order_submit(
-                order_id=order_id, gateway=self.gateway, fence=self.fence, paced=self._paced,
+    def give(self, order_ids: Sequence[int]) -> bool:
+        """Let queued orders be sent, unless they are under way already. False: this engine is about to end."""
+        if self.dispatch is not None:
+            return self.dispatch.give(order_ids)
+        for some in ([one] for one in order_ids) if self._paced else [order_ids]:
+            orders_submit(
+                order_ids=some, gateway=self.gateway, fence=self.fence, paced=self._paced,
                 price_of=self.market.middle_of,
             )  # fmt: skip
-        finally:
-            with self._sending_lock:
-                self._sending.discard(order_id)
+        return True
 
     def send_changes(self) -> int:
         """Carry out cancels and modifications that wait."""
@@ -211,7 +234,11 @@ class AccountEngine:
             .values_list("pk", flat=True)
         )
         for order_id in waiting:
-            self._send(partial(order_change, order_id=order_id, gateway=self.gateway))
+            change = partial(order_change, order_id=order_id, gateway=self.gateway)
+            if self.dispatch is not None:
+                self.dispatch.do(order_id, change)
+            else:
+                change()
         return len(waiting)
 
     def sweep(self) -> None:
@@ -236,8 +263,14 @@ class AccountEngine:
         self.send_changes()
 
     def advance_groups(self) -> None:
-        """One step of every trade that may have one to take."""
-        for (group_id,) in run(TO_ADVANCE, {"account": self.account.pk, "patient": self.now() - ENTRY_PATIENCE}):
+        """One step of every trade that may have one to take; now and then of all that are not over."""
+        now = self.now()
+        whole = self._sweeps % WHOLE_EVERY == 0
+        self._sweeps += 1
+        for (group_id,) in run(TO_ADVANCE, {
+            "account": self.account.pk, "patient": now - ENTRY_PATIENCE, "whole": whole,
+            "today": datetime.combine(exchange_date(now), time.min, tzinfo=IST),
+        }):  # fmt: skip
             with one_of_many("trade", str(group_id)):
                 group_advance(group_id=group_id, now=self.now())
         self.watch_groups()

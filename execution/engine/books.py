@@ -14,6 +14,7 @@ from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.fill_apply import fill_apply
 from execution.services.fill_stand_in import PATIENCE_S
 from execution.services.order_update import STATE_OF, order_absent, order_expired_with_its_day, order_update
+from execution.services.orders_seen import orders_seen
 from execution.states import LIVE_STATES, OrderState, PendingOp
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
@@ -54,16 +55,14 @@ def apply_books(
     for fact in _unbooked(account.pk, trades):
         with one_of_many("books", f"{account.pk}:{fact.broker_order_id}"):
             fill_apply(account_id=account.pk, fact=fact, source="BOOK")
-    seen: set[str] = set()
+    seen = {name for news in orders for name in (news.broker_order_id, news.client_order_id) if name}
     settled, resting = _settled(account.pk, orders), _resting(account.pk, orders)
-    for news in orders:
-        seen.add(news.broker_order_id)
-        if news.client_order_id:
-            seen.add(news.client_order_id)
-        if (news.broker_order_id, STATE_OF[news.status], news.filled_quantity) in settled:
-            continue
-        if news.status is BrokerStatus.PENDING and _picture(news) in resting:
-            continue
+    told = [
+        news for news in orders
+        if (news.broker_order_id, STATE_OF[news.status], news.filled_quantity) not in settled
+        and not (news.status is BrokerStatus.PENDING and _picture(news) in resting)
+    ]  # fmt: skip
+    for news in orders_seen(account_id=account.pk, news=told, source="BOOK"):
         with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
             order_update(account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s)
     # A book that has lost an order it once had is not complete, and proves the absence of none.

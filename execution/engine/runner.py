@@ -6,7 +6,6 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -38,6 +37,8 @@ from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
 from execution.engine.bands import BandKeeper
 from execution.engine.clock_check import RIGHT, ClockState, read_clock
+from execution.engine.dispatch import Dispatch
+from execution.engine.inbox import Inbox
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.live_sources import LiveSources
 from execution.engine.preflight import PreflightGate, as_plain, preflight
@@ -58,7 +59,7 @@ from trading.monitoring.models import Heartbeat
 from trading.outbox import heard_here, nudge_stream
 from trading.portfolio.models import Position, WatchlistItem
 from trading.portfolio.valuation import Valuation
-from trading.realtime.publish import publish_now
+from trading.realtime.publish import publish_now, somebody_watches
 from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
@@ -76,7 +77,6 @@ WISHES_EVERY = 20  # turns of the show: five seconds
 SHOW_EVERY_S = 0.25
 TOKEN_LOOK_S = 2.0
 CLOCK_DRIFT_S = 0.05
-SENDERS = 3
 URGENT = frozenset({"engine.signal", "engine.order"})  # what may end at the wire
 SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
@@ -198,10 +198,9 @@ class AccountRunner:
         gateway = gateway_of(self.account)
         origin = Origin(SOURCES[self.account.broker])
         refresh_instruments(gateway.instruments(), now=venue_now(self.feed.name), actor="engine", origin=origin)
-        self._senders = ThreadPoolExecutor(SENDERS, thread_name_prefix=f"send-{self.account.pk}")
         self.engine = AccountEngine(
             account=self.account, feed=self.feed, gateway=gateway, fence=self.fence,
-            now=lambda: venue_now(self.account.feed), send=self._send_in_pool, paced=True,
+            now=lambda: venue_now(self.account.feed),
         )  # fmt: skip
         self.instruments = self._wanted_instruments()
         self.by_symbol = {one.symbol: one for one in self.instruments}
@@ -256,9 +255,10 @@ class AccountRunner:
         # On a fast clock four frames a second go by; a real market may pause for a while without being dead.
         pace = Pace(first_delay=0.2, longest_delay=3.0, silence=30.0)
         gateway = self.engine.gateway
+        inbox = Inbox(self.engine.hear, on_loss=self._books_due.set)
         orders = order_socket_of(
             self.account, gateway=gateway, pace=pace,
-            hearers=Hearers(self.engine.hear_order, self.engine.hear_fill, partial(self._stream, "orders")),
+            hearers=Hearers(inbox.put, inbox.put, partial(self._stream, "orders")),
         )  # fmt: skip
         prices = price_socket_of(
             self.account, gateway=gateway, on_ticks=self.engine.hear_ticks, on_state=partial(self._stream, "prices"),
@@ -266,9 +266,14 @@ class AccountRunner:
             symbols=[one.symbol for one in self.instruments], pace=pace,
         )  # fmt: skip
         self._prices = prices
+        self.engine.dispatch = Dispatch(
+            account_id=self.account.pk, gateway=gateway, fence=self.fence, price_of=self.engine.market.middle_of,
+            guarded=self._guarded,
+        )  # fmt: skip
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=1)
         threads = [
             self._thread("orders", lambda: self._supervise("order socket", lambda: orders.run(self.stop))),
+            self._thread("news", lambda: self._supervise("news", lambda: inbox.run(self.stop))),
             self._thread("prices", lambda: self._supervise("price socket", lambda: prices.run(self.stop))),
             self._thread("bells", lambda: self._supervise("bells", lambda: self._answer_bells(urgent=True))),
             self._thread("steps", lambda: self._supervise("steps", lambda: self._answer_bells(urgent=False))),
@@ -291,7 +296,7 @@ class AccountRunner:
         end = time.monotonic() + STOP_WITHIN_S
         for thread in threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
-        self._senders.shutdown(wait=True, cancel_futures=True)
+        self.engine.dispatch.close()
         self.engine.gateway.close()
 
     def _look_for_new_token(self, signed_in_at: datetime | None) -> None:
@@ -363,9 +368,6 @@ class AccountRunner:
         logger.info("account %s: starting over", self.account.pk)
         self.stop.set()
 
-    def _send_in_pool(self, work: Callable[[], object]) -> None:
-        self._senders.submit(self._guarded, work)
-
     def _guarded(self, work: Callable[[], object]) -> None:
         try:
             work()
@@ -396,23 +398,22 @@ class AccountRunner:
                     if ((name := fields[b"name"].decode()) in URGENT) is urgent:
                         # Signals are taken in their order, whichever of them rang.
                         bells[name, "{}" if name == "engine.signal" else fields[b"ids"].decode()] = None
+            steps: list[tuple[str, dict[str, Any]]] = []
             for name, ids in bells:
                 if name in ("engine.books", "engine.reconcile"):
                     if name == "engine.reconcile":
                         self._recon_cause = ReconRun.Cause.ASKED
                     self._books_due.set()
                 else:
-                    self.engine.answer(name, json.loads(ids))
+                    steps.append((name, json.loads(ids)))
+            if steps:
+                self.engine.answer_all(steps)
 
     def _answer_here(self, name: str, ids: Mapping[str, Any]) -> bool:
         """An order that this process has written goes to the senders as soon as its row has committed."""
         if name != "engine.order" or not ids.get("queued") or self.stop.is_set():
             return False
-        try:
-            self.engine.give(ids["order_id"])
-        except RuntimeError:  # the senders have just been told to go home
-            return False
-        return True
+        return self.engine.give([ids["order_id"]])
 
     def _sweep(self) -> None:
         while not self._rest(SWEEP_EVERY_S):
@@ -598,7 +599,9 @@ class AccountRunner:
         while not self._rest(SHOW_EVERY_S):
             quotes = self.engine.market.changed_quotes()
             store_quotes(self.feed.name, quotes)
-            show_prices(self.account, quotes, self.by_symbol)
+            watched = somebody_watches(self.account.owner_id)
+            if watched:
+                show_prices(self.account, quotes, self.by_symbol)
             turn += 1
             if turn % 2:
                 continue
@@ -617,7 +620,8 @@ class AccountRunner:
                 value = known.value
                 if heard:
                     keep_equity(portfolio, value, now=now)
-                show_summary(portfolio, value, feed=self.feed, now=now, tick_age_s=age_s)
+                if watched or portfolio.owner_id != self.account.owner_id:
+                    show_summary(portfolio, value, feed=self.feed, now=now, tick_age_s=age_s)
 
 
 def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -> None:

@@ -6,6 +6,7 @@ intent_create     gates, reservation, order row: one transaction
 order_queue       an approved intent becomes orders, as the exchange takes them
 queue_acts        a hand on the queue: let in, force in, remove
 approval_decide   a person's yes or no, once, in time
+order_claim       what may go to the broker now, claimed together
 order_submit      claim, send once, record what came back
 order_update      broker news, from socket or book, in any order
 order_adopt       an order that was not ours takes its place in a trade

@@ -26,7 +26,7 @@ from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.booking import book_fill
 from trading.realtime.publish import publish
-from trading.statements import run
+from trading.statements import insert, run, store
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 WAITING = """
@@ -59,10 +59,10 @@ def _record(account_id: int, fact: FillFact, source: str) -> Fill | None:
         return None
     if order.broker_order_id is None:
         order.broker_order_id = fact.broker_order_id
-    known = Fill.objects.filter(execution_key=key).first()
-    if known is not None:
-        if (known.quantity, known.price) != (fact.quantity, fact.price):
-            _dispute(order, known, fact, source)
+    known = run("SELECT quantity, price FROM execution_fill WHERE execution_key = %s", [key])
+    if known:
+        if known[0] != (fact.quantity, fact.price):
+            _dispute(order, known[0], fact, source)
         return None
     gone = stand_ins_of(order) if order.filled_quantity else []
     if gone:
@@ -104,10 +104,11 @@ def _apply(order: Order, key: str, fact: FillFact, source: str, *, synthetic: bo
     ended = order.is_final
     value = to_paise(fact.price * fact.quantity)
     wall = timezone.now()
-    fill = Fill.objects.create(
+    fill = Fill(
         order=order, execution_key=key, broker_trade_id=fact.broker_trade_id, quantity=fact.quantity, price=fact.price,
         value_paise=value, filled_at=fact.filled_at, received_at=wall, source=source, synthetic=synthetic,
     )  # fmt: skip
+    insert(fill)
     crashpoint("fills.row_written")
     costs = sheet_of(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
     costs -= sheet_of(order, order.filled_quantity, order.fill_value_paise, fact.filled_at)
@@ -150,7 +151,7 @@ def _apply(order: Order, key: str, fact: FillFact, source: str, *, synthetic: bo
             remaining_before=whole.left + fact.quantity)  # fmt: skip
         if whole.in_parts:
             hold_room(order)  # each of them may have a price of its own
-    order.save()
+    store(order)
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
     publish(order.portfolio.owner_id, "position", group=str(order.group_id), fill=fill.pk)
     return fill
@@ -224,9 +225,9 @@ def drain_parked(order: Order) -> int:
     return drained
 
 
-def _dispute(order: Order, known: Fill, fact: FillFact, source: str) -> None:
+def _dispute(order: Order, known: tuple[int, Decimal], fact: FillFact, source: str) -> None:
     note(order, "fill.disputed", source=source, applied=False, trade=fact.broker_trade_id,
-         booked=f"{known.quantity} at {known.price}", now_said=f"{fact.quantity} at {fact.price}")  # fmt: skip
+         booked=f"{known[0]} at {known[1]}", now_said=f"{fact.quantity} at {fact.price}")  # fmt: skip
     Group.objects.filter(pk=order.group_id).update(quarantined=True)
     raise_alert(
         "FILL_DISPUTED", f"{order.instrument.ticker}: trade {fact.broker_trade_id} is reported in two versions.",

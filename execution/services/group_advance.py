@@ -9,6 +9,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import transaction
+from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
 from execution.models import Group, Intent, Order, PartExit
@@ -42,6 +43,7 @@ from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.models import ClosedTrade
 from trading.realtime.publish import publish
+from trading.statements import Select
 from trading.venue.sessions import exchange_date
 
 State = Group.State
@@ -49,6 +51,13 @@ EXIT_PATIENCE_S = 6
 """Wall seconds an exit may rest unfilled before it is priced anew."""
 STOP_BAND = Decimal("0.01")
 REFUSED_EXITS = 3
+LOCKED = Select(
+    Group, "portfolio__account", "instrument", "signal__deployment__version__contract", "ladder",
+    where="WHERE t.id = %s FOR UPDATE OF t",
+)  # fmt: skip
+ITS_ORDERS = Select(
+    Order, "instrument", "intent__leg__pyramid", "intent__parent", where="WHERE t.group_id = %s ORDER BY t.id"
+)
 SEND_AGAIN_AFTER = timedelta(seconds=2)
 """Wall time between two tries of a stop that did not get through."""
 
@@ -67,18 +76,12 @@ def group_advance(*, group_id, now: datetime) -> str:
 
 def _advance(group_id, now: datetime) -> str:
     with transaction.atomic():
-        group = (
-            Group.objects.select_for_update(of=("self",))
-            .select_related("portfolio__account", "instrument", "signal__deployment__version__contract", "ladder")
-            .get(pk=group_id)
-        )
+        group = LOCKED.get([group_id])
         if group.state == State.CLOSED:
             return group.state
-        orders = list(
-            group.orders.select_related("instrument", "intent__leg__pyramid", "intent__parent")
-            .prefetch_related("fills")
-            .order_by("pk")
-        )
+        orders = ITS_ORDERS.rows([group_id])
+        for order in orders:
+            order.group = group
         held = sum(Side(order.side).sign * order.filled_quantity for order in orders) * Side(group.side).sign
         _mark_opened(group, orders, held, now)
         if held < 0:
@@ -114,6 +117,7 @@ def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) ->
     if stage != group.state:
         move_group(group, stage)
         if group.opened_at is None and held > 0:
+            prefetch_related_objects(entries, "fills")
             group.opened_at = min((fill.filled_at for order in entries for fill in order.fills.all()), default=now)
         group.save(update_fields=["state", "opened_at"])
         publish(group.portfolio.owner_id, "position", group=str(group.pk), state=group.state)
@@ -322,6 +326,7 @@ def _quarantine(group: Group, held: int) -> None:
 
 def _close(group: Group, orders: list[Order], now: datetime) -> None:
     """Flat, and nothing of it lives: write the journal's page and give everything back, in one transaction."""
+    prefetch_related_objects(orders, "fills")
     fills = [fill for order in orders for fill in order.fills.all()]
     move_group(group, State.CLOSED)
     group.closed_at = max((fill.filled_at for fill in fills), default=None)

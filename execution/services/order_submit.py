@@ -4,123 +4,99 @@ The row says SENDING before the first byte leaves, in a transaction of its own. 
 acknowledged, refused, unknown. Unknown is looked up in the broker's book by its tag; it is never sent again.
 """
 
-import json
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
 from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
-from execution.kill_scopes import keys_of
-from execution.models import EngineLease, Group, Order
+from execution.models import Group, Order
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.services.group_reopen import group_reopen
-from execution.states import ORDER_MOVES, OrderState, PendingOp
-from risk.kill_switch import kill_state
+from execution.services.order_claim import Claimed, class_of, orders_claim
+from execution.states import ORDER_MOVES, OrderState
 from risk.order_rate import take_turn
 from trading.domain.crashpoint import crashpoint
-from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.realtime.publish import publish, publish_aside
+from trading.realtime.publish import publish
 from trading.statements import run
 
-LEASE_S = 15
 _PACED = {CallClass.ORDER: CallClass.PACED, CallClass.EXIT: CallClass.PACED_EXIT}
 FIRST_PROBE_S = 1
 
-# One statement decides: still queued, still in time, this engine still holds the account and may enter, and no kill
-# switch since.
-CLAIM = """
-WITH claimed AS (
-    UPDATE execution_order AS o
-    SET state = 'SENDING', claim_token = %(token)s, sent_at = clock_timestamp(),
-        lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
-    WHERE o.id = %(order)s AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
-      AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
-                  AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
-      AND (SELECT CASE WHEN o.reason = 'ENTRY'
-                       THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
-                       ELSE coalesce(max(t.level), 0) < 5 END
-           FROM risk_tradingstate t WHERE t.scope = ANY((
-               SELECT ARRAY['GLOBAL', 'USER:' || p.owner_id, 'ACCOUNT:' || o.account_id, 'PORTFOLIO:' || o.portfolio_id,
-                            'SYMBOL:' || o.instrument_id, 'SYMBOL:' || o.instrument_id || ':' || p.owner_id,
-                            'STRATEGY:' || v.contract_id, 'STRATEGY:' || v.contract_id || ':' || p.owner_id]
-               FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
-               LEFT JOIN strategies_signal s ON s.id = g.signal_id
-               LEFT JOIN strategies_deployment d ON d.id = s.deployment_id
-               LEFT JOIN strategies_contractversion v ON v.id = d.version_id
-               WHERE g.id = o.group_id)::text[]))
-    RETURNING o.*
-), told AS (
-    INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
-    SELECT claimed.id, coalesce((SELECT max(e.seq) FROM execution_orderevent e WHERE e.order_id = claimed.id), 0) + 1,
-           'order.claimed', 'ENGINE', 'QUEUED', 'SENDING', true, '{}', clock_timestamp()
-    FROM claimed
-)
-SELECT c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product, c.limit_price, c.trigger_price,
-       c.reason, c.group_id, p.owner_id
-FROM claimed c
-JOIN marketdata_instrument i ON i.id = c.instrument_id
-JOIN portfolio_portfolio p ON p.id = c.portfolio_id
-"""
-
-# An order that was being sent is at the broker, under a number that is nobody else's, and no fill waits for it. The
-# trade is locked before the order; whoever changed either meanwhile makes this find nothing. An entry is what its
-# trade begins with: from now on it is at the broker.
-ACKNOWLEDGE = """
-WITH trade AS MATERIALIZED (
+# Each order is at the broker, under a number that is nobody else's, and no fill waits for it; the stream may have said
+# so before. Trades are locked before orders; whoever changed one meanwhile makes this pass it over, and of several one
+# that somebody else holds. An entry is what its trade begins with: from now on it is at the broker.
+_ACKNOWLEDGE = """
+WITH said AS MATERIALIZED (
+    SELECT * FROM unnest(%(orders)s::bigint[], %(tokens)s::uuid[], %(numbers)s::text[], %(messages)s::text[],
+                         %(arrivals)s::numeric[]) AS s(id, token, number, message, arrival)
+), trade AS MATERIALIZED (
     SELECT id, state, ladder_id, close_reason FROM execution_group
-    WHERE id = (SELECT group_id FROM execution_order WHERE id = %(order)s) FOR UPDATE
+    WHERE id IN (SELECT o.group_id FROM execution_order o JOIN said ON said.id = o.id) ORDER BY id FOR UPDATE {others}
+), picked AS MATERIALIZED (
+    SELECT o.id, o.state AS was, said.number, said.message, said.arrival
+    FROM said JOIN execution_order o ON o.id = said.id JOIN trade ON trade.id = o.group_id
+    WHERE trade.state <> 'CLOSED' AND o.claim_token = said.token AND o.state IN ('SENDING', 'ACKED', 'OPEN')
+    FOR UPDATE OF o {others}
 ), acked AS (
     UPDATE execution_order AS o
-    SET state = 'ACKED', lease_expires_at = NULL, unknown_since = NULL, broker_order_id = %(number)s,
-        broker_message = %(message)s, acked_at = coalesce(o.acked_at, clock_timestamp()),
-        arrival_price = coalesce(o.arrival_price, %(arrival)s::numeric)
-    FROM trade
-    WHERE o.id = %(order)s AND o.group_id = trade.id AND trade.state <> 'CLOSED' AND o.claim_token = %(token)s
-      AND o.state = 'SENDING' AND o.broker_order_id IS NULL
+    SET state = CASE WHEN o.state = 'SENDING' THEN 'ACKED' ELSE o.state END, lease_expires_at = NULL,
+        unknown_since = NULL, broker_order_id = picked.number, broker_message = picked.message,
+        acked_at = coalesce(o.acked_at, clock_timestamp()), arrival_price = coalesce(o.arrival_price, picked.arrival)
+    FROM picked
+    WHERE o.id = picked.id AND o.state = picked.was AND coalesce(o.broker_order_id, picked.number) = picked.number
       AND NOT EXISTS (SELECT 1 FROM execution_order x
-                      WHERE x.account_id = o.account_id AND x.broker_order_id = %(number)s)
+                      WHERE x.account_id = o.account_id AND x.broker_order_id = picked.number AND x.id <> o.id)
       AND NOT EXISTS (SELECT 1 FROM execution_parkedfill p WHERE p.account_id = o.account_id
-                      AND p.broker_order_id = %(number)s AND p.drained_at IS NULL)
-    RETURNING o.id, o.account_id, o.portfolio_id, o.group_id, o.reason, o.pending_op
+                      AND p.broker_order_id = picked.number AND p.drained_at IS NULL)
+    RETURNING o.id, o.account_id, o.portfolio_id, o.group_id, o.reason, o.pending_op, o.broker_order_id, picked.was
 ), told AS (
     INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
     SELECT acked.id, coalesce((SELECT max(e.seq) FROM execution_orderevent e WHERE e.order_id = acked.id), 0) + 1,
-           'order.acknowledged', 'ENGINE', 'SENDING', 'ACKED', true, %(detail)s::jsonb, clock_timestamp()
-    FROM acked
+           'order.acknowledged', 'ENGINE', 'SENDING', 'ACKED', true,
+           jsonb_build_object('broker_id', acked.broker_order_id), clock_timestamp()
+    FROM acked WHERE acked.was = 'SENDING'
 ), began AS (
-    UPDATE execution_group AS g SET state = 'LIVE' FROM acked
-    WHERE g.id = acked.group_id AND g.state = 'WAITING' AND acked.reason = 'ENTRY'
+    UPDATE execution_group AS g SET state = 'LIVE'
+    WHERE g.state = 'WAITING' AND g.id IN (SELECT group_id FROM acked WHERE reason = 'ENTRY')
     RETURNING g.id
 )
-SELECT acked.account_id, acked.group_id, p.owner_id,
+SELECT acked.id, acked.account_id, acked.group_id, p.owner_id, acked.was,
        acked.reason = 'ENTRY' AND acked.pending_op = 'NONE' AND trade.ladder_id IS NULL AND trade.close_reason = '',
-       EXISTS (SELECT 1 FROM began)
+       EXISTS (SELECT 1 FROM began WHERE began.id = acked.group_id)
 FROM acked JOIN trade ON trade.id = acked.group_id JOIN portfolio_portfolio p ON p.id = acked.portfolio_id
 """
+ACKNOWLEDGE_ONE, ACKNOWLEDGE_MANY = _ACKNOWLEDGE.format(others=""), _ACKNOWLEDGE.format(others="SKIP LOCKED")
+
+PriceOf = Callable[[str], Decimal | None]
+
+
+def _no_price(symbol: str) -> None:
+    return None
 
 
 @dataclass(frozen=True, slots=True)
-class Claimed:
-    """What is to be sent."""
+class Outcome:
+    """What the broker said of one claim, and where the market was when the order left."""
 
-    request: OrderRequest
-    klass: CallClass
+    order_id: int
+    token: UUID
+    result: SendResult
+    arrival_price: Decimal | None = None
 
 
 def order_submit(
-    *, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False,
-    price_of: Callable[[str], Decimal | None] = lambda symbol: None,
-) -> None:  # fmt: skip
+    *, order_id: int, gateway: BrokerGateway, fence: int, paced: bool = False, price_of: PriceOf = _no_price
+) -> None:
     """Claim a queued order and give it to the broker; `fence` is the token of this engine's lease.
 
     Does nothing to an order that is not queued any more. An order that may not be sent is withdrawn with its cause.
@@ -128,20 +104,29 @@ def order_submit(
     comes after the wait and nothing comes between it and the wire: a kill switch, a pause or a lost lease still stops
     an order whose turn has not come. `price_of` tells where the market is, by symbol, when the order leaves.
     """
-    token = uuid4()
-    if paced and not _await_turn(order_id):
-        return
-    crashpoint("dispatch.before_claim")
-    claimed = _claim(order_id, token, fence)
-    if claimed is None:
-        _withdraw_if_void(order_id, fence)
-        return
+    orders_submit(order_ids=[order_id], gateway=gateway, fence=fence, paced=paced, price_of=price_of)
+
+
+def orders_submit(
+    *, order_ids: Sequence[int], gateway: BrokerGateway, fence: int, paced: bool = False, price_of: PriceOf = _no_price
+) -> None:
+    """The same for several: claimed together, sent one after the other, written down together."""
+    outcomes: list[Outcome] = []
+    turned = [order_id for order_id in order_ids if not paced or _await_turn(order_id)]
+    try:
+        for claimed in orders_claim(order_ids=turned, fence=fence) if turned else ():
+            outcomes.append(order_place(claimed, gateway=gateway, paced=paced, price_of=price_of))
+    finally:
+        outcomes_record(outcomes)
+
+
+def order_place(claimed: Claimed, *, gateway: BrokerGateway, paced: bool, price_of: PriceOf) -> Outcome:
+    """Give one claimed order to the broker, once."""
     crashpoint("dispatch.claimed")
     arrival = price_of(claimed.request.symbol)
     result = gateway.place(claimed.request, klass=_PACED[claimed.klass] if paced else claimed.klass)
     crashpoint("dispatch.answered")
-    record_send(order_id=order_id, token=token, result=result, arrival_price=arrival)
-    crashpoint("dispatch.recorded")
+    return Outcome(claimed.order_id, claimed.token, result, arrival)
 
 
 def _await_turn(order_id: int) -> bool:
@@ -150,80 +135,45 @@ def _await_turn(order_id: int) -> bool:
     if not found:
         return False
     account_id, reason = found[0]
-    wait_s = take_turn(account_id, _class_of(reason))
+    wait_s = take_turn(account_id, class_of(reason))
     if wait_s:
         time.sleep(wait_s)
     return True
-
-
-def _class_of(reason: str) -> CallClass:
-    return CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
-
-
-def _claim(order_id: int, token: UUID, fence: int) -> Claimed | None:
-    with transaction.atomic(durable=True):
-        rows = run(CLAIM, {"order": order_id, "token": token, "lease": LEASE_S, "fence": fence})
-        if not rows:
-            return None
-        row = rows[0]
-        crashpoint("dispatch.claiming")
-        tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner_id = row
-    # The pages hear of it while the broker is being asked: they are not waited for.
-    publish_aside(
-        owner_id, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed"
-    )  # fmt: skip
-    request = OrderRequest(
-        client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
-        product=Product(product), limit_price=limit, trigger_price=trigger,
-    )  # fmt: skip
-    return Claimed(request, _class_of(reason))
-
-
-@transaction.atomic
-def _withdraw_if_void(order_id: int, fence: int) -> None:
-    """A queued order that failed the claim for good: too late, killed, or cancelled before it left."""
-    order = Order.objects.lock(order_id)
-    if order.state != OrderState.QUEUED:
-        return
-    if order.pending_op != PendingOp.NONE:
-        cause = "cancelled before it was sent"
-    elif order.valid_until <= timezone.now():
-        cause = "not sent in time"
-    elif _is_void(order):
-        cause = "the kill switch was pulled"
-    elif order.reason == Reason.ENTRY and EngineLease.objects.filter(
-        account_id=order.account_id, token=fence
-    ).exclude(paused_by="").exists():  # fmt: skip
-        cause = "the engine was paused"
-    else:
-        return  # this engine has lost its lease: the next holder sends it
-    note(order, "order.withdrawn", source="ENGINE", to_state=OrderState.WITHDRAWN, cause=cause)
-    order.broker_message = cause
-    order.pending_op = PendingOp.NONE
-    order.save()
-    after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
-
-
-def _is_void(order: Order) -> bool:
-    state = kill_state(keys_of(order.portfolio, order.instrument_id, order.group.signal))
-    if order.reason == Reason.ENTRY:
-        return state.level > 0 or state.epoch != order.kill_epoch
-    return state.level >= 5
 
 
 def record_send(
     *, order_id: int, token: UUID, result: SendResult, arrival_price: Decimal | None = None
 ) -> None:  # fmt: skip
     """Write down what the broker said. A late reply is evidence too, as long as it answers this claim."""
-    if isinstance(result, Acknowledged):
-        # Who waited for the lock of the trade may number its event as somebody else has just done: then the long way.
-        with suppress(IntegrityError):
+    outcomes_record([Outcome(order_id, token, result, arrival_price)])
+
+
+def outcomes_record(outcomes: Sequence[Outcome]) -> None:
+    """Write down what the broker said of several orders: what is usual in one statement, the rest one by one."""
+    known: set[int] = set()
+    usual = [one for one in outcomes if isinstance(one.result, Acknowledged)]
+    # Who waited for the lock of a trade may number its event as somebody else has just done: then the long way.
+    with suppress(IntegrityError):
+        if usual:
             with _recording():
-                known = _acknowledged(order_id, token, result, arrival_price)
-            if known:
-                return
+                known = _acknowledged(usual)
+    failure: Exception | None = None
+    for one in outcomes:
+        if one.order_id in known:
+            continue
+        try:
+            _record_alone(one)
+        except Exception as error:  # what the broker said of the others is written down all the same
+            failure = failure or error
+    if outcomes:
+        crashpoint("dispatch.recorded")
+    if failure is not None:
+        raise failure
+
+
+def _record_alone(outcome: Outcome) -> None:
     with _recording():
-        _record(order_id, token, result, arrival_price)
+        _record(outcome.order_id, outcome.token, outcome.result, outcome.arrival_price)
 
 
 @contextmanager
@@ -233,23 +183,28 @@ def _recording() -> Iterator[None]:
         crashpoint("dispatch.recording")
 
 
-def _acknowledged(order_id: int, token: UUID, result: Acknowledged, arrival_price: Decimal | None) -> bool:
-    """The usual end in one statement; False, and nothing written, where anything about it is unusual."""
-    rows = run(ACKNOWLEDGE, {
-        "order": order_id, "token": token, "number": result.broker_order_id, "message": (result.message or "")[:240],
-        "detail": json.dumps({"broker_id": result.broker_order_id}), "arrival": arrival_price,
+def _acknowledged(outcomes: Sequence[Outcome]) -> set[int]:
+    """The usual end, together; the orders it was written of. Nothing is of one about which anything is unusual."""
+    said = [(one, one.result) for one in outcomes if isinstance(one.result, Acknowledged)]
+    rows = run(ACKNOWLEDGE_ONE if len(said) == 1 else ACKNOWLEDGE_MANY, {
+        "orders": [one.order_id for one, _ in said], "tokens": [one.token for one, _ in said],
+        "numbers": [result.broker_order_id for _, result in said],
+        "messages": [(result.message or "")[:240] for _, result in said],
+        "arrivals": [one.arrival_price for one, _ in said],
     })  # fmt: skip
-    if not rows:
-        return False
-    ((account_id, group_id, owner_id, rests, began),) = rows
-    publish(
-        owner_id, "order", order=order_id, group=str(group_id), state=OrderState.ACKED, event="order.acknowledged"
-    )  # fmt: skip
-    if began:
-        publish(owner_id, "position", group=str(group_id), state=Group.State.LIVE)
-    if not rests:  # else nothing follows before the exchange says more
-        after_commit("engine.group", account_id=account_id, group_id=str(group_id))
-    return True
+    begun: set[UUID] = set()
+    for order_id, account_id, group_id, owner_id, was, rests, began in rows:
+        if was == OrderState.SENDING:
+            publish(
+                owner_id, "order", order=order_id, group=str(group_id), state=OrderState.ACKED,
+                event="order.acknowledged",
+            )  # fmt: skip
+        if began and group_id not in begun:
+            begun.add(group_id)
+            publish(owner_id, "position", group=str(group_id), state=Group.State.LIVE)
+        if not rests:  # else nothing follows before the exchange says more
+            after_commit("engine.group", account_id=account_id, group_id=str(group_id))
+    return {order_id for order_id, *_ in rows}
 
 
 def _record(order_id: int, token: UUID, result: SendResult, arrival_price: Decimal | None) -> None:

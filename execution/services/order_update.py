@@ -20,6 +20,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType, Reason
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.outbox import after_commit
+from trading.statements import store
 
 STATE_OF = {
     BrokerStatus.TRANSIT: OrderState.ACKED,
@@ -115,7 +116,7 @@ def order_update(
         order.broker_updated_at = news.updated_at
     if news.message:
         order.broker_message = news.message[:240]
-    order.save()
+    store(order)
     crashpoint("fills.order_seen")
     if before != (order.state, order.pending_op, order.quantity) and not _only_rests(order, before):
         after_commit("engine.group", account_id=account_id, group_id=str(order.group_id))

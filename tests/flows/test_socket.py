@@ -8,13 +8,14 @@ from typing import Any
 import pytest
 import websockets.sync.client as sockets
 from django.contrib.sessions.models import Session
+from django.db import transaction
 from django.test import Client
 from websockets.exceptions import ConnectionClosed, InvalidStatus
 
 from accounts.models import User
 from tests.factories import UserFactory
 from tests.flows.web_process import web  # noqa: F401
-from trading.realtime.publish import publish_now
+from trading.realtime.publish import publish, publish_now, somebody_watches
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -77,6 +78,20 @@ def test_each_person_hears_the_own_events_and_no_others(listen):
     with pytest.raises(TimeoutError):
         hear(mine, timeout=0.5)
     assert hear(theirs)["data"] == {"order": 66}
+
+
+def test_what_many_commits_told_keeps_its_order_and_figures_are_for_who_watches(listen):
+    user = UserFactory()
+    assert not somebody_watches(user.pk)
+    socket = listen(user)
+    start = greet(socket)
+    assert somebody_watches(user.pk)
+    for number in range(40):
+        with transaction.atomic():
+            publish(user.pk, "order", order=number)
+    heard = [hear(socket) for _ in range(40)]
+    assert [message["data"]["order"] for message in heard] == list(range(40))
+    assert [message["seq"] for message in heard] == list(range(start + 1, start + 41))
 
 
 def test_hello_says_how_far_the_story_has_come(listen):

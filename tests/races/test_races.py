@@ -21,7 +21,7 @@ from execution.services.fill_apply import fill_apply
 from execution.services.group_advance import group_advance
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.offset_run import offset_look, offset_run
-from execution.services.order_submit import _claim
+from execution.services.order_claim import _claim
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
 from risk.kill_switch import of_portfolio, raise_level
@@ -149,7 +149,7 @@ def test_each_order_is_claimed_once():
 
     def work(number: int) -> list[int]:
         mine = orders[number:] + orders[:number]
-        return [pk for pk in mine if _claim(pk, uuid4(), 1) is not None]
+        return [pk for pk in mine if _claim([pk], 1)]
 
     claimed = sorted(pk for won in race(work) for pk in won)
     assert claimed == sorted(orders)
@@ -167,12 +167,12 @@ def test_an_engine_that_lost_its_lease_claims_nothing_more():
             EngineLease.objects.update(token=2)
             return [-1]
         fence = 1 if number % 2 else 2
-        return [pk * (3 - 2 * fence) for pk in orders if _claim(pk, uuid4(), fence) is not None]
+        return [pk * (3 - 2 * fence) for pk in orders if _claim([pk], fence)]
 
     won = [pk for part in race(work)[1:] for pk in part]
     assert len({abs(pk) for pk in won}) == len(won), "never by both"
     late = queued(portfolio, 1)[0]
-    assert _claim(late, uuid4(), 1) is None
+    assert not _claim([late], 1)
 
 
 @pytest.mark.parametrize("level", [1, 4])
@@ -198,7 +198,7 @@ def test_nothing_is_claimed_after_the_kill_switch(level):
             with connection.cursor() as cursor:
                 cursor.execute("SELECT clock_timestamp()")
                 asked = cursor.fetchone()[0]
-            if _claim(pk, uuid4(), 1) is not None:
+            if _claim([pk], 1):
                 began.append(asked)
         return began
 

@@ -34,6 +34,7 @@ POINTS: tuple[str, ...] = (
     "fills.applied",
     "fills.parked",
     "fills.order_seen",
+    "fills.orders_seen",
     "fills.stood_in",
     "fills.replaced",
     # protection and the way out

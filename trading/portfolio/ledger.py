@@ -11,6 +11,13 @@ from trading.portfolio.models import LedgerEntry, LedgerTransaction, Portfolio
 Account = LedgerEntry.Account
 
 
+def balanced(key: str, amounts: Mapping[str, int]) -> dict[str, int]:
+    """The amounts of one event, which cancel out: ValueError where they do not."""
+    if off := sum(amounts.values()):
+        raise ValueError(f"{key} is off by {off} paise")
+    return {str(account): amount for account, amount in amounts.items()}
+
+
 @transaction.atomic
 def post(
     *,
@@ -26,8 +33,7 @@ def post(
     `amounts` in signed paise by account, debit positive. Raises ValueError when they do not sum to zero; the database
     checks it again at the commit.
     """
-    if sum(amounts.values()):
-        raise ValueError(f"{key} is off by {sum(amounts.values())} paise")
+    balanced(key, amounts)
     posted, is_new = LedgerTransaction.objects.get_or_create(
         portfolio_id=portfolio_id, key=key, defaults={"kind": kind, "memo": memo, "occurred_at": occurred_at}
     )

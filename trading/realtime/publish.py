@@ -114,6 +114,15 @@ def publish_aside(user_id: int, kind: str, **data: object) -> None:
     _aside.submit(publish_now, user_id, kind, plain)
 
 
+def somebody_watches(user_id: int) -> bool:
+    """Whether a page of the user is open: figures are made for nobody else. Not known: they are made."""
+    try:
+        ((_, pages),) = _connection().pubsub_numsub(f"{settings.REDIS_PREFIX}__group__{group_name(user_id)}")
+    except redis.RedisError:
+        return True
+    return bool(pages)
+
+
 def last_sequence(user_id: int) -> int:
     """The number of the newest event of this user, so that a page knows where it stands after a fetch."""
     try:

@@ -5,6 +5,7 @@ from decimal import Decimal
 import pytest
 
 from execution.models import Group, Order, PartExit
+from execution.services.group_advance import group_advance
 from tests.factories.world import quote
 from tests.prove.trial import grow_older
 from tests.unit.execution.test_bar_exits import desk, open_trade  # noqa: F401 - a fixture
@@ -18,7 +19,7 @@ HALF_AND_A_FIFTH = [
 @pytest.fixture
 def trade(desk) -> Group:  # noqa: F811
     group = open_trade(desk, partials=HALF_AND_A_FIFTH)
-    desk.turn(2)
+    group_advance(group_id=group.pk, now=desk.now[0])
     return group
 
 

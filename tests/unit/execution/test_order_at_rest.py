@@ -1,8 +1,9 @@
 """The usual acknowledgement is one statement; what rests is left at rest, until there is something to do."""
 
+from datetime import timedelta
+
 import pytest
 from django.db import connection, transaction
-from django.test.utils import CaptureQueriesContext
 
 from execution.engine.account_engine import TO_ADVANCE
 from execution.models import Fill, Group, Order, ParkedFill
@@ -13,7 +14,10 @@ from trading.statements import ask, run, together
 
 
 def to_advance(desk) -> list:
-    asked = {"account": desk.account.pk, "patient": desk.now[0] - ENTRY_PATIENCE}
+    asked = {
+        "account": desk.account.pk, "patient": desk.now[0] - ENTRY_PATIENCE, "whole": False,
+        "today": desk.now[0] - timedelta(hours=6),
+    }  # fmt: skip
     return [group_id for (group_id,) in run(TO_ADVANCE, asked)]
 
 
@@ -56,11 +60,47 @@ def test_a_trade_that_wants_something_is_looked_at(desk, changed):
     assert to_advance(desk) == [order.group_id]
 
 
+def test_a_trade_that_is_held_and_wholly_protected_is_left_alone(desk):
+    group = desk.enter()
+    assert group.state == Group.State.ACTIVE and to_advance(desk) == []
+    stop = desk.stop_of(group)
+    for changed in ({"pending_op": PendingOp.MODIFY_ASKED}, {"state": OrderState.UNKNOWN}, {"quantity": 9}):
+        before = {name: getattr(stop, name) for name in changed}
+        Order.objects.filter(pk=stop.pk).update(**changed)
+        assert to_advance(desk) == [group.pk], changed
+        Order.objects.filter(pk=stop.pk).update(**before)
+    for changed in ({"close_reason": "MANUAL"}, {"quarantined": True}, {"opened_at": None}, {"resting_stop": 805}):
+        before = {name: getattr(group, name) for name in changed}
+        Group.objects.filter(pk=group.pk).update(**changed)
+        assert to_advance(desk) == [group.pk], changed
+        Group.objects.filter(pk=group.pk).update(**before)
+    desk.broker.fill(stop.broker_order_id, 4, "803.95")
+    desk.engine.read_books()
+    assert desk.stop_of(group).filled_quantity == 4
+    assert to_advance(desk) == [], "what is left of the stop is as large as what is left"
+
+
+def test_every_trade_has_its_turn_now_and_then(desk, monkeypatch):
+    from execution.engine import account_engine
+
+    desk.enter()
+    stepped: list[object] = []
+    monkeypatch.setattr(account_engine, "group_advance", lambda *, group_id, now: stepped.append(group_id))
+    for _ in range(account_engine.WHOLE_EVERY):
+        desk.engine.advance_groups()
+    assert len(stepped) == 1
+
+
 def writes_of(desk) -> int:
-    with CaptureQueriesContext(connection) as asked:
+    told: list[str] = []
+
+    def hear(execute, statement, *rest):
+        told.append(str(statement).replace('"', ""))
+        return execute(statement, *rest)
+
+    with connection.execute_wrapper(hear):
         desk.engine.read_books()
-    told = [one["sql"] or "" for one in asked]
-    return sum(sql.startswith('UPDATE "execution_order"') for sql in told)
+    return sum("UPDATE execution_order " in statement for statement in told)
 
 
 def test_a_book_that_shows_what_was_seen_last_touches_no_row(desk):

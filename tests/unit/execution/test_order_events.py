@@ -6,7 +6,7 @@ The broker's word on an order is the business of `test_order_machine`; here is w
 from collections.abc import Callable
 from datetime import timedelta
 from decimal import Decimal
-from uuid import UUID, uuid4
+from uuid import UUID
 
 import pytest
 from django.db import DatabaseError, transaction
@@ -18,7 +18,8 @@ from execution.services.events import NOT_APPLIED
 from execution.services.fill_apply import fill_apply
 from execution.services.fill_bust import fill_bust
 from execution.services.order_cancel import order_cancel
-from execution.services.order_submit import _claim, lease_expired, record_send
+from execution.services.order_claim import orders_claim
+from execution.services.order_submit import lease_expired, record_send
 from execution.services.order_update import order_absent, order_update
 from execution.states import LIVE_STATES, OrderState, PendingOp
 from tests.factories import FillFactFactory, IntentFactory, OrderFactory
@@ -34,7 +35,7 @@ AT_WORK = (S.SENDING, S.UNKNOWN, S.ACKED, S.OPEN)
 
 
 def claim(order: Order) -> None:
-    _claim(order.pk, uuid4(), 1)
+    orders_claim(order_ids=[order.pk], fence=1)
 
 
 def withdraw(order: Order) -> None:

@@ -4,6 +4,16 @@ from django.db import models
 
 from trading.domain.instruments import InstrumentSpec
 
+DERIVATIVES = "FO"
+
+
+def ticker_of(symbol: str, *, segment: str) -> str:
+    """The short name a trader says: SBIN, NIFTY26AUG24000CE."""
+    listed = symbol.partition(":")[2]
+    if segment == DERIVATIVES:
+        return listed
+    return listed.rpartition("-")[0] or symbol
+
 
 class Instrument(models.Model):
     """Something that can be traded, or an index that can be watched."""
@@ -48,15 +58,12 @@ class Instrument(models.Model):
     @property
     def ticker(self) -> str:
         """The short name a trader says: SBIN, NIFTY26AUG24000CE."""
-        listed = self.symbol.partition(":")[2]
-        if self.is_derivative:
-            return listed
-        return listed.rpartition("-")[0] or self.symbol
+        return ticker_of(self.symbol, segment=self.segment)
 
     @property
     def is_derivative(self) -> bool:
         """A future or an option: it has an expiry and trades in lots."""
-        return self.segment == "FO"
+        return self.segment == DERIVATIVES
 
     @property
     def own_sector(self) -> str:

@@ -1,0 +1,216 @@
+"""Who brings the orders of an account to the wire: whatever waits is claimed together, sent side by side, and what the
+broker said is written down together.
+
+As many threads as the broker's connections. Each takes what is most urgent when it is free: an order that has been
+claimed, a cancel or a change, outcomes that nobody has written down yet, orders that wait. Only one claims and one
+records at a time; what comes meanwhile is taken together by the next. One order alone goes through one thread, without
+a hop.
+"""
+
+import heapq
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable
+from functools import partial
+
+from django.db import connection
+
+from execution.brokers.port import BrokerGateway, CallClass
+from execution.services.order_claim import Claimed, class_of, orders_claim
+from execution.services.order_submit import Outcome, PriceOf, order_place, outcomes_record
+from risk.order_rate import RATES, take_turns
+from trading.domain.orders import Reason
+from trading.statements import run
+
+HANDS = 8
+"""As many as there are connections to a broker (`HttpClient`)."""
+ERRANDS_AT_ONCE = 4  # cancels and changes wait for their turn on the line: they never hold every hand
+
+STILL_QUEUED = f"""
+SELECT id, reason FROM execution_order WHERE id = ANY(%s) AND state = 'QUEUED'
+ORDER BY reason = '{Reason.ENTRY}', id
+"""  # noqa: S608 - made of constants
+
+Work = Callable[[], object]
+
+
+class Dispatch:
+    """The senders of one account under one lease (`fence`). `guarded` runs a piece of work and survives its errors;
+    `paced`: orders wait here for their turn in the account's rate."""
+
+    def __init__(
+        self, *, account_id: int, gateway: BrokerGateway, fence: int, price_of: PriceOf,
+        guarded: Callable[[Work], None], paced: bool = True, hands: int = HANDS,
+    ) -> None:  # fmt: skip
+        self._account_id, self._gateway, self._fence = account_id, gateway, fence
+        self._price_of, self._guarded, self._paced = price_of, guarded, paced
+        self._ready = threading.Condition()
+        self._known: set[int] = set()  # given, and neither claimed nor withdrawn yet
+        self._waiting: dict[int, CallClass | None] = {}  # their class, where it is known already
+        self._turns: list[tuple[float, int, CallClass]] = []  # (when its turn comes, order): a heap
+        self._claimed: deque[Claimed] = deque()
+        self._errands: dict[int, Work] = {}
+        self._outcomes: list[Outcome] = []
+        self._idle = self._errands_out = 0
+        self._claiming = self._recording = self._closed = False
+        self._threads = [
+            threading.Thread(target=self._work, name=f"send-{account_id}_{number}", daemon=True)
+            for number in range(hands)
+        ]
+        for thread in self._threads:
+            thread.start()
+
+    def give(self, order_ids: Iterable[int]) -> bool:
+        """Let queued orders be sent, unless they are under way already. False: nobody sends here any more."""
+        with self._ready:
+            if self._closed:
+                return False
+            new = [order_id for order_id in order_ids if order_id not in self._known]
+            if new:
+                self._known.update(new)
+                self._waiting.update(dict.fromkeys(new))
+                self._ready.notify()
+        return True
+
+    def do(self, about: int, errand: Work) -> None:
+        """Another call to the broker, by one of the same hands; asked for again before it began, it is made once."""
+        with self._ready:
+            if not self._closed and about not in self._errands:
+                self._errands[about] = errand
+                self._ready.notify()
+
+    def close(self) -> None:
+        """Nothing more is claimed; what was claimed is sent, and what was said is written down, before this returns."""
+        with self._ready:
+            self._closed = True
+            self._ready.notify_all()
+        for thread in self._threads:
+            thread.join()
+
+    # -- a hand ------------------------------------------------------------------------------------------------------
+
+    def _work(self) -> None:
+        while (work := self._next()) is not None:
+            self._guarded(work)
+        connection.close()
+
+    def _next(self) -> Work | None:
+        """What is most urgent, waited for; None when there will be nothing more."""
+        with self._ready:
+            while True:
+                if self._claimed:
+                    return partial(self._place, self._claimed.popleft())
+                if self._outcomes and not self._recording:
+                    self._recording = True
+                    outcomes, self._outcomes = self._outcomes, []
+                    return partial(self._record, outcomes)
+                if self._closed:
+                    if not (self._claiming or self._recording):
+                        return None
+                elif self._errands and self._errands_out < ERRANDS_AT_ONCE:
+                    self._errands_out += 1
+                    return partial(self._run, self._errands.pop(next(iter(self._errands))))
+                elif not self._claiming and self._may_claim():
+                    self._claiming = True
+                    return self._claim
+                self._idle += 1
+                self._ready.wait(self._until_a_turn())
+                self._idle -= 1
+
+    def _may_claim(self) -> bool:
+        if self._turns and self._turns[0][0] <= time.monotonic():
+            return True
+        taken = self._classes_with_turns()
+        return any(klass not in taken for klass in self._waiting.values())
+
+    def _classes_with_turns(self) -> set[CallClass]:
+        """An order takes its turn only when those before it have had theirs: places of the future are for nobody."""
+        return {klass for _, _, klass in self._turns}
+
+    def _until_a_turn(self) -> float | None:
+        return max(0.0, self._turns[0][0] - time.monotonic()) if self._turns and not self._claiming else None
+
+    def _claim(self) -> None:
+        """Claim what may leave now, no more than there are hands free to send it at once."""
+        claimed: list[Claimed] = []
+        taken: list[int] = []
+        try:
+            with self._ready:
+                free, wall = self._idle + 1, time.monotonic()
+                while self._turns and self._turns[0][0] <= wall and len(taken) < free:
+                    taken.append(heapq.heappop(self._turns)[1])
+                asked = list(self._waiting)
+            if asked and len(taken) < free:
+                taken += self._take_turns(asked, free - len(taken))
+            if taken:
+                claimed = orders_claim(order_ids=taken, fence=self._fence)
+        except BaseException:
+            with self._ready:  # the sweep gives them again
+                self._known.difference_update(self._waiting)
+                self._waiting.clear()
+            raise
+        finally:
+            with self._ready:
+                self._claiming = False
+                self._known.difference_update(taken)
+                self._claimed.extend(claimed)
+                if self._closed:
+                    self._ready.notify_all()
+                else:  # this hand takes the first of them, or claims again; each of the others needs one
+                    self._ready.notify(max(1, len(claimed)))
+
+    def _take_turns(self, asked: list[int], most: int) -> list[int]:
+        """Of the orders that wait those that may leave now, ways out first; some others have their turn from now on."""
+        found = [(order_id, class_of(reason)) for order_id, reason in run(STILL_QUEUED, [asked])]
+        now: list[int] = []
+        later: list[tuple[float, int, CallClass]] = []
+        if self._paced:
+            having_turns = self._classes_with_turns()
+            for klass in (CallClass.EXIT, CallClass.ORDER):
+                if klass in having_turns:
+                    continue
+                mine = [order_id for order_id, its in found if its == klass][: min(most, int(RATES[klass][1]))]
+                if mine:
+                    waits, wall = take_turns(self._account_id, klass, len(mine)), time.monotonic()
+                    now += [one for one, wait_s in zip(mine, waits, strict=True) if not wait_s]
+                    later += [(wall + wait_s, one, klass) for one, wait_s in zip(mine, waits, strict=True) if wait_s]
+            now, beyond = now[:most], now[most:]  # their turn has come: they are the next
+            later += [(0.0, one, CallClass.ORDER) for one in beyond]
+        else:
+            now = [order_id for order_id, _ in found[:most]]
+        with self._ready:
+            still = dict(found)
+            for order_id in asked:
+                if order_id not in still:
+                    self._waiting.pop(order_id, None)
+                    self._known.discard(order_id)
+                elif order_id in self._waiting:
+                    self._waiting[order_id] = still[order_id]
+            for order_id in now:
+                self._waiting.pop(order_id, None)
+            for turn in later:
+                self._waiting.pop(turn[1], None)
+                heapq.heappush(self._turns, turn)
+        return now
+
+    def _place(self, claimed: Claimed) -> None:
+        outcome = order_place(claimed, gateway=self._gateway, paced=self._paced, price_of=self._price_of)
+        with self._ready:
+            self._outcomes.append(outcome)
+
+    def _record(self, outcomes: list[Outcome]) -> None:
+        try:
+            outcomes_record(outcomes)
+        finally:
+            with self._ready:
+                self._recording = False
+                if self._closed:
+                    self._ready.notify_all()
+
+    def _run(self, errand: Work) -> None:
+        try:
+            errand()
+        finally:
+            with self._ready:
+                self._errands_out -= 1

@@ -1,0 +1,150 @@
+"""What may go to the broker now, claimed together: each row by its own compare-and-swap, all of them in one commit."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from uuid import UUID, uuid4
+
+from django.db import transaction
+from django.utils import timezone
+
+from execution.brokers.port import CallClass
+from execution.kill_scopes import keys_of
+from execution.models import EngineLease, Order
+from execution.services.events import note
+from execution.states import OrderState, PendingOp
+from risk.kill_switch import kill_state
+from trading.domain.crashpoint import crashpoint
+from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
+from trading.outbox import after_commit
+from trading.realtime.publish import publish_aside
+from trading.statements import run
+
+LEASE_S = 15
+
+# One statement decides for each: still queued, still in time, this engine still holds the account and may enter, and no
+# kill switch since. Of several, one that somebody else holds is left alone: whoever waits holds nothing meanwhile.
+_CLAIM = """
+WITH picked AS MATERIALIZED (
+    SELECT o.id, asked.token FROM execution_order o
+    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) AS asked(id, token) ON asked.id = o.id
+    WHERE o.state = 'QUEUED' ORDER BY o.id FOR UPDATE OF o {others}
+), claimed AS (
+    UPDATE execution_order AS o
+    SET state = 'SENDING', claim_token = picked.token, sent_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
+    FROM picked
+    WHERE o.id = picked.id AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
+      AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
+                  AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
+      AND (SELECT CASE WHEN o.reason = 'ENTRY'
+                       THEN coalesce(max(t.level), 0) = 0 AND coalesce(sum(t.epoch), 0) = o.kill_epoch
+                       ELSE coalesce(max(t.level), 0) < 5 END
+           FROM risk_tradingstate t WHERE t.scope = ANY((
+               SELECT ARRAY['GLOBAL', 'USER:' || p.owner_id, 'ACCOUNT:' || o.account_id, 'PORTFOLIO:' || o.portfolio_id,
+                            'SYMBOL:' || o.instrument_id, 'SYMBOL:' || o.instrument_id || ':' || p.owner_id,
+                            'STRATEGY:' || v.contract_id, 'STRATEGY:' || v.contract_id || ':' || p.owner_id]
+               FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
+               LEFT JOIN strategies_signal s ON s.id = g.signal_id
+               LEFT JOIN strategies_deployment d ON d.id = s.deployment_id
+               LEFT JOIN strategies_contractversion v ON v.id = d.version_id
+               WHERE g.id = o.group_id)::text[]))
+    RETURNING o.*
+), told AS (
+    INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
+    SELECT claimed.id, coalesce((SELECT max(e.seq) FROM execution_orderevent e WHERE e.order_id = claimed.id), 0) + 1,
+           'order.claimed', 'ENGINE', 'QUEUED', 'SENDING', true, '{{}}', clock_timestamp()
+    FROM claimed
+)
+SELECT c.id, c.claim_token, c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product, c.limit_price,
+       c.trigger_price, c.reason, c.group_id, p.owner_id
+FROM claimed c
+JOIN marketdata_instrument i ON i.id = c.instrument_id
+JOIN portfolio_portfolio p ON p.id = c.portfolio_id
+"""
+CLAIM_ONE, CLAIM_MANY = _CLAIM.format(others=""), _CLAIM.format(others="SKIP LOCKED")
+
+
+@dataclass(frozen=True, slots=True)
+class Claimed:
+    """One order that this engine has to give to the broker, now. `token` names the claim in whatever is said of it."""
+
+    order_id: int
+    token: UUID
+    request: OrderRequest
+    klass: CallClass
+
+
+def class_of(reason: str) -> CallClass:
+    return CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
+
+
+def orders_claim(*, order_ids: Sequence[int], fence: int) -> list[Claimed]:
+    """Those of the orders that are claimed now, as they were given. `fence` is the token of this engine's lease.
+
+    One that may not be sent is withdrawn with its cause; nothing happens to one that is not queued any more.
+    """
+    crashpoint("dispatch.before_claim")
+    claimed = {one.order_id: one for one in _claim(order_ids, fence)}
+    for order_id in order_ids:
+        if order_id in claimed:
+            continue
+        if len(order_ids) > 1:  # somebody may just have held it
+            claimed |= {one.order_id: one for one in _claim([order_id], fence)}
+        if order_id not in claimed:
+            _withdraw_if_void(order_id, fence)
+    return [claimed[order_id] for order_id in order_ids if order_id in claimed]
+
+
+def _claim(order_ids: Sequence[int], fence: int) -> list[Claimed]:
+    with transaction.atomic(durable=True):
+        rows = run(CLAIM_ONE if len(order_ids) == 1 else CLAIM_MANY, {
+            "orders": list(order_ids), "tokens": [uuid4() for _ in order_ids], "lease": LEASE_S, "fence": fence,
+        })  # fmt: skip
+        if not rows:
+            return []
+        crashpoint("dispatch.claiming")
+    found = []
+    for row in rows:
+        order_id, token, tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner = row
+        # The pages hear of it while the broker is being asked: they are not waited for.
+        publish_aside(
+            owner, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed"
+        )  # fmt: skip
+        request = OrderRequest(
+            client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
+            product=Product(product), limit_price=limit, trigger_price=trigger,
+        )  # fmt: skip
+        found.append(Claimed(order_id, token, request, class_of(reason)))
+    return found
+
+
+@transaction.atomic
+def _withdraw_if_void(order_id: int, fence: int) -> None:
+    """A queued order that failed the claim for good: too late, killed, or cancelled before it left."""
+    order = Order.objects.lock(order_id)
+    if order.state != OrderState.QUEUED:
+        return
+    if order.pending_op != PendingOp.NONE:
+        cause = "cancelled before it was sent"
+    elif order.valid_until <= timezone.now():
+        cause = "not sent in time"
+    elif _is_void(order):
+        cause = "the kill switch was pulled"
+    elif order.reason == Reason.ENTRY and EngineLease.objects.filter(
+        account_id=order.account_id, token=fence
+    ).exclude(paused_by="").exists():  # fmt: skip
+        cause = "the engine was paused"
+    else:
+        return  # this engine has lost its lease: the next holder sends it
+    note(order, "order.withdrawn", source="ENGINE", to_state=OrderState.WITHDRAWN, cause=cause)
+    order.broker_message = cause
+    order.pending_op = PendingOp.NONE
+    order.save()
+    after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+
+
+def _is_void(order: Order) -> bool:
+    state = kill_state(keys_of(order.portfolio, order.instrument_id, order.group.signal))
+    if order.reason == Reason.ENTRY:
+        return state.level > 0 or state.epoch != order.kill_epoch
+    return state.level >= 5
