@@ -40,9 +40,8 @@ SELECT lease.state, lease.cause, lease.age, lease.build, working.opposite, worki
      JOIN marketdata_instrument m ON m.id = g.instrument_id
      WHERE w.contract IS NOT NULL AND g.portfolio_id = w.portfolio
        AND g.state IN ({_BEGINNING}) AND g.close_reason = '')
-FROM unnest(%(portfolios)s::bigint[], %(instruments)s::bigint[], %(symbols)s::text[], %(sides)s::text[],
-            %(others)s::text[], %(contracts)s::bigint[])
-    WITH ORDINALITY AS w (portfolio, instrument, symbol, side, other, contract, place)
+FROM jsonb_to_recordset(%(wishes)s::jsonb)
+    AS w (place int, portfolio bigint, instrument bigint, symbol text, side text, other text, contract bigint)
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(o.quantity - o.filled_quantity) FILTER (WHERE o.side = w.other AND o.reason = 'ENTRY'), 0)
                AS opposite,
@@ -112,12 +111,13 @@ def outstanding_entries(entries: Sequence[Entry]) -> Callable[[], list[Outstandi
     """The same for several of one account: portfolio, instrument, side, and the contract whose idea it is."""
     rows = ask(OUTSTANDING, {
         "account": entries[0][0].account_id,
-        "portfolios": [portfolio.pk for portfolio, _, _, _ in entries],
-        "instruments": [instrument.pk for _, instrument, _, _ in entries],
-        "symbols": [instrument.symbol for _, instrument, _, _ in entries],
-        "sides": [side.value for _, _, side, _ in entries],
-        "others": [side.opposite.value for _, _, side, _ in entries],
-        "contracts": [contract for _, _, _, contract in entries],
+        "wishes": json.dumps([
+            {
+                "place": place, "portfolio": portfolio.pk, "instrument": instrument.pk, "symbol": instrument.symbol,
+                "side": side.value, "other": side.opposite.value, "contract": contract,
+            }
+            for place, (portfolio, instrument, side, contract) in enumerate(entries)
+        ]),
     })  # fmt: skip
     return lambda: [_read(entry[1], row) for entry, row in zip(entries, rows(), strict=True)]
 

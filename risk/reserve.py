@@ -45,8 +45,8 @@ OPTIONS = "OPT"
 # in the bucket before.
 TAKE = """
 WITH wanted AS MATERIALIZED (
-    SELECT * FROM unnest(%(keys)s::text[], %(portfolios)s::bigint[], %(kinds)s::text[], %(amounts)s::bigint[],
-                         %(mosts)s::bigint[]) AS w (key, portfolio, kind, amount, most)
+    SELECT * FROM jsonb_to_recordset(%(wanted)s::jsonb)
+        AS w (key text, portfolio bigint, kind text, amount bigint, most bigint)
 ), taken AS (
     INSERT INTO risk_riskbucket AS b (key, portfolio_id, kind, reserved, used, version)
     SELECT key, portfolio, kind, amount, 0, 1 FROM wanted WHERE most >= 0 ORDER BY key COLLATE "C"
@@ -56,7 +56,7 @@ WITH wanted AS MATERIALIZED (
 ), kept AS (
     INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
     SELECT taken.id, part.intent, part.amount, 0
-    FROM unnest(%(intents)s::uuid[], %(part_keys)s::text[], %(parts)s::bigint[]) AS part (intent, key, amount)
+    FROM jsonb_to_recordset(%(parts)s::jsonb) AS part (intent uuid, key text, amount bigint)
     JOIN taken USING (key)
 )
 SELECT key FROM taken
@@ -215,7 +215,10 @@ def reserve_all(wanted: Sequence[Wanted]) -> None:
     amounts: dict[str, int] = {}
     most: dict[str, int] = {}
     first: dict[str, tuple[int, Claim]] = {}
-    parts = [(one.intent_id, claim.key, claim.amount) for one in wanted for claim in one.claims]
+    parts = [
+        {"intent": str(one.intent_id), "key": claim.key, "amount": claim.amount}
+        for one in wanted for claim in one.claims
+    ]  # fmt: skip
     for one in wanted:
         for claim in one.claims:
             amounts[claim.key] = amounts.get(claim.key, 0) + claim.amount
@@ -223,12 +226,16 @@ def reserve_all(wanted: Sequence[Wanted]) -> None:
             most[claim.key] = min(left, most.get(claim.key, left))
             first.setdefault(claim.key, (one.portfolio_id, claim))
     keys = sorted(amounts)
+    rows = [
+        {
+            "key": key, "portfolio": first[key][0], "kind": str(first[key][1].kind), "amount": amounts[key],
+            "most": most[key],
+        }
+        for key in keys
+    ]  # fmt: skip
     with transaction.atomic(savepoint=False):
         taken = {key for (key,) in run(TAKE, {
-            "keys": keys, "portfolios": [first[key][0] for key in keys],
-            "kinds": [str(first[key][1].kind) for key in keys], "amounts": [amounts[key] for key in keys],
-            "mosts": [most[key] for key in keys], "most": json.dumps(most), "intents": [part[0] for part in parts],
-            "part_keys": [part[1] for part in parts], "parts": [part[2] for part in parts],
+            "wanted": json.dumps(rows), "parts": json.dumps(parts), "most": json.dumps(most),
         })}  # fmt: skip
         full = next((first[key][1] for key in keys if key not in taken), None)
         if full is not None and taken:

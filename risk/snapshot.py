@@ -68,8 +68,8 @@ SELECT
         'funds', (SELECT json_build_array(available_paise, taken_paise, session_date) FROM risk_brokerfunds
                   WHERE account_id = %(account)s AND read_at > clock_timestamp() - %(believed)s)
     ) END
-FROM unnest(%(portfolios)s::bigint[], %(instruments)s::bigint[], %(days)s::date[], %(midnights)s::timestamptz[])
-    WITH ORDINALITY AS w (portfolio, instrument, day, midnight, place)
+FROM jsonb_to_recordset(%(wishes)s::jsonb)
+    AS w (place int, portfolio bigint, instrument bigint, day date, midnight timestamptz)
 ORDER BY w.place
 """
 
@@ -132,6 +132,12 @@ class Question:
     def day(self) -> date:
         return exchange_date(self.now)
 
+    def as_row(self, place: int) -> dict[str, Any]:
+        return {
+            "place": place, "portfolio": self.portfolio.pk, "instrument": self.instrument.pk,
+            "day": self.day.isoformat(), "midnight": datetime.combine(self.day, time(), tzinfo=IST).isoformat(),
+        }  # fmt: skip
+
     def scopes(self) -> list[str]:
         return scope_keys(self.portfolio, instrument_id=self.instrument.pk, strategy=self.strategy)
 
@@ -159,10 +165,7 @@ class Standings:
         self._keys = [one.buckets() for one in questions]
         account = questions[0].portfolio.account
         asked: dict[str, Any] = {
-            "portfolios": [one.portfolio.pk for one in questions],
-            "instruments": [one.instrument.pk for one in questions],
-            "days": [one.day for one in questions],
-            "midnights": [datetime.combine(one.day, time(), tzinfo=IST) for one in questions],
+            "wishes": json.dumps([one.as_row(place) for place, one in enumerate(questions, 1)]),
             "scopes": sorted({scope for one in questions for scope in one.scopes()}),
             "keys": sorted({key for keys in self._keys for key in keys.values()}),
             "lasting": [str(kind) for kind in LossLock.LASTING], "stops": STOPPED_OUT, "feed": account.feed,

@@ -96,9 +96,8 @@ class Orders(DeskEndpoint, ListAPIView):
         return once(request, lambda key: self.place(request, key, wish))
 
     def place(self, request: Request, key: str, wish: dict[str, Any]) -> Response:
-        which = wish.get("portfolio")
-        mine, instrument = what_is_named(None, (request.user.pk, None if which is None else min(which, MAX_NUMBER),
-                                                wish["symbol"]))  # fmt: skip
+        which = min(wish.get("portfolio") or 0, MAX_NUMBER) or None
+        mine, instrument = what_is_named(None, (int(request.user.pk or 0), which, wish["symbol"]))
         portfolio = _the_one(mine)
         if instrument is None:
             raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {wish['symbol']}.")

@@ -12,6 +12,7 @@ from uuid import UUID, uuid4
 
 from django.db import IntegrityError, OperationalError, connection, transaction
 from django.utils import timezone
+from prometheus_client import Counter
 
 from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent, Order
@@ -32,6 +33,7 @@ from trading.realtime.publish import publish
 from trading.statements import Select, as_json, from_json, tell, together
 
 APPROVAL_S = 120
+APART = Counter("tarazu_orders_decided_apart_total", "Orders that came together and had to be decided one by one")
 KNOWN = Select(Intent, where="""
 JOIN unnest(%(portfolios)s::bigint[], %(keys)s::text[]) AS w (portfolio, dedupe_key)
   ON t.portfolio_id = w.portfolio AND t.dedupe_key = w.dedupe_key
@@ -100,6 +102,7 @@ def intents_create(asks: Sequence[Ask]) -> list[Decided | Exception]:
 
 
 def _each_alone(asks: Sequence[Ask]) -> list[Decided | Exception]:
+    APART.inc(len(asks))
     decided: list[Decided | Exception] = []
     for place, one in enumerate(asks):
         try:

@@ -6,6 +6,8 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Any
 
+from prometheus_client import Histogram
+
 from execution.models import Intent
 from execution.services.intent_create import Ask, Decided, intents_create
 from execution.services.intent_judge import Wish
@@ -18,6 +20,9 @@ from trading.statements import Select, in_a_transaction, together
 
 LARGEST_QUANTITY = 10_000_000
 MOST_TOGETHER = 32
+TOGETHER = Histogram(
+    "tarazu_orders_decided_together", "Orders of one account in one transaction", buckets=(1, 2, 4, 8, 16, 32)
+)
 LISTED = Select(Instrument, where="WHERE t.symbol = ANY(%(symbols)s) AND t.active")
 MINE = Select(Portfolio, "account", where="""
 JOIN unnest(%(owners)s::bigint[], %(portfolios)s::bigint[]) AS w (owner, portfolio)
@@ -46,7 +51,14 @@ what_is_named: Gathering[Named, tuple[list[Portfolio], Instrument | None]] = Gat
     _found, most=MOST_TOGETHER, alone=in_a_transaction
 )
 """The portfolios and the instrument that a program names; many who ask at once are one round trip."""
-_together: Gathering[Ask, Decided] = Gathering(intents_create, most=MOST_TOGETHER, alone=in_a_transaction)
+
+
+def _decide(asks: Sequence[Ask]) -> list[Decided | Exception]:
+    TOGETHER.observe(len(asks))
+    return intents_create(asks)
+
+
+_together: Gathering[Ask, Decided] = Gathering(_decide, most=MOST_TOGETHER, alone=in_a_transaction)
 
 
 def instrument_for(user: Any, portfolio: Portfolio, symbol: str) -> Instrument:

@@ -1,12 +1,15 @@
 """Calls that come while one is under way are made together by the next."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from threading import Event
 
 import pytest
+from django.db import connection, transaction
 
 from trading.gathering import Gathering
+from trading.outbox import after_commit, heard_here
 
 MOST = 4
 
@@ -83,3 +86,24 @@ def test_another_key_does_not_wait():
             Event().wait(0.001)
         counter.go.set()
         assert (held.result(30), other.result(30)) == (2, 4)
+
+
+@pytest.mark.django_db(transaction=True)
+def test_bells_that_follow_each_other_ring_together_in_their_order_and_none_of_what_was_undone():
+    heard: list[object] = []
+
+    def answer(name: str, ids: Mapping[str, object]) -> bool:
+        heard.append(ids["order_id"])
+        return True
+
+    with heard_here(7, answer), transaction.atomic():
+        after_commit("engine.order", account_id=7, order_id=1)
+        after_commit("engine.order", account_id=7, order_id=2)
+        with suppress(LookupError), transaction.atomic():
+            after_commit("engine.order", account_id=7, order_id=3)
+            raise LookupError
+        with transaction.atomic():
+            after_commit("engine.order", account_id=7, order_id=4)
+        after_commit("engine.order", account_id=7, order_id=5)
+        assert len(connection.run_on_commit) == 3 and not heard
+    assert heard == [1, 2, 4, 5]

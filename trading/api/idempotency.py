@@ -34,8 +34,7 @@ CLAIM = (
     + """
 INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, claimed_at, created_at)
 SELECT w.owner, w.key, w.asked, w.now, w.now
-FROM quick, unnest(%(owners)s::bigint[], %(keys)s::text[], %(asked)s::text[], %(nows)s::timestamptz[])
-    AS w (owner, key, asked, now)
+FROM quick, jsonb_to_recordset(%(claims)s::jsonb) AS w (owner bigint, key text, asked text, now timestamptz)
 ORDER BY w.owner, w.key
 ON CONFLICT (owner_id, key) DO NOTHING
 RETURNING owner_id, key, id
@@ -44,8 +43,8 @@ RETURNING owner_id, key, id
 ANSWER = (
     FORGETTABLE
     + """
-UPDATE api_idempotencyrecord r SET status = w.status, body = w.body::jsonb, claimed_at = NULL
-FROM quick, unnest(%(entries)s::bigint[], %(statuses)s::int[], %(bodies)s::text[]) AS w (entry, status, body)
+UPDATE api_idempotencyrecord r SET status = w.status, body = w.body, claimed_at = NULL
+FROM quick, jsonb_to_recordset(%(answers)s::jsonb) AS w (entry bigint, status int, body jsonb)
 WHERE r.id = w.entry
 RETURNING r.id
 """
@@ -63,20 +62,19 @@ class _Claim:
 
 def _claim(claims: Sequence[_Claim]) -> list[int | None]:
     """The numbers of the records that are theirs now; None for who comes after another of the same key."""
-    rows = run_forgettable(CLAIM, {
-        "owners": [one.owner_id for one in claims], "keys": [one.key for one in claims],
-        "asked": [one.asked for one in claims], "nows": [one.now for one in claims],
-    })  # fmt: skip
+    asked = [
+        {"owner": one.owner_id, "key": one.key, "asked": one.asked, "now": one.now.isoformat()} for one in claims
+    ]  # fmt: skip
+    rows = run_forgettable(CLAIM, {"claims": json.dumps(asked)})
     free = {(owner_id, key): entry for owner_id, key, entry in rows}
     return [free.pop((one.owner_id, one.key), None) for one in claims]
 
 
 def _answer(answers: Sequence[tuple[int, int, str]]) -> list[None]:
     """Store the status and body of each record."""
-    run_forgettable(ANSWER, {
-        "entries": [entry for entry, _, _ in answers], "statuses": [status for _, status, _ in answers],
-        "bodies": [body for _, _, body in answers],
-    })  # fmt: skip
+    # The bodies are JSON already: they are not wrapped a second time.
+    rows = (f'{{"entry":{entry},"status":{status},"body":{body}}}' for entry, status, body in answers)
+    run_forgettable(ANSWER, {"answers": f"[{','.join(rows)}]"})
     return [None] * len(answers)
 
 
