@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 from functools import cached_property
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -330,6 +330,11 @@ class Market:
         if known is None:
             known = self._rates_by_list[broker, segment] = self._rates(broker, segment)
         return known
+
+    @cached_property
+    def pasts(self) -> dict[Any, Any]:
+        """What gates ask of this market's past, by what they ask: see `market_past`."""
+        return {}
 
     @cached_property
     def _rates_by_list(self) -> dict[tuple[ChargeBroker | None, ChargeSegment], tuple[NDArray, NDArray]]:

@@ -8,6 +8,7 @@ nothing of spread and volume: not measured, as on the desk before there are twen
 
 from __future__ import annotations
 
+from functools import cached_property
 from typing import Final
 
 import numpy as np
@@ -27,10 +28,18 @@ _MILLION: Final = 1_000_000
 
 
 def past_of(plan: Plan, market: Market) -> Past:
-    """All that the plan's gates ask of the past of a market; nothing, and no time spent, for a plan without gates."""
-    gates = plan.gates
-    if gates is None:
+    """All that the plan's gates ask of the past of a market, reckoned once for all plans that ask the same. A plan
+    without gates asks nothing, and takes no time."""
+    if plan.gates is None:
         return NO_PAST
+    asked = plan.gates, plan.costs.spread_ticks
+    known = market.pasts.get(asked)
+    if known is None:
+        known = market.pasts[asked] = _past_of(plan, plan.gates, market)
+    return known
+
+
+def _past_of(plan: Plan, gates: HouseGates, market: Market) -> Past:
     seen = _seen(plan, gates, market)
     daily, known = NO_PAST.daily, NO_PAST.known
     if len(market.symbols) > 1 and (gates.correlation_halve, gates.correlation_reject) != (None, None):
@@ -126,13 +135,23 @@ class _Bars:
     in ten-thousandths of a rupee, the volume, and its mean over the last twenty of the session; 0 where fewer are."""
 
     def __init__(self, close: NDArray[np.float64], volume: NDArray[np.float64], session: NDArray[np.int64]) -> None:
-        over = np.lib.stride_tricks.sliding_window_view
-        self.session, self.volume = session, np.nan_to_num(volume, nan=0.0).astype(np.int64)
-        self.deviation, self.mean_volume = np.zeros(close.size, np.int64), np.zeros(close.size, np.int64)
-        deviation = np.std(over(close, BARS), axis=1, ddof=1)
-        self.deviation[BARS - 1 :] = np.round(np.round(deviation, 4) * UNITS_PER_RUPEE)
-        whole = session[BARS - 1 :] == session[: close.size - BARS + 1]
-        self.mean_volume[BARS - 1 :] = np.where(whole, over(self.volume, BARS).sum(axis=1) // BARS, 0)
+        self._close, self.session = close, session
+        self.volume = np.nan_to_num(volume, nan=0.0).astype(np.int64)
+
+    @cached_property
+    def mean_volume(self) -> NDArray[np.int64]:
+        found, summed = np.zeros(self.volume.size, np.int64), np.cumsum(self.volume)
+        summed[BARS:] -= summed[:-BARS].copy()
+        whole = self.session[BARS - 1 :] == self.session[: self.volume.size - BARS + 1]
+        found[BARS - 1 :] = np.where(whole, summed[BARS - 1 :] // BARS, 0)
+        return found
+
+    @cached_property
+    def deviation(self) -> NDArray[np.int64]:
+        found = np.zeros(self._close.size, np.int64)
+        over = np.lib.stride_tricks.sliding_window_view(self._close, BARS)
+        found[BARS - 1 :] = np.round(np.round(np.std(over, axis=1, ddof=1), 4) * UNITS_PER_RUPEE)
+        return found
 
 
 def _thin_hours(market: Market) -> NDArray[np.bool_]:
