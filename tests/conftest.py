@@ -52,9 +52,7 @@ def pytest_unconfigure() -> None:
 
 # Whole desks of six processes each, the longest of all: they begin first, one after the other on one worker, while the
 # others do what needs a processor. Two at once would only wait for each other.
-DESKS = (
-    "tests/flows/test_kill_any_process.py", "tests/flows/test_first_start.py", "tests/desk/test_supervisor.py",
-)  # fmt: skip
+DESKS = ("tests/flows/test_kill_any_process.py", "tests/flows/test_first_start.py")
 # Then whatever takes long in few tests, or it would begin last and be waited for.
 LONG = (
     "tests/prove/test_crash_points.py", "tests/browser/test_live_page.py", "tests/unit/backtest/test_coded.py",

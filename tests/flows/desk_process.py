@@ -116,14 +116,31 @@ class DeskProcess:
                 if line.startswith("Tarazu is open"):
                     self._open.set()
 
-    def stop(self, *, within_s: float = 30) -> float:
+    def refuse(self, **more: str) -> str:
+        """It must end by itself, with status 2 and one line: that line."""
+        done = subprocess.run(
+            [sys.executable, "manage.py", "desk"],
+            cwd=CHECKOUT, env=self.environment() | more, capture_output=True, text=True, timeout=60,
+        )  # fmt: skip
+        assert done.returncode == 2, done.stdout + done.stderr
+        assert done.stderr.count("\n") == 1, done.stderr
+        return done.stderr
+
+    def stop(self, *, within_s: float = 30, with_signal: signal.Signals = signal.SIGINT) -> float:
         """Ctrl-C; the seconds until it had ended."""
         assert self.process is not None
         self._let_go()
         began = time.monotonic()
-        self.process.send_signal(signal.SIGINT)
+        self.process.send_signal(with_signal)
         self.process.wait(timeout=within_s)
         return time.monotonic() - began
+
+    def is_ready(self) -> bool:
+        try:
+            reply = httpx.get(f"{self.address}/readyz", timeout=5)
+        except httpx.HTTPError:
+            return False
+        return reply.status_code == 200 and bool(reply.json()["ready"])
 
     def clean_up(self) -> None:
         """Whatever happened: nothing of it runs any more, and its folder is gone."""
@@ -164,9 +181,17 @@ class DeskProcess:
         return found
 
     def pid(self, name: str) -> int:
-        """Of `sandbox`, `engine`, `worker`, `beat` or `web`; 0 while it is down."""
-        wanted = "execution.sandbox" if name == "sandbox" else f"manage.py {name}"
-        return next((pid for pid, command in self.ours().items() if wanted in command), 0)
+        """Of `sandbox`, `engine`, `worker`, `research`, `beat` or `web`; 0 while it is down."""
+        wanted = {"sandbox": "execution.sandbox", "research": "manage.py worker --research"}.get(
+            name, f"manage.py {name}"
+        )
+        return next(
+            (
+                pid for pid, command in self.ours().items()
+                if wanted in command and (name == "research" or "--research" not in command)
+            ),
+            0,
+        )  # fmt: skip
 
     def kill(self, name: str) -> int:
         """`kill -9`; the number of the process that is no more."""
