@@ -95,11 +95,19 @@ def _refuse(intent: Intent, code: str, message: str) -> None:
     intent.state, intent.refusal_code, intent.refusal = Intent.State.REFUSED, code, message
     intent.save(update_fields=["state", "refusal_code", "refusal"])
     release(intent_id=intent.pk, keep_trades=False)  # the count of the day as well
-    Group.objects.filter(intents=intent, state__in=Group.BEGINNING).update(
-        state=Group.State.CLOSED, failure_code=code[:40], failure=message[:240]
-    )
+    _end_trade(intent, code, message)
     if intent.parent_id is not None:
         ParentOrder.objects.filter(pk=intent.parent_id, state=ParentOrder.State.LIVE).update(
             state=ParentOrder.State.REFUSED, code=code[:40], said=message[:240], ended_at=timezone.now()
         )
     publish(intent.portfolio.owner_id, "signal", intent=str(intent.pk))
+
+
+def _end_trade(intent: Intent, code: str, message: str) -> None:
+    """A trade that was to begin with it never was. One that has begun goes on: its orders may be at the broker."""
+    begun = Intent.objects.filter(group=intent.group_id).exclude(pk=intent.pk).exclude(state=Intent.State.REFUSED)
+    if intent.group_id is None or begun.exists():
+        return
+    Group.objects.filter(pk=intent.group_id, state__in=Group.BEGINNING).update(
+        state=Group.State.CLOSED, failure_code=code[:40], failure=message[:240]
+    )

@@ -298,7 +298,7 @@ def _stop_prices(group: Group, now: datetime) -> tuple[Decimal, Decimal]:
     limit = to_tick(trigger + side.sign * trigger * STOP_BAND, tick=tick, side=side)
     band = band_today(group, now)
     if band is not None:  # where the day's prices end the stop waits a tick before the end: further out is refused
-        edge = band[0] if side is Side.SELL else band[1]
+        edge = to_tick(band[0] if side is Side.SELL else band[1], tick=tick, side=side)
         limit = max(limit, edge) if side is Side.SELL else min(limit, edge)
         trigger = max(trigger, edge + tick) if side is Side.SELL else min(trigger, edge - tick)
     return trigger, limit

@@ -1,6 +1,6 @@
 """What a ladder left unfilled when its day ended is asked for again on the next."""
 
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from django.utils import timezone
 
@@ -8,10 +8,13 @@ from execution.models import Group, Leg, Order
 from execution.services.leg_send import leg_send
 from execution.states import OrderState
 from trading.domain.orders import Side
-from trading.marketdata.models import CorporateAction
+from trading.marketdata.models import CorporateAction, Feed
 from trading.marketdata.quotes import last_quote
+from trading.marketdata.sessions import session_at
 from trading.monitoring.alerts import Level, raise_alert
 from trading.venue.sessions import exchange_date
+
+STAMPED_WHEN_PLACED = timedelta(minutes=1)
 
 
 def legs_renew(group: Group, orders: list[Order], now: datetime) -> None:
@@ -21,7 +24,7 @@ def legs_renew(group: Group, orders: list[Order], now: datetime) -> None:
     was split or the like since the trade was opened, the plan's prices are those of another paper: its legs are over.
     """
     today, wall = exchange_date(now), timezone.now()
-    for leg, own in _ended(orders):
+    for leg, own in _ended(group, orders):
         if exchange_date(own[-1].placed_at) >= today or (leg.retry_at is not None and leg.retry_at > wall):
             continue
         if leg.blocked_code and leg.retry_at is None:
@@ -39,7 +42,7 @@ def legs_renew(group: Group, orders: list[Order], now: datetime) -> None:
         leg_send(leg=leg, group=group, actor="ladder", now=now, left=leg.quantity - _filled(own))
 
 
-def _ended(orders: list[Order]) -> list[tuple[Leg, list[Order]]]:
+def _ended(group: Group, orders: list[Order]) -> list[tuple[Leg, list[Order]]]:
     """Legs that rested, with their orders, whose day ended before all of it was filled."""
     legs: dict[int, list[Order]] = {}
     for order in orders:
@@ -49,10 +52,29 @@ def _ended(orders: list[Order]) -> list[tuple[Leg, list[Order]]]:
     for own in legs.values():
         leg, last = own[-1].intent.leg, own[-1].intent_id
         assert leg is not None
-        expired = any(order.state == OrderState.EXPIRED for order in own if order.intent_id == last)
+        expired = any(_ended_with_its_day(group, order) for order in own if order.intent_id == last)
         if expired and all(order.is_final for order in own) and _filled(own) < leg.quantity:
             found.append((leg, own))
     return found
+
+
+def _ended_with_its_day(group: Group, order: Order) -> bool:
+    """Some brokers say EXPIRED of what a day's end took away, others CANCELLED. Cancelled by us, or by a person in the
+    broker's app while the market was open, it was not wanted any more."""
+    if order.state != OrderState.CANCELLED or order.cancel_asked_at is not None:
+        return order.state == OrderState.EXPIRED
+    feed = Feed.objects.get(name=group.portfolio.account.feed)
+    session, ended_at = session_at(feed, group.instrument, order.placed_at), _ended_at(order, feed)
+    return session is not None and ended_at is not None and ended_at >= session.closes_at
+
+
+def _ended_at(order: Order, feed: Feed) -> datetime | None:
+    """When it was cancelled: by the broker's stamp, unless that is the one of its placing; else, in the real market,
+    when we heard of it. None: nobody knows."""
+    stamp = order.broker_updated_at
+    if stamp is not None and stamp - order.placed_at > STAMPED_WHEN_PLACED:
+        return stamp
+    return order.done_at if feed.kind == Feed.Kind.EXCHANGE else None
 
 
 def _filled(own: list[Order]) -> int:

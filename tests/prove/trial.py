@@ -25,7 +25,7 @@ from execution.engine.account_engine import AccountEngine
 from execution.engine.books import read_books
 from execution.engine.lease import State, acquire, renew, set_state, this_process
 from execution.engine_settings import publish_settings
-from execution.models import Group, Intent, OffsetPlan, Order, ParentOrder, ParkedFill, ReconRun
+from execution.models import EngineSettings, Group, Intent, OffsetPlan, Order, ParentOrder, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull
 from execution.services.order_ticket import order_ticket
@@ -56,6 +56,7 @@ STRIDE_S = 36
 minutes that a proof takes, in which every book is read fifteen times: later than the latest of them shows an order."""
 
 Step = tuple[str, Any]
+TakeProfit = EngineSettings.TakeProfit
 MARKET = ("trade", "stop_hit", "by_hand", "part_ways", "run_off", "count", "tell")
 """Steps that happen at the exchange."""
 Design = Callable[[], None]
@@ -224,7 +225,7 @@ def _counted_script(rng: random.Random) -> list[Step]:
 
 
 def _ladder_script(rng: random.Random) -> list[Step]:
-    """Legs fill and take their profit, a pyramid comes, another share's alert waits for the slot and gets it."""
+    """Legs fill and profits are taken, a pyramid comes, another share's alert waits for the slot and gets it."""
     steps: list[Step] = [("alert", 0), ("turn", 2), ("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)]
     steps += [("alert", 1), ("turn", 1), ("tick", "821.00"), ("turn", rng.randint(2, 4))]
     steps += [("trade", (rng.choice([0.4, 1.0]),)), ("turn", 2), ("alert", 2), ("turn", 2)]
@@ -232,7 +233,11 @@ def _ladder_script(rng: random.Random) -> list[Step]:
         steps += [("tick", "821.00"), ("turn", 2), ("trade", (0.5,)), ("turn", 1)]
     if rng.random() < 0.3:
         steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 1)]
-    return [*steps, ("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
+    steps += [("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
+    # Every way of taking profit; in half of the trials it changes while the trade is held.
+    first, then = rng.choice(TakeProfit.values), rng.choice(TakeProfit.values)
+    changed = [("mode", then)] if rng.random() < 0.5 else []
+    return [("mode", first), *steps[:4], *changed, *steps[4:]]
 
 
 def _chase_script(rng: random.Random) -> list[Step]:
@@ -393,6 +398,11 @@ class Life:
             watch_drawdown(
                 portfolio=self.world.portfolio, equity_paise=equity, policy=policy, now=self.now + timedelta(minutes=1)
             )
+
+    def mode(self, name: str) -> None:
+        """Another way of taking profit is in force from now on."""
+        values = {"take_profit": name, "aggregate_target_pct": "0.5"}
+        publish_settings(portfolio=self.world.portfolio, values=values, actor="a person")
 
     def tick(self, price: str) -> None:
         self.engine.watch_groups()

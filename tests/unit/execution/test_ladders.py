@@ -9,9 +9,12 @@ from pathlib import Path
 import pytest
 from django.utils import timezone
 
+from execution.brokers.port import BrokerStatus
 from execution.engine_settings import publish_settings
 from execution.models import EngineLease, Group, Intent, LadderPlan, Leg, Order, PartExit, QueuedSignal
+from execution.services.approval_decide import approval_decide
 from execution.services.leg_send import PASSING
+from execution.services.order_cancel import order_cancel
 from execution.services.part_exit import part_exit
 from execution.services.room_recount import find_drift
 from execution.services.slot_reserve import pool_room
@@ -22,12 +25,13 @@ from strategies.models import Signal
 from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
 from tests.small_desk import SmallDesk
+from trading.domain.clock import IST
 from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import Reason, Side
 from trading.marketdata.models import CorporateAction, PriceBand
 from trading.marketdata.quotes import last_quote, store_quotes
 from trading.monitoring.models import Alert
-from trading.portfolio.models import ClosedTrade
+from trading.portfolio.models import ClosedTrade, Portfolio
 from trading.venue.sessions import exchange_date
 
 pytestmark = pytest.mark.django_db
@@ -289,6 +293,22 @@ def test_a_pyramid_that_risk_refuses_leaves_the_trade_as_it_was(desk):
     sound(desk, group)
 
 
+def test_a_pyramid_that_nobody_approves_leaves_a_trade_whose_entry_rests(desk):
+    group = begin(desk)
+    assert group.state == Group.State.LIVE, "nothing is filled, and five orders rest at the broker"
+    Portfolio.objects.filter(pk=desk.portfolio.pk).update(approval_mode="MANUAL")
+    decided(desk, alert(desk, entry=Decimal("812.00")))
+    asked = Intent.objects.get(state="WAITING")
+    assert asked.group_id == group.pk
+    approval_decide(intent_id=asked.pk, approve=False, actor="me", now=desk.now[0])
+    desk.turn(2)
+    group.refresh_from_db()
+    assert group.state == Group.State.LIVE
+    fill(desk, order_of(legs_of(group)[0]))
+    assert desk.stop_of(group).quantity == 20, "what fills is protected"
+    sound(desk, group)
+
+
 def test_a_leg_beyond_the_stop_or_too_small_says_why_it_is_not_sent(desk):
     group = begin(desk, stop=Decimal("803.00"), quantity=5)
     blocked = {leg.index: leg.blocked_code for leg in legs_of(group)}
@@ -455,6 +475,66 @@ def test_what_a_ladder_left_unfilled_rests_again_on_the_next_day(desk):
     assert not find_drift(days=[desk.now[0].date()])
 
 
+DAY_S_END = ["EXPIRED", "CANCELLED"]
+"""What brokers say of an order that the end of its day took away."""
+
+
+def end_of_day(desk: SmallDesk, word: str, *, at: str = "15:31") -> None:
+    """What rests at the broker ends, and the desk hears of it."""
+    hour, minute = map(int, at.split(":"))
+    desk.now[0] = desk.broker.at = desk.now[0].astimezone(IST).replace(hour=hour, minute=minute)
+    for number, order in desk.broker.book.items():
+        if not order.status.is_final:
+            desk.broker.end(number, BrokerStatus(word))
+    desk.engine.read_books()
+
+
+@pytest.mark.parametrize("word", DAY_S_END)
+def test_legs_come_back_whichever_word_the_broker_has_for_a_day_s_end(desk, word):
+    group = begin(desk, product="CNC")
+    legs = legs_of(group)
+    fill(desk, order_of(legs[0]))
+    fill(desk, order_of(legs[1]), 5, "808.25")
+    end_of_day(desk, word)
+    assert {one.state for one in Order.objects.filter(intent__leg__in=legs[1:])} == {word}
+    desk.now[0] = desk.now[0].replace(hour=11)
+    next_day(desk)
+    assert [order.quantity for order in Order.objects.filter(intent__leg=legs[1], state="OPEN")] == [15]
+    assert [Order.objects.get(intent__leg=leg, state="OPEN").quantity for leg in legs[2:]] == [20] * 3
+    assert desk.stop_of(group).remaining_quantity == 25
+    assert not find_drift(days=[desk.now[0].date()])
+
+
+@pytest.mark.parametrize("word", DAY_S_END)
+def test_resting_take_profits_come_back_whichever_word_the_broker_has(desk, no_stop_needed, word):
+    LadderPlan.objects.update(stop_pct=None)
+    group = begin(desk, product="CNC", stop=None)
+    first = legs_of(group)[0]
+    fill(desk, order_of(first))
+    assert Order.objects.get(intent__part__leg=first).state == "OPEN"
+    end_of_day(desk, word)
+    assert not Order.objects.filter(intent__part__leg=first).live().exists()
+    desk.now[0] = desk.now[0].replace(hour=11)
+    next_day(desk)
+    again = Order.objects.filter(intent__part__leg=first).live().get()
+    assert (again.quantity, again.limit_price) == (20, Decimal("820.4500"))
+
+
+def test_a_leg_that_somebody_cancelled_does_not_come_back(desk):
+    group = begin(desk, product="CNC")
+    legs = legs_of(group)
+    fill(desk, order_of(legs[0]))
+    desk.pass_time(minutes=20)
+    desk.broker.end(order_of(legs[1]).broker_order_id)  # in the broker's app, while the market is open
+    order_cancel(order_id=order_of(legs[2]).pk, actor="me", now=desk.now[0])
+    desk.turn(2)
+    end_of_day(desk, "CANCELLED")
+    desk.now[0] = desk.now[0].replace(hour=11)
+    next_day(desk)
+    assert not Order.objects.filter(intent__leg__in=legs[1:3]).live().exists()
+    assert Order.objects.filter(intent__leg__in=legs[3:], state="OPEN").count() == 2
+
+
 def test_a_ladder_whose_market_opens_beyond_its_stop_is_not_bought_on(desk):
     group = begin(desk, product="CNC")
     legs = legs_of(group)
@@ -501,6 +581,14 @@ def test_a_take_profit_beyond_the_day_s_band_is_sent_when_the_band_reaches_it(de
     desk.turn(3)
     assert Order.objects.get(intent__part=part).state == "OPEN"
     sound(desk, group)
+
+
+def test_a_band_that_ends_between_two_ticks_is_kept_to_from_inside(desk):
+    band(desk, "795.02", "830.00")
+    group = begin(desk)
+    fill(desk, order_of(legs_of(group)[0]))
+    stop = desk.stop_of(group)
+    assert (stop.limit_price, stop.trigger_price) == (Decimal("795.05"), Decimal("795.10"))
 
 
 def test_a_stop_beyond_the_day_s_band_waits_at_its_edge(desk):
