@@ -9,7 +9,6 @@ and checked, whether or not anybody is there to hear of them.
 import hashlib
 import json
 import re
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -22,6 +21,7 @@ from prometheus_client import Counter
 
 from execution.hooks import strict_json
 from execution.hooks.adapters import alerts_in, dialect_of, refuse_plain_text
+from execution.hooks.arrival import KEPT_S, Arrival
 from execution.hooks.keep import open_secrets
 from execution.hooks.masking import masked, without_secrets
 from execution.hooks.meaning import meaning_of
@@ -39,7 +39,6 @@ from trading.statements import Select, as_json, insert, run, tell
 
 ALERTS = Counter("tarazu_hook_alerts_total", "Alerts that came in by hooks, by what became of them", ["outcome"])
 
-KEPT_S = 24 * 3600  # a copy within it is a copy
 BARE_S = 30  # of alerts without time or id: what reads the same within it is the same
 AHEAD_S = 60  # how far the sender's clock may be before ours
 STRANGERS_A_MINUTE = 30  # failed proofs of one address at one hook that are answered with a reason
@@ -87,33 +86,6 @@ class Reply:
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(slots=True)
-class _Arrival:
-    """What is known of an alert so far: what its delivery will say."""
-
-    hook: Hook
-    wall: datetime
-    remote_ip: str
-    began: float = field(default_factory=time.perf_counter)
-    dialect: str = ""
-    body: str = ""
-    digest: str = ""
-    key: str = ""
-    kept_s: int = KEPT_S
-    named_key: bool = False
-    replay_of: Delivery | None = None
-    actor: str = ""
-    known: Sequence[str] = ()  # the hook's secrets: in no row, no answer
-
-    def row(self, outcome: str, status: int, **more: Any) -> Delivery:
-        took_ms = (time.perf_counter() - self.began) * 1000
-        return Delivery(
-            hook=self.hook, received_at=self.wall, remote_ip=self.remote_ip or None, dialect=self.dialect,
-            body=self.body, body_digest=self.digest, key=self.key, outcome=outcome, status=status,
-            duration_ms=round(took_ms, 3), replay_of=self.replay_of, replayed_by=self.actor, **more,
-        )  # fmt: skip
-
-
 def receive(knock: Knock, *, wall: datetime) -> Reply:
     """Take one alert in. Every outcome is a reply; whatever is not a 2xx traded nothing."""
     if len(knock.raw) > strict_json.MAX_BODY_BYTES:
@@ -121,7 +93,7 @@ def receive(knock: Knock, *, wall: datetime) -> Reply:
     hook = HOOK.first({"hook": knock.hook_id}) if knock.hook_id else None
     if hook is None:
         return reply_to(Refused(404, "HOOK_NOT_FOUND", "There is no hook at this address."))
-    arrival = _Arrival(hook, wall, knock.remote_ip, digest=hashlib.sha256(knock.raw).hexdigest())
+    arrival = Arrival(hook, wall, knock.remote_ip, digest=hashlib.sha256(knock.raw).hexdigest())
     stored = True
     try:
         try:
@@ -143,7 +115,7 @@ def receive(knock: Knock, *, wall: datetime) -> Reply:
 def replay(delivery: Delivery, *, token: str, actor: str, wall: datetime) -> Reply:
     """Run a delivery once more, as a new one, marked: its age does not matter, its proof was given. A second press
     of the same button (the same token) is a copy. Refused alike where the alert is still not what it must be."""
-    arrival = _Arrival(delivery.hook, wall, "", replay_of=delivery, actor=actor, body=delivery.body)
+    arrival = Arrival(delivery.hook, wall, "", replay_of=delivery, actor=actor, body=delivery.body)
     arrival.digest = hashlib.sha256(delivery.body.encode()).hexdigest()
     try:
         if not delivery.can_be_replayed:
@@ -156,7 +128,7 @@ def replay(delivery: Delivery, *, token: str, actor: str, wall: datetime) -> Rep
 
 
 # --- proof ------------------------------------------------------------------------------------------------------------
-def _proven(arrival: _Arrival, knock: Knock) -> dict[str, Any]:
+def _proven(arrival: Arrival, knock: Knock) -> dict[str, Any]:
     """The body's object, once the sender has proved itself."""
     hook = arrival.hook
     known = arrival.known = open_secrets(hook, wall=arrival.wall)
@@ -185,7 +157,7 @@ def _proven(arrival: _Arrival, knock: Knock) -> dict[str, Any]:
     return masked_body
 
 
-def _note_stranger(arrival: _Arrival, refusal: Refused) -> int:
+def _note_stranger(arrival: Arrival, refusal: Refused) -> int:
     """How many failed proofs of this sender that makes in this minute. Too many get no reason any more."""
     minute = int(arrival.wall.timestamp() // 60)
     calls = count_call(f"hook-stranger:{arrival.hook.pk}:{arrival.remote_ip}:{minute}")
@@ -196,7 +168,7 @@ def _note_stranger(arrival: _Arrival, refusal: Refused) -> int:
 
 
 # --- reading, and the one transaction ---------------------------------------------------------------------------------
-def _take(arrival: _Arrival, body: Mapping[str, Any], given_key: str) -> Reply:
+def _take(arrival: Arrival, body: Mapping[str, Any], given_key: str) -> Reply:
     hook, wall = arrival.hook, arrival.wall
     arrival.dialect = dialect_of(body)
     alerts = [read_alert(one, default_timeframe=hook.timeframe) for one in alerts_in(body, wall=wall)]
@@ -227,7 +199,7 @@ def _take(arrival: _Arrival, body: Mapping[str, Any], given_key: str) -> Reply:
     raise Refused(409, "BUSY", "Copies of this alert come faster than they can be told apart: send it once more.")
 
 
-def _name(arrival: _Arrival, alerts: Sequence[Alert], given_key: str) -> None:
+def _name(arrival: Arrival, alerts: Sequence[Alert], given_key: str) -> None:
     """What makes a copy a copy: the sender's key; else trade, time and action; else every character of the body."""
     first = alerts[0]
     if arrival.replay_of is not None:
@@ -247,7 +219,7 @@ def _name(arrival: _Arrival, alerts: Sequence[Alert], given_key: str) -> None:
     arrival.key = f"{kind}:{hashlib.sha256(json.dumps(words).encode()).hexdigest()}"
 
 
-def _holder(arrival: _Arrival) -> Delivery | None:
+def _holder(arrival: Arrival) -> Delivery | None:
     """The delivery that holds the key, while it is young enough to."""
     found = HOLDER.first({"hook": arrival.hook.pk, "key": arrival.key})
     return found if found and found.is_younger_than(arrival.kept_s, wall=arrival.wall) else None
@@ -267,7 +239,7 @@ def _refuse_untimely(alert: Alert, hook: Hook, wall: datetime) -> None:
 
 
 def _store(
-    arrival: _Arrival, drafts: Sequence[Draft], skipped: Sequence[FieldError], alerts: Sequence[Alert]
+    arrival: Arrival, drafts: Sequence[Draft], skipped: Sequence[FieldError], alerts: Sequence[Alert]
 ) -> Reply | None:
     """The delivery and its signals, by one statement, and their bells. None where another delivery holds the key."""
     hook = arrival.hook
@@ -297,7 +269,7 @@ def told(signal: Signal) -> dict[str, Any]:
 
 
 # --- the other outcomes -----------------------------------------------------------------------------------------------
-def _repeat(arrival: _Arrival, known: Delivery) -> Reply:
+def _repeat(arrival: Arrival, known: Delivery) -> Reply:
     """The first answer again. The same name for another alert is a mistake of the sender, and told."""
     if arrival.named_key and known.body_digest != arrival.digest:
         raise Refused(
@@ -312,7 +284,7 @@ def _repeat(arrival: _Arrival, known: Delivery) -> Reply:
     return Reply(200, known.answer, {"Idempotent-Replay": "true"})
 
 
-def _refuse(arrival: _Arrival, refusal: Refused, *, stored: bool) -> Reply:
+def _refuse(arrival: Arrival, refusal: Refused, *, stored: bool) -> Reply:
     refusal.detail, refusal.errors = without_secrets([refusal.detail, refusal.errors], arrival.known)
     reply = reply_to(refusal)
     ALERTS.labels(outcome=refusal.code.lower()).inc()

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
+from execution.hooks.arrival import Arrival
 from execution.hooks.meaning import Kind, Meaning
 from execution.hooks.payload import Alert
 from execution.hooks.precision import on_tick, units_of
@@ -18,9 +19,6 @@ from trading.domain.orders import Side
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import last_quote
-
-if TYPE_CHECKING:
-    from execution.hooks.receive import _Arrival
 
 EXIT_KEPT_S = 3600  # wall seconds: an exit that is late is still an exit
 DONE = {Kind.ENTRY: "", Kind.EXIT: "exit, ", Kind.REDUCE: "reduce, ", Kind.REVERSE: "reverse, "}
@@ -41,7 +39,7 @@ class Draft:
     venue_at: datetime
     expires_at: datetime
 
-    def signal(self, delivery: Delivery, place: int, arrival: "_Arrival") -> Signal:
+    def signal(self, delivery: Delivery, place: int, arrival: Arrival) -> Signal:
         """The row, named after its delivery: one delivery makes it once."""
         hook, alert, meaning = arrival.hook, self.alert, self.meaning
         replayed = arrival.replay_of is not None
