@@ -181,13 +181,11 @@ def _wait_of(legs: Iterable[Any], settings: EngineSettings) -> tuple[int, dateti
 
 
 def _replaced(portfolio: Portfolio) -> dict[tuple[int, str], datetime]:
-    """When a newer signal last took the place of one that waited, by instrument and side."""
-    rows = QueuedSignal.objects.filter(portfolio=portfolio, state=QueuedSignal.State.REPLACED)
-    return {
-        (instrument, side): at
-        for instrument, side, at in rows.values_list("instrument", "side").annotate(at=Max("ended_at"))
-        if at is not None
-    }
+    """When a newer signal last took the place of one that waited, by instrument and side. Which that was the newer one
+    tells: of several that come at once those in between leave no row."""
+    rows = QueuedSignal.objects.filter(portfolio=portfolio, replacement_count__gt=0)
+    newest = rows.order_by().values_list("instrument", "side").annotate(at=Max("signal__created_at"))
+    return {(instrument, side): at for instrument, side, at in newest}
 
 
 # -- what must not be touched ------------------------------------------------------------------------------------------

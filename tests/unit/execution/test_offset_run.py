@@ -15,6 +15,7 @@ from execution.services.offset_acts import offset_block, offset_run_now, offset_
 from execution.services.offset_run import offset_look
 from risk.kill_switch import of_portfolio
 from risk.policies import publish_policy
+from tests.factories.engine import hook_signal
 from tests.many_trades import ENTRY, ManyTrades
 from tests.small_broker import Refuse
 from trading.audit.models import AuditEntry
@@ -408,10 +409,10 @@ def test_a_trade_that_is_built_up_counts_by_its_pyramids_and_waits_by_its_timer(
     many.tell(offset_pyramids=2, offset_timer="AFTER_SUBMITTED")
     assert loser().timer_at == entries.latest("acked_at").acked_at
     later = entries.latest("acked_at").acked_at + timedelta(minutes=5)
+    newer = hook_signal(desk.portfolio, group.instrument, side=group.side, created_at=later)
     QueuedSignal.objects.create(
-        portfolio=desk.portfolio, instrument=group.instrument, side=group.side, signal=group.signal,
-        entry_price=Decimal(ENTRY), cause="POOL_FULL", state="REPLACED", enqueued_at=later, expires_at=later,
-        ended_at=later,
+        portfolio=desk.portfolio, instrument=group.instrument, side=group.side, signal=newer, replacement_count=1,
+        entry_price=Decimal(ENTRY), cause="POOL_FULL", enqueued_at=later, expires_at=later,
     )  # fmt: skip
     assert loser().timer_at == entries.latest("acked_at").acked_at, "a replacement alone does not begin it anew"
     many.tell(offset_pyramids=2, offset_timer="AFTER_SUBMITTED", offset_reset_on_replacement=True)
