@@ -6,7 +6,7 @@ from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator
 from execution.large_orders import worked
-from execution.models import Intent, ParentOrder
+from execution.models import DeploymentWork, Intent, ParentOrder
 from execution.services.parent_advance import parent_withdraw
 from trading.marketdata.clocks import venue_now
 
@@ -43,3 +43,14 @@ class ParentOrderAdmin(ReadOnlyAdmin):
             return parent_withdraw(parent_id=parent.pk, actor=request.user.get_username(), now=now)
 
         self.press(request, parents.select_related("portfolio__account"), withdraw, told="Taken back")
+
+
+@admin.register(DeploymentWork)
+class DeploymentWorkAdmin(ReadOnlyAdmin):
+    """How deployments let their large entries out, every version: the owner chooses, operators read."""
+
+    list_display = ("deployment", "version", "active", "style", "from_rupees", "created_at", "created_by")
+    list_select_related = ("deployment__version__contract", "deployment__universe")
+    list_filter = ("active", "style")
+    search_fields = ("deployment__portfolio__name", "created_by")
+    ordering = ("-id",)

@@ -42,6 +42,9 @@ urlpatterns = [
     path("orders/<int:order_id>/", execution.OrderDetail.as_view(), name="api_order"),
     path("orders/<int:order_id>/cancel/", execution.OrderCancel.as_view(), name="api_order_cancel"),
     path("large-orders/", large_orders.LargeOrders.as_view(), name="api_large_orders"),
+    path(
+        "deployments/<int:deployment_id>/work/", large_orders.DeploymentWorkView.as_view(), name="api_deployment_work"
+    ),
     path("large-orders/<int:parent_id>/", large_orders.LargeOrderDetail.as_view(), name="api_large_order"),
     path(
         "large-orders/<int:parent_id>/withdraw/",

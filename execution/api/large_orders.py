@@ -10,10 +10,12 @@ from rest_framework.response import Response
 
 from accounts.models import User
 from execution.api.views import portfolio_of
+from execution.deployment_works import choice_of, choose_work
 from execution.large_orders import Worked, worked
-from execution.models import Intent, Order, ParentOrder
+from execution.models import DeploymentWork, Intent, Order, ParentOrder
 from execution.services.parent_advance import parent_withdraw
 from execution.services.parent_ask import MOST_MINUTES, MOST_SLICES, large_order_ticket
+from strategies.models import Deployment
 from trading.api.idempotency import once
 from trading.api.openapi import KEY_PARAMETER, problems_of
 from trading.api.problems import problem
@@ -186,3 +188,55 @@ class LargeOrderWithdraw(DeskEndpoint):
         asked = parent_withdraw(parent_id=parent_id, actor=request.user.get_username(), now=now)
         (order,) = _told([_found(request, parent_id)], now)
         return Response({"asked": asked, "order": order}, status=status.HTTP_202_ACCEPTED)
+
+
+class WorkAsk(StrictSerializer):
+    """What may be changed. What is left out stays as it is."""
+
+    style = serializers.ChoiceField(choices=DeploymentWork.Style.choices, required=False)  # type: ignore[assignment]
+    from_rupees = serializers.DecimalField(max_digits=14, decimal_places=2, min_value=0, required=False)
+    minutes = serializers.IntegerField(min_value=1, max_value=MOST_MINUTES, required=False)
+    slices = serializers.IntegerField(min_value=2, max_value=MOST_SLICES, required=False)
+    visible_pct = serializers.DecimalField(max_digits=7, decimal_places=3, min_value=1, max_value=50, required=False)
+
+
+class WorkSerializer(serializers.Serializer):
+    """How a deployment's large entries are let out. `version` 0: it never chose, the settings of its portfolio say."""
+
+    version = serializers.IntegerField()
+    style = serializers.ChoiceField(choices=DeploymentWork.Style.choices)  # type: ignore[assignment]
+    from_rupees = serializers.DecimalField(max_digits=14, decimal_places=2)
+    minutes = serializers.IntegerField()
+    slices = serializers.IntegerField()
+    visible_pct = serializers.DecimalField(max_digits=7, decimal_places=3)
+    created_by = serializers.CharField(allow_blank=True)
+
+
+class DeploymentWorkView(DeskEndpoint):
+    @extend_schema(
+        operation_id="deployment_work_read", tags=["strategies"], summary="How its large entries are let out",
+        responses={200: WorkSerializer, **problems_of(401, 404, 429)},
+    )  # fmt: skip
+    def get(self, request: Request, deployment_id: int) -> Response:
+        if not Deployment.objects.for_user(request.user).filter(pk=deployment_id).exists():
+            raise NotFound("UNKNOWN_DEPLOYMENT", "There is no such deployment.")
+        never = DeploymentWork(version=0, style=DeploymentWork.Style.FOLLOW)
+        return Response(WorkSerializer(choice_of(deployment_id) or never).data)
+
+    @extend_schema(
+        operation_id="deployment_work_change", tags=["strategies"], summary="Choose how its large entries are let out",
+        description="A new version, in force from its next entry on. The same again makes none.",
+        parameters=[KEY_PARAMETER], request=WorkAsk,
+        responses={200: WorkSerializer, **problems_of(400, 401, 403, 404, 409, 422, 429)},
+    )  # fmt: skip
+    def put(self, request: Request, deployment_id: int) -> Response:
+        ask = WorkAsk(data=request.data)
+        ask.is_valid(raise_exception=True)
+        user = cast(User, request.user)
+
+        def choose(_key: str) -> Response:
+            given: dict[str, Any] = ask.validated_data
+            work = choose_work(deployment_id=deployment_id, values=given, user=user, actor=user.get_username())
+            return Response(WorkSerializer(work).data)
+
+        return once(request, choose)

@@ -1,5 +1,6 @@
 from execution.models.bust import FillBust
 from execution.models.chase import ChaseStep
+from execution.models.deployment_work import DeploymentWork
 from execution.models.engine_lease import EngineLease
 from execution.models.event_seal import EventSeal
 from execution.models.fill import Fill, ParkedFill
@@ -18,6 +19,7 @@ from execution.models.settings import EngineSettings, LadderPlan
 __all__ = [
     "ChaseStep",
     "Delivery",
+    "DeploymentWork",
     "EngineLease",
     "EngineSettings",
     "EventSeal",

@@ -7,6 +7,7 @@ from decimal import Decimal
 from django.db import transaction
 from django.utils import timezone
 
+from execution.deployment_works import work_of
 from execution.kill_scopes import strategy_of
 from execution.models import EngineSettings, Group, Intent, LadderPlan, ParentOrder, QueuedSignal
 from execution.services.group_state import move_group
@@ -128,21 +129,22 @@ def _told(round_: Round, signal: Signal, intent: Intent) -> Signal:
 def _as_a_large_order(round_: Round, signal: Signal, wish: Wish, *, now: datetime) -> ParentOrder | None:
     """The entry let out in children, where it is large enough for the settings and for lots; else None."""
     settings, lot = round_.settings, signal.instrument.lot_size
+    work = work_of(signal.deployment_id, settings)
     assert wish.limit_price is not None
-    if settings.work_style == EngineSettings.Work.NONE or wish.quantity < 2 * lot:
+    if work.style == EngineSettings.Work.NONE or wish.quantity < 2 * lot:
         return None
-    if wish.quantity * wish.limit_price < settings.work_from_rupees:
+    if wish.quantity * wish.limit_price < work.from_rupees:
         return None
     side, tick, furthest = wish.side, signal.instrument.tick_size, wish.limit_price
-    if settings.work_style == EngineSettings.Work.TWAP:
+    if work.style == EngineSettings.Work.TWAP:
         reach = to_tick(signal.entry * (1 + side.sign * settings.chase_reach_pct / 100), tick=tick, side=side)
         furthest = max(furthest, reach) if side is Side.BUY else min(furthest, reach)
-    visible = max(lot, int(wish.quantity * settings.work_visible_pct / 100) // lot * lot)
+    visible = max(lot, int(wish.quantity * work.visible_pct / 100) // lot * lot)
     ask = Ask(
         source=wish.source, dedupe_key=wish.dedupe_key, actor=wish.actor, instrument=wish.instrument, side=side,
-        product=wish.product, style=settings.work_style, quantity=wish.quantity, limit_price=furthest,
-        stop_price=wish.stop_price, target_price=wish.target_price, minutes=settings.work_minutes,
-        slices=min(settings.work_slices, wish.quantity // lot), visible=visible, signal=signal,
+        product=wish.product, style=work.style, quantity=wish.quantity, limit_price=furthest,
+        stop_price=wish.stop_price, target_price=wish.target_price, minutes=work.minutes,
+        slices=min(work.slices, wish.quantity // lot), visible=visible, signal=signal,
         signal_age_s=wish.signal_age_s, needs_approval=wish.needs_approval, forced_by=wish.forced_by,
     )  # fmt: skip
     return parent_ask(portfolio=signal.portfolio, ask=ask, now=now)

@@ -9,7 +9,7 @@ from django.utils import timezone
 
 from accounts.api_keys import issue
 from execution.models import Order, ParentOrder
-from tests.factories import UserFactory
+from tests.factories import ContractVersionFactory, DeploymentFactory, UserFactory
 from tests.small_desk import small_desk
 from trading.audit.models import AuditEntry
 
@@ -141,3 +141,26 @@ def test_operators_see_it_and_take_it_back(desk, client):
     )
     parent.refresh_from_db()
     assert parent.code == "WITHDRAWN" and parent.limit_price == Decimal("813.0000")
+
+
+def test_a_deployment_chooses_by_page_and_by_program(desk, client):
+    deployment = DeploymentFactory(portfolio=desk.portfolio, version=ContractVersionFactory())
+    address = reverse("web:deployment-work", args=[deployment.pk])
+    shown = client.get(address).content.decode()
+    assert "Large entries of" in shown and "as the settings of its portfolio say" in shown
+    given = {"style": "TWAP", "from_rupees": "250000", "minutes": "30", "slices": "6", "visible_pct": "20"}
+    assert client.post(address, given | {"slices": "1"}).status_code == 200, "told on the form"
+    assert not deployment.works.exists()
+    for _ in range(2):
+        assert client.post(address, given).status_code == 302
+    assert list(deployment.works.values_list("version", "active", "style", "minutes")) == [(1, True, "TWAP", 30)]
+    assert address in client.get(reverse("web:contract", args=[deployment.version.contract_id])).content.decode()
+    _, secret = issue(owner=desk.world.user, name="mine", now=timezone.now(), scope="trade")
+    door, by = (
+        f"/api/v1/deployments/{deployment.pk}/work/",
+        {"Authorization": f"Bearer {secret}", "Idempotency-Key": "k"},
+    )
+    assert client.get(door, headers=by).json()["minutes"] == 30
+    changed = client.put(door, {"style": "ICEBERG"}, content_type="application/json", headers=by)
+    assert changed.status_code == 200 and changed.json()["version"] == 2, changed.content
+    assert "in force" in client.get(address).content.decode()

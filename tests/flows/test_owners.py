@@ -24,6 +24,7 @@ from execution.engine_settings import publish_ladder, publish_settings
 from execution.hooks.keep import hook_create, symbol_map_set
 from execution.models import (
     Delivery,
+    DeploymentWork,
     EngineSettings,
     Group,
     Hook,
@@ -117,6 +118,9 @@ OWN |= {"orders/large/", "api/v1/large-orders/"}
 OF_ONE_ROW |= {
     "orders/large/<int:parent_id>/", "orders/large/<int:parent_id>/withdraw/", "api/v1/large-orders/<int:parent_id>/",
     "api/v1/large-orders/<int:parent_id>/withdraw/",
+}  # fmt: skip
+OF_ONE_ROW |= {
+    f"{door}deployments/<int:deployment_id>/work/" for door in ("strategies/", "api/v1/")
 }  # fmt: skip
 OWN |= {"orders/quality/", "orders/quality/series/", "orders/quality/orders.csv", "api/v1/execution-quality/"}
 OF_ONE_ROW |= {"reconcile/<int:mismatch_id>/"}
@@ -388,6 +392,7 @@ def state_of(person: Person) -> list[object]:
         Alert.objects.get(pk=person.ids["alert_id"]).acknowledged_at,
         account.engine.state, account.engine.paused_by,
         Deployment.objects.get(pk=person.ids["deployment_id"]).state,
+        list(DeploymentWork.objects.for_user(person.user).values_list("version", "style")),
         list(ContractVersion.objects.filter(contract__owner=person.user).values_list("number", "standing__stage")),
         list(order.portfolio.trading_states.values_list("level", flat=True)),
         Order.objects.filter(portfolio=order.portfolio).count(),

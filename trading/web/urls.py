@@ -68,6 +68,7 @@ urlpatterns = [
         strategies.deployment,
         name="deployment",
     ),
+    path("strategies/deployments/<int:deployment_id>/work/", large_orders.deployment_work, name="deployment-work"),
     path("journal/", journal.journal, name="journal"),
     path("market/", market.market, name="market"),
     path("market/find/", market.find, name="market-find"),

@@ -8,7 +8,8 @@ from django.utils import timezone
 from hypothesis import given
 from hypothesis import strategies as st
 
-from execution.engine_settings import publish_settings
+from execution.deployment_works import Work, choose_work, work_of
+from execution.engine_settings import publish_settings, settings_of
 from execution.models import EngineLease, Group, Intent, Order, ParentOrder
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
@@ -21,11 +22,12 @@ from execution.states import OrderState
 from risk.kill_switch import of_portfolio
 from risk.models import RiskBucket
 from risk.policies import active_policy, publish_policy
-from strategies.models import Signal
+from strategies.models import Deployment, Signal
 from strategies.tactics.slices import next_tip, spread_evenly
-from tests.factories import DeploymentFactory, SignalFactory
+from tests.factories import DeploymentFactory, SignalFactory, UserFactory
 from tests.factories.strategies import house_version
 from tests.unit.execution.test_chase import market, turn
+from trading.audit.models import AuditEntry
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.orders import Product, Reason, Side
 from trading.marketdata.models import Instrument
@@ -326,6 +328,44 @@ def test_a_contracts_large_entry_is_worked_as_the_settings_say(desk, style):
     share = -(-parent.quantity // 4) if style == "TWAP" else parent.quantity // 5
     assert abs(children(parent)[0].quantity - share) <= 1
     assert parent.limit_price == Decimal("814.75" if style == "TWAP" else "813.15")
+
+
+def test_a_deployment_s_own_choice_comes_before_the_settings(desk):
+    publish_settings(portfolio=desk.portfolio, values={"work_style": "TWAP", "work_from_rupees": "1"}, actor="me")
+    deployment = DeploymentFactory(portfolio=desk.portfolio, version=house_version())
+    settings = settings_of(desk.portfolio.pk)
+
+    def choose(**values):
+        return choose_work(deployment_id=deployment.pk, values=values, user=desk.world.user, actor="me")
+
+    assert work_of(deployment.pk, settings).style == "TWAP", "it never chose"
+    assert choose(style="ICEBERG", from_rupees=Decimal(100_000), visible_pct=Decimal(10)).version == 1
+    assert work_of(deployment.pk, settings) == Work("ICEBERG", Decimal(100_000), 15, 5, Decimal(10))
+    assert choose(style="ICEBERG").version == 1, "what changes nothing makes no version"
+    assert choose(style="NONE").version == 2 and work_of(deployment.pk, settings).style == "NONE"
+    assert choose(style="FOLLOW").version == 3 and work_of(deployment.pk, settings).style == "TWAP"
+    assert AuditEntry.objects.filter(action="deployment.work").count() == 3
+    with pytest.raises(NotAllowed) as refused:
+        choose(style="TWAP", slices=1)
+    assert refused.value.code == "WORK_INVALID" and "slices" in refused.value.numbers["fields"]
+    with pytest.raises(NotFound):
+        choose_work(deployment_id=deployment.pk, values={}, user=UserFactory(), actor="a stranger")
+    Deployment.objects.filter(pk=deployment.pk).update(state="RETIRED")
+    with pytest.raises(NotAllowed):
+        choose(style="TWAP")
+
+
+def test_a_contracts_large_entry_goes_out_at_once_where_its_deployment_says_so(desk):
+    publish_settings(portfolio=desk.portfolio, values={"work_style": "TWAP", "work_from_rupees": "1"}, actor="me")
+    deployment = DeploymentFactory(portfolio=desk.portfolio, version=house_version())
+    choose_work(deployment_id=deployment.pk, values={"style": "NONE"}, user=desk.world.user, actor="me")
+    signal = SignalFactory(
+        portfolio=desk.portfolio, deployment=deployment, instrument=desk.instrument, entry="812.35", stop="804.00",
+        target="829.00", expires_at=timezone.now() + timedelta(minutes=5),
+    )  # fmt: skip
+    turn(desk, "812.35", 2)
+    signal.refresh_from_db()
+    assert signal.state == Signal.State.ACCEPTED and not ParentOrder.objects.exists()
 
 
 @given(st.integers(1, 100_000), st.integers(1, 100), st.sampled_from([1, 25, 75]))
