@@ -32,7 +32,7 @@ def survives(stage, *points: str) -> None:
 
 
 def test_fault_01_kill_before_the_intent_is_committed(stage):
-    survives(stage, "intake.asked", "intake.intent_written")
+    survives(stage, "intake.asked", "intake.intent_written", "intake.fates_written")
 
 
 def test_fault_02_kill_between_the_commit_and_the_answer(stage):

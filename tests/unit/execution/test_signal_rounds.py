@@ -18,6 +18,7 @@ from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
 from tests.small_desk import SmallDesk
 from tests.unit.execution.test_ladders import alert, begin, decided
+from trading.domain.crashpoint import arm
 from trading.monitoring.models import Alert
 
 pytestmark = pytest.mark.django_db
@@ -114,6 +115,28 @@ def test_one_that_cannot_be_decided_holds_up_nobody(desk):
     desk.engine.answer("engine.signal", {})
     assert fates(broken, whole) == ["NEW", "ACCEPTED"]
     assert Alert.objects.filter(code="STEP_FAILED").exists()
+
+
+@pytest.mark.parametrize("point", ["intake.signal_locked", "intake.fates_written", "ladder.group_written"])
+def test_killed_in_a_round_its_signals_are_as_new_as_they_were_and_none_is_doubled(desk, point):
+    refused = [alert(desk, entry=Decimal("900.00")) for _ in range(5)]
+    entry, exit_ = alert(desk), alert(desk, kind="EXIT", side="SELL")
+
+    def die(name: str) -> None:
+        if name == point:
+            raise KeyboardInterrupt
+
+    arm(die)
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            accept(desk)
+    finally:
+        arm(None)
+    assert set(fates(*refused, entry, exit_)) == {"NEW"}
+    assert not Group.objects.exists() and not Intent.objects.exists() and not Verdict.objects.exists()
+    assert [accept(desk), accept(desk), accept(desk)] == [6, 1, 0]
+    assert set(fates(*refused)) == {"PRICE_COLLAR"} and fates(entry, exit_) == ["ACCEPTED", "ACCEPTED"]
+    assert Group.objects.count() == 1 and Intent.objects.filter(signal__in=[*refused, entry]).count() == 6
 
 
 def test_what_waited_longer_than_it_is_worth_is_not_traded(desk):
