@@ -14,6 +14,10 @@ class Migration(migrations.Migration):
     ]
 
     operations = [
+        migrations.AlterModelOptions(
+            name="enginesettings",
+            options={"ordering": ["portfolio", "-version"], "verbose_name_plural": "engine settings"},
+        ),
         migrations.CreateModel(
             name="DeploymentWork",
             fields=[

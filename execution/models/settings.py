@@ -189,6 +189,7 @@ class EngineSettings(Owned):
 
     class Meta:
         ordering = ["portfolio", "-version"]
+        verbose_name_plural = "engine settings"
         constraints = [
             models.UniqueConstraint(
                 fields=["portfolio", "version"], nulls_distinct=False, name="engine_settings_version"
