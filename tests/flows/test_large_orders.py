@@ -9,7 +9,8 @@ from django.utils import timezone
 
 from accounts.api_keys import issue
 from execution.models import Order, ParentOrder
-from tests.factories import ContractVersionFactory, DeploymentFactory, UserFactory
+from tests.factories import DeploymentFactory, UserFactory
+from tests.factories.strategies import house_version
 from tests.small_desk import small_desk
 from trading.audit.models import AuditEntry
 
@@ -144,7 +145,7 @@ def test_operators_see_it_and_take_it_back(desk, client):
 
 
 def test_a_deployment_chooses_by_page_and_by_program(desk, client):
-    deployment = DeploymentFactory(portfolio=desk.portfolio, version=ContractVersionFactory())
+    deployment = DeploymentFactory(portfolio=desk.portfolio, version=house_version())
     address = reverse("web:deployment-work", args=[deployment.pk])
     shown = client.get(address).content.decode()
     assert "Large entries of" in shown and "as the settings of its portfolio say" in shown
@@ -156,10 +157,8 @@ def test_a_deployment_chooses_by_page_and_by_program(desk, client):
     assert list(deployment.works.values_list("version", "active", "style", "minutes")) == [(1, True, "TWAP", 30)]
     assert address in client.get(reverse("web:contract", args=[deployment.version.contract_id])).content.decode()
     _, secret = issue(owner=desk.world.user, name="mine", now=timezone.now(), scope="trade")
-    door, by = (
-        f"/api/v1/deployments/{deployment.pk}/work/",
-        {"Authorization": f"Bearer {secret}", "Idempotency-Key": "k"},
-    )
+    door = f"/api/v1/deployments/{deployment.pk}/work/"
+    by = {"Authorization": f"Bearer {secret}", "Idempotency-Key": "a-key-of-mine"}
     assert client.get(door, headers=by).json()["minutes"] == 30
     changed = client.put(door, {"style": "ICEBERG"}, content_type="application/json", headers=by)
     assert changed.status_code == 200 and changed.json()["version"] == 2, changed.content
