@@ -53,7 +53,7 @@ class LargeOrderAsk(StrictSerializer):
     product = serializers.ChoiceField(choices=[product.value for product in Product], default=Product.INTRADAY.value)
     stop_price = PriceField(required=False, allow_null=True)
     target_price = PriceField(required=False, allow_null=True)
-    style = serializers.ChoiceField(choices=ParentOrder.Style.values)  # type: ignore[assignment]
+    style = serializers.ChoiceField(choices=ParentOrder.Style.choices)  # type: ignore[assignment]
     minutes = serializers.IntegerField(default=0, min_value=0, max_value=MOST_MINUTES, help_text="of a TWAP")
     slices = serializers.IntegerField(default=0, min_value=0, max_value=MOST_SLICES, help_text="of a TWAP: its turns")
     visible = serializers.IntegerField(default=0, min_value=0, help_text="of an iceberg: units shown at once")
@@ -68,7 +68,7 @@ class LargeOrderSerializer(serializers.Serializer):
     symbol = serializers.CharField()
     side = serializers.CharField()
     product = serializers.CharField()
-    style = serializers.ChoiceField(choices=ParentOrder.Style.values)  # type: ignore[assignment]
+    style = serializers.ChoiceField(choices=ParentOrder.Style.choices)  # type: ignore[assignment]
     state = serializers.ChoiceField(choices=ParentOrder.State.values)
     wanted_quantity = serializers.IntegerField()
     quantity = serializers.IntegerField(help_text="what risk allowed in all")

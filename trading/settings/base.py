@@ -250,6 +250,8 @@ SPECTACULAR_SETTINGS = {
         "BacktestKind": "strategies.models.BacktestRun.Kind",
         "ContractStage": "strategies.models.Stage",
         "DeploymentState": "strategies.models.Deployment.State",
+        "DeploymentWorkStyle": "execution.models.DeploymentWork.Style",
+        "LargeOrderStyle": "execution.models.ParentOrder.Style",
         "OrderType": "trading.domain.orders.OrderType",
         "Reason": "trading.domain.orders.Reason",
         "Side": "trading.domain.orders.Side",
