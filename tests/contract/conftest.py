@@ -232,7 +232,7 @@ def paper_at(url: str) -> Iterator[Venue]:
     )
     source.app_secret_sealed = seal(SANDBOX_APP.secret, owner_id=source.owner_id, purpose="app_secret")
     source.save()
-    FeedFactory(name=source.feed)
+    FeedFactory(name=source.feed, speed=control.clock().speed)
     account = paper_account_on(sign_in(source))
     stranger = paper_account_on(BrokerAccountFactory(access_token_sealed=None, base_url=url, feed=source.feed))
     gateway, outside = (

@@ -77,8 +77,8 @@ class PaperGateway:
         self._simulated = simulated
         self._terms: dict[str, tuple[float, Terms]] = {}
         self._working: dict[str, list[PaperOrder | PaperTrigger]] = {}
-        self._working_at = float("-inf")
-        self._said_at = float("-inf")
+        self._working_at = self._said_at = float("-inf")
+        self._speed = 1.0  # of the feed's clock
 
     def __repr__(self) -> str:
         return f"PaperGateway({self.name})"
@@ -305,16 +305,19 @@ class PaperGateway:
 
     def hear(self, ticks: Iterable[Tick]) -> None:
         """Prices as they stream in: what rests meets them before anybody else hears of them."""
-        told = self.prices.hear(ticks)
         if time.monotonic() - self._working_at > WORKING_S:
             self._look_up_working()
-        self._meet([(symbol, stretch) for symbol, stretch in told if symbol in self._working], self._now())
+        now = self._now()
+        told = self.prices.hear(ticks, now=now, speed=self._speed)
+        self._meet([(symbol, stretch) for symbol, stretch in told if symbol in self._working], now)
 
     def _look_up_working(self) -> None:
         book = Book(PaperBook.objects.get(account=self.account_id))
         working: dict[str, list[PaperOrder | PaperTrigger]] = {}
         for one in [*book.working(), *book.waiting()]:
             working.setdefault(one.symbol, []).append(one)
+        speed = Feed.objects.filter(name=self.feed_name).values_list("speed", flat=True).first()
+        self._speed = float(speed) if speed else 1.0
         self._working, self._working_at = working, time.monotonic()
 
     def _meet(self, told: Sequence[tuple[str, Stretch]], now: datetime) -> None:
@@ -353,7 +356,7 @@ class PaperGateway:
             self._catch_up(book, now)
         wanted = [one for one in {*self._working, *([symbol] if symbol else [])} if self._trades(one, now)]
         if wanted:
-            self._meet(self.prices.ask(sorted(wanted), now=now, speed=self._speed()), now)
+            self._meet(self.prices.ask(sorted(wanted), now=now, speed=self._speed), now)
         return now
 
     def _is_over(self, book: Book, now: datetime) -> bool:
@@ -467,10 +470,6 @@ class PaperGateway:
             return self._terms_of(symbol).trades_at(now)
         except Refusal:
             return False
-
-    def _speed(self) -> float:
-        speed = Feed.objects.filter(name=self.feed_name).values_list("speed", flat=True).first()
-        return float(speed) if speed else 1.0
 
 
 def _prices_of(

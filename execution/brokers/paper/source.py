@@ -24,7 +24,7 @@ from trading.venue.fill_model import Stretch
 FRESH_S = 5.0
 """A streamed price is believed for so long, wall seconds: as long as the gates do for an entry."""
 QUIET = timedelta(seconds=60)
-"""A price that was asked for may have been traded so long ago, at the venue's pace; a bid and an ask stand now."""
+"""The last trade behind a price may be so long ago, at the venue's pace."""
 ASK_EVERY_S = 2.0
 
 
@@ -114,16 +114,9 @@ class PriceSource:
 
     # -- what is remembered of it ------------------------------------------------------------------------------------
 
-    def hear(self, ticks: Iterable[Tick]) -> list[tuple[str, Stretch]]:
-        """Take what streamed in; what it tells, by symbol, in the order in which it came."""
-        told = []
-        for tick in ticks:
-            if tick.traded_at is None:
-                continue
-            mark = Mark(tick.last_price, tick.bid, tick.ask, tick.volume, tick.traded_at, time.monotonic())
-            if (stretch := self._take(tick.symbol, mark)) is not None:
-                told.append((tick.symbol, stretch))
-        return told
+    def hear(self, ticks: Iterable[Tick], *, now: datetime, speed: float) -> list[tuple[str, Stretch]]:
+        """Take what streamed in; what is fresh of it, by symbol, in the order in which it came. `now` is venue time."""
+        return self._told(ticks, now=now, speed=speed, asked=False)
 
     def ask(self, symbols: Sequence[str], *, now: datetime, speed: float) -> list[tuple[str, Stretch]]:
         """Ask for what is not streamed, each symbol every other second; what is fresh of it. `now` is venue time.
@@ -145,16 +138,21 @@ class PriceSource:
             raise
         except BrokerError:
             return []
+        return self._told(quotes, now=now, speed=speed, asked=True)
+
+    def _told(
+        self, news: Iterable[Quote | Tick], *, now: datetime, speed: float, asked: bool
+    ) -> list[tuple[str, Stretch]]:
         told = []
-        for quote in quotes:
-            if (mark := _mark(quote, now=now, speed=speed)) is None:
+        for one in news:
+            if (mark := _mark(one, now=now, speed=speed)) is None:
                 continue
-            stretch = self._take(quote.symbol, mark, asked=True)
+            stretch = self._take(one.symbol, mark, asked=asked)
             if stretch is not None and mark.is_fresh:
-                told.append((quote.symbol, stretch))
+                told.append((one.symbol, stretch))
         return told
 
-    def _take(self, symbol: str, mark: Mark, *, asked: bool = False) -> Stretch | None:
+    def _take(self, symbol: str, mark: Mark, *, asked: bool) -> Stretch | None:
         with self._lock:
             before = self._marks.get(symbol)
             if before is not None and mark.traded_at < before.traded_at:
@@ -185,11 +183,11 @@ class PriceSource:
         return self._bands[symbol, day]
 
 
-def _mark(quote: Quote, *, now: datetime, speed: float) -> Mark | None:
-    """What an answer is worth. Where its last trade is old it is known, and not fresh: nothing trades by it, for a feed
-    that stands still shows old bids too."""
-    if quote.traded_at is None:
+def _mark(said: Quote | Tick, *, now: datetime, speed: float) -> Mark | None:
+    """What a price is worth. Where its last trade is old it is known, and not fresh: nothing trades by it, for a feed
+    that stands still shows old bids too, and a stream begins with what it knows from before."""
+    if said.traded_at is None:
         return None
-    old = now - quote.traded_at > QUIET * max(1.0, speed)
+    old = now - said.traded_at > QUIET * max(1.0, speed)
     heard_at = float("-inf") if old else time.monotonic()
-    return Mark(quote.last_price, quote.bid, quote.ask, quote.volume, quote.traded_at, heard_at)
+    return Mark(said.last_price, said.bid, said.ask, said.volume, said.traded_at, heard_at)

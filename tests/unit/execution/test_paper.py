@@ -1,5 +1,6 @@
 """The paper broker: what it takes, what it fills, what it refuses, and what it says when it does not know."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from decimal import Decimal
 from threading import Event, Thread
@@ -99,6 +100,17 @@ def test_a_price_from_before_the_last_one_tells_nothing(paper):
     paper.tick("799.00")
     paper.gateway.hear([late])
     assert paper.order(order.broker_order_id).status is BrokerStatus.PENDING
+
+
+def test_a_stream_that_begins_with_what_it_knows_from_yesterday_fills_nothing(paper):
+    paper.tape.quoted.clear()
+    old = replace(paper.tape.set(SBIN, "500.00"), traded_at=ELEVEN - timedelta(days=1))
+    paper.tape.quoted.clear()
+    paper.gateway.hear([old])
+    order = paper.place()
+    assert order.filled_quantity == 0
+    paper.tick("801.00")
+    assert paper.order(order.broker_order_id).average_price == Decimal("801.00")
 
 
 def test_what_rests_trades_at_its_own_price_and_what_arrives_at_a_better_one(paper):
