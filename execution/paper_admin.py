@@ -3,8 +3,11 @@
 from typing import Any
 
 from django.contrib import admin
+from django.db.models import QuerySet
+from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, money
+from execution.brokers.registry import bring_to_present
 from execution.models import PaperBook, PaperHolding, PaperOrder, PaperTrade, PaperTrigger
 
 
@@ -17,6 +20,11 @@ class PaperBookAdmin(ReadOnlyAdmin):
     list_select_related = ("account__owner", "account__price_source")
     search_fields = ("account__name", "account__owner__username")
     cash = money("cash_paise", "cash as the session began")
+    actions = ("present",)
+
+    @admin.action(description="Bring to the present: match, and end a session that is over", permissions=["operate"])
+    def present(self, request: HttpRequest, books: QuerySet[PaperBook]) -> None:
+        self.press(request, books, lambda book: bring_to_present(book.account), told="Brought to the present")
 
     @admin.display(description="owner", ordering="account__owner")
     def owner(self, book: PaperBook) -> Any:

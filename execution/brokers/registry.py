@@ -100,6 +100,17 @@ def paper_gateway_of(
     )  # fmt: skip
 
 
+def bring_to_present(account: BrokerAccount) -> bool:
+    """Do to a paper book what every question does to it: match it with the prices of now, end a session that is over.
+    AuthError where its source is not signed in."""
+    gateway = gateway_of(account)
+    try:
+        gateway.orders()
+    finally:
+        gateway.close()
+    return True
+
+
 def _fresh_source(account: BrokerAccount, *, paced: bool) -> BrokerGateway:
     """By its row as it is now: the token of the day may be newer than whoever asked for the gateway."""
     assert account.price_source_id is not None  # a constraint of the table

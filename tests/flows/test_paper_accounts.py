@@ -106,6 +106,18 @@ def test_a_paper_account_has_no_sign_in_of_its_own(page, source):
         assert answer.status_code == 422 and "PAPER_ACCOUNT" in answer.content.decode()
 
 
+def test_an_operator_sees_the_books_and_brings_one_to_the_present(client, source):
+    """The source is not signed in here, and that is what the console says."""
+    paper = paper_account_on(source)
+    client.force_login(UserFactory(operator=True))
+    listing = "/console/execution/paperbook/"
+    assert "My FYERS" in client.get(listing).content.decode()
+    book = PaperBook.objects.get(account=paper)
+    answer = client.post(listing, {"action": "present", "_selected_action": [book.pk]}, follow=True)
+    told = answer.content.decode()
+    assert "NOT_SIGNED_IN" in told and "0 of 1" in told
+
+
 def by_program(person: User, body: dict[str, object], *, key: str = "paper-account-1", scope: str = "trade"):
     _, token = issue(owner=person, name="program", now=timezone.now(), scope=scope)
     return Client().post(
