@@ -1,13 +1,14 @@
 """Accounts by program: which there are, and a paper account more."""
 
-from typing import Any
+from decimal import Decimal
+from typing import Any, cast
 
 from drf_spectacular.utils import extend_schema
 from rest_framework import serializers, status
 from rest_framework.request import Request
 from rest_framework.response import Response
 
-from accounts.models import BrokerAccount
+from accounts.models import BrokerAccount, User
 from accounts.selectors import accounts_of
 from execution.brokers.paper_account import LEAST, MOST, MOST_SLIPPAGE_BPS, open_paper_account
 from trading.api.idempotency import once
@@ -41,7 +42,7 @@ class PaperAccountAsk(StrictSerializer):
         max_digits=14, decimal_places=2, min_value=LEAST, max_value=MOST, help_text="rupees"
     )
     slippage_bps = serializers.DecimalField(
-        max_digits=6, decimal_places=2, min_value=0, max_value=MOST_SLIPPAGE_BPS, default=0,
+        max_digits=6, decimal_places=2, min_value=0, max_value=MOST_SLIPPAGE_BPS, default=Decimal(0),
         help_text="against every order at the market",
     )  # fmt: skip
     volume_share_pct = serializers.DecimalField(
@@ -52,8 +53,8 @@ class PaperAccountAsk(StrictSerializer):
 
 def _open(request: Request, ask: dict[str, Any]) -> Response:
     portfolio = open_paper_account(
-        owner=request.user, name=ask["name"], price_source_id=ask["price_source"], opening_cash=ask["opening_cash"],
-        slippage_bps=ask["slippage_bps"], volume_share_pct=ask["volume_share_pct"],
+        owner=cast(User, request.user), name=ask["name"], price_source_id=ask["price_source"],
+        opening_cash=ask["opening_cash"], slippage_bps=ask["slippage_bps"], volume_share_pct=ask["volume_share_pct"],
     )  # fmt: skip
     return Response(PortfolioSerializer(portfolio).data, status=status.HTTP_201_CREATED)
 

@@ -36,8 +36,8 @@ def page(client: Client, person: User) -> Client:
     return client
 
 
-def press(page: Client, source: BrokerAccount, **changes: str):
-    given = {"name": "Paper", "source": str(source.pk), "cash": "5,00,000", "slippage": "", "share": ""}
+def press(page: Client, account: BrokerAccount, **changes: str):
+    given = {"name": "Paper", "source": str(account.pk), "cash": "5,00,000", "slippage": "", "share": ""}
     return page.post(PAGE, given | changes, headers={"HX-Request": "true"})
 
 
@@ -54,7 +54,7 @@ def test_a_paper_account_is_opened_with_its_book_and_its_portfolio(page, person,
     assert AuditEntry.objects.filter(action="account.paper_opened", owner_id=person.pk).exists()
 
     told = page.get("/settings/brokers/").content.decode()
-    assert "Prices from" in told and "₹5,00,000.00" in told and "Up to 10 % of what trades, 2.5 bps" in told
+    assert "Prices from" in told and "₹5,00,000.00" in told and "Up to 10 % of what trades, 2.50 bps" in told
 
 
 def test_pressed_twice_it_is_opened_once(page, source):

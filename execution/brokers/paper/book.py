@@ -61,11 +61,11 @@ class Book:
 
     @property
     def day(self) -> date:
-        assert self.row.session_date is not None  # `turn` comes first
-        return self.row.session_date
+        """Whose orders and trades are in the book; the beginning of time in a book that was never opened."""
+        return self.row.session_date or date.min
 
     def orders(self) -> list[PaperOrder]:
-        return list(PaperOrder.objects.filter(book=self.row, session_date=self.row.session_date).order_by("id"))
+        return list(PaperOrder.objects.filter(book=self.row, session_date=self.day).order_by("id"))
 
     def working(self, symbol: str = "") -> list[PaperOrder]:
         """Live orders by price and time do not matter here: each trades with the market, none with another."""
@@ -78,7 +78,7 @@ class Book:
 
     def trades(self) -> list[PaperTrade]:
         return list(
-            PaperTrade.objects.filter(order__book=self.row, order__session_date=self.row.session_date)
+            PaperTrade.objects.filter(order__book=self.row, order__session_date=self.day)
             .select_related("order").order_by("id")
         )  # fmt: skip
 
@@ -255,13 +255,13 @@ class Book:
     ) -> None:  # fmt: skip
         """Let the orders and triggers of a symbol meet a stretch. `since`: it began then, and tells nothing to what
         came after. Stops come first: of a stretch that reaches a stop and a target nobody knows the order."""
-        room = {side: self.friction.room(stretch) for side in Side}
+        room: dict[Side, int | None] = {side: self.friction.room(stretch) for side in Side}
         for order in sorted(self.working(symbol), key=lambda one: (one.order_type not in _STOPS, one.pk)):
             if since is None or order.updated_at <= since:
                 side = Side(order.side)
                 taken = self._match(order, stretch, terms, now, room[side])
-                if room[side] is not None:
-                    room[side] -= taken
+                left = room[side]
+                room[side] = None if left is None else left - taken
         for trigger in self.waiting(symbol):
             if since is None or trigger.updated_at <= since:
                 self._fire(trigger, stretch, terms, band, now)

@@ -59,7 +59,7 @@ logger = logging.getLogger(__name__)
 TERMS_S = 60.0
 WORKING_S = 1.0
 SLEPT = timedelta(minutes=2)
-"""Prices of so long were not looked at: they are read from history, minute by minute."""
+"""Prices of so long, at the venue's pace, were not looked at: they are read from history, minute by minute."""
 PRESENT_S = 5.0
 
 
@@ -79,6 +79,7 @@ class PaperGateway:
         self._working: dict[str, list[PaperOrder | PaperTrigger]] = {}
         self._working_at = self._said_at = float("-inf")
         self._speed = 1.0  # of the feed's clock
+        self._behind = False
 
     def __repr__(self) -> str:
         return f"PaperGateway({self.name})"
@@ -99,19 +100,19 @@ class PaperGateway:
     def _place(self, request: OrderRequest) -> Acknowledged | Refused:
         terms, now = self._terms_of(request.symbol), self._present(request.symbol)
         band, stretch, last = self._band(terms, now), self._price(request.symbol), self._last(request.symbol)
+        limit, trigger = _prices_of(request.order_type, request.limit_price, request.trigger_price)
         check_open(terms, now)
         check_terms(
             terms, order_type=request.order_type, side=request.side, product=request.product,
-            quantity=request.quantity, limit=request.limit_price, trigger=request.trigger_price, last=last,
+            quantity=request.quantity, limit=limit, trigger=trigger, last=last,
         )  # fmt: skip
-        limit, trigger = _prices_of(request.order_type, request.limit_price, request.trigger_price)
         with open_book(self.account_id) as book:
             order, refusal = book.admit(
                 tag=request.client_order_id, symbol=request.symbol, side=request.side, product=request.product,
                 order_type=request.order_type, validity=request.validity, quantity=request.quantity, limit=limit,
                 trigger=trigger, terms=terms, band=band, stretch=stretch, last=last, now=now,
             )  # fmt: skip
-            book.row.matched_through = max(now, book.row.matched_through or now)
+            self._looked_at(book, now)
         if refusal is not None:
             return Refused(refusal.code, refusal.message, order.number)
         return Acknowledged(order.number)
@@ -169,6 +170,7 @@ class PaperGateway:
             terms, now = self._terms_of(request.symbol), self._present()
             _check_trigger(terms, request)
             with open_book(self.account_id) as book:
+                self._looked_at(book, now)
                 return Acknowledged(book.wait_for(request, now).number)
 
         return self._send(placed)
@@ -304,21 +306,28 @@ class PaperGateway:
     # -- the present -------------------------------------------------------------------------------------------------
 
     def hear(self, ticks: Iterable[Tick]) -> None:
-        """Prices as they stream in: what rests meets them before anybody else hears of them."""
-        if time.monotonic() - self._working_at > WORKING_S:
-            self._look_up_working()
+        """Prices as they stream in: what rests meets them before anybody else hears of them. Not before it has met what
+        was slept through, which came first: the next question sees to that."""
         now = self._now()
+        if time.monotonic() - self._working_at > WORKING_S:
+            self._look_up_working(now)
         told = self.prices.hear(ticks, now=now, speed=self._speed)
-        self._meet([(symbol, stretch) for symbol, stretch in told if symbol in self._working], now)
+        if not self._behind:
+            self._meet([(symbol, stretch) for symbol, stretch in told if symbol in self._working], now)
 
-    def _look_up_working(self) -> None:
+    def _look_up_working(self, now: datetime) -> Book:
+        """What waits for a price, and whether prices were missed that it should have met."""
         book = Book(PaperBook.objects.get(account=self.account_id))
         working: dict[str, list[PaperOrder | PaperTrigger]] = {}
-        for one in [*book.working(), *book.waiting()]:
+        waiting: list[PaperOrder | PaperTrigger] = [*book.working(), *book.waiting()]
+        for one in waiting:
             working.setdefault(one.symbol, []).append(one)
         speed = Feed.objects.filter(name=self.feed_name).values_list("speed", flat=True).first()
         self._speed = float(speed) if speed else 1.0
+        since = book.row.matched_through
+        self._behind = bool(working) and since is not None and now - since > SLEPT * max(1.0, self._speed)
         self._working, self._working_at = working, time.monotonic()
+        return book
 
     def _meet(self, told: Sequence[tuple[str, Stretch]], now: datetime) -> None:
         """Match what a look at the known rows says may trade; the rows themselves are asked again under the lock."""
@@ -347,13 +356,11 @@ class PaperGateway:
         """
         now = self._now()
         _ = self.prices.connection
-        book = Book(PaperBook.objects.get(account=self.account_id))
-        self._look_up_working()
+        book = self._look_up_working(now)
+        if self._behind and not self._catch_up(book, now):
+            return now
         if book.row.session_date is None or exchange_date(now) > book.row.session_date or self._is_over(book, now):
-            if self._catch_up(book, now):
-                self._turn(book, now)
-        elif self._working and book.row.matched_through and now - book.row.matched_through > SLEPT:
-            self._catch_up(book, now)
+            self._turn(book, now)
         wanted = [one for one in {*self._working, *([symbol] if symbol else [])} if self._trades(one, now)]
         if wanted:
             self._meet(self.prices.ask(sorted(wanted), now=now, speed=self._speed), now)
@@ -375,8 +382,7 @@ class PaperGateway:
         False: history cannot be had now, so nothing is known of them, and nothing that follows from them happens.
         """
         since = book.row.matched_through
-        if since is None or not self._working or now - since <= SLEPT:
-            return True
+        assert since is not None  # else nothing was missed
         bars: list[tuple[datetime, str, Bar]] = []
         for symbol in self._working:
             end = min(now, self._terms_of(symbol).over_at(book.day))
@@ -394,7 +400,7 @@ class PaperGateway:
                     since=started_at,
                 )  # fmt: skip
             held.row.matched_through = now
-        self._look_up_working()
+        self._look_up_working(now)
         return True
 
     def _minutes(self, symbol: str, *, start: datetime, end: datetime) -> list[Bar] | None:
@@ -419,7 +425,7 @@ class PaperGateway:
         }  # fmt: skip
         with open_book(self.account_id) as held:
             held.turn(now, terms_of=self._terms_of, last=closes.get, charge_broker=self._charges)
-        self._look_up_working()
+        self._look_up_working(now)
 
     def _close_of(self, symbol: str, book: Book) -> Decimal | None:
         """The last price of the book's day: as heard, from history, and where nobody knows, what was traded last."""
@@ -435,6 +441,11 @@ class PaperGateway:
         return next((trade.price for trade in reversed(book.trades()) if trade.order.symbol == symbol), None)
 
     # -- inside ------------------------------------------------------------------------------------------------------
+
+    def _looked_at(self, book: Book, now: datetime) -> None:
+        """Prices before now are no matter of what comes now, unless something waits that has missed some."""
+        if not self._behind:
+            book.row.matched_through = max(now, book.row.matched_through or now)
 
     def _terms_of(self, symbol: str) -> Terms:
         read_at, terms = self._terms.get(symbol, (float("-inf"), None))

@@ -94,8 +94,7 @@ def check_terms(
     if trigger is not None and order_type in _STOPS and last is not None and (trigger - last) * side.sign < 0:
         where = "at or above" if side is Side.BUY else "at or below"
         raise Refusal("INVALID_PARAMETER", f"stopPrice must be {where} the last price {last:.2f}")
-    both = order_type is OrderType.STOP_LIMIT and limit is not None and trigger is not None
-    if both and (limit - trigger) * side.sign < 0:
+    if limit is not None and trigger is not None and (limit - trigger) * side.sign < 0:
         where = "above" if side is Side.BUY else "below"
         raise Refusal("INVALID_PARAMETER", f"stopPrice must not be {where} limitPrice")
 

@@ -170,6 +170,21 @@ def test_what_was_slept_through_is_read_from_history_and_meets_what_came_before(
     )
 
 
+def test_what_was_slept_through_comes_before_the_first_tick_that_is_heard_again(paper):
+    """A killed desk starts anew: its price stream is quicker than its first question."""
+    stop = paper.place(Side.SELL, order_type=OrderType.STOP, trigger_price=Decimal("795.00"))
+    fell = (Decimal(price) for price in ("798", "798", "794", "797"))
+    paper.tape.bars = [Bar(ELEVEN + timedelta(minutes=5), *fell, 100)]
+    paper.tape.now, paper.gateway = ELEVEN + timedelta(minutes=30), paper.again()
+    paper.tick("700.00")
+    assert PaperBook.objects.get().matched_through == ELEVEN, "the tick has met nothing, and says nothing"
+    paper.tape.silent = True
+    assert paper.order(stop.broker_order_id).status is BrokerStatus.PENDING, "nobody knows what it has missed"
+    paper.tape.silent = False
+    order = paper.order(stop.broker_order_id)
+    assert (order.average_price, order.updated_at) == (Decimal("795.00"), ELEVEN + timedelta(minutes=6))
+
+
 # -- what is refused, in a broker's words
 
 
