@@ -139,16 +139,16 @@ def test_what_risk_management_declines_is_told(stepped):
 
 
 def test_a_restarted_venue_still_waits(tmp_path):
-    for name in ON_A_WIRE:
-        folder = tmp_path / name
-        folder.mkdir()
-        with sandbox(folder, "--stepped") as url:
+    numbers = {}
+    with sandbox(tmp_path, "--stepped") as url:
+        for name in ON_A_WIRE:
             for one in ADAPTERS[name](url):
                 one.control.step(ticks=1)
-                number = placed(one, far_below(one))
-        with sandbox(folder, "--stepped") as url:
+                numbers[name] = placed(one, far_below(one))
+    with sandbox(tmp_path, "--stepped") as url:
+        for name in ON_A_WIRE:
             for one in ADAPTERS[name](url):
-                assert standing(one, number).status is TriggerStatus.ACTIVE
+                assert standing(one, numbers[name]).status is TriggerStatus.ACTIVE
 
 
 @pytest.mark.parametrize("wrong", ["none", "three", "same side", "nothing", "at the last price", "NaN"])
