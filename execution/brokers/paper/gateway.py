@@ -16,7 +16,7 @@ from execution.brokers.environment import of_other_environment
 from execution.brokers.errors import AuthError, BrokerError, BusinessError
 from execution.brokers.paper import rows
 from execution.brokers.paper.book import Book, open_book
-from execution.brokers.paper.rules import Refusal, Terms, blocked, check_open, check_product, check_terms, first_close
+from execution.brokers.paper.rules import Refusal, Terms, blocked, check_open, check_product, check_terms, closes_of
 from execution.brokers.paper.source import PriceSource
 from execution.brokers.port import (
     MARGIN_ORDERS,
@@ -324,8 +324,8 @@ class PaperGateway:
             working.setdefault(one.symbol, []).append(one)
         speed = Feed.objects.filter(name=self.feed_name).values_list("speed", flat=True).first()
         self._speed = float(speed) if speed else 1.0
-        since = book.row.matched_through
-        self._behind = bool(working) and since is not None and now - since > SLEPT * max(1.0, self._speed)
+        since, until = book.row.matched_through, min(now, closes_of(book.day, assumed=self._simulated)[1])
+        self._behind = bool(working) and since is not None and until - since > SLEPT * max(1.0, self._speed)
         self._working, self._working_at = working, time.monotonic()
         return book
 
@@ -356,10 +356,12 @@ class PaperGateway:
         """
         now = self._now()
         _ = self.prices.connection
-        book = self._look_up_working(now)
-        if self._behind and not self._catch_up(book, now):
-            return now
-        if book.row.session_date is None or exchange_date(now) > book.row.session_date or self._is_over(book, now):
+        for _ in range(2):  # the day that was slept through, and the one in which it wakes up
+            book = self._look_up_working(now)
+            if self._behind and not self._catch_up(book, now):
+                return now
+            if not self._is_over(book, now):
+                break
             self._turn(book, now)
         wanted = [one for one in {*self._working, *([symbol] if symbol else [])} if self._trades(one, now)]
         if wanted:
@@ -368,7 +370,9 @@ class PaperGateway:
 
     def _is_over(self, book: Book, now: datetime) -> bool:
         """Whether something of the day should have ended. Before the first close of the day nothing has."""
-        if now < first_close(book.day, assumed=self._simulated):
+        if book.row.session_date is None or exchange_date(now) > book.row.session_date:
+            return True
+        if now < closes_of(book.day, assumed=self._simulated)[0]:
             return False
         return any(
             self._terms_of(symbol).over_at(book.day) <= now
@@ -399,7 +403,7 @@ class PaperGateway:
                     symbol, stretch, terms=known[symbol], band=bands[symbol], now=started_at + timedelta(minutes=1),
                     since=started_at,
                 )  # fmt: skip
-            held.row.matched_through = now
+            held.row.matched_through = max(since, min(now, closes_of(book.day, assumed=self._simulated)[1]))
         self._look_up_working(now)
         return True
 

@@ -53,10 +53,11 @@ class Terms:
         return session is not None and session.phase_at(now) is Phase.CONTINUOUS
 
 
-def first_close(day: date, *, assumed: bool) -> datetime:
-    """When the first of a day's shares stops trading; the beginning of time on a day without a session."""
-    sessions = (session_on(day, kind=kind, assume_weekdays=assumed) for kind in _OF_SHARES)
-    return min((one.closes_at for one in sessions if one is not None), default=_LONG_AGO)
+def closes_of(day: date, *, assumed: bool) -> tuple[datetime, datetime]:
+    """When the first and the last of a day's shares stop trading; the beginning of time on a day without a session."""
+    sessions = [session_on(day, kind=kind, assume_weekdays=assumed) for kind in _OF_SHARES]
+    ends = [one.closes_at for one in sessions if one is not None]
+    return min(ends, default=_LONG_AGO), max(ends, default=_LONG_AGO)
 
 
 class Working(Protocol):

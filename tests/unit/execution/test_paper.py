@@ -13,7 +13,16 @@ from execution.brokers.errors import AuthError
 from execution.brokers.paper.gateway import PaperGateway
 from execution.brokers.paper.sockets import PaperOrderSocket
 from execution.brokers.paper.source import PriceSource
-from execution.brokers.port import Acknowledged, Bar, BookOrder, BrokerStatus, Refused, Unknown
+from execution.brokers.port import (
+    Acknowledged,
+    Bar,
+    BookOrder,
+    BrokerStatus,
+    Refused,
+    TriggerLeg,
+    TriggerRequest,
+    Unknown,
+)
 from execution.models import PaperBook
 from tests.factories.market import FeedFactory, InstrumentFactory
 from tests.factories.people import BrokerAccountFactory, paper_account_on
@@ -183,6 +192,22 @@ def test_what_was_slept_through_comes_before_the_first_tick_that_is_heard_again(
     paper.tape.silent = False
     order = paper.order(stop.broker_order_id)
     assert (order.average_price, order.updated_at) == (Decimal("795.00"), ELEVEN + timedelta(minutes=6))
+
+
+def test_a_trigger_that_waits_over_a_night_that_was_slept_through_meets_the_minutes_of_the_morning(paper):
+    legs = (TriggerLeg(Decimal("790.00"), Decimal("791.00"), 5),)
+    request = TriggerRequest(SBIN, Side.BUY, Product.CNC, legs, Decimal("800.00"))
+    assert isinstance(paper.gateway.place_trigger(request), Acknowledged)
+    morning = ELEVEN + timedelta(days=1)
+    paper.tape.bars = [
+        Bar(at, *(Decimal(price) for price in ("795", "796", low, "795")), 100)
+        for at, low in ((ELEVEN + timedelta(hours=2), "793"), (morning - timedelta(minutes=30), "789"))
+    ]  # fmt: skip
+    paper.tape.now = morning
+    paper.tape.set(SBIN, "795.00")
+    (order,) = paper.again().orders()
+    assert (order.source, order.average_price, order.filled_quantity) == ("GTT", Decimal("791.00"), 5)
+    assert order.updated_at == morning - timedelta(minutes=29)
 
 
 # -- what is refused, in a broker's words
