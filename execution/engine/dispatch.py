@@ -1,10 +1,9 @@
 """Who brings the orders of an account to the wire: whatever waits is claimed together, sent side by side, and what the
 broker said is written down together.
 
-As many threads as the broker's connections. Each takes what is most urgent when it is free: an order that has been
-claimed, a cancel or a change, outcomes that nobody has written down yet, orders that wait. Only one claims and one
-records at a time; what comes meanwhile is taken together by the next. One order alone goes through one thread, without
-a hop.
+A few threads, the hands. Each takes what is most urgent when it is free: an order that has been claimed, outcomes that
+nobody has written down yet, a cancel or a change, orders that wait. Only one claims and one records at a time; what
+comes meanwhile is taken together by the next. One order alone goes through one thread, without a hop.
 """
 
 import heapq
@@ -23,9 +22,9 @@ from risk.order_rate import RATES, take_turns
 from trading.domain.orders import Reason
 from trading.statements import run
 
-HANDS = 8
-"""As many as there are connections to a broker (`HttpClient`)."""
-ERRANDS_AT_ONCE = 4  # cancels and changes wait for their turn on the line: they never hold every hand
+HANDS = 3
+"""Each holds a connection to the database as well as one to the broker, and a process has a bounded number of both."""
+ERRANDS_AT_ONCE = 2  # cancels and changes wait for their turn on the line: they never hold every hand
 
 STILL_QUEUED = f"""
 SELECT id, reason FROM execution_order WHERE id = ANY(%s) AND state = 'QUEUED'

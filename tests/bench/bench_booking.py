@@ -1,8 +1,8 @@
 """What an order costs the engine from its committed row until it is booked and protected, in processor time.
 
 The engine of a desk on a broker that answers at once and costs nothing: what is left is our own part. Hundreds of
-trades in thirty portfolios; each order is sent, heard of at rest, filled and protected by a stop. Alone, and eight
-together, as many as an engine has hands. Processor time hardly depends on what else the machine does.
+trades in thirty portfolios; each order is sent, heard of at rest, filled and protected by a stop. Alone, and several
+together. Processor time hardly depends on what else the machine does.
 """
 
 import time
@@ -15,7 +15,7 @@ from tests.bench.harness import Figure, Run, bench
 from tests.bench.small_desk import cpu_s
 
 PORTFOLIOS, A_PORTFOLIO = 30, 10
-TOGETHER = 8
+TOGETHER = 8  # in one statement; an engine claims as many as it has hands free
 PRICE = Decimal("812.35")
 AGAIN = {
     "max_trades_per_day": 100_000, "duplicate_window_s": 0, "runaway_orders_per_fill": 10_000, "max_open_positions": 50,

@@ -68,7 +68,7 @@ CLIENTS, WARM_ROUNDS = 32, 5
 # The same idea again and again, none of which fills: every gate is asked, and none may end the measuring.
 AGAIN = {
     "max_trades_per_day": 100_000, "duplicate_window_s": 0, "runaway_orders_per_fill": 10_000, "max_open_positions": 50,
-    "spread_to_deviation": Decimal(1), "min_volume_ratio": Decimal(0),
+    "spread_to_deviation": Decimal(1), "min_volume_ratio": Decimal(0), "price_collar_pct": Decimal(10),
 }  # fmt: skip
 _number = count()
 
