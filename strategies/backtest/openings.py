@@ -216,7 +216,7 @@ Branches = dict[int, "Branches | str"]
 
 def _parts(node: Node) -> list[object]:
     parts: list[object] = []
-    for name in _fields_of(type(node)):
+    for name in _fields_of(type(node)):  # type: ignore[arg-type]  # a class can be hashed
         value = getattr(node, name)
         if isinstance(value, tuple):
             parts += value
@@ -302,7 +302,7 @@ def _rebuilt(
             return int(numbers[hole]) if isinstance(value, int) else numbers[hole]
         return _put_in(value, (*path, here), hole, numbers, made, names_at)  # type: ignore[arg-type]
 
-    given = {name: getattr(node, name) for name in _fields_of(type(node))}
+    given = {name: getattr(node, name) for name in _fields_of(type(node))}  # type: ignore[arg-type]  # as above
     made_of: Callable[..., Node] = type(node)
     return made_of(
         **{name: tuple(map(part, value)) if isinstance(value, tuple) else part(value) for name, value in given.items()}
