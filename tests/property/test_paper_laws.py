@@ -71,7 +71,7 @@ acts = st.lists(
 class Books(TestCase):
     """Any sequence of acts leaves books that agree with each other."""
 
-    @settings(max_examples=12, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=5, deadline=None, suppress_health_check=list(HealthCheck))
     @given(acts, st.sampled_from([None, Decimal(10)]))
     def test_the_books_agree_after_every_act(self, script, share):
         paper = Paper(volume_share_pct=share)
@@ -149,8 +149,8 @@ def test_no_adapter_sends_an_order_of_the_other_environment(kind, live, account,
 class Wall(TestCase):
     """Whatever is asked of a paper account, what its price source hears is a question about the market."""
 
-    @settings(max_examples=8, deadline=None, suppress_health_check=list(HealthCheck))
-    @given(acts)
+    @settings(max_examples=3, deadline=None, suppress_health_check=list(HealthCheck))
+    @given(acts.map(lambda script: script[:5]))
     def test_no_act_on_paper_reaches_the_price_source_as_an_order(self, script):
         paper = Paper()
         tape = paper.tape  # it raises where it is asked for more than prices
@@ -162,9 +162,8 @@ class Wall(TestCase):
                 paper.tick(str(given_[0]))
             elif act == "wait":
                 tape.now += timedelta(hours=given_[0] // 60)
-            for read in (paper.gateway.orders, paper.gateway.trades, paper.gateway.positions, paper.gateway.funds):
-                read()
-            for one in paper.gateway.orders()[:2]:
-                paper.gateway.modify(one.broker_order_id, order_type=OrderType.MARKET)
-                paper.gateway.cancel(one.broker_order_id)
-            paper.gateway.holdings(), paper.gateway.triggers(), paper.gateway.margin([paper.ask()])
+        for one in paper.gateway.orders()[:2]:
+            paper.gateway.modify(one.broker_order_id, order_type=OrderType.MARKET)
+            paper.gateway.cancel(one.broker_order_id)
+        paper.gateway.trades(), paper.gateway.positions(), paper.gateway.funds()
+        paper.gateway.holdings(), paper.gateway.triggers()
