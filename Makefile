@@ -7,7 +7,7 @@ LOCKED := requirements/base.txt requirements/fyers.txt requirements/test.txt req
 WORKERS ?= 2
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --quiet
 
-.PHONY: setup setup-test setup-dev run test prove bench check lock clean help
+.PHONY: setup kernels setup-test setup-dev run test prove bench check lock clean help
 
 help:
 	@echo "make run     start the desk (PORT=8000)      make test   run the tests"
@@ -15,7 +15,7 @@ help:
 	@echo "make prove   kill it, lie to it, race it: counts in var/prove.json"
 	@echo "make setup   install only                    make lock   recompile requirements/*.txt"
 
-setup: $(STAMP)
+setup: kernels
 
 # Bare Debian has no ensurepip and refuses to install into the system: an environment without pip, filled from outside.
 .venv/bin/python:
@@ -29,9 +29,11 @@ $(STAMP): requirements/base.txt requirements/fyers.txt | .venv/bin/python
 	@echo "Installing what the desk needs into .venv (about 550 MB)"
 	@$(PIP) -r requirements/base.txt
 	@$(PIP) --no-deps -r requirements/fyers.txt
-	@echo "Warming the compiled indicators"
-	@$(BIN)/python -m trading.desk.warm
 	@touch $@
+
+# Kernels are compiled anew when their source has changed.
+kernels: $(STAMP)
+	@$(BIN)/python -m trading.desk.warm
 
 .venv/.ready-test: requirements/test.txt $(STAMP)
 	@echo "Installing what the tests need"
@@ -42,7 +44,7 @@ $(STAMP): requirements/base.txt requirements/fyers.txt | .venv/bin/python
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
-setup-test: .venv/.ready-test
+setup-test: .venv/.ready-test kernels
 setup-dev: .venv/.ready-dev .venv/.ready-test
 
 run: setup

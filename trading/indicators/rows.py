@@ -10,8 +10,8 @@ whole; `stream` keeps the memory and feeds it one bar of every symbol at a time;
 (`lanes`). All run the same operations in the same order, with fused multiplications asked for by name (`lanes.fma`)
 and none left to the compiler's mood: the same bits come out.
 
-Compiled machine code is kept by numba beside the source, or in NUMBA_CACHE_DIR. The cache does not see a change of
-this file, of `lanes` or of `passes` through the kernels that use it: delete it after editing them.
+Compiled machine code is kept by numba in a folder that bears a hash of all source with kernels (`settings/kernels.py`):
+what is compiled from other files too is compiled anew when one of them has changed.
 """
 
 from __future__ import annotations

@@ -9,12 +9,14 @@ from csp.constants import NONCE, NONE, SELF
 from trading.desk.paths import Folders
 from trading.settings import env
 from trading.settings.env import BASE_DIR
+from trading.settings.kernels import kernels_of
 from trading.settings.logs import logging_config
 
 # --- Where things lie -------------------------------------------------------------------------------------------------
 VAR = env.folder("TARAZU_VAR", BASE_DIR / "var")
 FOLDERS = Folders(VAR)
-os.environ.setdefault("NUMBA_CACHE_DIR", str(VAR / "numba"))  # without a writable place numba fails at import
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(kernels_of(VAR))
 
 # --- Who we are -------------------------------------------------------------------------------------------------------
 DEBUG = False

@@ -7,6 +7,8 @@ import os
 import tempfile
 from pathlib import Path
 
+from trading.settings.kernels import kernels_of
+
 # Chosen once, by the first process that reads this; its workers inherit the name.
 RUN = Path(os.environ.setdefault("TARAZU_TEST_RUN", f"{tempfile.gettempdir()}/tarazu-test-{os.getpid()}"))
 os.environ["TARAZU_VAR"] = str(RUN)
@@ -18,7 +20,8 @@ for _name in ("DATABASE_URL", "REDIS_URL"):
 _worker = os.environ.get("PYTEST_XDIST_WORKER", "main")
 _number = int(_worker.removeprefix("gw")) + 1 if _worker.startswith("gw") else 0
 os.environ["TARAZU_REDIS_PREFIX"] = f"test-{_worker}"
-os.environ.setdefault("NUMBA_CACHE_DIR", str(Path(__file__).resolve().parents[2] / "var" / "numba"))
+if "NUMBA_CACHE_DIR" not in os.environ:
+    os.environ["NUMBA_CACHE_DIR"] = str(kernels_of(Path(__file__).resolve().parents[2] / "var"))
 
 from trading.settings import env  # noqa: E402
 from trading.settings.base import *  # noqa: E402, F403
