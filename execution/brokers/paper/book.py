@@ -130,6 +130,14 @@ class Book:
         total = to_rupees(self.row.cash_paise) + realised
         return Funds(total=total, utilised=utilised, available=total - utilised, realised=realised)
 
+    def is_of(self, now: datetime) -> bool:
+        """False where an earlier day has not been ended yet: what trades now is none of its."""
+        return exchange_date(now) <= self.day
+
+    def check_day(self, now: datetime) -> None:
+        if not self.is_of(now):
+            raise Refusal("REJECTED", f"RED:{self.day} is not settled yet: its last prices are not known")
+
     # -- acting ------------------------------------------------------------------------------------------------------
 
     def admit(

@@ -107,6 +107,7 @@ class PaperGateway:
             quantity=request.quantity, limit=limit, trigger=trigger, last=last,
         )  # fmt: skip
         with open_book(self.account_id) as book:
+            book.check_day(now)
             order, refusal = book.admit(
                 tag=request.client_order_id, symbol=request.symbol, side=request.side, product=request.product,
                 order_type=request.order_type, validity=request.validity, quantity=request.quantity, limit=limit,
@@ -136,6 +137,7 @@ class PaperGateway:
         band, stretch, last = self._band(terms, now), self._price(known.symbol), self._last(known.symbol)
         check_open(terms, now)
         with open_book(self.account_id) as book:
+            book.check_day(now)
             order = book.live(number)
             quantity = order.quantity if quantity is None else quantity
             limit, trigger = _prices_of(
@@ -144,7 +146,7 @@ class PaperGateway:
             )  # fmt: skip
             check_terms(
                 terms, order_type=order_type, side=Side(order.side), product=Product(order.product),
-                quantity=quantity, limit=limit, trigger=None if order.triggered else trigger, last=last,
+                quantity=quantity, limit=limit, trigger=trigger, last=None if order.triggered else last,
             )  # fmt: skip
             book.change(
                 order, order_type=order_type, quantity=quantity, limit=limit, trigger=trigger, terms=terms, band=band,
@@ -344,7 +346,7 @@ class PaperGateway:
         known = {symbol: terms for symbol, terms in known.items() if terms.trades_at(now)}
         bands = {symbol: self._band(terms, now) for symbol, terms in known.items()}
         with open_book(self.account_id) as book:
-            for symbol, stretch in due:
+            for symbol, stretch in due if book.is_of(now) else ():
                 if symbol in known:
                     book.take(symbol, stretch, terms=known[symbol], band=bands[symbol], now=now)
         self._working_at = float("-inf")

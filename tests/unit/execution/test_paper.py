@@ -9,7 +9,7 @@ import pytest
 from django.db import connection
 
 from execution.brokers.dialect import Hearers
-from execution.brokers.errors import AuthError
+from execution.brokers.errors import AuthError, TransientError
 from execution.brokers.paper.gateway import PaperGateway
 from execution.brokers.paper.sockets import PaperOrderSocket
 from execution.brokers.paper.source import PriceSource
@@ -210,6 +210,27 @@ def test_a_trigger_that_waits_over_a_night_that_was_slept_through_meets_the_minu
     assert order.updated_at == morning - timedelta(minutes=29)
 
 
+def test_a_day_that_cannot_be_ended_yet_takes_nothing_of_the_next(paper):
+    resting = paper.place(order_type=OrderType.LIMIT, limit_price=Decimal("790.00"))
+    read = paper.tape.history
+
+    def unknown(*_: object, **__: object) -> list[Bar]:
+        raise TransientError("BROKER_UNAVAILABLE", "HTTP 503.")
+
+    paper.tape.history = unknown  # type: ignore[method-assign]
+    paper.tape.now = ELEVEN + timedelta(days=1)
+    paper.tape.set(SBIN, "780.00")
+    paper.gateway = paper.again()
+    assert paper.order(resting.broker_order_id).filled_quantity == 0, "it was for yesterday"
+    paper.tick("779.00")
+    result = paper.gateway.place(paper.ask())
+    assert isinstance(result, Refused) and "not settled" in result.message
+    assert not paper.gateway.trades()
+    paper.tape.history = read  # type: ignore[method-assign]
+    assert paper.gateway.orders() == [] and paper.place().filled_quantity == 10
+    assert paper.gateway.positions()[0].net_quantity == 10
+
+
 # -- what is refused, in a broker's words
 
 
@@ -274,6 +295,15 @@ def test_another_process_finds_the_same_book_and_no_number_twice(paper):
     assert isinstance(other.cancel(mine.broker_order_id), Acknowledged)
     again = paper.gateway.cancel(mine.broker_order_id)
     assert isinstance(again, Refused) and again.code == "REJECTED"
+
+
+def test_a_stop_that_its_price_has_woken_can_be_made_smaller(paper):
+    stop = paper.place(
+        Side.SELL, order_type=OrderType.STOP_LIMIT, trigger_price=Decimal("795.00"), limit_price=Decimal("794.00")
+    )
+    paper.tick("780.00")
+    changed = paper.gateway.modify(stop.broker_order_id, order_type=OrderType.STOP_LIMIT, quantity=4)
+    assert isinstance(changed, Acknowledged) and paper.order(stop.broker_order_id).quantity == 4
 
 
 def test_a_change_is_taken_or_leaves_everything_as_it_was(paper):
