@@ -209,14 +209,15 @@ def _keep_stops(group: Group, orders: list[Order], live: list[Order], protected:
 
 
 def _keep_stops_near(group: Group, stops: list[Order], now: datetime) -> None:
-    """Move what stands further away than a drawdown has drawn it. One at a time, nearer alone: none is ever widened."""
+    """Move what stands further away than a drawdown has drawn it. One at a time, nearer alone: none is ever widened.
+    Of several, one that the broker will not move does not keep the others where they are."""
     if group.resting_stop is None:
         return
     trigger, _ = _stop_prices(group, now)
     side = Side(group.side)
     for stop in stops:
-        if stop.trigger_price is not None and (trigger - stop.trigger_price) * side.sign > 0:
-            move_stop(stop, trigger)
+        away = stop.trigger_price is not None and (trigger - stop.trigger_price) * side.sign > 0
+        if away and move_stop(stop, trigger):
             return
 
 

@@ -75,7 +75,7 @@ def seen(
     snapshot = take_snapshot(
         portfolio=portfolio, instrument=instrument, standing=standing, engine_ready=under_way.engine_ready,
         engine_cause=under_way.engine_cause, market=facts, working=under_way.working,
-        symbol_risk_paise=_at_risk(wish.group) if opens and wish.adds and wish.group is not None else 0,
+        symbol_risk_paise=at_risk(wish.group) if opens and wish.adds and wish.group is not None else 0,
     )  # fmt: skip
     asked = OrderIntent(
         instrument_id=instrument.pk,
@@ -106,12 +106,12 @@ def seen(
     return asked, snapshot
 
 
-def _at_risk(group: Group) -> int:
+def at_risk(group: Group) -> int:
     """What a trade loses at its stop, paise: what is held of it, and what still works for it; 0 where it only gains."""
     if group.stop_price is None:
         return 0
     quantity, value = 0, 0
-    for order in group.orders.all():
+    for order in group.orders.order_by("pk"):  # what was closed cost what had been paid until then
         if order.reason != Reason.ENTRY:
             average = value // quantity if quantity else 0
             quantity, value = quantity - order.filled_quantity, value - average * order.filled_quantity

@@ -169,6 +169,10 @@ def _settle_pending(order: Order, news: BookOrder) -> None:
     if not asked and limit != order.limit_price and _is_newer(order, news):
         note(order, "order.changed_outside", source="BOOK", limit=limit)
         order.limit_price, order.pending_limit_price = limit, None
+    if not asked and trigger != order.trigger_price and _is_newer(order, news):
+        # Whoever drew a stop nearer in the broker's app must not find it moved away again by a drawdown.
+        note(order, "order.changed_outside", source="BOOK", trigger=trigger)
+        order.trigger_price, order.pending_trigger_price = trigger, None
 
 
 def _limit_shown(order: Order, news: BookOrder) -> Decimal | None:

@@ -17,16 +17,17 @@ from trading.realtime.publish import publish
 from trading.statements import run
 
 AT_WORK = (BrokerStatus.TRANSIT, BrokerStatus.PENDING)
+STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
 
-# An order with our tag and this number, or none yet, works at the broker with the size, the limit and the fills that we
-# know, nothing is under way with it and nobody has said later news. Trades are locked before orders, and what somebody
-# else holds is passed over, as is whatever is not just so.
+# An order with our tag and this number, or none yet, works at the broker with the size, the prices and the fills that
+# we know, nothing is under way with it and nobody has said later news. Trades are locked before orders, and what
+# somebody else holds is passed over, as is whatever is not just so.
 SEEN = """
 WITH said AS MATERIALIZED (
     SELECT * FROM unnest(%(tags)s::text[], %(numbers)s::text[], %(states)s::text[], %(quantities)s::bigint[],
                          %(filled)s::bigint[], %(limits)s::numeric[], %(updated)s::timestamptz[], %(messages)s::text[],
-                         %(statuses)s::text[])
-        AS s(tag, number, target, quantity, filled, shown, updated, message, status)
+                         %(statuses)s::text[], %(triggers)s::numeric[])
+        AS s(tag, number, target, quantity, filled, shown, updated, message, status, trigger)
 ), trade AS MATERIALIZED (
     SELECT id, state, ladder_id, close_reason FROM execution_group
     WHERE id IN (SELECT o.group_id FROM execution_order o JOIN said ON said.tag = o.client_order_id)
@@ -40,6 +41,7 @@ WITH said AS MATERIALIZED (
       AND o.pending_op = 'NONE' AND o.pending_quantity IS NULL AND o.pending_limit_price IS NULL
       AND o.unknown_since IS NULL AND o.quantity = said.quantity AND o.filled_quantity = said.filled
       AND (said.shown IS NULL OR o.order_type <> 'LIMIT' OR o.limit_price = said.shown)
+      AND (said.trigger IS NULL OR o.trigger_price = said.trigger)
       AND (o.broker_updated_at IS NULL OR said.updated >= o.broker_updated_at)
       AND coalesce(o.broker_order_id, said.number) = said.number
     FOR UPDATE OF o SKIP LOCKED
@@ -101,6 +103,7 @@ def _write(account_id: int, news: list[BookOrder], source: str) -> set[str]:
         "limits": [one.limit_price or None if one.order_type == OrderType.LIMIT else None for one in news],
         "updated": [one.updated_at for one in news], "messages": [one.message[:240] for one in news],
         "statuses": [str(one.status) for one in news],
+        "triggers": [one.trigger_price or None if one.order_type in STOPS else None for one in news],
     })  # fmt: skip
     begun: set[UUID] = set()
     for _, order_id, group_id, owner_id, was, state, rests, began in rows:

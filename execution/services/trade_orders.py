@@ -118,8 +118,9 @@ def resize(stop: Order, quantity: int) -> None:
         crashpoint("protect.resize_asked")
 
 
-def move_stop(stop: Order, trigger: Decimal) -> None:
+def move_stop(stop: Order, trigger: Decimal) -> bool:
     """Ask the broker to keep a stop at a nearer price: changed where it stands, so that it is there at every moment.
+    False where it is not asked.
 
     Once for each price: where the broker would not, or has changed it as often as it may, it stays as it is and the
     engine alone watches the nearer one. Its limit stays: how far a fill may go is no less than it was.
@@ -128,9 +129,10 @@ def move_stop(stop: Order, trigger: Decimal) -> None:
     changes = order.events.filter(kind="change.asked")
     tried = changes.filter(detail__trigger=str(trigger)).exists()
     if order.pending_op != PendingOp.NONE or order.is_final or tried or changes.count() >= MOST_CHANGES:
-        return
-    if ask_change(order, trigger_price=trigger):
-        crashpoint("protect.move_asked")
+        return False
+    asked = ask_change(order, trigger_price=trigger)
+    crashpoint("protect.move_asked")
+    return asked
 
 
 def ask_change(

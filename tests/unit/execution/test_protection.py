@@ -1,5 +1,6 @@
 """What is held is protected, what protects is never larger than what is held, and a trade that is over is over."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -7,8 +8,10 @@ import pytest
 from execution.brokers.port import BrokerStatus
 from execution.models import Group, Intent, Order
 from execution.services.group_exit import group_exit
+from execution.services.intent_judge import at_risk
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
 from execution.services.order_cancel import order_cancel
+from execution.services.part_exit import part_exit
 from execution.states import OrderState, PendingOp
 from risk.drawdown_watch import watch_drawdown
 from risk.kill_switch import of_portfolio
@@ -423,6 +426,53 @@ def test_a_stop_that_grows_after_a_drawdown_keeps_its_nearer_place_and_a_new_one
     desk.broker.end(stop.broker_order_id)  # cancelled in the broker's app
     desk.turn(4)
     assert desk.stop_of(group).trigger_price == Decimal("805.65") and desk.working() == 10
+
+
+def test_of_several_stops_one_that_will_not_move_does_not_keep_the_others(desk):
+    group = desk.enter(filled=4)
+    entry = group.orders.get(reason="ENTRY")
+    type(desk.instrument).objects.filter(pk=desk.instrument.pk).update(freeze_quantity=6)
+    desk.broker.fill(entry.broker_order_id, 6, "812.35")
+    desk.turn(5)
+    stops = group.orders.filter(reason="STOP").order_by("pk")
+    assert [one.quantity for one in stops] == [6, 4], "no more than the exchange takes in one"
+    desk.pass_time(minutes=1)
+    turn_defensive(desk)
+    desk.broker.answers.append(Refuse("REJECTED", "changed too often"))
+    for _ in range(3):
+        desk.engine.keep_rules_of_time()
+        desk.turn(2)
+    assert [one.trigger_price for one in stops.all()] == [Decimal("804.00"), Decimal("805.65")]
+    assert len(moves(desk)) == 2 and desk.working() == 10
+
+
+def test_a_stop_that_was_drawn_nearer_in_the_brokers_app_is_not_moved_away_again(desk):
+    group = desk.enter()
+    stop = desk.stop_of(group)
+    desk.pass_time(minutes=1)
+    desk.broker.at += timedelta(seconds=5)
+    desk.broker._put(desk.broker.book[stop.broker_order_id], trigger_price=Decimal("808.00"))
+    desk.turn(2)
+    turn_defensive(desk)
+    desk.engine.keep_rules_of_time()
+    desk.turn(3)
+    assert not moves(desk) and desk.broker.book[stop.broker_order_id].trigger_price == Decimal("808.00")
+    stop.refresh_from_db()
+    assert stop.trigger_price == Decimal("808.00")
+    assert stop.events.filter(kind="order.changed_outside", detail__trigger="808.00").exists()
+
+
+@pytest.mark.parametrize(("side", "stop"), [(Side.BUY, "804.00"), (Side.SELL, "820.60")])
+def test_what_a_trade_may_still_lose_is_that_of_what_is_left_of_it(desk, side, stop):
+    group = desk.enter()
+    key = f"part:{side}"
+    part_exit(group_id=group.pk, key=key, quantity=4, reason=Reason.RULE, actor="me")
+    desk.turn(3)
+    sold = group.orders.get(intent__part__key=key)
+    desk.broker.fill(sold.broker_order_id, 4, "812.30")
+    desk.turn(3)
+    Group.objects.filter(pk=group.pk).update(side=side, stop_price=stop)
+    assert at_risk(Group.objects.get(pk=group.pk)) == 6 * 8_30
 
 
 def test_what_was_asked_for_while_defensive_keeps_the_stop_it_began_with(desk):
