@@ -172,7 +172,7 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
     """What people and the market do, the same for the same seed."""
     rng = random.Random(f"script:{seed}")
     if scenario == "ladder":
-        return _ladder_script(rng, by_parts=seed.startswith("parts."))
+        return _ladder_script(rng, leg_by_leg=seed.startswith(("parts.", "pool.")))
     if scenario == "offset":
         return _winner_and_loser(rng)
     if scenario == "chase":
@@ -224,7 +224,7 @@ def _counted_script(rng: random.Random) -> list[Step]:
     return [*steps, ("trade", (1.0,)), ("turn", 1)]
 
 
-def _ladder_script(rng: random.Random, *, by_parts: bool) -> list[Step]:
+def _ladder_script(rng: random.Random, *, leg_by_leg: bool) -> list[Step]:
     """Legs fill and profits are taken, a pyramid comes, another share's alert waits for the slot and gets it."""
     steps: list[Step] = [("alert", 0), ("turn", 2), ("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)]
     steps += [("alert", 1), ("turn", 1), ("tick", "821.00"), ("turn", rng.randint(2, 4))]
@@ -237,7 +237,7 @@ def _ladder_script(rng: random.Random, *, by_parts: bool) -> list[Step]:
     # Every way of taking profit; in half of the trials it changes while the trade is held.
     first, then = rng.choice(TakeProfit.values), rng.choice(TakeProfit.values)
     changed = [("mode", then)] if rng.random() < 0.5 else []
-    if by_parts:  # where a trial is about parts there are some
+    if leg_by_leg:  # where a trial is about parts, or about who waits for the slot, there are some
         return steps
     return [("mode", first), *steps[:4], *changed, *steps[4:]]
 
