@@ -201,11 +201,14 @@ class AccountEngine:
                 return
 
     def _decide_one_by_one(self) -> None:
-        """So that one that cannot be decided does not hold up the others."""
+        """So that one that cannot be decided does not hold up the others, nor opens what a later exit has ended."""
         new = Signal.objects.filter(portfolio__account=self.account, state=Signal.State.NEW)
+        undecided: list[UUID] = []
         for signal_id in new.order_by("created_at", "pk").values_list("pk", flat=True)[:MOST]:
+            undecided.append(signal_id)
             with one_of_many("signal", str(signal_id)), self._deciding:
-                signal_accept(signal_id=signal_id, now=self.now())
+                signal_accept(signal_id=signal_id, now=self.now(), undecided=undecided[:-1])
+                undecided.pop()
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""

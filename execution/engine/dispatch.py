@@ -162,6 +162,7 @@ class Dispatch:
     def _take_turns(self, asked: list[int], most: int) -> list[int]:
         """Of the orders that wait those that may leave now, ways out first; some others have their turn from now on."""
         found = [(order_id, class_of(reason)) for order_id, reason in run(STILL_QUEUED, [asked])]
+        still = dict(found)
         now: list[int] = []
         later: list[tuple[float, int, CallClass]] = []
         if self._paced:
@@ -175,11 +176,10 @@ class Dispatch:
                     now += [one for one, wait_s in zip(mine, waits, strict=True) if not wait_s]
                     later += [(wall + wait_s, one, klass) for one, wait_s in zip(mine, waits, strict=True) if wait_s]
             now, beyond = now[:most], now[most:]  # their turn has come: they are the next
-            later += [(0.0, one, CallClass.ORDER) for one in beyond]
+            later += [(0.0, one, still[one]) for one in beyond]
         else:
             now = [order_id for order_id, _ in found[:most]]
         with self._ready:
-            still = dict(found)
             for order_id in asked:
                 if order_id not in still:
                     self._waiting.pop(order_id, None)

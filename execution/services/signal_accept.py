@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from datetime import datetime
+from uuid import UUID
 
 from django.db import transaction
 from django.utils import timezone
@@ -47,12 +48,30 @@ def signals_accept(*, account_id: int, now: datetime) -> int:
 
 
 @transaction.atomic
-def signal_accept(*, signal_id, now: datetime) -> Signal:
-    """Decide one signal. Repeats find it decided and change nothing."""
+def signal_accept(*, signal_id: UUID | str, now: datetime, undecided: Sequence[UUID] = ()) -> Signal:
+    """Decide one signal. Repeats find it decided and change nothing.
+
+    `undecided`: signals that came before it and could not be decided. An exit ends the entries among them: tried again
+    later, they would open what has been told to end.
+    """
     signal = LOCKED.get({"signal": signal_id})
     if signal.state == State.NEW:
+        if undecided and signal.kind in (Kind.EXIT, Kind.REVERSE):
+            _overtake(signal, undecided)
         _decide([signal], now)
     return signal
+
+
+def _overtake(signal: Signal, undecided: Sequence[UUID]) -> None:
+    sides = _closes(signal) if signal.kind == Kind.EXIT else [Side(signal.side).opposite]
+    Signal.objects.filter(
+        pk__in=undecided,
+        state=State.NEW,
+        kind__in=(Kind.ENTRY, Kind.REVERSE),
+        portfolio=signal.portfolio_id,
+        instrument=signal.instrument_id,
+        side__in=sides,
+    ).update(state=State.REFUSED, refusal_code="EXIT_ALERT", refusal="An exit came before it could be decided.")
 
 
 def _decide(signals: Sequence[Signal], now: datetime) -> int:

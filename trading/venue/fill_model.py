@@ -93,6 +93,8 @@ def outcome_of(
     wanted = _units(limit)
     if opposite is not None and target_is_hit(wanted, sign, opposite, opposite):
         return Outcome(_rupees(target_price(wanted, sign, opposite)), triggered)
+    if opposite is not None and stretch.opens:
+        return Outcome(None, triggered)  # the last trade was before it came; whoever is shown asks for more
     if target_is_hit(wanted, sign, high, low):
         return Outcome(_rupees(target_price(wanted, sign, first if stretch.opens else wanted)), triggered)
     return Outcome(None, triggered)

@@ -117,6 +117,26 @@ def test_one_that_cannot_be_decided_holds_up_nobody(desk):
     assert Alert.objects.filter(code="STEP_FAILED").exists()
 
 
+def test_an_exit_ends_the_entry_before_it_that_could_not_be_decided(desk):
+    entry, exit_ = alert(desk), alert(desk, kind="EXIT", side="SELL")
+    other = alert(desk, instrument=share(desk, "ITC"))
+    tries: list[str] = []
+
+    def fail(name: str) -> None:
+        if name == "ladder.group_written" and len(tries) < 2:
+            tries.append(name)
+            raise ValueError("not today")
+
+    arm(fail)
+    try:
+        desk.engine.answer("engine.signal", {})
+    finally:
+        arm(None)
+    desk.engine.answer("engine.signal", {})
+    assert len(tries) == 2 and fates(entry, exit_, other) == ["EXIT_ALERT", "NOTHING_TO_CLOSE", "ACCEPTED"]
+    assert Group.objects.count() == 1
+
+
 @pytest.mark.parametrize("point", ["intake.signal_locked", "intake.fates_written", "ladder.group_written"])
 def test_killed_in_a_round_its_signals_are_as_new_as_they_were_and_none_is_doubled(desk, point):
     refused = [alert(desk, entry=Decimal("900.00")) for _ in range(5)]
