@@ -47,7 +47,7 @@ from trading.audit.record import record
 from trading.marketdata.models import Feed
 from trading.marketdata.universes import set_members
 from trading.monitoring.alerts import raise_alert
-from trading.monitoring.models import Alert
+from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import TradingDay
 from trading.venue.sessions import exchange_date
 
@@ -571,3 +571,19 @@ def test_the_kill_switch_by_program(program, desk):
     assert send(program, "post", f"{address}rearm/", back, "rearm-key-1").status_code == 422
     reading = Client(headers={"authorization": f"Bearer {issue(owner=desk.user, name='r', now=timezone.now())[1]}"})
     assert send(reading, "post", address, {"scope": scope, "level": 5, "reason": "x"}, "read-key-1").status_code == 403
+
+
+def test_an_operator_stops_and_rearms_anybodys_by_program(program, desk):
+    address, scope = "/api/v1/risk/kill/", f"PORTFOLIO:{desk.world.portfolio.pk}"
+    operator = UserFactory(is_staff=True)
+    set_up_factor(operator)
+    _, token = issue(owner=operator, name="console", scope="trade", now=timezone.now())
+    theirs = Client(headers={"authorization": f"Bearer {token}"})
+    assert send(theirs, "post", address, {"scope": scope, "level": 1, "reason": "odd"}).json()["level"] == 1
+    back = {"scope": scope, "reason": "looked at", "code": code_now()}
+    assert send(program, "post", f"{address}rearm/", back).json()["code"] == "REARM_NEEDS_OPERATOR"
+    assert send(theirs, "post", f"{address}rearm/", back, "unread-books").json()["code"] == "REARM_NOT_CLEAN"
+    Heartbeat.objects.create(name=f"books:{desk.world.portfolio.account_id}", at=timezone.now())
+    again = send(theirs, "post", f"{address}rearm/", back, "read-books")
+    assert again.status_code == 200 and again.json()["level"] == 0, again.content
+    assert send(theirs, "post", f"{address}rearm/", back, "spent-code").json()["code"] == "SECOND_FACTOR_WRONG"
