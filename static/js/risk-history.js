@@ -6,7 +6,8 @@
   const empty = box.querySelector(".empty"), pair = box.querySelector(".pair");
   const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
   const ist = new Intl.DateTimeFormat("en-GB", { timeZone: "Asia/Kolkata", hour: "2-digit", minute: "2-digit" });
-  const short = new Intl.NumberFormat("en-IN", { notation: "compact", maximumFractionDigits: 1 });
+  // As many decimals as tell two marks apart.
+  const short = (step) => new Intl.NumberFormat("en-IN", { notation: "compact", maximumFractionDigits: step < 1 ? Math.min(4, Math.ceil(-Math.log10(step))) : 1 });
   const PLOTS = {
     exposure: [["gross", "--accent"], ["net", "--muted"]],
     risk: [["open_risk", "--warn"], ["worst_case", "--loss"], ["var", "--buy"]],
@@ -27,7 +28,7 @@
       const plot = new uPlot({
         width: place.clientWidth, height: place.clientHeight, legend: { show: false }, padding: [10, 8, 0, 0],
         cursor: { y: false, points: { size: 6 }, sync: { key: "risk" } },
-        axes: [{ ...axis, size: 28, values: (_, marks) => marks.map((m) => ist.format(m * 1000)) }, { ...axis, size: 56, values: (_, marks) => marks.map((m) => short.format(m)) }],
+        axes: [{ ...axis, size: 28, values: (_, marks) => marks.map((m) => ist.format(m * 1000)) }, { ...axis, size: 56, values: (_, marks, _axis, _space, step) => marks.map((m) => short(step).format(m || 0)) }],
         series: [{}, ...lines.map(([name, tone]) => ({ label: name, stroke: colour(tone), width: 1.5, points: { show: false } }))],
       }, [found.at, ...lines.map(([name]) => found[name])], place);
       plot.over.setAttribute("aria-hidden", "true");

@@ -18,7 +18,7 @@ from execution.brokers.port import (
     Refused,
     Unknown,
 )
-from tests.contract.conftest import Heard, Venue, running, sandbox, until
+from tests.contract.conftest import ON_A_WIRE, Heard, Venue, running, sandbox, until
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
 
@@ -223,9 +223,8 @@ def test_cancelling_what_does_not_exist_is_refused(venue):
     assert isinstance(venue.gateway.cancel("99010100000001"), Refused)
 
 
+@pytest.mark.parametrize("venue", ON_A_WIRE, indirect=True)  # no reply of a book in this process gets lost
 def test_a_lost_reply_is_doubt_and_the_book_resolves_it(venue, share):
-    if not venue.orders_go_over_a_wire:
-        pytest.skip("no reply of a book in this process gets lost: see test_paper")
     request = resting(share)
     venue.control.faults(kind="drop_reply", count=1)
     assert isinstance(venue.gateway.place(request), Unknown)

@@ -178,9 +178,8 @@ def test_what_breaks_the_rules_of_the_venue_is_refused_for_certain(venue):
         assert isinstance(result, Refused) and result.code and result.message, result
 
 
+@pytest.mark.parametrize("venue", ON_A_WIRE, indirect=True)  # no reply of a book in this process gets lost
 def test_a_lost_reply_is_doubt_and_the_book_of_triggers_shows_it(venue):
-    if not venue.orders_go_over_a_wire:
-        pytest.skip("no reply of a book in this process gets lost: see test_paper")
     request = far_below(venue)
     (leg,) = request.legs
     odd = replace(request, legs=(replace(leg, quantity=13),))
