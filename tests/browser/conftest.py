@@ -31,8 +31,9 @@ def chromium() -> str:
 @pytest.fixture
 def page(chromium: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[Any]:
     """A fresh window. Whatever the page writes to its console as an error fails the test in the end."""
-    from playwright.sync_api import sync_playwright
+    from playwright.sync_api import expect, sync_playwright
 
+    expect.set_options(timeout=20_000)  # facts are waited for, also on a busy machine
     # Playwright's own loop runs in this thread, so Django takes every query of the test for one from a coroutine.
     monkeypatch.setenv("DJANGO_ALLOW_ASYNC_UNSAFE", "true")
     errors: list[str] = []
