@@ -25,7 +25,7 @@ register(
     Part(
         name="precision",
         claim="no order is refused for its tick, lot, freeze quantity or price band",
-        size=28,
+        size=33,
         units=lambda size: [f"seed {number}" for number in range(size)],
         prepare=_nothing,
         attempt=_walk,
