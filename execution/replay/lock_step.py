@@ -11,10 +11,11 @@ from functools import partial
 from pathlib import Path
 
 from django.conf import settings
+from django.db import connection
 
 from accounts.models import BrokerAccount
 from execution.brokers.control import SandboxControl
-from execution.brokers.dialect import Hearers
+from execution.brokers.dialect import Hearers, Socket
 from execution.brokers.port import BookOrder, StepResult
 from execution.brokers.registry import control_url_of, order_socket_of, price_socket_of
 from execution.brokers.socket_loop import Pace
@@ -83,8 +84,14 @@ class LockStep:
             symbols=symbols, pace=pace,
         )  # fmt: skip
         self._threads = [
-            threading.Thread(target=one.run, args=(self._stop,), daemon=True) for one in (self._orders, self._prices)
+            threading.Thread(target=self._listen, args=(one,), daemon=True) for one in (self._orders, self._prices)
         ]
+
+    def _listen(self, stream: Socket) -> None:
+        try:
+            stream.run(self._stop)
+        finally:
+            connection.close()  # whether it may connect is asked of the rows
 
     def __enter__(self) -> "LockStep":
         for thread in self._threads:

@@ -10,7 +10,7 @@ from django.utils import timezone
 from accounts.second_factor import FreshFactor, give_factor
 from execution.kill_choices import choices_for, scope_for
 from execution.kill_report import kill_report
-from execution.models import EngineLease, Group, Order
+from execution.models import Group, Order
 from execution.services import runaway_watch as watch
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
 from execution.services.signal_accept import signal_accept
@@ -21,10 +21,9 @@ from strategies.contracts.publish import publish_library
 from strategies.models import Signal
 from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory, UserFactory
 from tests.factories.people import a_factor, code_now, set_up_factor
-from tests.small_broker import NOT_SENT, Refuse
+from tests.small_broker import Refuse
 from tests.small_desk import small_desk
 from trading.domain.errors import NotAllowed, NotFound
-from trading.domain.orders import Reason
 from trading.monitoring.models import Alert
 
 pytestmark = pytest.mark.django_db
@@ -192,28 +191,7 @@ def run(*arguments: str) -> tuple[int, str]:
     return 0, out.getvalue()
 
 
-@pytest.fixture
-def no_engine(desk, monkeypatch):
-    """The engine is dead, and the command speaks to the same broker."""
-    desk.broker.close = lambda: None
-    monkeypatch.setattr("execution.management.commands.killswitch.gateway_of", lambda account: desk.broker)
-    return desk
-
-
-def test_the_command_flattens_alone_and_says_what_is_left(desk, no_engine, settings):
-    desk.enter()
-    settings.REDIS_URL = "redis://127.0.0.1:1/0"  # nobody there
-    EngineLease.objects.update(expires_at=timezone.now() - timedelta(seconds=1), holder="gone")
-    status, said = run("--level", "4", "--reason", "power cut", "--timeout", "4")
-    assert status == 2 and "LEFT" in said and "no engine is at work" in said, said
-    desk.broker.fill(desk.broker.newest(), 10, "812.00")
-    status, said = run("--level", "4", "--reason", "power cut", "--timeout", "10")
-    assert status == 0 and "LEFT" not in said, said
-    assert desk.held() == 0 == desk.net_at_broker()
-    assert Order.objects.get(reason=Reason.KILL).filled_quantity == 10
-
-
-def test_the_command_refuses_nonsense_and_rearms_with_a_code(desk, no_engine):
+def test_the_command_refuses_nonsense_and_rearms_with_a_code(desk):
     for wrong in (["--level", "1"], ["--level", "1", "--reason", "x", "--scope", "PORTFOLIO:77777"]):
         with pytest.raises(CommandError):
             run(*wrong)
@@ -232,11 +210,3 @@ def test_the_command_refuses_nonsense_and_rearms_with_a_code(desk, no_engine):
     assert status == 0 and "may go on" in said
     assert not TradingState.objects.filter(level__gt=0).exists()
     assert not Alert.objects.filter(code="KILL_SWITCH", acknowledged_at=None).exists()
-
-
-def test_a_broker_that_cannot_be_reached_is_named(desk, no_engine):
-    desk.enter()
-    desk.broker.answers.extend([NOT_SENT] * 20)
-    EngineLease.objects.update(expires_at=timezone.now() - timedelta(seconds=1), holder="gone")
-    status, said = run("--level", "4", "--reason", "line cut", "--timeout", "1")
-    assert status == 2 and "LEFT" in said
