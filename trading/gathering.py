@@ -73,6 +73,8 @@ class Gathering(Generic[A, R]):
         answers: Sequence[R | BaseException] = []
         try:
             answers = self._act([one.asked for one in together])
+            if len(answers) != len(together):  # nobody is given the answer of another, and nobody waits for ever
+                raise RuntimeError(f"{len(answers)} answers to {len(together)} calls")
         except BaseException as error:
             answers = [error] * len(together)
             raise

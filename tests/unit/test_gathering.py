@@ -15,7 +15,7 @@ MOST = 4
 
 
 class Counter:
-    """Doubles numbers, refuses those below zero, breaks at zero; the first of a batch of one may be held."""
+    """Doubles numbers, refuses those below zero, breaks at zero, forgets 99; may be held."""
 
     def __init__(self) -> None:
         self.batches: list[list[int]] = []
@@ -27,7 +27,7 @@ class Counter:
         assert self.go.wait(30)
         if 0 in numbers:
             raise ZeroDivisionError
-        return [2 * one if one > 0 else ValueError(one) for one in numbers]
+        return [2 * one if one > 0 else ValueError(one) for one in numbers if one != 99]
 
 
 def waiting(gathering: Gathering, key: str, count: int) -> None:
@@ -72,6 +72,13 @@ def test_what_breaks_breaks_those_made_with_it_and_the_next_go_on():
     with ThreadPoolExecutor(8) as pool:
         calls = all_at_once(Counter(), pool, [1, 2, 0, 4, 5, 6])
     assert [type(call.exception()) for call in calls] == [type(None), *[ZeroDivisionError] * 4, type(None)]
+    assert calls[5].result() == 12
+
+
+def test_an_answer_that_is_missing_is_nobody_elses_and_nobody_waits_for_it():
+    with ThreadPoolExecutor(8) as pool:
+        calls = all_at_once(Counter(), pool, [1, 2, 99, 4, 5, 6])
+    assert [type(call.exception()) for call in calls] == [type(None), *[RuntimeError] * 4, type(None)]
     assert calls[5].result() == 12
 
 
