@@ -418,6 +418,8 @@ def test_a_strategy_that_loses_is_cut_then_paused(desk):
     assert deployment.allocation_pct == 50 and deployment.state == "ACTIVE"
     lose(10)
     assert look() == ["PAUSE"] and look() == []
+    told = Alert.objects.get(code="FAILSAFE_NEGATIVE_EXPECTANCY")
+    assert told.count == 2 and told.next_step.startswith("Find out why"), "the step is that of the newest word"
 
 
 # -- why ---------------------------------------------------------------------------------------------------------

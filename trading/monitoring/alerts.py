@@ -12,7 +12,8 @@ UPSERT = """
 INSERT INTO monitoring_alert (owner_id, level, code, message, next_step, dedupe_key, count, first_at, last_at)
 VALUES (%s, %s, %s, %s, %s, %s, 1, %s, %s)
 ON CONFLICT (dedupe_key) WHERE acknowledged_at IS NULL
-DO UPDATE SET count = monitoring_alert.count + 1, last_at = excluded.last_at, message = excluded.message
+DO UPDATE SET count = monitoring_alert.count + 1, last_at = excluded.last_at, message = excluded.message,
+    next_step = excluded.next_step
 RETURNING id
 """
 
