@@ -55,6 +55,17 @@ def test_no_fill_is_luckier_than_the_stretch_and_none_is_beyond_its_limit(
         assert (met.price - trigger) * side.sign >= 0, "a stop is no better than its trigger"
 
 
+@given(side=st.sampled_from(Side), limit=prices, last=prices, shown=prices)
+@settings(max_examples=200, deadline=None)
+def test_an_order_that_comes_trades_with_who_is_shown_and_not_with_who_has_gone(side, limit, last, shown):
+    bid, ask = (None, shown) if side is Side.BUY else (shown, None)
+    met = outcome_of(
+        side=side, order_type=OrderType.LIMIT, limit=limit, trigger=None, triggered=False,
+        stretch=Stretch(last, last, last, True, bid, ask), tick=TICK, friction=Friction(),
+    )  # fmt: skip
+    assert met.price == (shown if (limit - shown) * side.sign >= 0 else None)
+
+
 acts = st.lists(
     st.one_of(
         st.tuples(st.just("place"), st.sampled_from(Side), kinds, st.integers(1, 40), prices),
