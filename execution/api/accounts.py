@@ -51,10 +51,11 @@ class PaperAccountAsk(StrictSerializer):
     )  # fmt: skip
 
 
-def _open(request: Request, ask: dict[str, Any]) -> Response:
+def _open(request: Request, ask: dict[str, Any], key: str) -> Response:
     portfolio = open_paper_account(
         owner=cast(User, request.user), name=ask["name"], price_source_id=ask["price_source"],
         opening_cash=ask["opening_cash"], slippage_bps=ask["slippage_bps"], volume_share_pct=ask["volume_share_pct"],
+        key=key,
     )  # fmt: skip
     return Response(PortfolioSerializer(portfolio).data, status=status.HTTP_201_CREATED)
 
@@ -79,4 +80,4 @@ class PaperAccounts(DeskEndpoint):
     def post(self, request: Request) -> Response:
         ask = PaperAccountAsk(data=request.data)
         ask.is_valid(raise_exception=True)
-        return once(request, lambda _key: _open(request, ask.validated_data))
+        return once(request, lambda key: _open(request, ask.validated_data, key))

@@ -27,12 +27,13 @@ def price_sources_of(user: User) -> list[BrokerAccount]:
 
 def open_paper_account(
     *, owner: User, name: str, price_source_id: int, opening_cash: Decimal, slippage_bps: Decimal = Decimal(0),
-    volume_share_pct: Decimal | None = None,
+    volume_share_pct: Decimal | None = None, key: str = "",
 ) -> Portfolio:  # fmt: skip
     """A paper account on the prices of another account of the same person, with a portfolio of its name.
 
-    NotFound NO_SUCH_ACCOUNT for a source that is not the person's; Conflict ACCOUNT_EXISTS; NotAllowed ACCOUNT_NAME,
-    PAPER_SOURCE, PAPER_CASH, PAPER_SLIPPAGE, PAPER_SHARE for what cannot be.
+    Asked again with the same key it is the one that was opened. NotFound NO_SUCH_ACCOUNT for a source that is not
+    the person's; Conflict ACCOUNT_EXISTS; NotAllowed ACCOUNT_NAME, PAPER_SOURCE, PAPER_CASH, PAPER_SLIPPAGE,
+    PAPER_SHARE for what cannot be.
     """
     name = name.strip()
     if not name or len(name) > 60:
@@ -48,6 +49,9 @@ def open_paper_account(
         raise NotAllowed("PAPER_SOURCE", f"{source.name} has no prices of its own: choose an account at a broker.")
     with transaction.atomic():
         list(User.objects.select_for_update().filter(pk=owner.pk))  # two presses at once are one after the other
+        known = BrokerAccount.objects.for_user(owner).filter(name=name, paper_book__opening_key=key).first()
+        if key and known is not None:  # whoever asked never heard that it was done
+            return Portfolio.objects.get(account=known, name=name)
         taken = BrokerAccount.objects.for_user(owner).filter(name=name).exists()
         if taken or Portfolio.objects.for_user(owner).filter(name=name).exists():
             raise Conflict("ACCOUNT_EXISTS", f"You have an account or a portfolio named {name} already.")
@@ -58,7 +62,7 @@ def open_paper_account(
         cash_paise = to_paise(opening_cash)
         PaperBook.objects.create(
             account=account, opening_cash_paise=cash_paise, cash_paise=cash_paise, slippage_bps=slippage_bps,
-            volume_share_pct=volume_share_pct,
+            volume_share_pct=volume_share_pct, opening_key=key,
         )  # fmt: skip
         portfolio = open_portfolio(
             owner=owner, name=name, account=account, opening_cash_paise=cash_paise, now=venue_now(source.feed)

@@ -37,6 +37,9 @@ class PaperBook(Owned):
         validators=[MinValueValidator(Decimal("0.01")), MaxValueValidator(100)],
     )  # fmt: skip
     matched_through = models.DateTimeField(null=True, help_text="venue time up to which prices were looked at")
+    opening_key = models.CharField(
+        max_length=64, blank=True, db_default="", help_text="what makes a repeat of its opening the same wish"
+    )
     created_at = models.DateTimeField(auto_now_add=True)
 
     class Meta:

@@ -1,5 +1,6 @@
 """How a person gets a paper account: by the page, by program; on nobody's prices but his own."""
 
+from datetime import timedelta
 from decimal import Decimal
 
 import pytest
@@ -12,6 +13,7 @@ from execution.models import PaperBook
 from tests.factories import BrokerAccountFactory, UserFactory
 from tests.factories.market import FeedFactory
 from tests.factories.people import paper_account_on
+from trading.api.models import IdempotencyRecord
 from trading.audit.models import AuditEntry
 from trading.portfolio.models import Portfolio
 
@@ -135,6 +137,23 @@ def test_by_program_the_same_wish_is_one_account(person, source):
     listed = Client().get("/api/v1/accounts/", headers={"authorization": f"Bearer {token}"}).json()
     assert [(one["name"], one["price_source"]) for one in listed] == [("My FYERS", None), ("Paper", "My FYERS")]
     assert not {"app_id", "app_secret_sealed", "access_token_sealed", "postback_key"} & set(listed[0])
+
+
+def test_by_program_an_opening_whose_answer_was_lost_is_found_and_not_made_again(person, source):
+    """The process died between the commit and the answer: the same key finds the account, another key does not."""
+    body = {"name": "Paper", "price_source": source.pk, "opening_cash": "250000.00"}
+    opened = by_program(person, body)
+    IdempotencyRecord.objects.update(status=None, body=None, claimed_at=timezone.now() - timedelta(minutes=1))
+    again = by_program(person, body)
+    assert (again.status_code, again.json()) == (201, opened.json())
+    assert PaperBook.objects.count() == Portfolio.objects.count() == 1
+    assert AuditEntry.objects.filter(action="account.paper_opened").count() == 1
+    other = by_program(person, body, key="paper-account-2")
+    assert (other.status_code, other.json()["code"]) == (409, "ACCOUNT_EXISTS")
+    stranger = UserFactory()
+    theirs = body | {"price_source": BrokerAccountFactory(owner=stranger, feed=source.feed).pk}
+    assert by_program(stranger, theirs).status_code == 201, "a key of one person is nothing to another"
+    assert PaperBook.objects.count() == 2
 
 
 @pytest.mark.parametrize(
