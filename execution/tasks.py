@@ -170,8 +170,11 @@ def watch_heartbeats(**_from_newer_callers: object) -> None:
 
 
 @shared_task(name="execution.refresh_instruments", ignore_result=True)
-def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: object) -> None:
-    """Once a day, or when an operator asks: the instrument masters of every broker that has an account here."""
+def refresh_instruments_task(
+    *, forced: bool = False, actor: str = "operator", **_from_newer_callers: object
+) -> None:  # fmt: skip
+    """Once a day, or when somebody asks (an operator, a signal that waits for tick and lot): the instrument masters
+    of every broker that has an account here."""
     if not forced and not take_slot("refresh_instruments", every_s=MASTERS_EVERY_S):
         return
     asked: set[tuple[str, str | None]] = set()
@@ -180,8 +183,9 @@ def refresh_instruments_task(*, forced: bool = False, **_from_newer_callers: obj
         if where in asked:
             continue
         asked.add(where)
-        actor = "operator" if forced else "schedule"
-        for one in refresh_from_broker(account, now=venue_now(account.feed), actor=actor):
+        for one in refresh_from_broker(
+            account, now=venue_now(account.feed), actor=actor if forced else "schedule"
+        ):  # fmt: skip
             logger.info("master %s: %s", one.name, one.error or (one.diff and one.diff.counts()))
 
 

@@ -17,6 +17,14 @@ from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
 
 State = QueuedSignal.State
+Cause = QueuedSignal.Cause
+IN_VAIN = {
+    Cause.POOL_FULL: "No slot came free while it could wait.",
+    Cause.NOT_FLAT: "The other trade in it did not end while it could wait.",
+    Cause.METADATA_STALE: "Tick and lot of its instrument did not become known while it could wait.",
+    Cause.ENGINE_NOT_READY: "The engine did not get ready while it could wait.",
+}
+"""What a wait that came to nothing was for."""
 
 
 def queue_promote(*, portfolio_id: int, now: datetime) -> int:
@@ -41,7 +49,7 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
     )  # fmt: skip
     round_ = Round(portfolio, {one.instrument_id for one in waiting})
     for one in [one for one in waiting if one.expires_at <= round_.wall]:
-        round_.end(one, State.EXPIRED, "Nothing came free while it could wait.")
+        round_.end(one, State.EXPIRED, IN_VAIN[Cause(one.cause)])
         waiting.remove(one)
     promoted = bool(waiting) and round_.ready and _let_one_in(round_, waiting, now)
     round_.write()
@@ -52,7 +60,7 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
 
 def _let_one_in(round_: Round, waiting: list[QueuedSignal], now: datetime) -> bool:
     for one in _rank(round_, waiting):
-        unseen = one.cause == QueuedSignal.Cause.ENGINE_NOT_READY  # nobody has told yet what else it waits for
+        unseen = one.cause == Cause.ENGINE_NOT_READY  # nobody has told yet what else it waits for
         if not unseen and not _may_go(one, round_, now):
             continue
         signal = Signal.objects.select_for_update(of=("self",)).get(pk=one.signal_id)
@@ -71,6 +79,7 @@ def _let_one_in(round_: Round, waiting: list[QueuedSignal], now: datetime) -> bo
 
 def _may_go(one: QueuedSignal, round_: Round, now: datetime) -> bool:
     if round_.metadata_is_stale(one.instrument, now):
+        round_.ask_for_masters()
         return False
     live = round_.live(one.instrument_id)
     hook = one.signal.source == Signal.Source.HOOK

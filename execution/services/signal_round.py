@@ -27,6 +27,7 @@ from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import Side
 from trading.marketdata.models import Instrument
+from trading.monitoring.slots import take_slot
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
@@ -35,6 +36,8 @@ from trading.statements import Select, ask, run, tell, together
 State = QueuedSignal.State
 Cause = QueuedSignal.Cause
 Key = tuple[int, str]  # instrument and side
+MASTERS_AGAIN_S = 600.0
+"""Wall seconds between two readings of the masters for the sake of signals that wait for them."""
 
 LIVE = Select(
     Group, "ladder", "signal",
@@ -128,6 +131,11 @@ class Round:
     def _is_exchange(self) -> bool:
         return bool(run(IS_EXCHANGE, [self.portfolio.account.feed]))
 
+    def ask_for_masters(self) -> None:
+        """Somebody waits for tick and lot: have the masters read again, at intervals, until they are known."""
+        if take_slot("masters_for_signals", every_s=MASTERS_AGAIN_S):
+            after_commit("execution.refresh_instruments", forced=True, actor="a signal that waits")
+
     def _is_old(self, instrument: Instrument, now: datetime) -> bool:
         if instrument.master_date is None:
             return True
@@ -154,6 +162,8 @@ class Round:
             here = QueuedSignal.objects.filter(signal=signal, state=State.WAITING).exclude(cause=cause)
             here.update(cause=cause, expires_at=self._waits_until(signal, cause))
             return signal
+        if cause == Cause.METADATA_STALE:
+            self.ask_for_masters()
         key = signal.instrument_id, str(signal.side)
         before = self.waiting.get(key)
         if before is None and self._many_wait >= self.settings.queue_size:

@@ -112,6 +112,6 @@ def engine_at_work(world: World) -> list[Group]:
         world, "ITC2", side="SELL", entry="430.00", rank=3, rank_reason="the only one, or the last", cause="NOT_FLAT"
     )
     over = waiting(world, "CIPLA", entry="1502.00")
-    over.state, over.said, over.ended_at = "EXPIRED", "Nothing came free while it could wait.", timezone.now()
+    over.state, over.said, over.ended_at = "EXPIRED", "No slot came free while it could wait.", timezone.now()
     over.save()
     return [first, second, third, fourth]

@@ -58,7 +58,7 @@ def test_the_page_shows_pool_trades_legs_and_queue(trader, world):
     page = text(trader.get(reverse("web:engine-page")))
     for words in (
         "over the limit", "TATASTEEL", "Pyramid 1", "The margin does not pay for it", "MARGIN", "replaced 3 times",
-        "another trade in it must end first", "Nothing came free while it could wait", "Force in",
+        "another trade in it must end first", "No slot came free while it could wait", "Force in",
     ):  # fmt: skip
         assert words.lower() in page.lower(), words
     part = text(trader.get(reverse("web:engine-page"), **HTMX))
