@@ -61,7 +61,10 @@ def judge(record: TrackRecord, bounds: Bounds) -> Stop | None:
         return Stop(Act.PAUSE, "REJECTION_STREAK", words)
     mean = expectancy_paise(record.results, bounds.trades)
     if mean is not None and mean < 0:
-        words = f"Its last {bounds.trades} trades lost ₹{-mean / 100:.2f} each on average."
+        lost = f"₹{-mean / 100:.2f}"
+        words = f"Its last {bounds.trades} trades lost {lost} each on average."
+        if bounds.trades == 1:
+            words = f"Its last trade lost {lost}."
         if record.results_since_cut is None:
             return Stop(Act.CUT, "NEGATIVE_EXPECTANCY", f"{words} It goes on with half its size.")
         if record.results_since_cut >= bounds.trades // 2:

@@ -1,7 +1,11 @@
 """Old candles leave for Parquet, are read as before, come back when they change; exports; the end of the day."""
 
 import io
+import os
+import sys
+from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 
 import duckdb
 import numpy as np
@@ -101,16 +105,48 @@ def test_an_archived_block_that_changes_comes_back_and_is_archived_again(feed, s
     archives.verify(CandleArchive.objects.get())
 
 
-def test_a_file_that_does_not_read_back_deletes_nothing(feed, shares, monkeypatch):
+class BadDisk:
+    """Does something to the next new file at the moment it is to be synced: what is read back is what the disk kept."""
+
+    listening = False
+
+    def __init__(self) -> None:
+        self.damage: Callable[[Path], None] | None = None
+
+    def hears(self, event: str, given: tuple[object, ...]) -> None:
+        if self.damage is not None and event == "open" and str(given[0]).endswith(".new"):
+            damage, self.damage = self.damage, None
+            damage(Path(str(given[0])))
+
+
+DISK = BadDisk()
+
+
+def loses_a_bar(path: Path) -> None:
+    with duckdb.connect() as database:
+        database.execute(f"COPY (SELECT * FROM read_parquet('{path}') OFFSET 1) TO '{path}' (FORMAT PARQUET)")
+
+
+def loses_its_end(path: Path) -> None:
+    os.truncate(path, path.stat().st_size - 40)
+
+
+def turns_some_bytes(path: Path) -> None:
+    kept = bytearray(path.read_bytes())
+    kept[64:96] = bytes(byte ^ 0xFF for byte in kept[64:96])
+    path.write_bytes(kept)
+
+
+@pytest.mark.parametrize("damage", [loses_a_bar, loses_its_end, turns_some_bytes])
+def test_a_file_that_does_not_read_back_deletes_nothing(feed, shares, damage):
     before = everything(feed, shares)
-    written = archives._write
-
-    def damaged(path, bars):
-        written(path, bars.take(slice(1, None)))  # a bar is lost on the way to the disk
-
-    monkeypatch.setattr(archives, "_write", damaged)
+    if not BadDisk.listening:
+        sys.addaudithook(DISK.hears)
+        BadDisk.listening = True
+    DISK.damage = damage
     with pytest.raises(ArchiveDamaged, match="read back"):
         archive_candles(feed, before=BEFORE, wall=timezone.now())
+    assert DISK.damage is None
     assert everything(feed, shares) == before and not CandleArchive.objects.exists()
     assert not [path for path in folder().rglob("*") if path.is_file()]
 

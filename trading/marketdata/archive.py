@@ -230,7 +230,10 @@ def _read(path: Path, series: list[int] | None) -> Columns:
     with duckdb.connect(":memory:") as database:
         database.execute("SET threads = 1")
         where, given = ("", [str(path)]) if series is None else (" WHERE list_contains(?, series)", [str(path), series])
-        found: dict[str, Any] = database.execute(f"{_READ}{where} ORDER BY series, start", given).fetchnumpy()
+        try:
+            found: dict[str, Any] = database.execute(f"{_READ}{where} ORDER BY series, start", given).fetchnumpy()
+        except duckdb.Error as error:
+            raise ArchiveDamaged(f"{path} does not read back: {error}"[:300]) from None
     numbers = [np.asarray(found[name], np.int64) for name in _NAMES[:7]]
     return Columns.of(numbers, np.asarray(found["source"], np.uint8), np.asarray(found["mark"], np.uint8))
 

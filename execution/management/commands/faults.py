@@ -7,7 +7,8 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 
 from accounts.models import BrokerAccount
 from execution.brokers.control import SandboxControl
-from execution.brokers.registry import sandbox_url
+from execution.brokers.errors import NotSent
+from execution.brokers.registry import control_url_of
 from trading.domain.errors import TradingError
 
 
@@ -32,7 +33,8 @@ class Command(BaseCommand):
         account = accounts.filter(pk=given["account"]).first() if given["account"] else accounts.first()
         if account is None:
             raise CommandError("There is no account at a sandbox.")
-        control = SandboxControl(control_url=f"{sandbox_url(account)}/sandbox")
+        address = control_url_of(account)
+        control = SandboxControl(control_url=address)
         try:
             if given["off"]:
                 control.good_day()
@@ -43,6 +45,11 @@ class Command(BaseCommand):
             if given["act"]:
                 self.stdout.write(f"order {control.act(given['act'], **how)}")
             self.stdout.write(json.dumps(control.faults_done(), indent=2, default=str))
+        except NotSent as error:
+            raise CommandError(
+                f"{error.code}: no sandbox answers at {address} ({account.name}). Where it runs on another port, say "
+                "so as for the desk: TARAZU_SANDBOX_PORT=7501 manage.py faults …"
+            ) from error
         except TradingError as error:
             raise CommandError(f"{error.code}: {error.message}") from error
         finally:

@@ -80,6 +80,14 @@ def test_fail_safes(record, act, code):
     assert (stop.act, stop.code) == (act, code) if act else stop is None
 
 
+@pytest.mark.parametrize(
+    ("trades", "said"), [(1, "Its last trade lost ₹0.10."), (3, "Its last 3 trades lost ₹0.10 each on average.")]
+)
+def test_a_fail_safe_counts_in_plain_words(trades, said):
+    stop = judge(TrackRecord(results=LOSING), Bounds(trades=trades))
+    assert stop is not None and stop.message.startswith(said)
+
+
 def test_nought_turns_a_fail_safe_off():
     worst = TrackRecord(9, LOSING, None, 99, 99.0, 1.0)
     assert judge(worst, Bounds(rejections=0, trades=0, drawdown_share_pct=0, losing_days=0)) is None
