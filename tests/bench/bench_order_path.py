@@ -1,23 +1,25 @@
 """From a decision to the first byte of its order at the broker, through real processes.
 
-PostgreSQL, Valkey, `manage.py engine`, uvicorn and the sandbox exchange, each its own process; a relay before the
-exchange stamps the arrival of each order on the clock that all processes share. One sample at a time: each order rests
-below the market, is cancelled through the desk, and the next begins when its trade is closed. The account's order-rate
-bucket is emptied between samples, so that its waiting is never part of a figure.
+PostgreSQL, Valkey, `manage.py engine`, uvicorn and a broker that answers at once, each its own process; the broker
+stamps the arrival of each order on the clock that all processes share, and prices are the sandbox's. One sample at a
+time: each order rests below the market, is cancelled through the desk, and the next begins when its trade is closed.
+The account's order-rate bucket is emptied between samples, so that its waiting is never part of a figure.
 """
 
 import http.client
 import json
 import queue
+import re
+import selectors
+import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
-from itertools import chain, count, pairwise
+from itertools import count, pairwise
 from statistics import median
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -152,7 +154,7 @@ def order_path(run: Run) -> Iterator[Figure]:
     samples = run.rounds(200)
     with ExitStack() as stack:
         port = stack.enter_context(small_desk.sandbox(run.var, start=START))
-        url, stamps = stack.enter_context(small_desk.stamped(port, run.var))
+        url, stamps = stack.enter_context(small_desk.broker(port, run.var))
         mine, peer, *_ = traders(url)
         street = Street(Instrument.objects.get(symbol=SYMBOL), stamps)
         stack.enter_context(
@@ -189,10 +191,10 @@ def order_throughput_accounts(run: Run) -> Iterator[Figure]:
 
 def throughput(run: Run, *, accounts: int) -> Iterator[Figure]:
     """Orders a second, answered and on the wire, and the processor time of an order by process."""
-    rounds, name = run.rounds(20), f"api_32_clients.{accounts}_account{'s' if accounts > 1 else ''}"
+    rounds, name = run.rounds(40), f"api_32_clients.{accounts}_account{'s' if accounts > 1 else ''}"
     with ExitStack() as stack:
         port = stack.enter_context(small_desk.sandbox(run.var, start=START))
-        url, stamps = stack.enter_context(small_desk.stamped(port, run.var))
+        url, stamps = stack.enter_context(small_desk.broker(port, run.var))
         people = traders(url)[:accounts]
         portfolios = [
             another_portfolio(people[number % accounts], number) for number in range(CLIENTS)
@@ -207,14 +209,13 @@ def throughput(run: Run, *, accounts: int) -> Iterator[Figure]:
         web = stack.enter_context(small_desk.web(run.var))
         prices = stack.enter_context(quoted(rounds + WARM_ROUNDS))
         stamps.forget()
-        with ThreadPoolExecutor(CLIENTS) as clients:
-            warm, rest = dict(list(prices.items())[:WARM_ROUNDS]), dict(list(prices.items())[WARM_ROUNDS:])
-            for _ in chain(*clients.map(lambda portfolio: client(web, portfolio, warm), portfolios)):
-                stamps.next(60)
-            spent, began = small_desk.cpu_s(), time.monotonic()
-            took = sorted(chain(*clients.map(lambda portfolio: client(web, portfolio, rest), portfolios)))
-            answered = time.monotonic() - began
+        orders = [order_requests(portfolio, prices) for portfolio in portfolios]
         connection.close()
+        for _ in at_once(web, [some[:WARM_ROUNDS] for some in orders]):
+            stamps.next(60)
+        spent, began = small_desk.cpu_s(), time.monotonic()
+        took = sorted(at_once(web, [some[WARM_ROUNDS:] for some in orders]))
+        answered = time.monotonic() - began
         for _ in took:
             last = stamps.next(60)
         yield Figure(f"{name}.answered", len(took) / answered, "1/s")
@@ -269,30 +270,69 @@ def quoted(most: int) -> Iterator[dict[str, Decimal]]:
         keeper.join()
 
 
-def client(web: str, portfolio: Portfolio, prices: dict[str, Decimal]) -> list[float]:
-    """One order after the other over a kept line; milliseconds until each was answered."""
+def order_requests(portfolio: Portfolio, prices: dict[str, Decimal]) -> list[bytes]:
+    """Orders of one client, one for each price, as they go over its line."""
     token = issue(owner=portfolio.owner, name=portfolio.name, scope=ApiKey.Scope.TRADE, now=timezone.now())[1]
-    connection.close()
-    line = http.client.HTTPConnection(urlsplit(web).netloc)
-    took = []
+    written = []
     for symbol, price in prices.items():
-        began = time.monotonic_ns()
-        reply = post_order(line, token, portfolio, symbol, price)
-        took.append((time.monotonic_ns() - began) / 1e6)
-        assert reply[0] == 201, reply
+        body, headers = order_request(token, portfolio, symbol, price)
+        lines = [f"{name}: {value}" for name, value in headers.items()]
+        head = ["POST /api/v1/orders/ HTTP/1.1", "Host: 127.0.0.1", *lines, f"Content-Length: {len(body)}", "", body]
+        written.append("\r\n".join(head).encode())
+    return written
+
+
+def at_once(web: str, requests: list[list[bytes]]) -> list[float]:
+    """Each client sends its requests one after the other over a kept line, all clients side by side; milliseconds until
+    each was answered. One thread for all of them: what a client costs is taken from the desk on the same machine."""
+    host, port = urlsplit(web).netloc.split(":")
+    took: list[float] = []
+    with selectors.DefaultSelector() as lines, ExitStack() as opened:
+        for some in requests:
+            line = opened.enter_context(socket.create_connection((host, int(port))))
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            waiting = iter(some)
+            line.sendall(next(waiting))
+            lines.register(line, selectors.EVENT_READ, [waiting, time.monotonic_ns(), b""])
+        while lines.get_map():
+            for key, _ in lines.select(60):
+                waiting, began, answer = key.data
+                line, answer = key.fileobj, answer + key.fileobj.recv(65536)
+                if not is_whole(answer):
+                    key.data[2] = answer
+                    continue
+                took.append((time.monotonic_ns() - began) / 1e6)
+                assert answer.startswith(b"HTTP/1.1 201"), answer
+                request = next(waiting, None)
+                if request is None:
+                    lines.unregister(line)
+                else:
+                    key.data[1:] = time.monotonic_ns(), b""
+                    line.sendall(request)
     return took
+
+
+def is_whole(answer: bytes) -> bool:
+    """Whether all of an answer has come: as long as it says, or the last of its chunks."""
+    head, found, body = answer.partition(b"\r\n\r\n")
+    length = re.search(rb"content-length: (\d+)", head, re.IGNORECASE)
+    return bool(found) and (len(body) == int(length[1]) if length else body.endswith(b"0\r\n\r\n"))
+
+
+def order_request(token: str, portfolio: Portfolio, symbol: str, price: Decimal) -> tuple[str, dict[str, str]]:
+    body = json.dumps({
+        "portfolio": portfolio.pk, "symbol": symbol, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
+        "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
+    })  # fmt: skip
+    return body, {
+        "Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": uuid4().hex,
+    }  # fmt: skip
 
 
 def post_order(
     line: http.client.HTTPConnection, token: str, portfolio: Portfolio, symbol: str, price: Decimal
 ) -> tuple[int, bytes]:
-    body = json.dumps({
-        "portfolio": portfolio.pk, "symbol": symbol, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
-        "product": "INTRADAY", "limit_price": str(price), "stop_price": str(price - 10),
-    })  # fmt: skip
-    headers = {
-        "Authorization": f"Bearer {token}", "Content-Type": "application/json", "Idempotency-Key": uuid4().hex,
-    }  # fmt: skip
+    body, headers = order_request(token, portfolio, symbol, price)
     line.request("POST", "/api/v1/orders/", body, headers)
     reply = line.getresponse()
     return reply.status, reply.read()

@@ -24,7 +24,7 @@ APP_SECRET = "bench-secret"
 APPS = {f"BENCHER00{number}-100": f"XB0000{number}" for number in range(1, 5)}
 TRADERS = [f"{app}:{APP_SECRET}:{user}:1000000000" for app, user in APPS.items()]
 ROLES = {
-    "uvicorn": "web", "unpaced_engine": "engine", "execution.sandbox": "exchange", "stamping_proxy": "relay",
+    "uvicorn": "web", "unpaced_engine": "engine", "execution.sandbox": "prices", "broker_stub": "broker",
     "postgres": "postgresql", "valkey": "valkey",
 }  # fmt: skip
 
@@ -68,7 +68,7 @@ def sandbox(
 
 
 class Stamps:
-    """When orders arrived at the relay, in nanoseconds of the monotonic clock."""
+    """When orders arrived at the broker, in nanoseconds of the monotonic clock."""
 
     def __init__(self, output) -> None:
         self._arrived: queue.Queue[int] = queue.Queue()
@@ -88,10 +88,10 @@ class Stamps:
 
 
 @contextmanager
-def stamped(port: int, folder: Path) -> Iterator[tuple[str, Stamps]]:
-    """The address of a relay to the exchange, and the stamps it makes."""
-    relay = str(Path(__file__).with_name("stamping_proxy.py"))
-    with process(relay, str(port), log=folder / "relay.log", piped=True) as running:
+def broker(port: int, folder: Path) -> Iterator[tuple[str, Stamps]]:
+    """The address of a broker that answers at once, and the stamps it makes. All but orders is the sandbox's."""
+    stub = str(Path(__file__).with_name("broker_stub.py"))
+    with process(stub, str(port), log=folder / "broker.log", piped=True) as running:
         assert running.stdout is not None
         yield f"http://127.0.0.1:{int(running.stdout.readline())}", Stamps(running.stdout)
 
@@ -123,7 +123,7 @@ def cpu_s() -> dict[str, float]:
             command = (folder / "cmdline").read_bytes().decode(errors="replace")
         except OSError:
             continue  # it has just ended
-        ticks = int(fields[11]) + int(fields[12])
+        ticks = sum(map(int, fields[11:15]))  # what it has spent, and its children that have ended
         processes[int(folder.name)] = int(fields[1]), ticks / os.sysconf("SC_CLK_TCK"), command
     spent = dict.fromkeys(("clients", *ROLES.values()), 0.0)
     for pid, (_, seconds, command) in processes.items():
