@@ -293,13 +293,13 @@ def at_once(web: str, requests: list[list[bytes]]) -> list[float]:
             line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             waiting = iter(some)
             line.sendall(next(waiting))
-            lines.register(line, selectors.EVENT_READ, [waiting, time.monotonic_ns(), b""])
+            lines.register(line, selectors.EVENT_READ, [line, waiting, time.monotonic_ns(), b""])
         while lines.get_map():
             for key, _ in lines.select(60):
-                waiting, began, answer = key.data
-                line, answer = key.fileobj, answer + key.fileobj.recv(65536)
+                line, waiting, began, answer = key.data
+                answer += line.recv(65536)
                 if not is_whole(answer):
-                    key.data[2] = answer
+                    key.data[3] = answer
                     continue
                 took.append((time.monotonic_ns() - began) / 1e6)
                 assert answer.startswith(b"HTTP/1.1 201"), answer
@@ -307,7 +307,7 @@ def at_once(web: str, requests: list[list[bytes]]) -> list[float]:
                 if request is None:
                     lines.unregister(line)
                 else:
-                    key.data[1:] = time.monotonic_ns(), b""
+                    key.data[2:] = time.monotonic_ns(), b""
                     line.sendall(request)
     return took
 

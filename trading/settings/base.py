@@ -102,6 +102,9 @@ DATABASES["default"] |= {"CONN_MAX_AGE": 0, "CONN_HEALTH_CHECKS": True, "ATOMIC_
 DATABASES["default"]["OPTIONS"] |= {
     "pool": {"min_size": 1, "max_size": env.number("TARAZU_DB_POOL", 24, low=1, high=200), "timeout": 5},
     "connect_timeout": 5,
+    # What is prepared is planned once a connection and not anew for its first parameters: the plans are the same, and
+    # making one takes longer than carrying it out. Nothing an order waits for is worth compiling.
+    "options": "-c plan_cache_mode=force_generic_plan -c jit=off",
     # Only what asks for it has its plan kept (`trading.statements`); the ORM writes its values into its statements.
     "prepare_threshold": sys.maxsize,
 }
