@@ -185,5 +185,7 @@ def _locked(version_id: int, user: User | None) -> ContractVersion:
 
 
 def _told(failed: Sequence[Finding]) -> str:
-    parts = [f"{finding.name.lower()} is {finding.got}, wanted {finding.wanted}" for finding in failed]
-    return f"Not yet: {'; '.join(parts)}."
+    """What keeps a step from being taken. Where there is no backtest, its figures are not listed one by one."""
+    if any(finding.code == "OUT_OF_SAMPLE" for finding in failed):
+        return "Not yet: there is no out-of-sample backtest of this version."
+    return f"Not yet. {'; '.join(f'{one.name}: {one.got}, wanted {one.wanted}' for one in failed)}."

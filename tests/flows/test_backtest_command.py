@@ -211,6 +211,21 @@ def test_bars_without_volume_are_told(tmp_path):
     assert any(line.startswith("ZERO_VOLUME:") for line in told.report["warnings"])
 
 
+def test_entries_too_large_for_the_market_are_told(tmp_path):
+    path = written(tmp_path / "MADE.csv.gz")  # a thousand units trade in each bar
+
+    def entries_said(cash: str, *more: str) -> list[str]:
+        told = on_file(path, "--reverse", "--cash", cash, *more, "--json", "-").report
+        assert told["trades"] > 5
+        return [line for line in told["warnings"] if line.startswith("LARGE_ENTRIES")]
+
+    assert entries_said("5000") == []
+    (said,) = entries_said("10000000")
+    large, entries = said.removeprefix("LARGE_ENTRIES: ").split(" entries")[0].split(" of ")
+    assert large == entries and int(large) > 5
+    assert entries_said("10000000", "--slippage", "share:5") == []
+
+
 # A contract on stored candles
 
 

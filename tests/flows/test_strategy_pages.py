@@ -244,6 +244,22 @@ def test_a_version_is_put_to_work_paused_resumed_and_stopped(desk, world):
         assert one.state == state
 
 
+def test_a_version_that_is_paused_says_so_of_what_is_at_work(desk, world):
+    version, universe = house_version(), UniverseFactory(name="nifty50")
+    UniverseMember.objects.create(universe=universe, instrument=world.instrument, from_date="2020-01-01")
+    wish = {"portfolio": world.portfolio.pk, "universe": "nifty50"}
+    assert desk.post(reverse("web:contract-deploy", args=[version.pk]), wish, **HTMX).status_code == 204
+    assert "1 at work" in desk.get(reverse("web:strategies")).content.decode()
+    world.user.is_staff = True
+    world.user.save()
+    for stage, said, listed in (("PAUSED", "version paused", "1 paused"), ("RETIRED", "version retired", "—")):
+        desk.post(reverse("web:contract-move", args=[version.pk, stage]), {"reason": "a holiday"})
+        told = page(desk, "contract", version.contract_id)
+        assert said in told and ">at work<" not in told
+        assert ("Resume" in told) == (stage == "PAUSED")
+        assert listed in desk.get(reverse("web:strategies")).content.decode()
+
+
 # Programs
 
 

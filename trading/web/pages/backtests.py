@@ -15,9 +15,9 @@ from strategies.models import BacktestRun, RunResult
 from strategies.reports.compare import Comparison
 from strategies.reports.export import file_of, files_of
 from strategies.reports.figures import tone_of, written
-from strategies.reports.offline import span_of
 from strategies.reports.sheet import Sheet
 from strategies.reports.studies import study_page
+from strategies.reports.trade_candles import candles_around
 from strategies.runs.answers import answer_of, is_uuid, own_backtests, own_run
 from strategies.runs.cancel import run_cancel, run_delete
 from strategies.runs.create import run_again, run_create
@@ -25,8 +25,7 @@ from strategies.runs.limits import MOST_SOURCES
 from trading.domain.clock import IST
 from trading.domain.errors import NotFound, TradingError
 from trading.domain.formatting import duration, number
-from trading.marketdata.candles import candles_of
-from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.models import Instrument
 from trading.web.access import dialog, signed_in
 from trading.web.desk import DeskRequest
 from trading.web.pages import backtest_form as form
@@ -248,12 +247,8 @@ def candles(request: DeskRequest, run_id: UUID) -> HttpResponse:
     if not 0 <= place < len(sheet.found.trades):
         raise NotFound("TRADE_NOT_FOUND", "There is no such trade in this run.")
     trade = sheet.found.trades[place]
-    start, end = span_of(sheet, trade, margin=40)
-    feed = Feed.objects.filter(name=run.request.get("feed")).first()
-    instrument = Instrument.objects.filter(symbol=trade["symbol"]).first()
-    bars = []
-    if feed is not None and instrument is not None:
-        bars = candles_of(feed, instrument, int(sheet.report["timeframe_minutes"]), start=start, end=end)
+    bars = candles_around(sheet, trade, margin=40)
+    tick = Instrument.objects.filter(symbol=trade["symbol"]).values_list("tick_size", flat=True).first()
     starts = sheet.answer.arrays["starts"]
     buy = trade["side"] == "BUY"
     sides = ("BUY", "SELL") if buy else ("SELL", "BUY")
@@ -265,13 +260,8 @@ def candles(request: DeskRequest, run_id: UUID) -> HttpResponse:
     levels = [{"price": trade[kind], "kind": kind, "text": kind} for kind in ("stop", "target") if trade[kind]]
     return JsonResponse(
         {
-            "candles": [
-                [int(bar.started_at.timestamp()), float(bar.open), float(bar.high), float(bar.low), float(bar.close),
-                 bar.volume]
-                for bar in bars
-            ],
-            "lines": [], "marks": marks, "levels": levels,
-            "tick": float(instrument.tick_size) if instrument else None,
+            "candles": bars, "lines": [], "marks": marks, "levels": levels,
+            "tick": None if tick is None else float(tick),
             "note": "" if bars else "The candles of this trade are not stored any more.",
         }
     )  # fmt: skip

@@ -23,7 +23,15 @@ from strategies.contracts.publish import as_yaml
 from strategies.contracts.schema import ContractBody
 from strategies.contracts.words import conditions_of, facts_of, in_words
 from strategies.deploy import deploy_for, pause_deployment, resume_deployment, stop_deployment
-from strategies.models import BacktestRun, ContractVersion, Deployment, Signal, Stage, StrategyContract
+from strategies.models import (
+    BacktestRun,
+    ContractVersion,
+    Deployment,
+    Signal,
+    Stage,
+    Standing,
+    StrategyContract,
+)
 from trading.domain.clock import IST
 from trading.domain.errors import NotAllowed, NotFound, TradingError
 from trading.marketdata.models import Universe
@@ -41,19 +49,25 @@ RULE_TITLES = {
     "target.value": "Target at",
 }  # fmt: skip
 NEWEST_MOVES = 30
+HALTED = (Stage.PAUSED, Stage.RETIRED)
+"""No deployment of such a version gives signals, whatever its own state."""
 
 
 @require_safe
 @signed_in
 def strategies(request: DeskRequest) -> HttpResponse:
     """One's own contracts and those of the desk, with what is at work of each."""
-    mine = Q(versions__deployments__portfolio__owner=request.user.pk)
+    active = Q(versions__deployments__portfolio__owner=request.user.pk, versions__deployments__state="ACTIVE")
+    paused = Q(versions__deployments__portfolio__owner=request.user.pk, versions__deployments__state="PAUSED")
+    halted = active & Q(versions__standing__stage__in=HALTED)
+    waiting = active & Q(versions__standing__stage=Stage.PAUSED)
     rows = (
         StrategyContract.objects.for_user(request.user)
         .annotate(
             newest=Max("versions__number"),
-            at_work=Count("versions__deployments", mine & Q(versions__deployments__state="ACTIVE"), distinct=True),
-            resting=Count("versions__deployments", mine & Q(versions__deployments__state="PAUSED"), distinct=True),
+            at_work=Count("versions__deployments", filter=active, distinct=True)
+            - Count("versions__deployments", filter=halted, distinct=True),
+            resting=Count("versions__deployments", filter=paused | waiting, distinct=True),
         )
         .order_by("name", "pk")
     )
@@ -86,7 +100,7 @@ def contract(request: DeskRequest, contract_id: int) -> HttpResponse:
     standing = standing_of_version(shown)
     deployments = (
         Deployment.objects.for_user(request.user).filter(version__contract=found)
-        .select_related("version", "universe", "portfolio__account").annotate(made=Count("signals"))
+        .select_related("version__standing", "universe", "portfolio__account").annotate(made=Count("signals"))
         .order_by("state", "-created_at")
     )  # fmt: skip
     context = {
@@ -94,12 +108,18 @@ def contract(request: DeskRequest, contract_id: int) -> HttpResponse:
         "rules": _rules_told(shown), "facts": facts_of(body), "lacks": lacks_of(body),
         "moves": shown.moves.all()[:NEWEST_MOVES], "deployments": deployments,
         "runs": BacktestRun.objects.for_user(request.user).filter(version__contract=found)[:5],
-        "steps": [(stage, WORDS[stage]) for stage in next_stages(standing) if _may_step(request, found, stage)],
+        "steps": [
+            (stage, _step(standing, stage)) for stage in next_stages(standing) if _may_step(request, found, stage)
+        ],
         "compared": other, "changes": differences(other.body, shown.body) if other else [],
-        "mine": found.owner_id == request.user.pk,
+        "mine": found.owner_id == request.user.pk, "halted": HALTED,
         "parameters": body.parameters,
     }  # fmt: skip
     return render(request, "strategies/contract.html", context)
+
+
+def _step(standing: Standing, to: Stage) -> str:
+    return "Resume" if standing.stage == Stage.PAUSED and to in GATED else WORDS[to]
 
 
 @require_safe
@@ -139,8 +159,8 @@ def move(request: DeskRequest, version_id: int, stage: str) -> HttpResponse:
             error = refused
     findings, policy = findings_for(version, to) if to in GATED and standing.stage != Stage.PAUSED else ([], None)
     context = {
-        "version": version, "to": to, "words": WORDS[to], "findings": findings, "policy": policy, "asks": asks,
-        "passes": all(finding.passed for finding in findings), "error": error,
+        "version": version, "to": to, "words": _step(standing, to), "findings": findings, "policy": policy,
+        "asks": asks, "passes": all(finding.passed for finding in findings), "error": error,
         "reason": request.POST.get("reason", ""), "deployed": version.deployments.exclude(state="RETIRED").count(),
     }  # fmt: skip
     return dialog(request, "strategies/_move.html", context, status=422 if error and not request.htmx else 200)
