@@ -16,10 +16,10 @@ from execution.brokers.sources import BrokerHistory
 from risk.order_rate import wait_for_turn
 from trading.audit.record import record
 from trading.domain.errors import NotAllowed, NotFound
-from trading.marketdata.backfill import BELL, BackfillRefused, backfill_claim, backfill_create, backfill_work
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.fetching.backfill import BELL, BackfillRefused, backfill_claim, backfill_create, backfill_work
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Backfill, Feed, Instrument, Universe
-from trading.marketdata.universes import members
 from trading.outbox import after_commit
 from trading.venue.sessions import exchange_date
 

@@ -18,9 +18,9 @@ from execution.backfills import backfill_ask
 from trading.api.serializers import InstantField, StrictSerializer
 from trading.api.views import DeskEndpoint
 from trading.domain.errors import NotAllowed, NotFound
-from trading.marketdata.backfill import TIMEFRAMES, backfill_cancel
+from trading.marketdata.fetching.backfill import TIMEFRAMES, backfill_cancel
+from trading.marketdata.fetching.tally import calls_saved
 from trading.marketdata.models import Backfill, Feed
-from trading.marketdata.tally import calls_saved
 
 EXAMPLE = {
     "id": "0d6c3f0e-5f0e-4b9e-8b0a-4f1a6d2c9e11", "title": "NSE:SBIN-EQ and 49 more 1m, 2026-01-01 to 2026-03-30",

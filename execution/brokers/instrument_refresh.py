@@ -12,7 +12,7 @@ from execution.brokers.errors import AuthError, BrokerError
 from execution.brokers.master_files import read_master
 from execution.brokers.registry import dialect_of, place_of, token_of
 from trading.domain.errors import TradingError
-from trading.marketdata.instruments import Diff, MasterRefused, Origin, refresh_instruments, refuse
+from trading.marketdata.listing.instruments import Diff, MasterRefused, Origin, refresh_instruments, refuse
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 
 logger = logging.getLogger(__name__)

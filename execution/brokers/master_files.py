@@ -19,7 +19,7 @@ from execution.brokers.fyers import masters as fyers
 from execution.brokers.http import Reply
 from execution.brokers.kite import masters as kite
 from execution.brokers.port import ListedInstrument
-from trading.marketdata.instruments import MasterRefused
+from trading.marketdata.listing.instruments import MasterRefused
 
 T = TypeVar("T")
 LARGEST = 400_000_000  # bytes, unpacked: ten times the largest master there is

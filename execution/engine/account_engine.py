@@ -54,7 +54,7 @@ from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import Reason
 from trading.marketdata.candles import STREAM, store_bars
-from trading.marketdata.history import ensure_candles
+from trading.marketdata.fetching.history import ensure_candles
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.sources import HistoryUnavailable
 from trading.marketdata.watermark import set_candles_through

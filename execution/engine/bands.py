@@ -16,7 +16,7 @@ from accounts.models import BrokerAccount
 from execution.brokers.errors import BrokerError
 from execution.brokers.port import BrokerGateway, ListedInstrument
 from execution.models import Group
-from trading.marketdata.bands import store_bands
+from trading.marketdata.listing.bands import store_bands
 from trading.marketdata.models import Feed
 from trading.venue.sessions import exchange_date
 

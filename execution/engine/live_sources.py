@@ -23,8 +23,8 @@ from execution.brokers.registry import gateway_of
 from execution.engine.market import Market
 from trading.marketdata.live import SourceKind, SourceSwitch, Switched, stale_symbols
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.quality.trust import sources_name
 from trading.marketdata.quotes import Quote
-from trading.marketdata.trust import sources_name
 from trading.marketdata.windows import load_window
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat

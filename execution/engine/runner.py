@@ -49,10 +49,10 @@ from strategies.models import Deployment
 from trading.domain.errors import TradingError
 from trading.domain.heap import settle_heap
 from trading.marketdata.clocks import anchor, venue_now
-from trading.marketdata.instruments import Origin, refresh_instruments
+from trading.marketdata.listing.instruments import Origin, refresh_instruments
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quotes import store_quotes
-from trading.marketdata.universes import members
 from trading.marketdata.watermark import candles_through
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import Heartbeat

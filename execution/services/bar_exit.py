@@ -18,8 +18,8 @@ from strategies.scanner.due import closed_bars, scanned_until
 from strategies.scanner.scan_bar import CompiledContract, cache, compile_deployment, other_bars, rule_window
 from strategies.tactics.trailing import trailing_stop
 from trading.domain.orders import Reason, Side
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Feed, Instrument
-from trading.marketdata.universes import members
 from trading.marketdata.windows import PriceWindow
 from trading.venue.sessions import exchange_date
 

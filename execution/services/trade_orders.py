@@ -18,7 +18,7 @@ from execution.states import OrderState, PendingOp
 from trading.domain.crashpoint import crashpoint
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
-from trading.marketdata.bands import Band, band_of
+from trading.marketdata.listing.bands import Band, band_of
 from trading.marketdata.models import Feed
 from trading.marketdata.quotes import last_quote
 from trading.marketdata.sessions import session_at

@@ -20,9 +20,9 @@ from risk.gates.concentration import CORRELATION_DAYS
 from risk.snapshot import is_option
 from strategies.backtest.market import DAILY, ContractTerms, CorporateAction, Market, exchange_days, factors_of
 from trading.domain.clock import IST
-from trading.marketdata.actions import confirmed_between, shares_of
-from trading.marketdata.bands import bands_between
-from trading.marketdata.identities import Terms, terms_between
+from trading.marketdata.listing.actions import confirmed_between, shares_of
+from trading.marketdata.listing.bands import bands_between
+from trading.marketdata.listing.identities import Terms, terms_between
 from trading.marketdata.models import CorporateAction as StoredAction
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.windows import load_window

@@ -17,8 +17,8 @@ from numpy.typing import NDArray
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.market import DAILY, Market, exchange_days
 from strategies.rules.window import Window
+from trading.marketdata.listing.universes import Stay, stays_in
 from trading.marketdata.models import Instrument
-from trading.marketdata.universes import Stay, stays_in
 
 _EPOCH_ORDINAL = date(1970, 1, 1).toordinal()
 

@@ -6,8 +6,8 @@ from strategies.models import Deployment
 from strategies.scanner.due import claim_due
 from strategies.scanner.scan_bar import compile_deployment, scan_slot
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Feed
-from trading.marketdata.universes import members
 from trading.venue.sessions import exchange_date
 
 

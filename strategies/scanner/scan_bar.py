@@ -27,7 +27,7 @@ from trading.domain.orders import Side
 from trading.domain.signals import SignalDraft
 from trading.indicators.volatility import atr
 from trading.marketdata.models import Feed, Instrument
-from trading.marketdata.quality_days import NOT_TRUSTED, doubts_about
+from trading.marketdata.quality.stored import NOT_TRUSTED, doubts_about
 from trading.marketdata.windows import PriceWindow, WindowCache
 from trading.venue.sessions import exchange_date
 

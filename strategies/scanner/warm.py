@@ -14,8 +14,8 @@ from trading.domain.errors import TradingError
 from trading.domain.heap import loading
 from trading.indicators.registry import warm_cache
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Feed
-from trading.marketdata.universes import members
 from trading.marketdata.windows import PriceWindow
 from trading.venue.sessions import exchange_date
 

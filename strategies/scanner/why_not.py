@@ -12,8 +12,8 @@ from strategies.rules.nodes import Logic, Node, text_of
 from strategies.scanner.due import scanned_until
 from strategies.scanner.scan_bar import cache, compile_deployment, other_bars, rule_window
 from trading.domain.errors import TradingError
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Feed, Instrument
-from trading.marketdata.universes import members
 from trading.venue.sessions import exchange_date
 
 

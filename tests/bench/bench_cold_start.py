@@ -18,7 +18,7 @@ django.setup()
 from strategies.rules.compiled import compile_rule
 from strategies.scanner.scan_bar import rule_window
 from strategies.scanner.warm import _made_up
-from trading.marketdata.aligned import warm_blocks
+from trading.marketdata.packing.aligned import warm_blocks
 warm_blocks()
 rule = compile_rule("crosses_above(ema(close, 9), ema(close, 21)) and rsi(close, 14) > 50")
 rule.evaluate(rule_window(_made_up(300, 1)))

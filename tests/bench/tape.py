@@ -6,10 +6,10 @@ from decimal import Decimal
 import numpy as np
 from django.db import connection
 
-from trading.marketdata.blocks import Columns
 from trading.marketdata.candles import store_columns
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.packing.blocks import Columns
 from trading.venue.sessions import session_on
 
 FIRST_DAY = date(2026, 1, 1)

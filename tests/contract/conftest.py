@@ -37,7 +37,7 @@ from tests.factories import BrokerAccountFactory
 from tests.factories.market import FeedFactory
 from tests.factories.people import paper_account_on
 from trading.domain.fills import FillFact
-from trading.marketdata.instruments import Origin, refresh_instruments
+from trading.marketdata.listing.instruments import Origin, refresh_instruments
 
 ROOT = Path(__file__).resolve().parents[2]
 SANDBOX_APP = App("SANDBOX001-100", "sandbox-secret", "http://127.0.0.1:8000/cb")

@@ -23,7 +23,7 @@ from tests.factories.world import house_policy, open_feed
 from trading.domain.clock import IST
 from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Side
-from trading.marketdata.instruments import Origin, refresh_instruments
+from trading.marketdata.listing.instruments import Origin, refresh_instruments
 from trading.marketdata.models import Instrument
 from trading.marketdata.quotes import store_quotes
 from trading.portfolio.models import Portfolio, Position

@@ -40,8 +40,8 @@ from tests.factories.world import open_market, running_engine
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
 from trading.domain.orders import OrderType, Product, Side
-from trading.marketdata.bands import store_bands
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.listing.bands import store_bands
 from trading.marketdata.models import CandleBlock
 from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import LedgerEntry, LedgerTransaction, Position

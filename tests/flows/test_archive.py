@@ -18,10 +18,10 @@ from execution.tasks import day_end_task, end_the_day
 from tests.factories import UserFactory
 from tests.factories.market import FeedFactory, InstrumentFactory, stored_candles
 from trading.domain.clock import IST
-from trading.marketdata import archive as archives
-from trading.marketdata.archive import ArchiveDamaged, archive_candles, folder
 from trading.marketdata.candles import HISTORY, STREAM, bars_by_day, candles_of, mark_bars
 from trading.marketdata.day_end import day_end, months_before
+from trading.marketdata.files import archive as archives
+from trading.marketdata.files.archive import ArchiveDamaged, archive_candles, folder
 from trading.marketdata.marks import Mark
 from trading.marketdata.models import CandleArchive, CandleBlock, Feed
 from trading.marketdata.windows import load_window

@@ -21,9 +21,9 @@ from tests.factories import InstrumentFactory, UserFactory
 from tests.factories.market import FeedFactory, UniverseFactory, stored_candles
 from tests.factories.world import house_policy
 from trading.domain.clock import IST
-from trading.marketdata.bands import store_bands
+from trading.marketdata.listing.bands import store_bands
+from trading.marketdata.listing.universes import UNDATED
 from trading.marketdata.models import CorporateAction, InstrumentTerms, UniverseMember
-from trading.marketdata.universes import UNDATED
 
 pytestmark = pytest.mark.django_db
 

@@ -14,9 +14,9 @@ from django.core.management import call_command
 
 from trading.audit.models import AuditEntry
 from trading.domain.clock import IST
-from trading.marketdata import import_reading
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import bars_of_block
+from trading.marketdata.files import reading as import_reading
 from trading.marketdata.models import CandleBlock, Feed, Instrument
 
 pytestmark = pytest.mark.django_db

@@ -21,7 +21,7 @@ from execution.engine.market import Market
 from tests.factories import BrokerAccountFactory, FeedFactory
 from trading.marketdata import clocks
 from trading.marketdata.live import Limits, SourceKind, SourceSwitch
-from trading.marketdata.trust import sources_state
+from trading.marketdata.quality.trust import sources_state
 from trading.monitoring.models import Alert
 
 pytestmark = pytest.mark.django_db(transaction=True)

@@ -16,7 +16,7 @@ from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, store_bars
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Backfill, CandleCoverage, CorporateAction, HistoryTally, QualityDay, Universe
-from trading.marketdata.trust import sources_name
+from trading.marketdata.quality.trust import sources_name
 from trading.monitoring.models import Heartbeat
 from trading.portfolio.models import ChartSettings, Watchlist
 from trading.venue.sessions import session_on

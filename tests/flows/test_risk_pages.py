@@ -44,8 +44,8 @@ from tests.flows.full_desk import full_desk
 from tests.small_desk import small_desk
 from trading.audit.models import AuditEntry
 from trading.audit.record import record
+from trading.marketdata.listing.universes import set_members
 from trading.marketdata.models import Feed
-from trading.marketdata.universes import set_members
 from trading.monitoring.alerts import raise_alert
 from trading.monitoring.models import Alert, Heartbeat
 from trading.portfolio.models import TradingDay

@@ -16,8 +16,8 @@ from risk.policies import publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.deploy import deploy
 from trading.audit.record import record
+from trading.marketdata.listing.universes import UNDATED
 from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
-from trading.marketdata.universes import UNDATED
 from trading.portfolio.ledger import open_portfolio
 
 SANDBOX_FEED = "SANDBOX"

@@ -53,7 +53,7 @@ def _indicators() -> None:
     from strategies.rules.columns import warm as warm_rules  # these read the cache's place when they are imported
     from trading.indicators.greeks import warm_greeks
     from trading.indicators.registry import warm_cache
-    from trading.marketdata.aligned import warm_blocks
+    from trading.marketdata.packing.aligned import warm_blocks
 
     warm_cache()
     warm_rules()

@@ -16,9 +16,12 @@ import numpy as np
 from django.db import connection, transaction
 
 from trading.domain.errors import NotFound, TradingError
-from trading.marketdata.archive import archived_at, archived_between, blocks_of
-from trading.marketdata.block_rows import blocks_at, insert_blocks, update_blocks
-from trading.marketdata.blocks import (
+from trading.marketdata.builder import Bar, BarFlag
+from trading.marketdata.files.archive import archived_at, archived_between, blocks_of
+from trading.marketdata.marks import Mark, Source
+from trading.marketdata.models import CandleBlock, CandleSeries, Feed, Instrument
+from trading.marketdata.packing.block_rows import blocks_at, insert_blocks, update_blocks
+from trading.marketdata.packing.blocks import (
     MONTHLY,
     Bytes,
     Columns,
@@ -30,10 +33,7 @@ from trading.marketdata.blocks import (
     pack,
     unpack,
 )
-from trading.marketdata.builder import Bar, BarFlag
-from trading.marketdata.marks import Mark, Source
-from trading.marketdata.models import CandleBlock, CandleSeries, Feed, Instrument
-from trading.marketdata.quality import LARGEST_VOLUME, makes_sense
+from trading.marketdata.quality.bars import LARGEST_VOLUME, makes_sense
 
 logger = logging.getLogger(__name__)
 

@@ -8,8 +8,8 @@ from typing import Any, Final
 from django.utils import timezone
 
 from trading.audit.record import record
-from trading.marketdata.archive import archive_candles
 from trading.marketdata.candles import bars_by_day
+from trading.marketdata.files.archive import archive_candles
 from trading.marketdata.models import CandleSeries, Feed, Instrument
 from trading.marketdata.sessions import session_kind
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert

@@ -8,7 +8,7 @@ from typing import Protocol
 from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.marketdata.builder import Bar
-from trading.marketdata.ranges import Range
+from trading.marketdata.fetching.ranges import Range
 
 DAILY = 1440  # minutes
 

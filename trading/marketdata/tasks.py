@@ -7,7 +7,7 @@ from celery import shared_task
 
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import CandleSeries, Feed, Instrument
-from trading.marketdata.quality_days import check_stored
+from trading.marketdata.quality.stored import check_stored
 from trading.monitoring.alerts import clear_alerts, raise_alert
 from trading.monitoring.slots import take_slot
 from trading.venue.sessions import exchange_date

@@ -18,14 +18,14 @@ from django.db import connection
 from django.db.models import Max
 from numpy.typing import NDArray
 
-from trading.marketdata import window_files
-from trading.marketdata.actions import factors_at
-from trading.marketdata.aligned import align, resample
-from trading.marketdata.archive import any_archived_before, blocks_of
-from trading.marketdata.block_rows import any_before
-from trading.marketdata.blocks import DAY, IST_S, date_of
 from trading.marketdata.candles import block_span
+from trading.marketdata.files.archive import any_archived_before, blocks_of
+from trading.marketdata.listing.actions import factors_at
 from trading.marketdata.models import CandleSeries, Feed, Instrument
+from trading.marketdata.packing import window_files
+from trading.marketdata.packing.aligned import align, resample
+from trading.marketdata.packing.block_rows import any_before
+from trading.marketdata.packing.blocks import DAY, IST_S, date_of
 from trading.marketdata.sessions import session_kind
 from trading.venue.calendar import remembered
 from trading.venue.sessions import Session, SessionKind, exchange_date, session_on

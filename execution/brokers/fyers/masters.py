@@ -16,7 +16,7 @@ from execution.brokers.http import Reply
 from execution.brokers.port import ListedInstrument
 from trading.domain.clock import IST
 from trading.domain.symbols import parse_symbol
-from trading.marketdata.instruments import MasterRefused
+from trading.marketdata.listing.instruments import MasterRefused
 
 LEAST_FIELDS = 14  # up to the underlying's name
 WITH_STRIKE = 18

@@ -45,7 +45,7 @@ from execution.brokers.port import (
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
-from trading.marketdata.instruments import MasterRefused
+from trading.marketdata.listing.instruments import MasterRefused
 from trading.marketdata.sources import HistoryLimits
 
 T = TypeVar("T")

@@ -12,7 +12,7 @@ from functools import lru_cache
 
 from execution.brokers.kite.symbols import from_kite
 from execution.brokers.port import ListedInstrument
-from trading.marketdata.instruments import MasterRefused
+from trading.marketdata.listing.instruments import MasterRefused
 
 HEADER_START = b"instrument_token,exchange_token,tradingsymbol"
 COLUMNS = (

@@ -46,7 +46,7 @@ from execution.brokers.port import (
 from execution.models.paper import PaperBook, PaperOrder, PaperTrigger
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
-from trading.marketdata.bands import band_of
+from trading.marketdata.listing.bands import band_of
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import HistoryLimits

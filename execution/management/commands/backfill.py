@@ -13,7 +13,7 @@ from django.utils import timezone
 from accounts.models import BrokerAccount
 from execution.backfills import backfill_ask, work_on_backfills
 from trading.domain.errors import TradingError
-from trading.marketdata.backfill import backfill_cancel
+from trading.marketdata.fetching.backfill import backfill_cancel
 from trading.marketdata.models import Backfill
 
 TIMEFRAMES = {"1m": 1, "2m": 2, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "20m": 20, "30m": 30, "60m": 60, "1h": 60,

@@ -10,7 +10,7 @@ from execution.brokers.errors import TransientError
 from execution.engine.bands import CALLS_A_TURN, BandKeeper
 from execution.models import Intent
 from risk.models import Verdict
-from trading.marketdata.bands import band_of, store_bands
+from trading.marketdata.listing.bands import band_of, store_bands
 from trading.marketdata.models import Feed, PriceBand
 from trading.venue.sessions import exchange_date
 

@@ -24,7 +24,7 @@ from tests.factories.strategies import house_version
 from tests.factories.world import running_engine
 from tests.small_broker import LOST, Refuse
 from trading.domain.orders import Reason, Side
-from trading.marketdata.bands import store_bands
+from trading.marketdata.listing.bands import store_bands
 from trading.marketdata.quotes import Quote, store_quotes
 from trading.venue.sessions import exchange_date
 

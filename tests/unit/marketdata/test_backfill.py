@@ -13,7 +13,9 @@ from django.utils import timezone
 from tests.factories import UserFactory
 from tests.factories.market import FeedFactory, InstrumentFactory
 from trading.domain.clock import IST
-from trading.marketdata.backfill import (
+from trading.marketdata.builder import Bar
+from trading.marketdata.candles import candles_of
+from trading.marketdata.fetching.backfill import (
     LEASE,
     BackfillRefused,
     backfill_cancel,
@@ -21,13 +23,11 @@ from trading.marketdata.backfill import (
     backfill_create,
     backfill_work,
 )
-from trading.marketdata.builder import Bar
-from trading.marketdata.candles import candles_of
-from trading.marketdata.history import ensure_candles
+from trading.marketdata.fetching.history import ensure_candles
+from trading.marketdata.fetching.ranges import joined
+from trading.marketdata.fetching.tally import calls_saved
 from trading.marketdata.models import Backfill, CandleCoverage, HistoryTally
-from trading.marketdata.ranges import joined
 from trading.marketdata.sources import HistoryLimits, HistoryUnavailable
-from trading.marketdata.tally import calls_saved
 from trading.venue.sessions import exchange_date, session_on
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 3, 30)

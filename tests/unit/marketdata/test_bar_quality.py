@@ -6,7 +6,7 @@ from decimal import Decimal
 import pytest
 
 from trading.marketdata.builder import Bar
-from trading.marketdata.quality import Gap, check_bars
+from trading.marketdata.quality.bars import Gap, check_bars
 from trading.venue.sessions import session_on
 
 OPEN = datetime(2026, 2, 16, 3, 45, tzinfo=UTC)

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.marketdata.blocks import Columns, date_of, pack, unpack
 from trading.marketdata.marks import UNTRUSTED, Mark
+from trading.marketdata.packing.blocks import Columns, date_of, pack, unpack
 from trading.venue.sessions import session_on
 
 FIELDS = ("series", "starts", "open", "high", "low", "close", "volume", "source", "mark")

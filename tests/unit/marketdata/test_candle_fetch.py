@@ -11,7 +11,7 @@ from django.db.models import Sum
 from trading.domain.errors import NotFound
 from trading.marketdata.builder import Bar, BarFlag
 from trading.marketdata.candles import HISTORY, STREAM, candles_of, store_bars
-from trading.marketdata.history import ensure_candles
+from trading.marketdata.fetching.history import ensure_candles
 from trading.marketdata.models import CandleBlock, CandleCoverage, Feed, Instrument
 from trading.marketdata.sources import NO_LIMITS, HistoryUnavailable
 from trading.venue.sessions import exchange_date, session_on

@@ -5,8 +5,8 @@ from datetime import date, timedelta
 import numpy as np
 import pytest
 
-from trading.marketdata.day_quality import Bars, judge_days
-from trading.marketdata.defects import Defect, score_of
+from trading.marketdata.quality.days import Bars, judge_days
+from trading.marketdata.quality.defects import Defect, score_of
 from trading.venue.sessions import SessionKind, session_on
 
 MONDAY = date(2026, 2, 16)

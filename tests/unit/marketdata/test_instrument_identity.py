@@ -7,7 +7,7 @@ from decimal import Decimal
 import pytest
 
 from tests.unit.marketdata.test_instrument_refresh import Line
-from trading.marketdata.identities import (
+from trading.marketdata.listing.identities import (
     contracts_of,
     expiries_of,
     had_derivatives_on,
@@ -16,10 +16,10 @@ from trading.marketdata.identities import (
     sector_on,
     terms_on,
 )
-from trading.marketdata.instruments import MasterRefused, Origin, refresh_instruments, set_sectors
-from trading.marketdata.matching import Identity, Matcher
+from trading.marketdata.listing.instruments import MasterRefused, Origin, refresh_instruments, set_sectors
+from trading.marketdata.listing.matching import Identity, Matcher
+from trading.marketdata.listing.universes import members, set_members
 from trading.marketdata.models import Instrument, InstrumentChange, InstrumentRefresh, Universe, UniverseMember
-from trading.marketdata.universes import members, set_members
 
 pytestmark = pytest.mark.django_db
 MONDAY, TUESDAY = datetime(2026, 2, 16, 3, 0, tzinfo=UTC), datetime(2026, 2, 17, 3, 0, tzinfo=UTC)

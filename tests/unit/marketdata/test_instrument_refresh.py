@@ -7,9 +7,9 @@ from decimal import Decimal
 import pytest
 
 from trading.audit.models import AuditEntry
-from trading.marketdata.instruments import refresh_instruments
+from trading.marketdata.listing.instruments import refresh_instruments
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Instrument, Universe, UniverseMember
-from trading.marketdata.universes import members
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 2, 16, 3, 0, tzinfo=UTC)

@@ -11,7 +11,7 @@ from execution.brokers.instrument_refresh import refresh_from_files
 from execution.brokers.master_files import read_master
 from tests.unit.marketdata.test_instrument_identity import MONDAY
 from trading.domain.symbols import parse_symbol
-from trading.marketdata.instruments import MasterRefused
+from trading.marketdata.listing.instruments import MasterRefused
 from trading.marketdata.models import Instrument, InstrumentRefresh
 
 TAIL = "0915-1530|1815-1915:,2026-02-16"

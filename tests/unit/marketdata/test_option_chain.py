@@ -12,7 +12,7 @@ from execution.brokers.errors import UnexpectedReply
 from execution.brokers.fyers.mapping import expiry_stamps, read_option_chain
 from tests.factories import UserFactory
 from trading.indicators.greeks import option_price, years_to
-from trading.marketdata.chain_imports import import_chains
+from trading.marketdata.files.chains import import_chains
 from trading.marketdata.models import ChainSnapshot
 from trading.marketdata.option_chain import (
     Chain,

@@ -6,10 +6,10 @@ from decimal import Decimal
 import numpy as np
 import pytest
 
-from trading.marketdata import window_files
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, IMPORT, STREAM, candles_of, store_bars
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.packing import window_files
 from trading.marketdata.windows import WindowCache, load_window
 from trading.venue.sessions import session_on
 

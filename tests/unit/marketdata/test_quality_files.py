@@ -10,9 +10,9 @@ from django.core.management import call_command
 
 from tests.unit.marketdata.test_day_quality import MONDAY, day_of
 from trading.domain.clock import IST
-from trading.marketdata.actions import ExchangeDay, kind_of, steps_between, steps_of
-from trading.marketdata.quality_files import check_files
-from trading.marketdata.tables import TableRefused, read_table
+from trading.marketdata.files.tables import TableRefused, read_table
+from trading.marketdata.listing.actions import ExchangeDay, kind_of, steps_between, steps_of
+from trading.marketdata.quality.files import check_files
 
 HEAD = "ts,open,high,low,close,volume"
 

@@ -10,13 +10,13 @@ from tests.factories import FeedFactory, InstrumentFactory, UserFactory
 from tests.unit.marketdata.test_day_quality import MONDAY, day_of
 from trading.audit.models import AuditEntry
 from trading.domain.errors import NotAllowed
-from trading.marketdata.actions import Suspicion, confirm_action, dismiss_action, suspect_actions
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import candles_of, store_bars
+from trading.marketdata.listing.actions import Suspicion, confirm_action, dismiss_action, suspect_actions
 from trading.marketdata.marks import Mark
 from trading.marketdata.models import CorporateAction, QualityDay
-from trading.marketdata.quality_days import check_stored, distrusted, doubts_about
-from trading.marketdata.trust import judged_days, quality_summary, undecided_actions
+from trading.marketdata.quality.stored import check_stored, distrusted, doubts_about
+from trading.marketdata.quality.trust import judged_days, quality_summary, undecided_actions
 from trading.marketdata.windows import WindowCache, load_window
 
 pytestmark = pytest.mark.django_db

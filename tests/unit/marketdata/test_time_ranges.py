@@ -6,7 +6,7 @@ from itertools import pairwise
 from hypothesis import given
 from hypothesis import strategies as st
 
-from trading.marketdata.ranges import common, joined, merged, without
+from trading.marketdata.fetching.ranges import common, joined, merged, without
 
 START = datetime(2026, 2, 16, tzinfo=UTC)
 minutes = st.integers(0, 60).map(lambda minute: START + timedelta(minutes=minute))

@@ -13,7 +13,7 @@ from trading.api.serializers import StrictSerializer
 from trading.api.views import DeskEndpoint
 from trading.domain.clock import IST
 from trading.domain.errors import NotAllowed, NotFound
-from trading.marketdata.exports import bars_for_export, csv_lines, parquet_bytes
+from trading.marketdata.files.exports import bars_for_export, csv_lines, parquet_bytes
 from trading.marketdata.models import Feed, Instrument
 
 LONGEST = timedelta(days=366)  # of minutes in one download

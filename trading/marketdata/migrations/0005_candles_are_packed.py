@@ -1,6 +1,6 @@
 """Candles move from a row each into packed blocks; what is stored is carried over and counted before it may be dropped.
 
-The layout written here is layout 1 of `trading/marketdata/blocks.py` as it was on the day of this migration.
+The layout written here is layout 1 of `trading/marketdata/packing/blocks.py` as it was on the day of this migration.
 """
 
 import itertools

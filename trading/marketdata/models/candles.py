@@ -28,7 +28,7 @@ class CandleSeries(models.Model):
 
 
 class CandleBlock(models.Model):
-    """The candles of a series in one stretch of exchange days, packed (`trading/marketdata/blocks.py` says how).
+    """The candles of a series in one stretch of exchange days, packed (`marketdata/packing/blocks.py` says how).
 
     A block begins on `first_day` and holds that day for bars shorter than five minutes, its month for longer ones, its
     year for daily ones. `base` and `unit` are what its prices are counted from and in, ten-thousandths of a rupee.

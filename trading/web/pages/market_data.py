@@ -9,8 +9,11 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.models import EngineLease
+from trading.marketdata.fetching.tally import calls_saved
+from trading.marketdata.listing.universes import members
 from trading.marketdata.live import SourceKind
 from trading.marketdata.models import Feed, Instrument, InstrumentRefresh, QualityDay, Universe
+from trading.marketdata.quality.trust import SourcesState, sources_state
 from trading.marketdata.selectors import (
     DayOfData,
     GapClass,
@@ -20,9 +23,6 @@ from trading.marketdata.selectors import (
     session_days,
     stored,
 )
-from trading.marketdata.tally import calls_saved
-from trading.marketdata.trust import SourcesState, sources_state
-from trading.marketdata.universes import members
 from trading.marketdata.watermark import candles_through
 from trading.web.access import signed_in
 from trading.web.desk import DeskRequest

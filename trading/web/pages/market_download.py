@@ -10,7 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from execution.backfills import backfill_ask
 from trading.domain.errors import NotAllowed, NotFound
-from trading.marketdata.backfill import TIMEFRAMES, backfill_cancel
+from trading.marketdata.fetching.backfill import TIMEFRAMES, backfill_cancel
 from trading.marketdata.models import Backfill, Feed
 from trading.marketdata.selectors import followed_instruments
 from trading.web.access import signed_in

@@ -17,8 +17,8 @@ from strategies.models import ContractVersion, StrategyContract
 from strategies.preview import preview
 from strategies.rules.errors import RuleError, SeriesMissing
 from trading.domain.errors import NotFound, TradingError
+from trading.marketdata.listing.universes import members
 from trading.marketdata.models import Feed, Instrument, Universe
-from trading.marketdata.universes import members
 from trading.web.access import signed_in
 from trading.web.desk import DeskRequest
 from trading.web.pages.strategies_form import CHOICES, NEW, body_of, fields_given, fields_of

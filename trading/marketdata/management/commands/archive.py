@@ -8,8 +8,8 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
-from trading.marketdata.archive import ArchiveDamaged, archive_candles, verify
 from trading.marketdata.day_end import KEPT_MONTHS, months_before
+from trading.marketdata.files.archive import ArchiveDamaged, archive_candles, verify
 from trading.marketdata.models import CandleArchive, Feed
 
 

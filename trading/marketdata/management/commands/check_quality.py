@@ -12,8 +12,8 @@ from django.core.management.base import BaseCommand, CommandError
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Feed, Instrument
-from trading.marketdata.quality_days import check_stored
-from trading.marketdata.quality_files import CheckedFile, check_files
+from trading.marketdata.quality.files import CheckedFile, check_files
+from trading.marketdata.quality.stored import check_stored
 from trading.venue.sessions import exchange_date
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")

@@ -9,8 +9,8 @@ from django.core.management.base import BaseCommand, CommandError
 from django.utils import timezone
 
 from trading.domain.clock import IST
-from trading.marketdata.exports import bars_for_export, csv_lines, write_parquet
-from trading.marketdata.imports import TIMEFRAMES
+from trading.marketdata.files.exports import bars_for_export, csv_lines, write_parquet
+from trading.marketdata.files.imports import TIMEFRAMES
 from trading.marketdata.models import Feed, Instrument
 
 

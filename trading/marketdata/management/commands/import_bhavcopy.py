@@ -9,8 +9,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from trading.marketdata.bhavcopy import SERIES, BhavReport, import_bhavcopy
-from trading.marketdata.import_reading import ImportRefused
+from trading.marketdata.files.bhavcopy import SERIES, BhavReport, import_bhavcopy
+from trading.marketdata.files.reading import ImportRefused
 from trading.marketdata.models import Feed
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand
 
-from trading.marketdata.imports import FileReport, ImportRefused, ImportReport, import_files, local, reading_of
+from trading.marketdata.files.imports import FileReport, ImportRefused, ImportReport, import_files, local, reading_of
 
 
 class Command(BaseCommand):

@@ -8,8 +8,8 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from trading.marketdata.chain_imports import import_chains
-from trading.marketdata.tables import TableRefused
+from trading.marketdata.files.chains import import_chains
+from trading.marketdata.files.tables import TableRefused
 
 
 class Command(BaseCommand):

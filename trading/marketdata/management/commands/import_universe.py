@@ -9,7 +9,7 @@ from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
 
-from trading.marketdata.index_lists import ListRefused, import_list
+from trading.marketdata.listing.index_lists import ListRefused, import_list
 
 
 class Command(BaseCommand):

@@ -10,9 +10,9 @@ import numpy as np
 from django.db import transaction
 
 from trading.audit.record import record
+from trading.marketdata.files.tables import Table, TableRefused, read_table
 from trading.marketdata.option_chain import Chain, ChainRefused, store_chain
-from trading.marketdata.quality_files import CheckedFile, check_files
-from trading.marketdata.tables import Table, TableRefused, read_table
+from trading.marketdata.quality.files import CheckedFile, check_files
 
 NAMES = {
     "ltp": "ltp", "bid": "bid", "ask": "ask", "bid_qty": "bid_quantity", "ask_qty": "ask_quantity", "oi": "oi",

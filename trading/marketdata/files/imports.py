@@ -19,13 +19,13 @@ import numpy as np
 
 from trading.audit.record import record
 from trading.domain.clock import IST
-from trading.marketdata.blocks import Columns
 from trading.marketdata.candles import columns_from, store_columns
-from trading.marketdata.identities import instrument_named
-from trading.marketdata.import_reading import ImportRefused, Reading, book_for, judge_file
+from trading.marketdata.files.reading import ImportRefused, Reading, book_for, judge_file
+from trading.marketdata.listing.identities import instrument_named
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
-from trading.marketdata.quality import QualityReport
+from trading.marketdata.packing.blocks import Columns
+from trading.marketdata.quality.bars import QualityReport
 from trading.venue.precision import stock_tick
 from trading.venue.sessions import exchange_date
 

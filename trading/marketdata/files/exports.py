@@ -9,10 +9,10 @@ from typing import Final
 import numpy as np
 
 from trading.domain.clock import IST
-from trading.marketdata.blocks import UNITS_PER_RUPEE, Columns
 from trading.marketdata.candles import columns_of
 from trading.marketdata.marks import Mark, Source
 from trading.marketdata.models import Feed, Instrument
+from trading.marketdata.packing.blocks import UNITS_PER_RUPEE, Columns
 
 HEADER: Final = "symbol,ts,open,high,low,close,volume,source,marks"
 _PRICE: Final = "({0}::DECIMAL(18,4) * 0.0001)::DECIMAL(18,4) AS {0}"

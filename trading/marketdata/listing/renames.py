@@ -1,7 +1,7 @@
 """Renames and mergers that are public knowledge, for rows and files that carry neither ISIN nor token.
 
 A master tells a rename by itself where both sides have an ISIN or a token. Candles imported from files have only a
-name: `data/renames.csv` says what that name became.
+name: `renames.csv` beside it says what that name became.
 """
 
 import csv
@@ -10,7 +10,7 @@ from datetime import date
 from functools import lru_cache
 from pathlib import Path
 
-FILE = Path(__file__).parent / "data" / "renames.csv"
+FILE = Path(__file__).with_suffix(".csv")
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,7 +13,7 @@ from django.db.models import Q, QuerySet
 
 from trading.domain.clock import IST
 from trading.domain.errors import TradingError
-from trading.marketdata.history import Fetched, Interrupted, ensure_candles, requests_between
+from trading.marketdata.fetching.history import Fetched, Interrupted, ensure_candles, requests_between
 from trading.marketdata.models import Backfill, Feed, Instrument
 from trading.marketdata.sources import HistorySource
 from trading.outbox import after_commit

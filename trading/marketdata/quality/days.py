@@ -11,8 +11,7 @@ from typing import Final
 
 import numpy as np
 
-from trading.marketdata.defects import MEANINGS, OUTSIDE, Defect, score_of
-from trading.marketdata.quality import (
+from trading.marketdata.quality.bars import (
     AFTER_CLOSE,
     CLOSED_DAY,
     DAY_S,
@@ -31,6 +30,7 @@ from trading.marketdata.quality import (
     sensible,
     with_noise,
 )
+from trading.marketdata.quality.defects import MEANINGS, OUTSIDE, Defect, score_of
 
 STRAY_HOURS: Final = 60  # minutes before the open or after the close from which a bar belongs to no session
 SPIKE: Final = 0.05  # of the price: what leaves its neighbours by less is no outlier

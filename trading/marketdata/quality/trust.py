@@ -8,7 +8,7 @@ from typing import Any
 from django.db.models import Avg, Count, Sum
 
 from trading.marketdata.models import CorporateAction, Feed, Instrument, InstrumentRefresh, QualityDay
-from trading.marketdata.quality_days import meaning_of
+from trading.marketdata.quality.stored import meaning_of
 from trading.monitoring.models import Heartbeat
 
 

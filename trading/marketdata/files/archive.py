@@ -18,9 +18,9 @@ from django.conf import settings
 from django.db import connection, transaction
 
 from trading.audit.record import record
-from trading.marketdata.block_rows import blocks_between
-from trading.marketdata.blocks import DAY, BlockRow, Columns, day_number, pack, unpack
 from trading.marketdata.models import CandleArchive, CandleSeries, Feed
+from trading.marketdata.packing.block_rows import blocks_between
+from trading.marketdata.packing.blocks import DAY, BlockRow, Columns, day_number, pack, unpack
 
 logger = logging.getLogger(__name__)
 _READ = (

@@ -15,12 +15,12 @@ import numpy as np
 
 from trading.domain.clock import IST
 from trading.domain.errors import TradingError
-from trading.marketdata.actions import ExchangeDay, Suspicion, steps_between, steps_of
-from trading.marketdata.day_quality import Bars, DayQuality, judge_days
-from trading.marketdata.defects import Defect, Findings
-from trading.marketdata.quality import DayBook, Ints, SessionLookup
-from trading.marketdata.renames import all_renames, successor
-from trading.marketdata.tables import Table, TableRefused, read_table
+from trading.marketdata.files.tables import Table, TableRefused, read_table
+from trading.marketdata.listing.actions import ExchangeDay, Suspicion, steps_between, steps_of
+from trading.marketdata.listing.renames import all_renames, successor
+from trading.marketdata.quality.bars import DayBook, Ints, SessionLookup
+from trading.marketdata.quality.days import Bars, DayQuality, judge_days
+from trading.marketdata.quality.defects import Defect, Findings
 from trading.venue.calendar import current
 from trading.venue.sessions import session_on
 

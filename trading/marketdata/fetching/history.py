@@ -12,11 +12,11 @@ from django.db import DatabaseError, connection, transaction
 from trading.domain.clock import IST
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, columns_of, store_bars
+from trading.marketdata.fetching.ranges import Range, joined, merged, without
+from trading.marketdata.fetching.tally import tally
 from trading.marketdata.models import CandleCoverage, Feed, Instrument
-from trading.marketdata.ranges import Range, joined, merged, without
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import DAILY, HistoryLimits, HistorySource, HistoryUnavailable
-from trading.marketdata.tally import tally
 from trading.venue.calendar import remembered
 from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
 

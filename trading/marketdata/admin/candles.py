@@ -12,8 +12,8 @@ from django.utils.html import format_html, format_html_join
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator
 from trading.domain.clock import IST
-from trading.marketdata.backfill import backfill_cancel
 from trading.marketdata.candles import bars_of_block
+from trading.marketdata.fetching.backfill import backfill_cancel
 from trading.marketdata.models import Backfill, CandleBlock, CandleSeries, Feed, HistoryTally
 
 USUAL_TIMEFRAME = 1

@@ -14,10 +14,10 @@ import numpy as np
 
 from trading.domain.clock import IST
 from trading.domain.errors import TradingError
-from trading.marketdata.blocks import DAY, UNITS_PER_RUPEE
-from trading.marketdata.daily_quality import DailyBook
-from trading.marketdata.layouts import Layout, StampReader, layout_of
-from trading.marketdata.quality import DAY_S, GOOD, IST_OFFSET_S, DayBook, ordinary_calendar
+from trading.marketdata.files.layouts import Layout, StampReader, layout_of
+from trading.marketdata.packing.blocks import DAY, UNITS_PER_RUPEE
+from trading.marketdata.quality.bars import DAY_S, GOOD, IST_OFFSET_S, DayBook, ordinary_calendar
+from trading.marketdata.quality.daily import DailyBook
 
 CHUNK_ROWS = 50_000
 LONGEST_FIELD = 64

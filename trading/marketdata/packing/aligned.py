@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trading.indicators.rows import compiled as kernel
-from trading.marketdata.blocks import (
+from trading.marketdata.marks import UNTRUSTED
+from trading.marketdata.packing.blocks import (
     DAY,
     HEADER,
     IST_S,
@@ -24,7 +25,6 @@ from trading.marketdata.blocks import (
     pack,
     unpack,
 )  # fmt: skip
-from trading.marketdata.marks import UNTRUSTED
 
 Floats = NDArray[np.float64]
 _NEVER = np.iinfo(np.int64).max

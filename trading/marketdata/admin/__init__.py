@@ -4,10 +4,10 @@ from django.contrib import admin
 from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline
-from trading.marketdata.admin_calendar import CalendarDayAdmin
-from trading.marketdata.admin_candles import BackfillAdmin, CandleBlockAdmin, CandleSeriesAdmin, HistoryTallyAdmin
-from trading.marketdata.admin_instruments import InstrumentAdmin
-from trading.marketdata.admin_quality import QualityDayAdmin
+from trading.marketdata.admin.calendar import CalendarDayAdmin
+from trading.marketdata.admin.candles import BackfillAdmin, CandleBlockAdmin, CandleSeriesAdmin, HistoryTallyAdmin
+from trading.marketdata.admin.instruments import InstrumentAdmin
+from trading.marketdata.admin.quality import QualityDayAdmin
 from trading.marketdata.models import Feed, Universe, UniverseMember
 
 __all__ = [

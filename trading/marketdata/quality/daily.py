@@ -5,8 +5,8 @@ from datetime import UTC, datetime, timedelta
 import numpy as np
 from numpy.typing import NDArray
 
-from trading.marketdata.blocks import IST_S, date_of, days_of
-from trading.marketdata.quality import (
+from trading.marketdata.packing.blocks import IST_S, date_of, days_of
+from trading.marketdata.quality.bars import (
     BAD,
     CLOSED_DAY,
     DUPLICATE,

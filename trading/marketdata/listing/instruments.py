@@ -14,8 +14,10 @@ from django.db import connection, transaction
 
 from trading.audit.record import record
 from trading.domain.errors import TradingError
-from trading.marketdata.listing_rows import Found, insert_new, insert_terms, stored_rows, tie_contracts, update_changed
-from trading.marketdata.matching import Identity, Matcher
+from trading.marketdata.listing.matching import Identity, Matcher
+from trading.marketdata.listing.renames import all_renames, known_renames, names_between
+from trading.marketdata.listing.rows import Found, insert_new, insert_terms, stored_rows, tie_contracts, update_changed
+from trading.marketdata.listing.universes import set_members
 from trading.marketdata.models import (
     FormerIdentity,
     Instrument,
@@ -24,8 +26,6 @@ from trading.marketdata.models import (
     SectorStay,
     Universe,
 )
-from trading.marketdata.renames import all_renames, known_renames, names_between
-from trading.marketdata.universes import set_members
 from trading.venue.sessions import exchange_date
 
 TOLD = 50  # names an audit entry tells; the rest is in InstrumentChange

@@ -7,7 +7,7 @@ import psycopg
 from django.db import connection
 from psycopg.pq import Format
 
-from trading.marketdata.blocks import BlockRow, Packed, date_of
+from trading.marketdata.packing.blocks import BlockRow, Packed, date_of
 
 _COLUMNS = "series_id, first_day, bars, streamed, untrusted, base, unit, packed"
 _TYPES = ["int8", "date", "int4", "int4", "int4", "int8", "int8", "bytea"]

@@ -9,10 +9,10 @@ from django.db import transaction
 
 from trading.audit.record import record
 from trading.domain.errors import TradingError
-from trading.marketdata.identities import instrument_named
-from trading.marketdata.instruments import set_sectors
+from trading.marketdata.listing.identities import instrument_named
+from trading.marketdata.listing.instruments import set_sectors
+from trading.marketdata.listing.universes import set_members
 from trading.marketdata.models import Instrument, Universe
-from trading.marketdata.universes import set_members
 
 LARGEST = 5_000  # lines; no index has more members
 

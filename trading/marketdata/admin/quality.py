@@ -13,7 +13,7 @@ from django.utils.html import format_html, format_html_join
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, require_operator
 from trading.domain.errors import TradingError
-from trading.marketdata.actions import confirm_action, dismiss_action
+from trading.marketdata.listing.actions import confirm_action, dismiss_action
 from trading.marketdata.models import ChainSnapshot, CorporateAction, QualityDay
 from trading.marketdata.option_chain import Chain, as_rows
 

@@ -21,14 +21,14 @@ import numpy as np
 
 from trading.audit.record import record
 from trading.domain.clock import IST
-from trading.marketdata.blocks import DAY, UNITS_PER_RUPEE, Columns, date_of, days_of
 from trading.marketdata.candles import store_columns
-from trading.marketdata.import_reading import ImportRefused
-from trading.marketdata.layouts import plain
+from trading.marketdata.files.layouts import plain
+from trading.marketdata.files.reading import ImportRefused
+from trading.marketdata.listing.renames import successor
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, FormerIdentity, Instrument
-from trading.marketdata.quality import ordinary_calendar, sensible
-from trading.marketdata.renames import successor
+from trading.marketdata.packing.blocks import DAY, UNITS_PER_RUPEE, Columns, date_of, days_of
+from trading.marketdata.quality.bars import ordinary_calendar, sensible
 from trading.venue import calendar
 from trading.venue.precision import stock_tick
 

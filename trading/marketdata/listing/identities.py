@@ -8,8 +8,8 @@ from decimal import Decimal
 from django.db.models import Q
 
 from trading.domain.instruments import InstrumentSpec
+from trading.marketdata.listing.renames import successor
 from trading.marketdata.models import FormerIdentity, Instrument, InstrumentTerms, Universe
-from trading.marketdata.renames import successor
 from trading.venue.precision import index_freeze_days, index_freeze_quantity
 
 

@@ -9,13 +9,13 @@ from typing import Any, Final
 import numpy as np
 
 from trading.domain.clock import IST
-from trading.marketdata.blocks import UNITS_PER_RUPEE, Columns
 from trading.marketdata.candles import columns_of, mark_bars
-from trading.marketdata.day_quality import Bars, DayQuality, judge_days
-from trading.marketdata.defects import MEANINGS, Defect
 from trading.marketdata.marks import UNTRUSTED, Mark
 from trading.marketdata.models import CorporateAction, Feed, Instrument, QualityDay
-from trading.marketdata.quality import DayBook, SessionLookup
+from trading.marketdata.packing.blocks import UNITS_PER_RUPEE, Columns
+from trading.marketdata.quality.bars import DayBook, SessionLookup
+from trading.marketdata.quality.days import Bars, DayQuality, judge_days
+from trading.marketdata.quality.defects import MEANINGS, Defect
 from trading.marketdata.sessions import session_kind
 from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
 

@@ -1,0 +1,1 @@
+"""Candles and chains from files and into them; the archive."""

@@ -1,0 +1,1 @@
+"""What is listed: instruments by date, universes, corporate actions, the day's bands."""

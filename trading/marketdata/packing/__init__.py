@@ -1,0 +1,1 @@
+"""How candles lie in the database and in files: blocks of bytes, laid side by side."""

@@ -1,0 +1,1 @@
+"""What is wrong with market data, and how far it can be trusted."""
