@@ -156,8 +156,8 @@ def ground_of(plan: Plan, market: Market) -> Ground:
     rate_of_bar, rates = market.rates(plan.costs.charges, plan.costs.segment)
     return Ground(
         prices=prices, ranges=ranges, bars=market.bars, may_enter=may_enter, leaves=leaves, closes_day=closes_day,
-        day_ends=market.day_ends, rate_of_bar=rate_of_bar.astype(np.int16), rates=rates,
-        tick=int(market.ticks_units[0]), lot=int(market.lot_units[0]),
+        day_ends=market.day_ends, day_closes=prices[3, market.day_ends], rate_of_bar=rate_of_bar.astype(np.int16),
+        rates=rates, tick=int(market.ticks_units[0]), lot=int(market.lot_units[0]),
     )  # fmt: skip
 
 

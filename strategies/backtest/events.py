@@ -21,6 +21,7 @@ from trading.venue.matching import bare, kernel
 ABOVE, BELOW, LESS, AT_MOST, MORE, AT_LEAST, EQUAL, UNEQUAL, MARKED = range(9)
 LOWEST, HIGHEST = range(2)
 SIDES: Final = 2
+BLOCKS_A_WORD: Final = 64 // BLOCK
 
 _UNDER, _AT, _OVER, _UNKNOWN = range(4)  # a row against another at the last bar where both were known
 
@@ -32,6 +33,12 @@ def blocks_of(bars: int) -> int:
 def padded_blocks_of(bars: int) -> int:
     """Blocks, made up to whole sixteens: as many are compared at once."""
     return blocks_of(blocks_of(bars)) * BLOCK
+
+
+@bare
+def words_of(bars):
+    """Words of bits, one a bar, in whole sixteens of blocks."""
+    return -(-bars // (BLOCK * BLOCK)) * (BLOCK // BLOCKS_A_WORD)
 
 
 @kernel
@@ -48,16 +55,25 @@ def block_ranges(row, skip, bars, ranges):
 
 
 @bare
-def crossings(x, y, skip, blocks, x_ranges, y_ranges, ups, downs):
-    """Bars where x goes above y, and below it, as `crosses_above` and `crosses_below` have it; how many of each."""
-    up = down = 0
-    before = _UNKNOWN
+def before_the_first(x, y, skip):
+    """Where x lies against y before the first traded bar, in the history."""
     for at in range(skip - 1, -1, -1):
         if np.isfinite(x[at]) and np.isfinite(y[at]):
-            before = _OVER if x[at] > y[at] else (_UNDER if x[at] < y[at] else _AT)
-            break
+            return _OVER if x[at] > y[at] else (_UNDER if x[at] < y[at] else _AT)
+    return _UNKNOWN
+
+
+@bare
+def crossings(x, y, skip, first_block, blocks, x_ranges, y_ranges, before, ups, downs):
+    """Bars where x goes above y, and below it, as `crosses_above` and `crosses_below` have it: bits of int64[words].
+
+    A piece of them, the blocks from `first_block` (a multiple of sixteen) to before `blocks`. `before`, and what is
+    given back: where x lies against y before the piece, and at its end.
+    """
     x_low, x_high, y_low, y_high = x_ranges[LOWEST], x_ranges[HIGHEST], y_ranges[LOWEST], y_ranges[HIGHEST]
-    for base in range(0, blocks, BLOCK):
+    for base in range(first_block, blocks, BLOCK):
+        for word in range(base // BLOCKS_A_WORD, base // BLOCKS_A_WORD + BLOCK // BLOCKS_A_WORD):
+            ups[word] = downs[word] = 0
         over = compared(x_low, y_high, base, base) & WHOLE
         under = compared(x_high, y_low, base, base) >> BLOCK & WHOLE
         if (over == WHOLE and before == _OVER) or (under == WHOLE and before == _UNDER):
@@ -75,50 +91,51 @@ def crossings(x, y, skip, blocks, x_ranges, y_ranges, ups, downs):
         while asked != 0:
             place = first_of(asked)
             asked &= asked - 1
-            first = (base + place) * BLOCK
+            rises = falls = 0
             if over >> place & 1:
-                if before <= _AT:
-                    ups[up] = first
-                    up += 1
+                rises = (before <= _AT) * 1
                 before = _OVER
             elif under >> place & 1:
-                if before in (_OVER, _AT):
-                    downs[down] = first
-                    down += 1
+                falls = (before in (_OVER, _AT)) * 1
                 before = _UNDER
             else:
-                both = compared(x, y, skip + first, skip + first)
+                first = skip + (base + place) * BLOCK
+                both = compared(x, y, first, first)
                 above, below = both & WHOLE, both >> BLOCK & WHOLE
                 if above | below == WHOLE:
                     rises = above & ~(above << 1 | (before >= _OVER) * 1)
                     falls = below & ~(below << 1 | (before in (_UNDER, _UNKNOWN)) * 1)
-                    while rises != 0:
-                        ups[up] = first + first_of(rises)
-                        up += 1
-                        rises &= rises - 1
-                    while falls != 0:
-                        downs[down] = first + first_of(falls)
-                        down += 1
-                        falls &= falls - 1
                     before = _OVER if above >> (BLOCK - 1) else _UNDER
                 else:  # values that are equal, or missing
                     known = above | below | both >> 2 * BLOCK
                     while known != 0:
-                        bit = first_of(known)
+                        bit = known & -known
                         known &= known - 1
-                        if above >> bit & 1:
-                            if before <= _AT:
-                                ups[up] = first + bit
-                                up += 1
+                        if above & bit:
+                            rises |= bit if before <= _AT else 0
                             before = _OVER
-                        elif below >> bit & 1:
-                            if before in (_OVER, _AT):
-                                downs[down] = first + bit
-                                down += 1
+                        elif below & bit:
+                            falls |= bit if before in (_OVER, _AT) else 0
                             before = _UNDER
                         else:
                             before = _AT
-    return up, down
+            word, shift = (base + place) // BLOCKS_A_WORD, (base + place) % BLOCKS_A_WORD * BLOCK
+            ups[word] |= rises << shift
+            downs[word] |= falls << shift
+    return before
+
+
+@bare
+def bars_of(words, bars, out):
+    """The bars of bits, int64[words], ascending; how many."""
+    count = 0
+    for word in range(words_of(bars)):
+        bits = words[word]
+        while bits != 0:
+            out[count] = word * 64 + first_of(bits)
+            count += 1
+            bits &= bits - 1
+    return count
 
 
 @bare
@@ -186,26 +203,13 @@ def _holds(what, a, b):
 
 
 @bare
-def find(program, first, after, pool, ranges, skip, bars, crossed, events, spare):
-    """Bars on which every part of a program holds, into `events`; how many.
-
-    The first part finds bars, the others are asked at those alone. `crossed` remembers which two rows `events` and
-    `spare` were crossed for: a rule to enter and a rule to leave are mostly the two directions of one crossing.
-    """
+def found_by(program, first, pool, ranges, skip, bars, out):
+    """Bars on which a part holds that is no crossing, ascending; how many."""
     blocks = -(-bars // BLOCK)
     what, left, right = program[first, 0], program[first, 1], program[first, 2]
-    if what in (ABOVE, BELOW):
-        ups, downs = crossings(
-            pool[left], pool[right], skip, blocks, ranges[left], ranges[right],
-            events if what == ABOVE else spare, spare if what == ABOVE else events,
-        )  # fmt: skip
-        count = ups if what == ABOVE else downs
-        crossed[0], crossed[1], crossed[2], crossed[3] = left, right, what, downs if what == ABOVE else ups
-    elif what == MARKED:
-        count = _marked(pool[left], skip, blocks, ranges[left], events)
-    else:
-        count = _where(what, pool[left], pool[right], skip, blocks, ranges[left], ranges[right], events)
-    return kept(program, first + 1, after, pool, skip, events, count)
+    if what == MARKED:
+        return _marked(pool[left], skip, blocks, ranges[left], out)
+    return _where(what, pool[left], pool[right], skip, blocks, ranges[left], ranges[right], out)
 
 
 @bare

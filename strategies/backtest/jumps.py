@@ -15,7 +15,7 @@ from typing import Final, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from strategies.backtest.abreast import BLOCK, WHOLE, extremes, first_of, touched
+from strategies.backtest.abreast import BLOCK, WHOLE, extremes, first_of, soon, touched
 from strategies.backtest.charges import order_charges
 from strategies.backtest.kernels import (
     C_NO_LEVEL,
@@ -87,8 +87,8 @@ class Ground(NamedTuple):
     `prices` int64[4, blocks × 16], ten-thousandths of a rupee: open, high, low and close of the traded bars, the last
     repeated. `ranges` int64[4, blocks]: lowest low, highest high, lowest and highest close. `may_enter` bool[bars];
     `leaves` and `closes_day` int64[bars]: the first bar from here on at whose open, and at whose close, nothing may
-    stay; all three are empty where there are no hours. `day_ends` int64[days]: the last bar of each day. `rate_of_bar`
-    int16[bars], row of `rates`. `tick` in ten-thousandths of a rupee.
+    stay; all three are empty where there are no hours. `day_ends` and `day_closes` int64[days]: the last bar of each
+    day, and its close. `rate_of_bar` int16[bars], row of `rates`. `tick` in ten-thousandths of a rupee.
     """
 
     prices: NDArray[np.int64]
@@ -98,6 +98,7 @@ class Ground(NamedTuple):
     leaves: NDArray[np.int64]
     closes_day: NDArray[np.int64]
     day_ends: NDArray[np.int64]
+    day_closes: NDArray[np.int64]
     rate_of_bar: NDArray[np.int16]
     rates: NDArray[np.int64]
     tick: int
@@ -137,7 +138,7 @@ def walk(ground, pool, skip, range_row, asked_row, terms, events, counts, daily,
     enter long and short, and to leave long and short. Written: `daily` int64[days], equity at the end of each (empty:
     not wanted), `sums` float64[SUMS], `counters`, and `trades` int64[enough, TRADE_COLUMNS] unless there are no rows.
     """
-    prices, ranges, bars, may_enter, leaves, closes_day, day_ends, rate_of_bar, rates, tick, lot = ground
+    prices, ranges, bars, may_enter, leaves, closes_day, day_ends, day_closes, rate_of_bar, rates, tick, lot = ground
     open_, high, low, close = prices[0], prices[1], prices[2], prices[3]
     last = bars - 1
     sizing, size, leverage, slots = terms[X_SIZING], terms[X_SIZE], terms[X_LEVERAGE], terms[X_SLOTS]
@@ -221,6 +222,10 @@ def walk(ground, pool, skip, range_row, asked_row, terms, events, counts, daily,
             counters[C_NO_MONEY] += 1
             continue
         counters[C_TAKEN] += 1
+        if at_long + 1 < counts[0]:
+            _comes_next(ground.prices, longs[at_long + 1])
+        if at_short + 1 < counts[1]:
+            _comes_next(ground.prices, shorts[at_short + 1])
         value = quantity * fill
         while day < daily.size and day_ends[day] < entered:
             daily[day] = cash
@@ -244,6 +249,8 @@ def walk(ground, pool, skip, range_row, asked_row, terms, events, counts, daily,
                 decided, reason = outs[at_short_out] + 1, RULE
         if leaves.size > 0 and entered < last and leaves[entered + 1] < decided:
             decided, reason = leaves[entered + 1], SQUARE_OFF
+        if decided <= last:
+            soon(open_, decided)
         ends = min(closes_day[entered], last) if closes_day.size > 0 else last  # the bar that nothing outlives
 
         first_stop = stop
@@ -328,7 +335,7 @@ def walk(ground, pool, skip, range_row, asked_row, terms, events, counts, daily,
         paid = units_held * out
         fee_out = order_charges((abs(paid) + 50) // 100, rates, rate_of_bar[ended], 1 - way)
         while day < daily.size and day_ends[day] < ended:
-            daily[day] = cash + units_held * close[day_ends[day]]
+            daily[day] = cash + units_held * day_closes[day]
             day += 1
         cash += paid - fee_out * 100
         profit = units_held * (out - fill) - (fee + fee_out) * 100
@@ -361,6 +368,16 @@ def walk(ground, pool, skip, range_row, asked_row, terms, events, counts, daily,
     sums[S_WORST], sums[S_DRAWDOWN] = worst_from, worst_at - worst_from
     sums[S_CHARGES], sums[S_BARS_HELD], sums[S_GAINED], sums[S_LOST] = charged, held_bars, gained, lost
     return count
+
+
+@bare
+def _comes_next(prices, bar):
+    """Have the prices around a bar fetched: where they lie is known long before they are asked for."""
+    first = bar // BLOCK * BLOCK
+    soon(prices[0], first)
+    soon(prices[1], first)
+    soon(prices[2], first)
+    soon(prices[3], first)
 
 
 @bare

@@ -176,14 +176,23 @@ class Opening:
 
     def _sets(self, names: Sequence[str]) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
         """The different sets of values of these parameters, and which of them each combination has."""
-        columns = self._tried.values[:, [self._tried.names.index(name) for name in names]]
-        if not names:
-            return columns[:1], np.zeros(len(self._tried), np.int64)
-        sets, which = np.unique(columns, axis=0, return_inverse=True)
-        return sets, np.asarray(which, np.int64).ravel()
+        return different(self._tried.values[:, [self._tried.names.index(name) for name in names]])
 
     def _parsed(self, numbers: Mapping[str, float]) -> Node:
         return parse(self._rule.text, dict(self._fixed) | dict(numbers))
+
+
+def different(rows: NDArray) -> tuple[NDArray, NDArray[np.int64]]:
+    """The different rows of a table, rising column by column, and which of them each row is: int64[rows].
+
+    `np.unique(rows, axis=0)`, a column at a time: numbers are sorted a hundred times as fast as rows.
+    """
+    which = np.zeros(len(rows), np.int64)
+    for column in rows.T:
+        values, places = np.unique(column, return_inverse=True)
+        _, which = np.unique(which * len(values) + places, return_inverse=True)
+    _, first = np.unique(which, return_index=True)
+    return rows[first], np.asarray(which, np.int64)
 
 
 def _holes(

@@ -43,6 +43,7 @@ from strategies.backtest.openings import (
     Opening,
     Path,
     check_names,
+    different,
     node_at,
     place_in,
     plan_with,
@@ -65,7 +66,9 @@ COLUMNS: Final = (
 )  # fmt: skip
 _COUNTED: Final = {"trades", "days", "signals", "taken"}
 MEMORY_MB: Final = 32
-BATCH: Final = 64
+GROUP: Final = 1_024  # combinations between two looks at whether to stop
+BATCH: Final = 256  # that one thread takes through the kernel at once: what they share is fetched once
+CROSSED_MB: Final = 8  # where the rows of a batch cross: two bits a bar
 _RULES: Final = ("long_entry", "short_entry", "long_exit", "short_exit")
 _COMPARED: Final = {
     "<": ev.LESS, "<=": ev.AT_MOST, ">": ev.MORE, ">=": ev.AT_LEAST, "==": ev.EQUAL, "!=": ev.UNEQUAL,
@@ -139,7 +142,7 @@ def sweep(
             if cancelled is not None and cancelled():
                 break
             batches.prepare(group, threads)
-            parts = _parts(group, workers)
+            parts = _parts(group, workers, market.bars)
             for _ in threads.map(lambda part: batches.run(part, sums, counters), parts):
                 pass
             done[group] = True
@@ -167,10 +170,11 @@ def trades_of(
     return kept[:count].copy()
 
 
-def _parts(group: NDArray[np.int64], workers: int) -> list[NDArray[np.int64]]:
-    """A group cut for the threads: small parts, so that none waits long for another."""
-    count = max(1, min(len(group), workers * 4 if workers > 1 else -(-len(group) // BATCH)))
-    return [part for part in np.array_split(group, count) if len(part)]
+def _parts(group: NDArray[np.int64], workers: int, bars: int) -> list[NDArray[np.int64]]:
+    """A group cut for the threads: two parts for each, so that none waits long for another, and none too large."""
+    most = max(1, min(BATCH, CROSSED_MB * 1_000_000 // (bars // 4 + 1)))
+    count = max(-(-len(group) // most), 2 * workers if workers > 1 else 1)
+    return np.array_split(group, min(len(group), count))
 
 
 def _run_hash(plan: Plan, market: Market, tried: Combinations, fixed: Mapping[str, float]) -> str:
@@ -190,9 +194,9 @@ def _terms(plan: Plan, tried: Combinations) -> NDArray[np.int64]:
     names = [name for name in tried.names if name in LEVELS]
     if names:
         columns = tried.values[:, [tried.names.index(name) for name in names]]
-        sets, which = np.unique(columns, axis=0, return_inverse=True)
+        sets, which = different(columns)
         made = np.stack([terms_of(with_levels(plan, dict(zip(names, row, strict=True)))) for row in sets.tolist()])
-        rows = made[np.asarray(which).ravel()]
+        rows = made[which]
     return np.ascontiguousarray(rows)
 
 
@@ -278,6 +282,7 @@ class _Jumps:
                 place = self.starts[has, at] + number
                 self.programs[has, place] = table[has, number]
                 used[has, 2 * place], used[has, 2 * place + 1] = table[has, number, 1], table[has, number, 2]
+        self.pairs, self.pair_of = self._pairs()
         self.ranges = np.full(count, -1, np.int64)
         self.asked = np.full(count, -1, np.int64)
         if plan.atr_period is not None:
@@ -289,6 +294,16 @@ class _Jumps:
         self.used = used
         distinct = np.sort(used, axis=1)
         self.most_rows_of_one = ((np.diff(distinct, axis=1, prepend=-1) > 0) & (distinct >= 0)).sum(axis=1).max()
+
+    def _pairs(self) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """int64[pairs, 2]: the different two rows that are asked where they cross; int64[combinations, 4]: which of
+        them begins each rule, -1 where it begins otherwise."""
+        begins = np.minimum(self.starts[:, :4], self.programs.shape[1] - 1)
+        first = np.take_along_axis(self.programs, begins[:, :, None], axis=1)
+        crosses = (first[:, :, 0] <= ev.BELOW) & (self.starts[:, 1:] > self.starts[:, :4])
+        pair_of = np.full(crosses.shape, -1, np.int64)
+        pairs, pair_of[crosses] = different(first[crosses][:, 1:])
+        return pairs, pair_of
 
     def _parts(self, rule: CompiledRule, tried: Combinations, fixed: Mapping[str, float]) -> NDArray[np.int64]:
         """int64[combinations, parts, 3]: the parts of a rule for each, -1 where it has fewer."""
@@ -341,7 +356,7 @@ class _Jumps:
         room, group, rows = len(self.pool), [], set()  # type: ignore[var-annotated]
         for one in order.tolist():
             own = {row for row in self.used[one].tolist() if row >= 0}
-            if group and (len(rows | own) > room or len(group) >= 16 * BATCH):
+            if group and (len(rows | own) > room or len(group) >= GROUP):
                 yield np.array(group)
                 group, rows = [], set()
             group.append(one)
@@ -391,10 +406,14 @@ class _Jumps:
             place[row] = where
         programs = self.programs[part]
         programs[:, :, 1:] = place[programs[:, :, 1:]]
+        pairs, pair_of = np.unique(self.pair_of[part], return_inverse=True)
+        without = int(pairs[0] < 0)
+        pairs, pair_of = pairs[without:], np.asarray(pair_of).reshape(len(part), 4) - without
         own_sums, own_counters = np.zeros((len(part), jumps.SUMS)), np.zeros((len(part), k.C_BY_GATE), np.int64)
         count = sk.combinations(
-            self.ground, self.pool, self.ranges_of, self.skip, programs, self.starts[part], place[self.ranges[part]],
-            place[self.asked[part]], self.terms[part], np.empty((5, self.bars + 1), np.int32),
+            self.ground, self.pool, self.ranges_of, self.skip, programs, self.starts[part], place[self.pairs[pairs]],
+            pair_of, place[self.ranges[part]], place[self.asked[part]], self.terms[part],
+            np.empty((len(pairs), 2, ev.words_of(self.bars)), np.int64), np.empty((4, self.bars + 1), np.int32),
             np.empty(self.ground.day_ends.size, np.int64), own_sums, own_counters,
             np.empty((0, k.TRADE_COLUMNS), np.int64) if trades is None else trades,
         )  # fmt: skip

@@ -6,9 +6,12 @@ the plan (`jumps.Ground`).
 
 from __future__ import annotations
 
+from typing import Final
+
 import numpy as np
 
-from strategies.backtest.events import BELOW, find, kept
+from strategies.backtest.abreast import BLOCK
+from strategies.backtest.events import ABOVE, bars_of, before_the_first, crossings, found_by, kept
 from strategies.backtest.jumps import (
     S_BARS_HELD,
     S_CASH,
@@ -32,6 +35,8 @@ from strategies.backtest.jumps import (
 from strategies.backtest.kernels import T_CHARGES_IN, T_CHARGES_OUT, T_ENTRY_BAR, T_EXIT_BAR, T_PNL
 from trading.venue.matching import bare, kernel
 
+TILE: Final = 128  # blocks: what two dozen rows have of them lies in the second cache of a core
+
 
 @kernel
 def combinations(
@@ -39,39 +44,55 @@ def combinations(
     pool, pool_ranges,  # float64[rows, skip + blocks × 16], float64[rows, 2, whole sixteens of blocks]: see `events`
     skip,
     programs, starts,  # int64[combinations, parts, 3], int64[combinations, 5]: where each of the four rules begins
+    pairs,  # int64[pairs, 2]: rows that are asked where they cross
+    pair_of,  # int64[combinations, 4]: the pair that begins a rule, -1 where it begins otherwise
     ranges, asked,  # int64[combinations]: rows of the average range and of the stop's price, -1 without
     terms,  # int64[combinations, TERMS]
-    events,  # int32[5, bars + 1], scratch
+    crossed,  # int64[pairs, 2, words], scratch: bits of the bars where a pair crosses upwards, and downwards
+    events,  # int32[4, bars + 1], scratch
     daily,  # int64[days], scratch
     sums, counters,  # float64[combinations, SUMS], int64[combinations, C_BY_GATE], written here
     trades,  # int64[enough, TRADE_COLUMNS] for a single combination whose trades are wanted, else without rows
 ):  # fmt: skip
     """Every combination of a batch from its first signal to its last exit. Gives the number of trades of the last."""
-    crossed = np.empty(4, np.int64)
+    cross_all(pairs, pool, pool_ranges, skip, ground.bars, np.empty(pairs.shape[0], np.int64), crossed)
     counts = np.empty(4, np.int64)
     count = 0
     for one in range(sums.shape[0]):
-        crossed[0] = crossed[1] = -1
+        program = programs[one]
         for rule in range(4):
-            first, after = starts[one, rule], starts[one, rule + 1]
+            first, after, pair = starts[one, rule], starts[one, rule + 1], pair_of[one, rule]
             counts[rule] = 0
-            if after > first:
-                program = programs[one]
-                what, left, right = program[first, 0], program[first, 1], program[first, 2]
-                if what <= BELOW and crossed[0] == left and crossed[1] == right and crossed[2] != what:
-                    events[rule, : crossed[3]] = events[4, : crossed[3]]
-                    counts[rule] = kept(program, first + 1, after, pool, skip, events[rule], crossed[3])
-                    crossed[0] = -1
-                else:
-                    counts[rule] = find(
-                        program, first, after, pool, pool_ranges, skip, ground.bars, crossed, events[rule], events[4]
-                    )
+            if pair >= 0:
+                way = 0 if program[first, 0] == ABOVE else 1
+                counts[rule] = bars_of(crossed[pair, way], ground.bars, events[rule])
+            elif after > first:
+                counts[rule] = found_by(program, first, pool, pool_ranges, skip, ground.bars, events[rule])
+            counts[rule] = kept(program, first + 1, after, pool, skip, events[rule], counts[rule])
         count = walk(
             ground, pool, skip, ranges[one], asked[one], terms[one], events, counts, daily, sums[one], counters[one],
             trades,
         )  # fmt: skip
         of_days(daily, sums[one])
     return count
+
+
+@bare
+def cross_all(pairs, pool, pool_ranges, skip, bars, sides, crossed):
+    """Where all pairs cross, into `crossed`: see `combinations`. `sides` int64[pairs] is scratch.
+
+    Tile by tile: what many pairs ask of a row is fetched once and lies near until the last has asked.
+    """
+    blocks = -(-bars // BLOCK)
+    for pair in range(pairs.shape[0]):
+        sides[pair] = before_the_first(pool[pairs[pair, 0]], pool[pairs[pair, 1]], skip)
+    for first in range(0, blocks, TILE):
+        for pair in range(pairs.shape[0]):
+            x, y = pairs[pair, 0], pairs[pair, 1]
+            sides[pair] = crossings(
+                pool[x], pool[y], skip, first, min(first + TILE, blocks), pool_ranges[x], pool_ranges[y], sides[pair],
+                crossed[pair, 0], crossed[pair, 1],
+            )  # fmt: skip
 
 
 @bare

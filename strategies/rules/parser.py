@@ -159,7 +159,10 @@ class _Parser:
         self._nesting += 1
         if self._nesting > MAX_DEPTH:
             raise RuleError("TOO_DEEP", f"A rule is nested at most {MAX_DEPTH} levels deep", self._here.position)
-        parsed = self._joined("or", lambda: self._joined("and", self._condition))
+        if self._here.kind in ("name", "number") and self._marks[self._next + 1] in (",", ")"):
+            parsed = self._term()  # a word alone, as most arguments are: what binds looser has nothing to bind
+        else:
+            parsed = self._joined("or", lambda: self._joined("and", self._condition))
         self._nesting -= 1
         return parsed
 
@@ -445,12 +448,14 @@ class _Parser:
         self._cost += 1
         if self._nodes > MAX_NODES:
             raise RuleError("TOO_MANY_TERMS", f"A rule has at most {MAX_NODES} terms", position)
-        depth = 1 + max((part.depth for part in parts), default=0) if children(node) else 1
+        depth = 1
+        if parts:
+            depth += max([part.depth for part in parts]) if children(node) else 0
+            reach += max([part.reach for part in parts])
         if depth > MAX_DEPTH:
             raise RuleError("TOO_DEEP", f"A rule is nested at most {MAX_DEPTH} levels deep", position)
         if self._cost > MAX_COST:
             raise RuleError("TOO_COSTLY", "This rule reads too many bars at every bar", position)
-        reach += max((part.reach for part in parts), default=0)
         if reach > MAX_REACH:
             raise RuleError("TOO_FAR_BACK", f"A rule looks back upon at most {MAX_REACH} bars", position)
         return _Parsed(node, position, depth, reach)
