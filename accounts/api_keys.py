@@ -3,7 +3,7 @@
 import secrets
 import string
 from collections.abc import Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 
 from django.db import transaction
 from django.utils.crypto import constant_time_compare, salted_hmac
@@ -17,7 +17,6 @@ from trading.statements import Select, in_a_transaction
 MARK = "tz"
 PREFIX_ALPHABET = string.ascii_lowercase + string.digits
 PREFIX_LENGTH = 8
-USE_NOTED_EVERY = timedelta(minutes=1)
 MOST_TOGETHER = 64
 BY_PREFIX = Select(ApiKey, "owner", where="WHERE t.prefix = ANY(%(prefixes)s)")
 
@@ -30,7 +29,7 @@ def _found(prefixes: Sequence[str]) -> list[ApiKey | None]:
 _key: Gathering[str, ApiKey | None] = Gathering(_found, most=MOST_TOGETHER, alone=in_a_transaction)
 
 
-def _digest(token: str) -> str:
+def digest_of(token: str) -> str:
     """HMAC-SHA256 with a pepper derived from SECRET_KEY: a stolen database holds no usable key."""
     return salted_hmac("accounts.api_keys", token, algorithm="sha256").hexdigest()
 
@@ -47,7 +46,7 @@ def issue(
     prefix = "".join(secrets.choice(PREFIX_ALPHABET) for _ in range(PREFIX_LENGTH))
     token = f"{MARK}_{prefix}_{secrets.token_urlsafe(32)}"
     key = ApiKey.objects.create(
-        owner=owner, name=name, prefix=prefix, digest=_digest(token), scope=scope, expires_at=expires_at
+        owner=owner, name=name, prefix=prefix, digest=digest_of(token), scope=scope, expires_at=expires_at
     )
     record("api_key.issued", actor=owner.get_username(), owner_id=owner.pk, subject=prefix, scope=scope)
     return key, token
@@ -70,11 +69,9 @@ def authenticate(token: str, *, now: datetime) -> ApiKey | None:
         return None
     key = _key(None, parts[1])
     # An unknown prefix costs the same comparison as a wrong secret.
-    matches = constant_time_compare(key.digest if key else "0" * 64, _digest(token))
-    if key is None or not matches or key.revoked_at is not None or not key.owner.is_active:
+    matches = constant_time_compare(key.digest if key else "0" * 64, digest_of(token))
+    if key is None or not matches or not key.opens_at(now):
         return None
-    if key.expires_at is not None and key.expires_at <= now:
-        return None
-    if key.last_used_at is None or key.last_used_at < now - USE_NOTED_EVERY:
+    if not key.is_noted_at(now):
         ApiKey.objects.filter(pk=key.pk).update(last_used_at=now)
     return key

@@ -5,7 +5,7 @@ taken in sorted key order: workers wait for each other and never in a circle.
 """
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from typing import Any
@@ -20,7 +20,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
-from trading.statements import run, tell
+from trading.statements import ask, run, tell
 
 Kind = RiskBucket.Kind
 
@@ -212,6 +212,19 @@ def reserve(*, portfolio_id: int, intent_id: UUID, claims: list[Claim]) -> None:
 
 def reserve_all(wanted: Sequence[Wanted]) -> None:
     """The same for several intents, one after the other: each claim must fit beside those before it."""
+    with transaction.atomic(savepoint=False):
+        full = taken(wanted)()
+        if full is not None:
+            tell(UNDO, {"intents": [one.intent_id for one in wanted]})  # nobody has seen it: the buckets are locked
+    if full is not None:
+        code, message = REFUSALS[Kind(full.kind)]
+        raise NotAllowed(code, message, bucket=full.key, wanted=full.amount, cap=full.cap)
+
+
+def taken(wanted: Sequence[Wanted]) -> Callable[[], Claim | None]:
+    """Take the room of several intents, asked with the caller's other statements and read later: the first claim that
+    did not fit, None where all did. Of those that fit the room is taken then: the caller's transaction must not commit.
+    """
     amounts: dict[str, int] = {}
     most: dict[str, int] = {}
     first: dict[str, tuple[int, Claim]] = {}
@@ -226,24 +239,21 @@ def reserve_all(wanted: Sequence[Wanted]) -> None:
             most[claim.key] = min(left, most.get(claim.key, left))
             first.setdefault(claim.key, (one.portfolio_id, claim))
     keys = sorted(amounts)
-    rows = [
+    asked = [
         {
             "key": key, "portfolio": first[key][0], "kind": str(first[key][1].kind), "amount": amounts[key],
             "most": most[key],
         }
         for key in keys
     ]  # fmt: skip
-    with transaction.atomic(savepoint=False):
-        taken = {key for (key,) in run(TAKE, {
-            "wanted": json.dumps(rows), "parts": json.dumps(parts), "most": json.dumps(most),
-        })}  # fmt: skip
-        full = next((first[key][1] for key in keys if key not in taken), None)
-        if full is not None and taken:
-            tell(UNDO, {"intents": [one.intent_id for one in wanted]})  # nobody has seen it: the buckets are locked
-    if full is not None:
-        code, message = REFUSALS[Kind(full.kind)]
-        raise NotAllowed(code, message, bucket=full.key, wanted=full.amount, cap=full.cap)
+    rows = ask(TAKE, {"wanted": json.dumps(asked), "parts": json.dumps(parts), "most": json.dumps(most)})
     crashpoint("risk.reserved")
+
+    def first_that_is_full() -> Claim | None:
+        fit = {key for (key,) in rows()}
+        return next((first[key][1] for key in keys if key not in fit), None)
+
+    return first_that_is_full
 
 
 def use(*, intent_id: UUID, value_paise: int, remaining: int, remaining_before: int) -> None:

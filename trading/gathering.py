@@ -4,9 +4,11 @@ There is no thread for it and no pause to collect: a call that meets nobody is m
 Those that come meanwhile wait in their order, and the first of them makes them all, in one transaction if it likes.
 """
 
+import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from threading import Lock
+from queue import Empty, SimpleQueue
+from threading import Lock, Thread
 from typing import Generic, TypeVar
 
 from django.db import connection
@@ -88,6 +90,100 @@ class Gathering(Generic[A, R]):
                     waiting[0].call()
                 else:
                     del self._waiting[key]
+
+
+_OVER = object()
+
+
+class Lanes(Generic[A, R]):
+    """The same for callers on an event loop, who wait in no thread: a few threads take turns, and a turn takes all that
+    waits for one key, up to `most`. Keys have their turns in the order in which they came; one key has one at a time.
+
+    `act` is as in Gathering. `rest` is called in a thread that has had nothing to do for `rest_after_s`, once.
+    """
+
+    def __init__(
+        self, act: Callable[[Sequence[A]], Sequence[R | Exception]], *, most: int, threads: int,
+        rest: Callable[[], None] = lambda: None, rest_after_s: float = 5.0, name: str = "lane",
+    ) -> None:  # fmt: skip
+        self._act, self._most, self._threads, self._name = act, most, threads, name
+        self._rest, self._rest_after_s = rest, rest_after_s
+        self._lock = Lock()
+        self._workers: list[Thread] = []
+        self._waiting: dict[Hashable, deque[tuple[asyncio.Future[R], A]]] = {}  # its key is there during its turn
+        self._turns: SimpleQueue[Hashable] = SimpleQueue()
+
+    async def __call__(self, key: Hashable, asked: A) -> R:
+        answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
+        with self._lock:
+            if not self._workers:
+                for number in range(self._threads):
+                    self._workers.append(Thread(target=self._work, name=f"{self._name}_{number}", daemon=True))
+                    self._workers[-1].start()
+            others = self._waiting.get(key)
+            if others is None:
+                self._waiting[key] = deque([(answer, asked)])
+                self._turns.put(key)
+            else:
+                others.append((answer, asked))
+        return await answer
+
+    def close(self) -> None:
+        """End the threads once their turns are over. Whoever calls afterwards has new ones."""
+        with self._lock:
+            workers, self._workers = self._workers, []
+        for _ in workers:
+            self._turns.put(_OVER)
+        for one in workers:
+            one.join()
+
+    def _work(self) -> None:
+        rested = True
+        while True:
+            try:
+                key = self._turns.get(timeout=None if rested else self._rest_after_s)
+            except Empty:
+                self._rest()
+                rested = True
+                continue
+            if key is _OVER:
+                return self._rest()
+            rested = False
+            self._turn(key)
+
+    def _turn(self, key: Hashable) -> None:
+        with self._lock:
+            waiting = self._waiting[key]
+            together = [waiting.popleft() for _ in range(min(self._most, len(waiting)))]
+        answers: Sequence[R | BaseException]
+        try:
+            answers = self._act([asked for _, asked in together])
+            if len(answers) != len(together):  # nobody is given the answer of another, and nobody waits for ever
+                raise RuntimeError(f"{len(answers)} answers to {len(together)} calls")
+        except Exception as error:
+            answers = [error] * len(together)
+        with self._lock:
+            if waiting:
+                self._turns.put(key)
+            else:
+                del self._waiting[key]
+        by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[R], R | BaseException]]] = {}
+        for (place, _), answer in zip(together, answers, strict=True):
+            by_loop.setdefault(place.get_loop(), []).append((place, answer))
+        for loop, answered in by_loop.items():
+            if not loop.is_closed():  # else nobody waits any more
+                loop.call_soon_threadsafe(_tell, answered)
+
+
+def _tell(answered: Sequence[tuple["asyncio.Future[R]", R | BaseException]]) -> None:
+    """On the loop: those that still wait hear their answers."""
+    for place, answer in answered:
+        if place.done():
+            continue
+        if isinstance(answer, BaseException):
+            place.set_exception(answer)
+        else:
+            place.set_result(answer)
 
 
 def _told(answer: R | BaseException) -> R:

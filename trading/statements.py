@@ -128,6 +128,10 @@ class Select(Generic[M]):
             raise self.model.DoesNotExist(f"No {self.model._meta.object_name} matches.")  # type: ignore[attr-defined]
         return found[0]
 
+    def _and_more(self, aliases: Sequence[str]) -> list[str]:
+        """Columns after those of the models."""
+        return []
+
     def _compile(self) -> tuple[str, list[tuple[Any, ...]]]:
         quote = connection.ops.quote_name
         columns: list[str] = []
@@ -170,9 +174,27 @@ class Select(Generic[M]):
                 )
                 add(path, target, alias, parent, field, optional)
         table = f"{quote(self.model._meta.db_table)} t"
+        columns += self._and_more([alias for _, alias, _, _ in known.values()])
         statement = " ".join(("SELECT", ", ".join(columns), "FROM", table, *joins, self.where))
         self._plan = statement, parts
         return self._plan
+
+
+class Versioned(Select[M]):
+    """The same with the version of each row and of those it points to: while that is the same, so are they, and who
+    keeps them asks for the version alone (`version_of`)."""
+
+    def with_versions(self, parameters: Any) -> list[tuple[M, str]]:
+        statement, parts = self._plan or self._compile()
+        return [(_built(parts, row), row[-1]) for row in run(statement, parameters)]
+
+    def _and_more(self, aliases: Sequence[str]) -> list[str]:
+        return [version_of(*aliases)]
+
+
+def version_of(*aliases: str) -> str:
+    """What says, in a statement, as of when rows are: every change of any of them gives another text."""
+    return f"concat_ws('.', {', '.join(f'{alias}.xmin, {alias}.ctid' for alias in aliases)})"
 
 
 def _built(parts: list[tuple[Any, ...]], row: Sequence[Any]) -> Any:
@@ -214,13 +236,13 @@ def as_json(*rows: models.Model) -> str:
     return json.dumps([{column: getattr(row, name) for column, name in columns} for row in rows], default=str)
 
 
-def from_json(model: type[models.Model], name: str, *, numbered: bool = False) -> str:
+def from_json(model: type[models.Model], name: str) -> str:
     """The statement that writes all rows which the parameter `name` has as JSON: many are one statement, and its plan
-    is the same however many. All columns are named, for a table fills nothing in by itself; `numbered`: but its number.
+    is the same however many. All columns are named, for a table fills nothing in by itself.
     """
     meta: Any = model._meta
     quote = connection.ops.quote_name
-    columns = [one for one in meta.local_concrete_fields if not (numbered and one.primary_key) and not one.generated]
+    columns = [one for one in meta.local_concrete_fields if not one.generated]
     names, table = ", ".join(quote(one.column) for one in columns), quote(meta.db_table)
     rows = f"jsonb_populate_recordset(NULL::{table}, %({name})s::jsonb)"
     return f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"  # noqa: S608 - our own names

@@ -1,7 +1,11 @@
+from datetime import datetime, timedelta
+
 from django.conf import settings
 from django.db import models
 
 from accounts.ownership import Owned
+
+USE_NOTED_EVERY = timedelta(minutes=1)
 
 
 class ApiKey(Owned):
@@ -23,3 +27,12 @@ class ApiKey(Owned):
 
     def __str__(self) -> str:
         return f"{self.name} ({self.prefix}…)"
+
+    def opens_at(self, now: datetime) -> bool:
+        """Whether it opens anything at that instant of the wall clock."""
+        over = self.expires_at is not None and self.expires_at <= now
+        return self.revoked_at is None and self.owner.is_active and not over
+
+    def is_noted_at(self, now: datetime) -> bool:
+        """Whether it was written down lately that it is in use."""
+        return self.last_used_at is not None and self.last_used_at >= now - USE_NOTED_EVERY

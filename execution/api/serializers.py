@@ -1,5 +1,7 @@
 """Orders, positions and signals as programs see them: money in rupees as decimal text, instants in UTC."""
 
+import re
+from decimal import Decimal
 from typing import Any
 
 from drf_spectacular.utils import OpenApiExample, extend_schema_serializer
@@ -9,8 +11,20 @@ from execution.models import Fill, Group, Intent, Order, OrderEvent
 from risk.assess import Judged
 from risk.models import Verdict
 from strategies.models import Signal
-from trading.api.serializers import InstantField, PriceField, RateField, RupeesField, StrictSerializer, UnitsField
+from trading.api.serializers import (
+    MAX_PRICE,
+    MAX_UNITS,
+    InstantField,
+    PriceField,
+    RateField,
+    RupeesField,
+    StrictSerializer,
+    UnitsField,
+)
 from trading.domain.orders import OrderType, Product, Side
+
+MAX_NUMBER = 2**63 - 1  # of a row
+_FOUR_PLACES = Decimal("0.0001")
 
 
 class VerdictSerializer(serializers.ModelSerializer):
@@ -184,6 +198,41 @@ class OrderTicketSerializer(StrictSerializer):
             has = "has no" if has_limit else "needs its"
             raise serializers.ValidationError({"limit_price": f"A {attrs['order_type']} order {has} limit price."})
         return attrs
+
+
+_SYMBOL = re.compile(r"[A-Z0-9:&_.\-]{1,60}")
+_PRICE = re.compile(r"[0-9]{1,8}(?:\.[0-9]{1,4})?")
+_NEEDED = ("symbol", "side", "quantity", "order_type")
+_NAMES = frozenset(OrderTicketSerializer().fields)
+_SIDES, _TYPES, _PRODUCTS = frozenset(Side), frozenset({OrderType.LIMIT, OrderType.MARKET}), frozenset(Product)
+
+
+def usual_ticket(body: dict[str, Any]) -> dict[str, Any] | None:
+    """What OrderTicketSerializer makes of a body in the usual form, without asking each of its fields; None for every
+    other body: those are for the serializer to read, or to refuse."""
+    if not body.keys() <= _NAMES or not all(name in body for name in _NEEDED):
+        return None
+    symbol, quantity, portfolio = body["symbol"], body["quantity"], body.get("portfolio", 1)
+    words = body["side"], body["order_type"], body.get("product", Product.INTRADAY.value)
+    if not all(isinstance(word, str) for word in (symbol, *words)) or type(quantity) is not int:
+        return None
+    if words[0] not in _SIDES or words[1] not in _TYPES or words[2] not in _PRODUCTS or not _SYMBOL.fullmatch(symbol):
+        return None
+    if not 1 <= quantity <= MAX_UNITS or type(portfolio) is not int or not 1 <= portfolio <= MAX_NUMBER:
+        return None
+    ticket = {**body, "product": words[2]}
+    for name in ("limit_price", "stop_price", "target_price"):
+        text = body.get(name)
+        if text is None:
+            continue
+        if not isinstance(text, str) or not _PRICE.fullmatch(text):
+            return None
+        price = ticket[name] = Decimal(text).quantize(_FOUR_PLACES)
+        if not 0 < price <= MAX_PRICE:
+            return None
+    if (ticket.get("limit_price") is not None) != (words[1] == OrderType.LIMIT):
+        return None
+    return ticket
 
 
 class IntentSerializer(serializers.ModelSerializer):

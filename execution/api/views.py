@@ -13,7 +13,9 @@ from rest_framework.response import Response
 from accounts.ownership import OwnedQuerySet
 from execution.api import reads
 from execution.api.filters import OrderFilter, PositionFilter, SignalFilter
+from execution.api.placing import STORY, answer_of, answer_to, wanted
 from execution.api.serializers import (
+    MAX_NUMBER,
     CancelSerializer,
     CloseSerializer,
     DashboardSerializer,
@@ -24,28 +26,24 @@ from execution.api.serializers import (
     PositionSerializer,
     SignalSerializer,
     VerdictSerializer,
-    verdicts_told,
 )  # fmt: skip
 from execution.models import Group, Intent, Order
 from execution.services.order_cancel import order_cancel
 from execution.services.order_ticket import ticket_decide, what_is_named
 from execution.services.override import close_position
 from strategies.models import Signal
+from trading.api import problems
 from trading.api.idempotency import once
 from trading.api.openapi import KEY_PARAMETER, problems_of
-from trading.api.problems import problem
 from trading.api.views import DeskEndpoint
 from trading.domain.errors import NotAllowed, NotFound
-from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.clocks import venue_now
 from trading.portfolio.models import Portfolio, Position
 from trading.statements import Select
 
 # Made once: to make its fields anew for each order takes longer than to read one. They keep nothing of what they read.
 TICKET = OrderTicketSerializer()
-STORY = OrderDetailSerializer()
 VERDICT = VerdictSerializer()
-MAX_NUMBER = 2**63 - 1  # of a row
 MINE = Select(Portfolio, "account", where="""
 WHERE t.owner_id = %(owner)s AND (%(portfolio)s::bigint IS NULL OR t.id = %(portfolio)s::bigint) ORDER BY t.id LIMIT 2
 """)  # fmt: skip
@@ -102,35 +100,19 @@ class Orders(DeskEndpoint, ListAPIView):
         if instrument is None:
             raise NotFound("UNKNOWN_SYMBOL", f"There is no instrument {wish['symbol']}.")
         decided = ticket_decide(
-            user=request.user,
-            portfolio=portfolio,
-            instrument=instrument,
-            side=Side(wish["side"]),
-            quantity=wish["quantity"],
-            order_type=OrderType(wish["order_type"]),
-            limit_price=wish.get("limit_price"),
-            stop_price=wish.get("stop_price"),
-            target_price=wish.get("target_price"),
-            product=Product(wish["product"]),
-            idempotency_key=key,
-            source=Intent.Source.API,
-            now=venue_now(portfolio.account.feed),
-        )
-        intent, told = decided.intent, verdicts_told(decided.judged) if decided.judged else None
-        if intent.state == Intent.State.WAITING:
-            return Response(IntentSerializer(intent).data, status=status.HTTP_202_ACCEPTED)
-        if intent.state == Intent.State.REFUSED:
-            if told is None:
-                kept = reads.verdicts_by_intent(request.user, [intent.pk]).get(intent.pk, [])
-                told = [VERDICT.to_representation(one) for one in kept]
-            return problem(
-                status=status.HTTP_422_UNPROCESSABLE_ENTITY, code=intent.refusal_code, detail=intent.refusal,
-                intent=str(intent.pk), verdicts=told,
-            )  # fmt: skip
-        if told is not None:  # what was written a moment ago is not read again
-            return Response(STORY.as_queued(decided.orders[0], told), status=status.HTTP_201_CREATED)
+            portfolio=portfolio, **wanted(request.user, wish, instrument, key, now=venue_now(portfolio.account.feed))
+        )  # fmt: skip
+        code, body = answer_to(decided) or self.told_again(request, decided.intent)
+        return Response(body, status=code, content_type=problems.MEDIA_TYPE if code >= 400 else None)
+
+    def told_again(self, request: Request, intent: Intent) -> tuple[int, dict[str, Any]]:
+        """The answer to a repeat, whose rows are read."""
+        kept = reads.verdicts_by_intent(request.user, [intent.pk]).get(intent.pk, [])
+        known = answer_of(intent, [VERDICT.to_representation(one) for one in kept])
+        if known is not None:
+            return known
         first = Order.objects.values_list("pk", flat=True).get(intent=intent, child=0)
-        return Response(order_story(request, first), status=status.HTTP_201_CREATED)
+        return status.HTTP_201_CREATED, order_story(request, first)
 
 
 def order_story(request: Request, order_id: int) -> dict[str, Any]:

@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
+from typing import Protocol
 from uuid import UUID, uuid4
 
 from django.db import IntegrityError, OperationalError, connection, transaction
@@ -18,12 +19,12 @@ from execution.kill_scopes import strategy_of
 from execution.models import Group, Intent, Order
 from execution.outstanding import Outstanding, outstanding, outstanding_entries
 from execution.services.intent_judge import Wish, contract_of, seen
-from execution.services.order_queue import Allowed, orders_queue
+from execution.services.order_queue import Allowed, numbers_asked, orders_of, orders_queue
 from execution.services.slot_reserve import Room, slots_asked
 from risk.assess import ApprovedIntent, Judged, RefusedIntent, assess, store_verdicts
 from risk.gates.finding import Finding, Outcome, Snapshot
 from risk.policies import limits_in
-from risk.reserve import Claim, Wanted, claims_of, reserve_all
+from risk.reserve import Claim, Wanted, claims_of, reserve_all, taken
 from risk.snapshot import Question, Standing, Standings
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed
@@ -75,7 +76,22 @@ def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: 
     return decided.intent
 
 
-def intents_create(asks: Sequence[Ask]) -> list[Decided | Exception]:
+class Door(Protocol):
+    """Where wishes come in that want more than their rows: it asks with the facts, and writes with the rows."""
+
+    def ask(self, asks: Sequence[Ask]) -> Callable[[], list[bool]]:
+        """Which of them may come in; read once all has been asked."""
+
+    def write(self, decided: Sequence[tuple[Ask, "Decided"]]) -> None:
+        """What is to be true with the rows of those that were decided now, in their transaction; it waits for no
+        answer."""
+
+
+class NotLetIn(Exception):
+    """The door did not let this wish in: nothing was decided about it."""
+
+
+def intents_create(asks: Sequence[Ask], door: Door | None = None) -> list[Decided | Exception]:
     """The same for several wishes of one account, in their order: of each what became of it, or why nothing did.
 
     Several are entries of hands or programs: a signal, a leg or a part comes alone, in the transaction of its step.
@@ -83,11 +99,13 @@ def intents_create(asks: Sequence[Ask]) -> list[Decided | Exception]:
     """
     crashpoint("intake.asked")
     try:
-        decided = _create(asks)
+        decided = _create(asks, door)
     except IntegrityError:
         # Somebody with the same key, or the same instrument, was faster by a moment.
         if len(asks) > 1:
-            return _each_alone(asks)
+            return _each_alone(asks, door)
+        if door is not None:
+            raise
         (one,) = asks
         known = _known(asks)()
         if not known:
@@ -95,18 +113,18 @@ def intents_create(asks: Sequence[Ask]) -> list[Decided | Exception]:
         return [_repeated(known[one.name], one.wish)]
     except Exception:
         if len(asks) > 1:
-            return _each_alone(asks)
+            return _each_alone(asks, door)
         raise
     crashpoint("intake.committed")
     return decided
 
 
-def _each_alone(asks: Sequence[Ask]) -> list[Decided | Exception]:
+def _each_alone(asks: Sequence[Ask], door: Door | None) -> list[Decided | Exception]:
     APART.inc(len(asks))
     decided: list[Decided | Exception] = []
     for place, one in enumerate(asks):
         try:
-            decided += intents_create([one])
+            decided += intents_create([one], door)
         except OperationalError as error:  # the trouble is the database's: nobody else waits to see it again
             return [*decided, *[error] * (len(asks) - place)]
         except Exception as error:  # the caller of this one hears of it, and no other
@@ -174,20 +192,41 @@ def refusals_write(refused: Sequence[Assessed]) -> None:
         _write_rows([], [_intent(one) for one in refused], [_judged(one) for one in refused])
 
 
+class _RoomWasTaken(Exception):
+    """By somebody else, since the gates looked: what they said is not true any more, and nothing of it is kept."""
+
+
+def _create(asks: Sequence[Ask], door: Door | None) -> list[Decided | Exception]:
+    try:
+        return _created(asks, door, _write)
+    except (_RoomWasTaken, IntegrityError):  # the room, the instrument or the key is somebody else's by now
+        if len(asks) > 1:
+            raise
+    return _created(asks, door, _write_in_what_room_is_left)
+
+
+_Writing = Callable[[Sequence[Assessed], Sequence[int], Door | None], list[Decided]]
+
+
 @transaction.atomic
-def _create(asks: Sequence[Ask]) -> list[Decided | Exception]:
+def _created(asks: Sequence[Ask], door: Door | None, write: _Writing) -> list[Decided | Exception]:
     with together():
         bench = _Bench(asks)
+        numbers = numbers_asked(len(asks))
+        let_in = door.ask(asks) if door else lambda: [True] * len(asks)
     first: dict[tuple[int, str], Intent] = dict(bench.known())
+    welcome = let_in()
     found: dict[int, Assessed] = {}
     for place, one in enumerate(asks):
-        if one.name not in first and one.name not in {other.ask.name for other in found.values()}:
+        if welcome[place] and one.name not in first and one.name not in {other.ask.name for other in found.values()}:
             found[place] = bench.judge(place)
-    _reserve([one for one in found.values() if one.claims], alone=len(asks) == 1)
-    written = _write(list(found.values())) if found else []
+    written = write(list(found.values()), numbers(), door) if found else []
     decided = dict(zip(found, written, strict=True))
     first |= {asks[place].name: one.intent for place, one in decided.items()}
-    return [decided.get(place) or _repeated(first[one.name], one.wish) for place, one in enumerate(asks)]
+    return [
+        decided.get(place) or (_repeated(first[one.name], one.wish) if one.name in first else NotLetIn())
+        for place, one in enumerate(asks)
+    ]
 
 
 class _Bench:
@@ -272,43 +311,52 @@ def _under_way(asks: Sequence[Ask]) -> Callable[[], list[Outstanding]]:
     return lambda: [one() for one in exits]
 
 
-class _NotTogether(Exception):
-    """Somebody else took room since the gates looked: what those after the first were told is not true any more."""
-
-
-def _reserve(found: Sequence[Assessed], *, alone: bool) -> None:
-    """Take the room that the gates saw; somebody else may have taken it since."""
-    if not found:
-        return
+def _write_in_what_room_is_left(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None) -> list[Decided]:
+    """The same for one after whose gates others took the room: refused where there is none, with what is left of it."""
+    (one,) = found
     try:
-        reserve_all([Wanted(one.ask.portfolio.pk, one.verdict.intent_id, one.claims) for one in found])
+        reserve_all([_wanted(one)])
     except NotAllowed as full:
-        if not alone:
-            raise _NotTogether from full
-        found[0].refuse(full.code, full.message, full.numbers["wanted"], full.numbers["cap"])
+        one.refuse(full.code, full.message, full.numbers["wanted"], full.numbers["cap"])
+    one.claims = []
+    return _write(found, numbers, door)
 
 
-def _write(found: Sequence[Assessed]) -> list[Decided]:
-    """The intents with their trades and the verdicts on them; of approved ones the orders as well."""
+def _wanted(one: Assessed) -> Wanted:
+    return Wanted(one.ask.portfolio.pk, one.verdict.intent_id, one.claims)
+
+
+def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None) -> list[Decided]:
+    """The room that the gates saw, the intents with their trades and the verdicts on them, and of approved ones the
+    orders: one round trip. Raises _RoomWasTaken."""
     intents = {one.verdict.intent_id: _intent(one) for one in found}
     judged = {one.verdict.intent_id: _judged(one) for one in found}
     groups = [one.group for one in intents.values() if one.group is not None and one.group._state.adding]
+    wanted = [_wanted(one) for one in found if one.claims]
     allowed = [
         Allowed(intents[one.verdict.intent_id], one.verdict.kill_epoch, one.snapshot.last_price)
         for one in found
         if isinstance(one.verdict, ApprovedIntent)
         and intents[one.verdict.intent_id].state == Intent.State.APPROVED
     ]  # fmt: skip
+    orders = orders_of(allowed, numbers=numbers)
+    own: dict[UUID, list[Order]] = {}
+    for order in orders:
+        own.setdefault(order.intent_id, []).append(order)
+    decided = [Decided(intent, judged[number], own.get(number, [])) for number, intent in intents.items()]
     with together():
+        full = taken(wanted) if wanted else lambda: None
         _write_rows(groups, list(intents.values()), list(judged.values()))
-        numbered = orders_queue(allowed) if allowed else list
-    orders: dict[UUID, list[Order]] = {}
-    for order in numbered():
-        orders.setdefault(order.intent_id, []).append(order)
+        if orders:
+            orders_queue(orders)
+        if door:
+            door.write([(one.ask, told) for one, told in zip(found, decided, strict=True)])
+    if full() is not None:
+        raise _RoomWasTaken
     for one in found:
         kind = "position" if one.ask.wish.signal is None else "signal"
         publish(one.ask.portfolio.owner_id, kind, intent=str(one.verdict.intent_id))
-    return [Decided(intent, judged[number], orders.get(number, [])) for number, intent in intents.items()]
+    return decided
 
 
 def _write_rows(groups: Sequence[Group], intents: Sequence[Intent], judged: Sequence[Judged]) -> None:

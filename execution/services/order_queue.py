@@ -4,7 +4,7 @@ Risk was asked once, for the whole. Its orders are its children: each has its nu
 from it, so that no repeat makes another; together they never ask for more than the intent was allowed.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -18,10 +18,12 @@ from execution.models import Intent, Order
 from execution.services.events import told
 from execution.states import OrderState
 from trading.domain.orders import Reason
+from trading.marketdata.models import Instrument
 from trading.outbox import after_commit
-from trading.statements import as_json, ask, from_json
+from trading.statements import as_json, ask, from_json, tell
 from trading.venue.precision import slice_quantity
 
+NUMBERS = "SELECT nextval('execution_order_id_seq') FROM generate_series(1, %(many)s::int)"
 ENTRY_VALID_S = 30
 EXIT_VALID_S = 300
 
@@ -34,39 +36,57 @@ class Allowed:
     kill_epoch: int
     decision_price: Decimal | None
 
+    @property
+    def pieces(self) -> int:
+        return len(sliced(self.intent.instrument, self.intent.allowed_quantity))
+
 
 def order_queue(*, intent: Intent, kill_epoch: int, decision_price: Decimal | None) -> list[Order]:
     """Write all orders of an approved intent; the caller's transaction makes them real together."""
-    return orders_queue([Allowed(intent, kill_epoch, decision_price)])()
+    allowed = Allowed(intent, kill_epoch, decision_price)
+    orders = orders_of([allowed], numbers=[])
+    orders_queue(orders)
+    return orders
 
 
-def orders_queue(allowed: Sequence[Allowed]) -> Callable[[], list[Order]]:
-    """The same for several intents: in one statement with their first events. Its orders are numbered once read."""
-    orders = [order for one in allowed for order in _orders_of(one)]
-    rows = ask(_write(), {"orders": as_json(*orders)})
-
-    def numbered() -> list[Order]:
-        numbers: dict[str, int] = dict(rows())
-        for order in orders:
-            order.pk = numbers[order.client_order_id]
-            order._state.adding, order._state.db = False, connection.alias
-        for order in orders:  # the engine first, then the pages
-            after_commit("engine.order", account_id=order.account_id, order_id=order.pk, queued=True)
-        for order in orders:
-            told(order, "order.queued")
-        return orders
-
-    return numbered
+def numbers_asked(many: int) -> Callable[[], list[int]]:
+    """Numbers for so many orders, asked with the caller's other questions and read later: nobody else has them."""
+    rows = ask(NUMBERS, {"many": many})
+    return lambda: [number for (number,) in rows()]
 
 
-def _orders_of(allowed: Allowed) -> list[Order]:
-    intent, quantity = allowed.intent, allowed.intent.allowed_quantity
-    instrument, account, wall = intent.instrument, intent.portfolio.account, timezone.now()
-    lot, freeze = instrument.lot_size, instrument.spec.freeze_quantity
+def orders_queue(orders: Sequence[Order]) -> None:
+    """Write new orders in one statement with their first events, and ring for them once they have committed."""
+    tell(_write(), {"orders": as_json(*orders)})
+    for order in orders:
+        order._state.adding, order._state.db = False, connection.alias
+    for order in orders:  # the engine first, then the pages
+        after_commit("engine.order", account_id=order.account_id, order_id=order.pk, queued=True)
+    for order in orders:
+        told(order, "order.queued")
+
+
+def orders_of(allowed: Sequence[Allowed], *, numbers: Sequence[int]) -> list[Order]:
+    """What approved intents become; of `numbers` there may be too few: then more are asked for."""
+    short = sum(one.pieces for one in allowed) - len(numbers)
+    left = iter([*numbers, *(numbers_asked(short)() if short > 0 else ())])
+    return [order for one in allowed for order in _orders_of(one, left)]
+
+
+def sliced(instrument: Instrument, quantity: int) -> tuple[int, ...]:
+    """The quantities of the orders that a quantity becomes."""
+    lot, freeze = instrument.lot_size, instrument.freeze_quantity
     if quantity % lot or (freeze is not None and freeze < lot):
         lot = 1  # only of an exit: a part of a lot that is held must be able to leave
+    return slice_quantity(quantity, freeze, lot)
+
+
+def _orders_of(allowed: Allowed, numbers: Iterator[int]) -> list[Order]:
+    intent = allowed.intent
+    instrument, account, wall = intent.instrument, intent.portfolio.account, timezone.now()
     return [
         Order(
+            id=next(numbers),
             client_order_id=client_order_id(
                 account_id=account.pk, intent_id=intent.pk, live=account.is_live, child=child
             ),
@@ -90,7 +110,7 @@ def _orders_of(allowed: Allowed) -> list[Order]:
             placed_at=intent.venue_at,
             created_at=wall,
         )
-        for child, piece in enumerate(slice_quantity(quantity, freeze, lot))
+        for child, piece in enumerate(sliced(instrument, intent.allowed_quantity))
     ]
 
 
@@ -98,11 +118,9 @@ def _orders_of(allowed: Allowed) -> list[Order]:
 def _write() -> str:
     """Orders and how each of their stories begins."""
     return f"""
-    WITH queued AS ({from_json(Order, "orders", numbered=True)} RETURNING *), told AS (
-        INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
-        SELECT id, 1, 'order.queued', 'RISK', state, state, true,
-               jsonb_build_object('quantity', quantity::text, 'reason', reason), created_at
-        FROM queued
-    )
-    SELECT client_order_id, id FROM queued
+    WITH queued AS ({from_json(Order, "orders")} RETURNING *)
+    INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
+    SELECT id, 1, 'order.queued', 'RISK', state, state, true,
+           jsonb_build_object('quantity', quantity::text, 'reason', reason), created_at
+    FROM queued
     """  # noqa: S608 - our own names

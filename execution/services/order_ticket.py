@@ -9,7 +9,7 @@ from typing import Any
 from prometheus_client import Histogram
 
 from execution.models import Intent
-from execution.services.intent_create import Ask, Decided, intents_create
+from execution.services.intent_create import Ask, Decided, Door, intents_create
 from execution.services.intent_judge import Wish
 from trading.domain.errors import NotAllowed, NotFound
 from trading.domain.orders import OrderType, Product, Reason, Side
@@ -53,12 +53,13 @@ what_is_named: Gathering[Named, tuple[list[Portfolio], Instrument | None]] = Gat
 """The portfolios and the instrument that a program names; many who ask at once are one round trip."""
 
 
-def _decide(asks: Sequence[Ask]) -> list[Decided | Exception]:
+def tickets_decide(asks: Sequence[Ask], door: Door | None = None) -> list[Decided | Exception]:
+    """What becomes of several of one account, see `intents_create`."""
     TOGETHER.observe(len(asks))
-    return intents_create(asks)
+    return intents_create(asks, door)
 
 
-_together: Gathering[Ask, Decided] = Gathering(_decide, most=MOST_TOGETHER, alone=in_a_transaction)
+_together: Gathering[Ask, Decided] = Gathering(tickets_decide, most=MOST_TOGETHER, alone=in_a_transaction)
 
 
 def instrument_for(user: Any, portfolio: Portfolio, symbol: str) -> Instrument:
@@ -78,7 +79,12 @@ def order_ticket(*, user: Any, portfolio: Portfolio, symbol: str, **wanted: Any)
     return ticket_decide(user=user, portfolio=portfolio, instrument=instrument, **wanted).intent
 
 
-def ticket_decide(
+def ticket_decide(*, portfolio: Portfolio, **wanted: Any) -> Decided:
+    """What becomes of an entry asked for by hand or by program, see `ticket_ask`."""
+    return _together(portfolio.account_id, ticket_ask(portfolio=portfolio, **wanted))
+
+
+def ticket_ask(
     *,
     user: Any,
     portfolio: Portfolio,
@@ -93,7 +99,7 @@ def ticket_decide(
     idempotency_key: str,
     source: str,
     now: datetime,
-) -> Decided:
+) -> Ask:
     """An entry asked for by hand or by program. It passes every gate that a signal passes.
 
     `portfolio` is one of the user's. Raises NotAllowed for what cannot be an order.
@@ -127,4 +133,4 @@ def ticket_decide(
         # A person at the ticket has decided; a program has not.
         needs_approval=source == Intent.Source.API and portfolio.approval_mode == Portfolio.ApprovalMode.MANUAL,
     )
-    return _together(portfolio.account_id, Ask(portfolio, wish, now))
+    return Ask(portfolio, wish, now)

@@ -1,5 +1,6 @@
 """Calls that come while one is under way are made together by the next."""
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -8,7 +9,7 @@ from threading import Event
 import pytest
 from django.db import connection, transaction
 
-from trading.gathering import Gathering
+from trading.gathering import Gathering, Lanes
 from trading.outbox import after_commit, heard_here
 
 MOST = 4
@@ -114,3 +115,59 @@ def test_bells_that_follow_each_other_ring_together_in_their_order_and_none_of_w
         after_commit("engine.order", account_id=7, order_id=5)
         assert len(connection.run_on_commit) == 3 and not heard
     assert heard == [1, 2, 4, 5]
+
+
+# -- callers on an event loop ------------------------------------------------------------------------------------------
+
+
+def on_a_loop(counter: Counter, numbers: Sequence[int], keys: str = "") -> list[int | BaseException]:
+    """The first number is under way while all others come."""
+    lanes: Lanes[int, int] = Lanes(counter, most=MOST, threads=2)
+
+    async def calls() -> list[int | BaseException]:
+        first = asyncio.ensure_future(lanes(keys[:1] or "one", numbers[0]))
+        await asyncio.to_thread(counter.begun.wait, 30)
+        others = [
+            asyncio.ensure_future(lanes(keys[place : place + 1] or "one", number))
+            for place, number in enumerate(numbers[1:], 1)
+        ]
+        await asyncio.sleep(0)  # all of them have put down what they ask
+        counter.go.set()
+        return await asyncio.gather(first, *others, return_exceptions=True)
+
+    try:
+        return asyncio.run(calls())
+    finally:
+        lanes.close()
+        assert not lanes._waiting
+
+
+def test_on_a_loop_who_waited_goes_together_in_order_too():
+    counter = Counter()
+    assert on_a_loop(counter, [1, 2, 3, 4, 5, 6, 7]) == [2, 4, 6, 8, 10, 12, 14]
+    assert counter.batches == [[1], [2, 3, 4, 5], [6, 7]]
+
+
+def test_on_a_loop_one_that_is_refused_fails_alone_and_what_breaks_fails_for_all_of_its_turn():
+    told = on_a_loop(Counter(), [1, -2, 3, 4, 5, 0, 6])
+    assert [told[0], *told[2:5]] == [2, 6, 8, 10]
+    assert isinstance(told[1], ValueError)
+    assert all(isinstance(one, ZeroDivisionError) for one in told[5:])
+    assert isinstance(on_a_loop(Counter(), [1, 99, 3])[2], RuntimeError)
+
+
+def test_on_a_loop_another_key_has_a_turn_of_its_own():
+    counter = Counter()
+    assert on_a_loop(counter, [1, 2, 3, 4], keys="abab") == [2, 4, 6, 8]
+    assert [1] in counter.batches and [3] in counter.batches
+
+
+def test_a_thread_that_has_had_nothing_to_do_rests_once_and_works_again():
+    rested, counter = Event(), Counter()
+    counter.go.set()
+    lanes: Lanes[int, int] = Lanes(counter, most=MOST, threads=1, rest=rested.set, rest_after_s=0.001)
+    for _ in range(2):
+        rested.clear()
+        assert asyncio.run(lanes("one", 4)) == 8
+        assert rested.wait(30)
+    lanes.close()

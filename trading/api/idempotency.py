@@ -11,6 +11,7 @@ import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Any
 
 from django.db.models import Q
 from django.utils import timezone
@@ -23,7 +24,7 @@ from trading.api import problems
 from trading.api.models import IdempotencyRecord
 from trading.domain.errors import NotAllowed, NotFound
 from trading.gathering import Gathering
-from trading.statements import FORGETTABLE, in_a_transaction, run_forgettable
+from trading.statements import FORGETTABLE, in_a_transaction, run_forgettable, tell
 
 HEADER = "Idempotency-Key"
 KEY_SHAPE = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
@@ -49,6 +50,14 @@ WHERE r.id = w.entry
 RETURNING r.id
 """
 )
+# Of a request that is answered in the transaction of its trade: there was never a claim without an answer.
+KEEP = """
+INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, status, body, created_at)
+SELECT w.owner, w.key, w.asked, w.status, w.body, w.now
+FROM jsonb_to_recordset(%(answers)s::jsonb)
+    AS w (owner bigint, key text, asked text, status int, body jsonb, now timestamptz)
+ORDER BY w.owner, w.key
+"""
 MOST_TOGETHER = 64
 
 
@@ -82,9 +91,31 @@ _claims: Gathering[_Claim, int | None] = Gathering(_claim, most=MOST_TOGETHER, a
 _answers: Gathering[tuple[int, int, str], None] = Gathering(_answer, most=MOST_TOGETHER, alone=in_a_transaction)
 
 
-def request_hash(request: Request) -> str:
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a request was answered under its key; `body` is JSON."""
+
+    owner_id: int
+    key: str
+    asked: str
+    status: int
+    body: bytes
+
+
+def keep_answers(answers: Sequence[Answer], *, now: datetime) -> None:
+    """Write requests down together with what they were answered, in the transaction of what they did. IntegrityError
+    where somebody else has used one of the keys meanwhile."""
+    rows = (
+        f'{{"owner":{one.owner_id},"key":{json.dumps(one.key)},"asked":"{one.asked}","status":{one.status},'
+        f'"now":"{now.isoformat()}","body":{one.body.decode()}}}'
+        for one in answers
+    )
+    tell(KEEP, {"answers": f"[{','.join(rows)}]"})
+
+
+def request_hash(method: str | None, path: str, data: Any) -> str:
     """SHA-256 of what is asked: method, path and canonical body."""
-    asked = json.dumps([request.method, request.path, request.data], sort_keys=True, separators=(",", ":"))
+    asked = json.dumps([method, path, data], sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(asked.encode()).hexdigest()
 
 
@@ -106,7 +137,7 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
     leaves the key free for another try with the same body.
     """
     now = timezone.now()
-    key, asked = key_of(request), request_hash(request)
+    key, asked = key_of(request), request_hash(request.method, request.path, request.data)
     claimed = _claims(None, _Claim(int(request.user.pk or 0), key, asked, now))
     if claimed is not None:
         entry = IdempotencyRecord(pk=claimed)

@@ -35,15 +35,19 @@ class StrictJSONParser(JSONParser):
     def parse(
         self, stream: IO[bytes], media_type: str | None = None, parser_context: Mapping[str, Any] | None = None
     ) -> dict[str, Any]:
-        raw = stream.read(MAX_BODY_BYTES + 1)
-        if len(raw) > MAX_BODY_BYTES:
-            raise BodyTooLarge
-        try:
-            text = codecs.decode(raw, "utf-8")
-            body = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
-        except (ValueError, RecursionError) as error:
-            reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
-            raise ParseError(f"The body is not valid JSON: {reason}.", code="malformed_json") from None
-        if not isinstance(body, dict):
-            raise ParseError("The body must be a JSON object.", code="malformed_json")
-        return body
+        return read_object(stream.read(MAX_BODY_BYTES + 1))
+
+
+def read_object(raw: bytes) -> dict[str, Any]:
+    """The JSON object of a body. Raises BodyTooLarge or ParseError for everything else."""
+    if len(raw) > MAX_BODY_BYTES:
+        raise BodyTooLarge
+    try:
+        text = codecs.decode(raw, "utf-8")
+        body = json.loads(text, parse_constant=_refuse_constant, object_pairs_hook=_refuse_repeats)
+    except (ValueError, RecursionError) as error:
+        reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+        raise ParseError(f"The body is not valid JSON: {reason}.", code="malformed_json") from None
+    if not isinstance(body, dict):
+        raise ParseError("The body must be a JSON object.", code="malformed_json")
+    return body

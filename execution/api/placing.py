@@ -1,0 +1,41 @@
+"""An order of the API, between its body and its answer: the same for whoever lets it in."""
+
+from datetime import datetime
+from typing import Any
+
+from execution.api.serializers import IntentSerializer, OrderDetailSerializer, verdicts_told
+from execution.models import Intent
+from execution.services.intent_create import Decided
+from trading.api.problems import problem_body
+from trading.domain.orders import OrderType, Product, Side
+from trading.marketdata.models import Instrument
+
+STORY = OrderDetailSerializer()  # made once: to make its fields anew takes longer than to tell an order
+
+
+def wanted(user: Any, ticket: dict[str, Any], instrument: Instrument, key: str, *, now: datetime) -> dict[str, Any]:
+    """What `ticket_ask` is told of a ticket that was read; `now` is venue time."""
+    return {
+        "user": user, "instrument": instrument, "side": Side(ticket["side"]), "quantity": ticket["quantity"],
+        "order_type": OrderType(ticket["order_type"]), "limit_price": ticket.get("limit_price"),
+        "stop_price": ticket.get("stop_price"), "target_price": ticket.get("target_price"),
+        "product": Product(ticket["product"]), "idempotency_key": key, "source": Intent.Source.API, "now": now,
+    }  # fmt: skip
+
+
+def answer_to(decided: Decided) -> tuple[int, dict[str, Any]] | None:
+    """Status and body for what was decided now: of what was written, nothing is read again. None for a repeat."""
+    if decided.judged is None:
+        return None
+    told = verdicts_told(decided.judged)
+    return answer_of(decided.intent, told) or (201, STORY.as_queued(decided.orders[0], told))
+
+
+def answer_of(intent: Intent, verdicts: list[dict[str, Any]]) -> tuple[int, dict[str, Any]] | None:
+    """The same for an intent of which there are no orders; None where there are."""
+    if intent.state == Intent.State.WAITING:
+        return 202, dict(IntentSerializer(intent).data)
+    if intent.state == Intent.State.REFUSED:
+        more = {"intent": str(intent.pk), "verdicts": verdicts}
+        return 422, problem_body(status=422, code=intent.refusal_code, detail=intent.refusal, **more)
+    return None
