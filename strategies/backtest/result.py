@@ -23,6 +23,7 @@ from trading.venue.matching import UNITS_PER_PAISA, UNITS_PER_RUPEE
 ENGINE_VERSION: Final = 3  # one more whenever the same plan on the same data may give another result
 
 LARGE_SHARE: Final = 0.1  # of the usual volume of a bar; more is not had at one price
+FEW_DAYS: Final = 20  # a month: what is reckoned of fewer days and told as a year is chance
 
 REASONS: Final = {
     k.RULE: "RULE", k.STOP: "STOP", k.TARGET: "TARGET", k.TRAILING: "TRAILING", k.TIME: "TIME",
@@ -109,6 +110,12 @@ class Result:
                 f"LARGE_ENTRIES: {large.size} of {shares.size} entries were more than {100 * LARGE_SHARE:.0f} % of what"
                 f" is usually traded in a bar (the largest {100 * large.max():.0f} %) and are filled at once. On the"
                 " desk it would go out in parts, at other prices: volume:BPS prices the impact, share:PCT caps it"
+            )
+        days = self.market.day_ends.size
+        if days < FEW_DAYS:
+            said.append(
+                f"FEW_DAYS: there are returns of {days} day{'' if days == 1 else 's'}. Sharpe, volatility and whatever"
+                " is told as a year say nothing of so few"
             )
         first = self.market.day_ordinals[0]
         if plan.costs.charges is not None:

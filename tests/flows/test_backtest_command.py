@@ -226,6 +226,14 @@ def test_entries_too_large_for_the_market_are_told(tmp_path):
     assert entries_said("10000000", "--slippage", "share:5") == []
 
 
+def test_a_year_reckoned_of_a_few_days_is_told(tmp_path):
+    for bars, told_of in ((19, ["FEW_DAYS: there are returns of 19 days"]), (20, [])):
+        report = on_file(
+            written(tmp_path / "MADE.csv.gz", bars=bars), "--json", "-", rules=("--long", "close > 0")
+        ).report
+        assert [line.partition(".")[0] for line in report["warnings"] if "FEW_DAYS" in line] == told_of
+
+
 # A contract on stored candles
 
 
