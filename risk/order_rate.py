@@ -7,11 +7,12 @@ two places: one among those of its class, that no second has too many, and one i
 
 import json
 import time
+from collections.abc import Callable
 from typing import Any
 
 from django.db import connection
 
-from trading.statements import FORGETTABLE, run_forgettable
+from trading.statements import FORGETTABLE, ask, run_forgettable
 
 RATES = {
     # Calls a second, and how many may leave at once. A broker counts all of them: in any one second there are at most
@@ -85,20 +86,46 @@ def take_turn(account_id: int, call_class: str) -> float:
 
 def take_turns(account_id: int, call_class: str, places: int) -> list[float]:
     """The same for several calls, whose places follow one another: the seconds until each comes, rising."""
+    asked = _asked(account_id, call_class, places)
+    taken = run_forgettable(TAKE, asked)
+    if len(taken) < _pools_and_class(asked):  # the account's first call of this class
+        with connection.cursor() as cursor:
+            cursor.execute(BEGIN, asked)
+        taken = run_forgettable(TAKE, asked)
+    return _waits(call_class, places, taken)
+
+
+def ask_turns(account_id: int, call_class: str, places: int) -> Callable[[], list[float] | None]:
+    """The same within the caller's transaction, read later (see `trading.statements.ask`). None: the account has never
+    made a call of this class, and no place was taken."""
+    asked = _asked(account_id, call_class, places)
+    rows = ask(TAKE, asked | {"alone": False})
+
+    def waits() -> list[float] | None:
+        taken = rows()
+        return _waits(call_class, places, taken) if len(taken) == _pools_and_class(asked) else None
+
+    return waits
+
+
+def _asked(account_id: int, call_class: str, places: int) -> dict[str, Any]:
     pools = [] if call_class in ONE_POOL_CLASSES else ["kept", "shared"] if call_class == "exit" else ["shared"]
     kinds = sorted([str(call_class), *pools])
     (shared, at_once), (kept, kept_at_once) = POOLS["shared"], POOLS["kept"]
-    asked: dict[str, Any] = {
+    return {
         "account": account_id, "class": str(call_class), "kinds": kinds, "step": 1.0 / RATES[call_class][0],
         "shared": 1.0 / shared, "grace": (at_once - 1) / shared, "kept": 1.0 / kept,
         "kept_grace": (kept_at_once - 1) / kept, "minutes": _MINUTES,
         "sandbox": SANDBOX_MINUTES, "places": places,
     }  # fmt: skip
-    taken = run_forgettable(TAKE, asked)
-    if len(taken) < min(2, len(kinds)):  # the account's first call of this class
-        with connection.cursor() as cursor:
-            cursor.execute(BEGIN, asked)
-        taken = run_forgettable(TAKE, asked)
+
+
+def _pools_and_class(asked: dict[str, Any]) -> int:
+    """Rows in which a call takes a place: its class, and one pool where it has any."""
+    return min(2, len(asked["kinds"]))
+
+
+def _waits(call_class: str, places: int, taken: list[tuple[Any, ...]]) -> list[float]:
     paces = {str(call_class): RATES[call_class], **POOLS}
     # What the statement tells is how far the last place's step reaches; those before it end a step earlier each.
     return [

@@ -15,7 +15,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
-from execution.brokers.port import BookOrder, BrokerGateway, Tick
+from execution.brokers.port import BookOrder, BrokerGateway, CallClass, Tick
 from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
 from execution.engine.dispatch import Dispatch
@@ -34,6 +34,7 @@ from execution.services.loss_flatten import loss_flatten
 from execution.services.offset_run import offset_run
 from execution.services.order_change import order_change
 from execution.services.order_chase import ENTRY_PATIENCE
+from execution.services.order_claim import class_of
 from execution.services.order_submit import lease_expired, orders_submit
 from execution.services.order_update import order_update
 from execution.services.orders_seen import orders_seen
@@ -71,7 +72,7 @@ ROUNDS = 20
 """Rounds of signals that a bell or a sweep decides before other work has its turn."""
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 QUEUED = f"""
-SELECT id FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
+SELECT id, reason FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
 
 # All that are not over, but for those in which nothing follows before somebody says something, or their patience ends.
@@ -120,6 +121,9 @@ class AccountEngine:
         self.market = Market(feed, on_guard=self._guard_reached, on_part=self._part_due)
         self.exits_asked = 0  # by prices, since whoever counts them last looked
         self._sweeps = 0
+        # What the broker answered and what its stream says of the same orders come at once. Written one after the other
+        # each finds the rows as it expects them; beside each other they would find them locked, and go the long way.
+        self.writing = threading.Lock()
         self._deciding = threading.Lock()  # bell and sweep may see the same new signal: one of them sizes it
 
     # -- hearing -----------------------------------------------------------------------------------------------------
@@ -131,7 +135,9 @@ class AccountEngine:
             with one_of_many("fill", f"{self.account.pk}:{fact.broker_order_id}"):
                 fill_apply(account_id=self.account.pk, fact=fact, source="SOCKET")
         news = [one for one in reports if isinstance(one, BookOrder)]
-        for one in orders_seen(account_id=self.account.pk, news=news, source="SOCKET"):
+        with self.writing:
+            left = orders_seen(account_id=self.account.pk, news=news, source="SOCKET") if news else []
+        for one in left:
             with one_of_many("news", f"{self.account.pk}:{one.broker_order_id}"):
                 order_update(account_id=self.account.pk, news=one, source="SOCKET")
 
@@ -162,10 +168,10 @@ class AccountEngine:
 
     def answer_all(self, bells: Sequence[tuple[str, dict]]) -> None:
         """Bells of one reading: orders that wait are given away first, and together; each other has its own turn."""
-        queued = [ids["order_id"] for name, ids in bells if name == "engine.order" and ids.get("queued")]
+        queued = [(ids["order_id"], ids["reason"]) for name, ids in bells if name == "engine.order" and "reason" in ids]
         if queued:
             self.give(queued)
-        rest = [(name, ids) for name, ids in bells if not (name == "engine.order" and ids.get("queued"))]
+        rest = [(name, ids) for name, ids in bells if not (name == "engine.order" and "reason" in ids)]
         for name, ids in rest:
             if name == "engine.signal":
                 self._decide()
@@ -212,15 +218,21 @@ class AccountEngine:
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""
-        ids = [order_id for (order_id,) in run(QUEUED, [self.account.pk])]
-        if ids:
-            self.give(ids)
-        return len(ids)
+        queued = run(QUEUED, [self.account.pk])
+        if queued:
+            self.give([(order_id, reason) for order_id, reason in queued])
+        return len(queued)
 
-    def give(self, order_ids: Sequence[int]) -> bool:
-        """Let queued orders be sent, unless they are under way already. False: this engine is about to end."""
+    def give(self, queued: Sequence[tuple[int, str]]) -> bool:
+        """Let queued orders, by number and reason, be sent, unless they are under way already. False: this engine is
+        about to end."""
         if self.dispatch is not None:
-            return self.dispatch.give(order_ids)
+            by_class: dict[CallClass, list[int]] = {}
+            for order_id, reason in queued:
+                by_class.setdefault(class_of(reason), []).append(order_id)
+            taken = [self.dispatch.give(order_ids, klass) for klass, order_ids in by_class.items()]
+            return all(taken)
+        order_ids = [order_id for order_id, _ in queued]
         for some in ([one] for one in order_ids) if self._paced else [order_ids]:
             orders_submit(
                 order_ids=some, gateway=self.gateway, fence=self.fence, paced=self._paced,

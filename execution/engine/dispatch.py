@@ -11,12 +11,13 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterable
+from contextlib import AbstractContextManager
 from functools import partial
 
 from django.db import connection
 
 from execution.brokers.port import BrokerGateway, CallClass
-from execution.services.order_claim import Claimed, class_of, orders_claim
+from execution.services.order_claim import Claimed, class_of, orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, PriceOf, order_place, outcomes_record
 from risk.order_rate import RATES, take_turns
 from trading.domain.orders import Reason
@@ -36,14 +37,16 @@ Work = Callable[[], object]
 
 class Dispatch:
     """The senders of one account under one lease (`fence`). `guarded` runs a piece of work and survives its errors;
-    `paced`: orders wait here for their turn in the account's rate."""
+    `paced`: orders wait here for their turn in the account's rate. `writing` is held while outcomes are written."""
 
     def __init__(
         self, *, account_id: int, gateway: BrokerGateway, fence: int, price_of: PriceOf,
         guarded: Callable[[Work], None], paced: bool = True, hands: int = HANDS,
+        writing: AbstractContextManager[object] | None = None,
     ) -> None:  # fmt: skip
         self._account_id, self._gateway, self._fence = account_id, gateway, fence
         self._price_of, self._guarded, self._paced = price_of, guarded, paced
+        self._writing = writing or threading.Lock()
         self._ready = threading.Condition()
         self._known: set[int] = set()  # given, and neither claimed nor withdrawn yet
         self._waiting: dict[int, CallClass | None] = {}  # their class, where it is known already
@@ -60,15 +63,16 @@ class Dispatch:
         for thread in self._threads:
             thread.start()
 
-    def give(self, order_ids: Iterable[int]) -> bool:
-        """Let queued orders be sent, unless they are under way already. False: nobody sends here any more."""
+    def give(self, order_ids: Iterable[int], klass: CallClass | None = None) -> bool:
+        """Let queued orders be sent, unless they are under way already; `klass` is what all of them are, where that is
+        known. False: nobody sends here any more."""
         with self._ready:
             if self._closed:
                 return False
             new = [order_id for order_id in order_ids if order_id not in self._known]
             if new:
                 self._known.update(new)
-                self._waiting.update(dict.fromkeys(new))
+                self._waiting.update(dict.fromkeys(new, klass))
                 self._ready.notify()
         return True
 
@@ -140,10 +144,19 @@ class Dispatch:
                 while self._turns and self._turns[0][0] <= wall and len(taken) < free:
                     taken.append(heapq.heappop(self._turns)[1])
                 asked = list(self._waiting)
-            if asked and len(taken) < free:
-                taken += self._take_turns(asked, free - len(taken))
-            if taken:
-                claimed = orders_claim(order_ids=taken, fence=self._fence)
+                klass, first = (None, []) if taken else self._first_of_a_class(free)
+            found = None
+            if klass is not None:
+                found = orders_claim_in_turn(
+                    account_id=self._account_id, klass=klass, order_ids=first, fence=self._fence
+                )  # fmt: skip
+            if found is not None:
+                claimed, taken = found, first
+            else:
+                if asked and len(taken) < free:
+                    taken += self._take_turns(asked, free - len(taken))
+                if taken:
+                    claimed = orders_claim(order_ids=taken, fence=self._fence)
         except BaseException:
             with self._ready:  # the sweep gives them again
                 self._known.difference_update(self._waiting)
@@ -153,11 +166,24 @@ class Dispatch:
             with self._ready:
                 self._claiming = False
                 self._known.difference_update(taken)
+                for order_id in taken:
+                    self._waiting.pop(order_id, None)
                 self._claimed.extend(claimed)
                 if self._closed:
                     self._ready.notify_all()
                 else:  # this hand takes the first of them, or claims again; each of the others needs one
                     self._ready.notify(max(1, len(claimed)))
+
+    def _first_of_a_class(self, most: int) -> tuple[CallClass | None, list[int]]:
+        """Who may be claimed with their turn in one trip: ways out, else entries, where the class of all is known and
+        none of it waits for its turn already."""
+        if self._paced and None not in self._waiting.values():
+            having_turns = self._classes_with_turns()
+            for klass in (CallClass.EXIT, CallClass.ORDER):
+                mine = [order_id for order_id, its in self._waiting.items() if its == klass]
+                if mine and klass not in having_turns:
+                    return klass, mine[: min(most, int(RATES[klass][1]))]
+        return None, []
 
     def _take_turns(self, asked: list[int], most: int) -> list[int]:
         """Of the orders that wait those that may leave now, ways out first; some others have their turn from now on."""
@@ -200,7 +226,8 @@ class Dispatch:
 
     def _record(self, outcomes: list[Outcome]) -> None:
         try:
-            outcomes_record(outcomes)
+            with self._writing:
+                outcomes_record(outcomes)
         finally:
             with self._ready:
                 self._recording = False

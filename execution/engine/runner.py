@@ -268,7 +268,7 @@ class AccountRunner:
         self._prices = prices
         self.engine.dispatch = Dispatch(
             account_id=self.account.pk, gateway=gateway, fence=self.fence, price_of=self.engine.market.middle_of,
-            guarded=self._guarded,
+            guarded=self._guarded, writing=self.engine.writing,
         )  # fmt: skip
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=1)
         threads = [
@@ -411,9 +411,9 @@ class AccountRunner:
 
     def _answer_here(self, name: str, ids: Mapping[str, Any]) -> bool:
         """An order that this process has written goes to the senders as soon as its row has committed."""
-        if name != "engine.order" or not ids.get("queued") or self.stop.is_set():
+        if name != "engine.order" or "reason" not in ids or self.stop.is_set():
             return False
-        return self.engine.give([ids["order_id"]])
+        return self.engine.give([(ids["order_id"], ids["reason"])])
 
     def _sweep(self) -> None:
         while not self._rest(SWEEP_EVERY_S):

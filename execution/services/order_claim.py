@@ -1,6 +1,6 @@
 """What may go to the broker now, claimed together: each row by its own compare-and-swap, all of them in one commit."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from uuid import UUID, uuid4
 
@@ -13,11 +13,12 @@ from execution.models import EngineLease, Order
 from execution.services.events import note
 from execution.states import OrderState, PendingOp
 from risk.kill_switch import kill_state
+from risk.order_rate import ask_turns
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.outbox import after_commit
 from trading.realtime.publish import publish_aside
-from trading.statements import run
+from trading.statements import ask, together
 
 LEASE_S = 15
 
@@ -78,44 +79,79 @@ def class_of(reason: str) -> CallClass:
     return CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
 
 
+Turns = Callable[[], Callable[[], list[float] | None]]
+
+
+def _of_nobody() -> Callable[[], list[float] | None]:
+    """Turns of those who had theirs before."""
+    return list
+
+
 def orders_claim(*, order_ids: Sequence[int], fence: int) -> list[Claimed]:
     """Those of the orders that are claimed now, as they were given. `fence` is the token of this engine's lease.
 
     One that may not be sent is withdrawn with its cause; nothing happens to one that is not queued any more.
     """
-    crashpoint("dispatch.before_claim")
-    claimed = {one.order_id: one for one in _claim(order_ids, fence)}
+    return _rest_alone(order_ids, fence, _claim(order_ids, fence))
+
+
+def orders_claim_in_turn(
+    *, account_id: int, klass: CallClass, order_ids: Sequence[int], fence: int
+) -> list[Claimed] | None:  # fmt: skip
+    """The same for orders of one account and class, with their places in its rate: one trip, one commit. None: the turn
+    of one of them has not come; then nothing was claimed and no place taken."""
+    claimed = _claim(order_ids, fence, lambda: ask_turns(account_id, klass, len(order_ids)))
+    return None if claimed is None else _rest_alone(order_ids, fence, claimed)
+
+
+def _rest_alone(order_ids: Sequence[int], fence: int, found: list[Claimed] | None) -> list[Claimed]:
+    """What was not claimed together with the others has its own reason."""
+    claimed = {one.order_id: one for one in found or ()}
     for order_id in order_ids:
         if order_id in claimed:
             continue
         if len(order_ids) > 1:  # somebody may just have held it
-            claimed |= {one.order_id: one for one in _claim([order_id], fence)}
+            claimed |= {one.order_id: one for one in _claim([order_id], fence) or ()}
         if order_id not in claimed:
             _withdraw_if_void(order_id, fence)
     return [claimed[order_id] for order_id in order_ids if order_id in claimed]
 
 
-def _claim(order_ids: Sequence[int], fence: int) -> list[Claimed]:
-    with transaction.atomic(durable=True):
-        rows = run(CLAIM_ONE if len(order_ids) == 1 else CLAIM_MANY, {
-            "orders": list(order_ids), "tokens": [uuid4() for _ in order_ids], "lease": LEASE_S, "fence": fence,
-        })  # fmt: skip
-        if not rows:
-            return []
-        crashpoint("dispatch.claiming")
-    found = []
-    for row in rows:
+class _NotYet(Exception):
+    """Undoes a claim whose turn has not come."""
+
+
+def _claim(order_ids: Sequence[int], fence: int, turns: Turns = _of_nobody) -> list[Claimed] | None:
+    crashpoint("dispatch.before_claim")
+    try:
+        with transaction.atomic(durable=True):
+            with together():
+                waits = turns()
+                rows = ask(CLAIM_ONE if len(order_ids) == 1 else CLAIM_MANY, {
+                    "orders": list(order_ids), "tokens": [uuid4() for _ in order_ids], "lease": LEASE_S,
+                    "fence": fence,
+                })  # fmt: skip
+            come, found = waits(), rows()
+            if come is None or any(come):
+                raise _NotYet
+            if not found:
+                return []
+            crashpoint("dispatch.claiming")
+    except _NotYet:
+        return None
+    claimed, told = [], []
+    for row in found:
         order_id, token, tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner = row
-        # The pages hear of it while the broker is being asked: they are not waited for.
-        publish_aside(
-            owner, "order", order=order_id, group=str(group_id), state=OrderState.SENDING, event="order.claimed"
-        )  # fmt: skip
+        told.append((owner, "order", {
+            "order": order_id, "group": str(group_id), "state": OrderState.SENDING, "event": "order.claimed",
+        }))  # fmt: skip
         request = OrderRequest(
             client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
             product=Product(product), limit_price=limit, trigger_price=trigger,
         )  # fmt: skip
-        found.append(Claimed(order_id, token, request, class_of(reason)))
-    return found
+        claimed.append(Claimed(order_id, token, request, class_of(reason)))
+    publish_aside(told)  # the pages hear of it while the broker is being asked: they are not waited for
+    return claimed
 
 
 @transaction.atomic

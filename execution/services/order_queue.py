@@ -61,7 +61,7 @@ def orders_queue(orders: Sequence[Order]) -> None:
     for order in orders:
         order._state.adding, order._state.db = False, connection.alias
     for order in orders:  # the engine first, then the pages
-        after_commit("engine.order", account_id=order.account_id, order_id=order.pk, queued=True)
+        after_commit("engine.order", account_id=order.account_id, order_id=order.pk, reason=order.reason)
     for order in orders:
         told(order, "order.queued")
 

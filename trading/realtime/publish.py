@@ -108,10 +108,9 @@ def _send(events: Sequence[Event]) -> None:
         logger.warning("%d events, the first %s, were not shown: %s", len(events), events[0][1], type(error).__name__)
 
 
-def publish_aside(user_id: int, kind: str, **data: object) -> None:
+def publish_aside(events: Sequence[Event]) -> None:
     """Publish now, from a thread of its own, for who must not even wait for that: what is told has been committed."""
-    plain = json.loads(json.dumps(data, default=str))
-    _aside.submit(publish_now, user_id, kind, plain)
+    _aside.submit(_send, [(user_id, kind, json.loads(json.dumps(data, default=str))) for user_id, kind, data in events])
 
 
 def somebody_watches(user_id: int) -> bool:
