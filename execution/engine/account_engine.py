@@ -6,6 +6,7 @@ very path that a live one does.
 
 import logging
 import threading
+from bisect import bisect_right
 from collections.abc import Callable, Iterable, Sequence
 from datetime import datetime, time, timedelta
 from functools import partial
@@ -75,12 +76,12 @@ QUEUED = f"""
 SELECT id, reason FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
 
-# All that are not over, but for those in which nothing follows before somebody says something, or their patience ends.
-# There may be hundreds. The one order of a hand rests at the exchange, unfilled; a part of a large order has its turns.
-# Or all that is held of a trade of today is protected by stops that rest at the exchange, and nothing else is wanted.
+# All that are not over, and of each whether it is at rest: nothing follows before somebody says something, or its
+# patience ends. There may be hundreds. The one order of a hand rests at the exchange, unfilled; a part of a large order
+# has its turns. Or all that is held of a trade of today is protected by stops that rest at the exchange, and nothing
+# else is wanted.
 TO_ADVANCE = f"""
-SELECT g.id FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
-WHERE p.account_id = %(account)s AND g.state <> 'CLOSED' AND (%(whole)s OR NOT coalesce((
+SELECT g.id, coalesce((
     g.state = 'LIVE' AND g.signal_id IS NULL AND g.ladder_id IS NULL AND g.close_reason = ''
     AND coalesce((
         SELECT bool_and(o.state IN ('ACKED', 'OPEN') AND o.pending_op = 'NONE' AND o.filled_quantity = 0
@@ -97,11 +98,14 @@ WHERE p.account_id = %(account)s AND g.state <> 'CLOSED' AND (%(whole)s OR NOT c
          FROM execution_order o WHERE o.group_id = g.id)
     AND NOT EXISTS (SELECT 1 FROM execution_partexit x WHERE x.group_id = g.id AND x.state IN ('WAITING', 'ASKED'))
     AND NOT EXISTS (SELECT 1 FROM execution_parentorder l WHERE l.group_id = g.id AND l.state = 'LIVE')
-), false))
+), false)
+FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
+WHERE p.account_id = %(account)s AND g.state <> 'CLOSED'
 ORDER BY g.created_at, g.id
 """  # noqa: S608 - made of constants
-WHOLE_EVERY = 20
-"""Sweeps from one that looks at every trade to the next: whatever was not foreseen is put right within ten seconds."""
+RESTING_A_SWEEP = 10
+"""Trades at rest that a sweep looks at all the same, in turns: whatever was not foreseen is put right within ten
+seconds where two hundred rest, and within a minute where a thousand do."""
 
 
 class AccountEngine:
@@ -120,7 +124,7 @@ class AccountEngine:
         self.dispatch: Dispatch | None = None  # who speaks to the broker; None: whoever asks does, here and now
         self.market = Market(feed, on_guard=self._guard_reached, on_part=self._part_due)
         self.exits_asked = 0  # by prices, since whoever counts them last looked
-        self._sweeps = 0
+        self._swept, self._looked_at_last = False, UUID(int=0)
         # What the broker answered and what its stream says of the same orders come at once. Written one after the other
         # each finds the rows as it expects them; beside each other they would find them locked, and go the long way.
         self.writing = threading.Lock()
@@ -278,17 +282,32 @@ class AccountEngine:
         self.send_changes()
 
     def advance_groups(self) -> None:
-        """One step of every trade that may have one to take; now and then of all that are not over."""
+        """One step of every trade that may have one to take; of those at rest some, in turns, and at first all."""
         now = self.now()
-        whole = self._sweeps % WHOLE_EVERY == 0
-        self._sweeps += 1
-        for (group_id,) in run(TO_ADVANCE, {
-            "account": self.account.pk, "patient": now - ENTRY_PATIENCE, "whole": whole,
+        found = run(TO_ADVANCE, {
+            "account": self.account.pk, "patient": now - ENTRY_PATIENCE,
             "today": datetime.combine(exchange_date(now), time.min, tzinfo=IST),
-        }):  # fmt: skip
+        })  # fmt: skip
+        resting = [group_id for group_id, rests in found if rests]
+        if self._swept:
+            resting = self._next_of(resting)
+        self._swept = True
+        looked_at = set(resting)
+        for group_id, rests in found:
+            if rests and group_id not in looked_at:
+                continue
             with one_of_many("trade", str(group_id)):
                 group_advance(group_id=group_id, now=self.now())
         self.watch_groups()
+
+    def _next_of(self, resting: list[UUID]) -> list[UUID]:
+        """Those after the one that was looked at last; then from the beginning."""
+        in_turn = sorted(resting)
+        start = bisect_right(in_turn, self._looked_at_last)
+        chosen = (in_turn[start:] + in_turn[:start])[:RESTING_A_SWEEP]
+        if chosen:
+            self._looked_at_last = chosen[-1]
+        return chosen
 
     def watch_groups(self) -> None:
         """Tell the market which targets and stops to watch."""

@@ -9,13 +9,15 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
+from django.db.models import Q, QuerySet
+
 from accounts.models import BrokerAccount
 from execution.engine.clock_check import ClockState
 from execution.models import Mismatch
 from risk.drawdown import DrawdownStep
 from risk.kill_switch import kill_state, scope_keys
 from risk.loss_locks import locks_in_force
-from risk.models import DrawdownState, LossLock
+from risk.models import DrawdownState, LossLock, TradingState
 from risk.policies import active_policy
 from trading.marketdata.models import Feed
 from trading.portfolio.models import Portfolio
@@ -97,16 +99,24 @@ def _data(feed: Feed, tick_age_s: float | None, caught_up: bool, now: datetime) 
 
 
 def _risk(account: BrokerAccount, now: datetime) -> PreflightGate:
-    """What keeps every entry of one of its portfolios out."""
-    said = []
+    """What keeps every entry of one of its portfolios out. Few have anything of the kind: those are asked closer."""
+    said, day = [], exchange_date(now)
+    pulled = TradingState.objects.filter(level__gt=0).exists()
+    halted = _portfolios(DrawdownState.objects.filter(step=DrawdownStep.HALTED), account)
+    may_be_locked = _portfolios(LossLock.objects.filter(Q(session_date=day) | Q(released_at=None)), account)
     for portfolio in Portfolio.objects.filter(account=account).order_by("pk"):
-        kill = kill_state(scope_keys(portfolio))
-        halted = DrawdownState.objects.filter(portfolio=portfolio, step=DrawdownStep.HALTED).exists()
-        locks = locks_in_force(portfolio, day=exchange_date(now), policy=active_policy(portfolio.pk))
-        if kill.level:
+        locks = (
+            locks_in_force(portfolio, day=day, policy=active_policy(portfolio.pk))
+            if portfolio.pk in may_be_locked else []
+        )  # fmt: skip
+        if pulled and kill_state(scope_keys(portfolio)).level:
             said.append(f"{portfolio.name}: the kill switch is pulled")
-        elif halted:
+        elif portfolio.pk in halted:
             said.append(f"{portfolio.name}: halted after a drawdown")
         elif any(lock.kind in (LossLock.Kind.SOFT, LossLock.Kind.HARD) for lock in locks):
             said.append(f"{portfolio.name}: locked after the day's loss")
     return PreflightGate("risk", not said, "; ".join(said) or "nothing keeps entries out", blocks=False)
+
+
+def _portfolios(rows: QuerySet[Any], account: BrokerAccount) -> set[int]:
+    return set(rows.filter(portfolio__account=account).values_list("portfolio_id", flat=True))

@@ -595,7 +595,7 @@ class AccountRunner:
 
     def _show(self) -> None:
         """Prices and figures for open pages; the quotes for every other process."""
-        turn, valued = 0, dict[int, _Valued]()
+        turn, valued, kept = 0, dict[int, _Valued](), dict[int, datetime]()
         while not self._rest(SHOW_EVERY_S):
             quotes = self.engine.market.changed_quotes()
             store_quotes(self.feed.name, quotes)
@@ -618,8 +618,10 @@ class AccountRunner:
                     value = self.engine.value(portfolio)
                     known = valued[portfolio.pk] = _Valued(value, turn, moved=portfolio.pk in held)
                 value = known.value
-                if heard:
+                minute = now.replace(second=0, microsecond=0)
+                if heard and kept.get(portfolio.pk) != minute:
                     keep_equity(portfolio, value, now=now)
+                    kept[portfolio.pk] = minute
                 if watched or portfolio.owner_id != self.account.owner_id:
                     show_summary(portfolio, value, feed=self.feed, now=now, tick_age_s=age_s)
 

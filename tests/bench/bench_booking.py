@@ -140,11 +140,11 @@ class _Street:
 
     def sweep(self) -> None:
         """One of the usual ones, which leave at rest what rests."""
-        self.desk.engine._sweeps = 1
+        self.desk.engine._swept = True
         self.desk.engine.sweep()
 
     def look_at_every_trade(self) -> None:
-        self.desk.engine._sweeps = 0
+        self.desk.engine._swept = False
         self.desk.engine.advance_groups()
 
     def show(self) -> None:

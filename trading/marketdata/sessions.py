@@ -15,5 +15,9 @@ def session_kind(instrument: Instrument) -> SessionKind:
 
 def session_at(feed: Feed, instrument: Instrument, now: datetime) -> Session | None:
     """Today's session, or None on a closed day. A day that no calendar knows is closed, but for a simulation."""
-    simulated = feed.kind != Feed.Kind.EXCHANGE
-    return session_on(exchange_date(now), kind=session_kind(instrument), assume_weekdays=simulated)
+    return session_of(feed, session_kind(instrument), now)
+
+
+def session_of(feed: Feed, kind: SessionKind, now: datetime) -> Session | None:
+    """The same for whatever keeps hours of one kind."""
+    return session_on(exchange_date(now), kind=kind, assume_weekdays=feed.kind != Feed.Kind.EXCHANGE)

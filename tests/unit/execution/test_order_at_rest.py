@@ -5,20 +5,22 @@ from datetime import timedelta
 import pytest
 from django.db import connection, transaction
 
+from execution.engine import account_engine
 from execution.engine.account_engine import TO_ADVANCE
 from execution.models import Fill, Group, Order, ParkedFill
 from execution.services.fill_apply import _park
 from execution.services.order_chase import ENTRY_PATIENCE
 from execution.states import OrderState, PendingOp
+from tests.factories import InstrumentFactory
+from tests.factories.world import quote
 from trading.statements import ask, run, together
 
 
 def to_advance(desk) -> list:
     asked = {
-        "account": desk.account.pk, "patient": desk.now[0] - ENTRY_PATIENCE, "whole": False,
-        "today": desk.now[0] - timedelta(hours=6),
+        "account": desk.account.pk, "patient": desk.now[0] - ENTRY_PATIENCE, "today": desk.now[0] - timedelta(hours=6),
     }  # fmt: skip
-    return [group_id for (group_id,) in run(TO_ADVANCE, asked)]
+    return [group_id for group_id, rests in run(TO_ADVANCE, asked) if not rests]
 
 
 def test_an_acknowledged_entry_has_begun_its_trade_in_the_same_moment(desk):
@@ -80,14 +82,34 @@ def test_a_trade_that_is_held_and_wholly_protected_is_left_alone(desk):
     assert to_advance(desk) == [], "what is left of the stop is as large as what is left"
 
 
-def test_every_trade_has_its_turn_now_and_then(desk, monkeypatch):
-    from execution.engine import account_engine
-
-    desk.enter()
+def test_every_trade_at_rest_has_its_turn_now_and_then(desk, monkeypatch):
+    share = InstrumentFactory()
+    quote(desk.world.feed, share)
+    both = {desk.order(desk.ask()).group_id, desk.order(desk.ask(symbol=share.symbol)).group_id}
+    desk.turn()
+    assert to_advance(desk) == []
+    monkeypatch.setattr(account_engine, "RESTING_A_SWEEP", 1)
     stepped: list[object] = []
     monkeypatch.setattr(account_engine, "group_advance", lambda *, group_id, now: stepped.append(group_id))
-    for _ in range(account_engine.WHOLE_EVERY):
+    for _ in range(2):
         desk.engine.advance_groups()
+    assert set(stepped) == both
+    desk.engine.advance_groups()
+    assert len(stepped) == 3
+
+
+def test_an_engine_that_has_just_begun_looks_at_every_trade(desk, monkeypatch):
+    desk.order(desk.ask())
+    desk.turn()
+    stepped: list[object] = []
+    monkeypatch.setattr(account_engine, "RESTING_A_SWEEP", 0)
+    monkeypatch.setattr(account_engine, "group_advance", lambda *, group_id, now: stepped.append(group_id))
+    desk.engine.advance_groups()
+    assert stepped == []
+    begun = account_engine.AccountEngine(
+        account=desk.account, feed=desk.world.feed, gateway=desk.broker, fence=1, now=lambda: desk.now[0]
+    )
+    begun.advance_groups()
     assert len(stepped) == 1
 
 
