@@ -39,7 +39,8 @@ def preview(
 ) -> dict[str, Any]:  # fmt: skip
     """A candle chart's JSON. RuleError: a rule that cannot be read. NotAllowed TIMEFRAME, UNKNOWN_INSTRUMENT.
 
-    Of entries the first bar of each run is marked: where a trade would have begun.
+    Of entries the first bar of each run is marked: where a trade would have begun. Prices are adjusted for splits and
+    bonuses, as the scanner and a backtest have them.
     """
     minutes = TIMEFRAME_MINUTES.get(timeframe)
     if minutes is None:
@@ -53,7 +54,7 @@ def preview(
     ranked = any(isinstance(node, Rank) for rule in rules.values() for node in walk(rule.node))
     instruments = [instrument, *(one for one in universe if one.pk != instrument.pk)] if ranked else [instrument]
     bars = SHOWN_BARS + min(together.history(minutes), 5_000)
-    prices = load_window(feed, instruments, minutes, bars=bars, until=until)
+    prices = load_window(feed, instruments, minutes, bars=bars, until=until, adjusted=True)
     if prices.bars == 0:
         return {"candles": [], "lines": [], "marks": [], "levels": [], "note": f"No {timeframe} candles yet."}
     others = other_bars(together, feed=feed, instruments=instruments, base=minutes, until=until, spare=prices.bars)

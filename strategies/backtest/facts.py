@@ -20,7 +20,7 @@ from risk.gates.concentration import CORRELATION_DAYS
 from risk.snapshot import is_option
 from strategies.backtest.market import DAILY, ContractTerms, CorporateAction, Market, exchange_days, factors_of
 from trading.domain.clock import IST
-from trading.marketdata.listing.actions import confirmed_between, shares_of
+from trading.marketdata.listing.actions import confirmed_between, shares_of, undecided_between
 from trading.marketdata.listing.bands import bands_between
 from trading.marketdata.listing.identities import Terms, terms_between
 from trading.marketdata.models import CorporateAction as StoredAction
@@ -116,6 +116,13 @@ def _with_actions(market: Market, instruments: Sequence[Instrument], last: date)
             )
             continue
         actions.append(_as_traded(stored, symbol, close))
+    for doubted in undecided_between(list(symbols), first, last):
+        symbol = symbols[doubted.instrument_id]
+        if _step_at(market, market.symbols.index(symbol), doubted.ex_date) is not None:
+            notes.append(
+                f"ACTION_UNDECIDED: a suspected action of {symbol} on {doubted.ex_date} is neither confirmed nor"
+                " dismissed: its step is traded here as a price, where the desk would not trade until it is decided"
+            )
     return replace(market, actions=tuple(actions), notes=(*market.notes, *notes)) if actions or notes else market
 
 

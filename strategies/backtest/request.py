@@ -212,9 +212,11 @@ def read_request(given: Mapping[str, Any]) -> BacktestRequest:
     if unknown := sorted(set(given) - set(_KNOWN)):
         raise BacktestRefused("UNKNOWN_FIELD", f"There is no field {unknown[0]}{_meant(unknown[0], _KNOWN)}")
     values = {name: value for name, value in given.items() if value not in (None, "", [], (), {})}
-    contract = values.get("contract")
-    if not isinstance(contract, str):
+    contract, feed = values.get("contract"), str(values.get("feed", usual("feed")))
+    if not isinstance(contract, str) or not contract.isprintable():
         raise BacktestRefused("UNKNOWN_CONTRACT", "Say which contract is to be tested")
+    if not feed.isprintable():
+        raise BacktestRefused("UNKNOWN_FEED", "Say whose candles are to be tested")
     first, last = day_of(values.get("from"), "from"), day_of(values.get("to"), "to")
     if first is None or last is None:
         raise BacktestRefused("EMPTY_RANGE", "Say --from and --to: the exchange days to test")
@@ -239,7 +241,7 @@ def read_request(given: Mapping[str, Any]) -> BacktestRequest:
         from_date=first,
         to_date=last,
         symbols=symbols,
-        feed=str(values.get("feed", usual("feed"))),
+        feed=feed,
         timeframe=str(values["timeframe"]) if "timeframe" in values else None,
         cash=number_of(str(values.get("cash", usual("cash"))), "cash"),
         leverage=number_of(str(values["leverage"]), "leverage") if "leverage" in values else None,
@@ -259,7 +261,7 @@ def find_version(asked: str, *, owner_id: int | None = None) -> ContractVersion:
     """
     slug, _, number = asked.partition("@")
     slug = slug.replace("_", "-")
-    if number and not number.isdigit():
+    if number and not number.isdecimal():
         raise BacktestRefused("UNKNOWN_CONTRACT", f"{number} is no version number")
     visible = ContractVersion.objects.filter(contract__owner=None)
     if owner_id is not None:

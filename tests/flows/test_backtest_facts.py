@@ -89,12 +89,16 @@ def test_a_split_within_a_run_changes_units_and_no_value(desk):
     assert report["buy_and_hold_pct"] == pytest.approx(100.0), "the half that left the price is in the second share"
 
 
-def test_what_is_only_suspected_or_came_later_changes_nothing(desk):
+def test_what_is_only_suspected_or_came_later_changes_nothing_and_a_suspicion_is_told(desk):
     desk.days(*SPLIT[:3], SPLIT[2], SPLIT[2])
     desk.act(DAYS[2], "0.5", state="SUSPECTED")
+    desk.act(DAYS[3], "0.5", state="DISMISSED")
     desk.act(DAYS[6], "0.2")
-    (trade,) = desk.test(to="2026-02-13").trade_list()
+    found = desk.test(to="2026-02-13")
+    (trade,) = found.trade_list()
     assert (trade["quantity"], trade["entry_price"]) == (10, 106.0)
+    (told,) = [said for said in found.warnings if said.startswith("ACTION_")]
+    assert told.startswith(f"ACTION_UNDECIDED: a suspected action of NSE:SBIN-EQ on {DAYS[2]} ")
 
 
 def test_prices_that_do_not_step_are_adjusted_already_and_the_result_says_so(desk):

@@ -15,7 +15,7 @@ from tests.factories.market import InstrumentFactory
 from trading.audit.models import AuditEntry
 from trading.domain.clock import IST
 from trading.marketdata.candles import candles_of
-from trading.marketdata.models import CandleBlock, Feed, FormerIdentity, Instrument
+from trading.marketdata.models import CandleBlock, CorporateAction, Feed, FormerIdentity, Instrument
 
 pytestmark = pytest.mark.django_db
 MONDAY = date(2026, 2, 16)
@@ -174,6 +174,25 @@ def test_the_exchanges_daily_file_is_read_as_it_is_published(tmp_path, shares, p
     assert bars(1440, "NSE:NEWNAME-EQ")[0].close == Decimal("10.5")
     assert run("import_bhavcopy", path)[1][0]["stored"] == 0
     assert AuditEntry.objects.filter(action="candles.imported").count() == 1
+
+
+def test_a_step_that_no_trading_explains_waits_for_a_person_whichever_file_it_lies_in(tmp_path, shares):
+    friday = "TCS, EQ, 13-Feb-2026, 199, 200, 202, 199, 200, 200, 200, 500, 1, 9, -, -"
+    monday = "TCS, EQ, 16-Feb-2026, 100, 101, 103, 100, 102, 102, 101, 900, 1, 9, -, -"
+    quiet = "ITC, EQ, 16-Feb-2026, 10, 10, 11, 9, 10, 10.5, 10, 500, 1, 9, -, -"
+    for name, lines in (("one.csv", [friday]), ("two.csv", [quiet, monday]), ("both.csv", [monday, friday])):
+        (tmp_path / name).write_text("\n".join([HEADER, *lines]) + "\n")
+    found = [run("import_bhavcopy", tmp_path / name)[1][0]["suspected"] for name in ("one.csv", "two.csv", "both.csv")]
+    assert found == [0, 1, 0]
+    action = CorporateAction.objects.get()
+    assert (action.instrument.symbol, action.ex_date, action.factor) == (
+        "NSE:TCS-EQ",
+        date(2026, 2, 16),
+        Decimal("0.5"),
+    )
+    assert (action.state, action.source) == ("SUSPECTED", "two.csv")
+    action.delete()
+    assert run("import_bhavcopy", tmp_path / "both.csv")[1][0]["suspected"] == 1
 
 
 def test_unknown_shares_are_made_when_that_is_asked_for_and_a_dry_run_makes_none(tmp_path, shares):

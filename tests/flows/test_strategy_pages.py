@@ -15,7 +15,7 @@ from tests.factories import UserFactory
 from tests.factories.market import UniverseFactory, stored_candles
 from tests.factories.strategies import house_version
 from tests.factories.world import ELEVEN, open_market
-from trading.marketdata.models import UniverseMember
+from trading.marketdata.models import CorporateAction, UniverseMember
 from trading.web.pages.strategies_form import body_of, fields_of
 
 pytestmark = pytest.mark.django_db
@@ -194,6 +194,14 @@ def test_where_a_rule_fired_is_drawn(desk, world):
     assert len(chart["candles"]) == 90 and chart["candles"][0][0] == int(starts[0].timestamp())
     assert [line["name"] for line in chart["lines"]] == ["sma(close, 5)"]
     assert {mark["side"] for mark in chart["marks"]} == {"BUY"} and "long 2×" in chart["note"]
+    CorporateAction.objects.create(
+        instrument=world.instrument, ex_date=ELEVEN.date(), kind="SPLIT_OR_BONUS", factor="0.5", state="CONFIRMED",
+        source="circular", found_at=ELEVEN,
+    )  # fmt: skip
+    day_before = [at - timedelta(days=3) for at in starts]  # a Friday: twice the price, as if nothing had happened
+    stored_candles(world.feed, world.instrument, day_before, [(2 * c, 2 * c + 2, 2 * c - 2, 2 * c) for c in closes])
+    shown = desk.get(reverse("web:rule-fired"), asked).json()["candles"]
+    assert [row[4] for row in shown] == closes * 2, "prices before a split are what the scanner sees"
     for wrong, told in (
         ({"long_entry": "clsoe > 1"}, "clsoe is not known"), ({"timeframe": "7m"}, "no timeframe"),
         ({"long_entry": 'of("NSE:NOSUCH-EQ", close) > 1'}, "does not know"), ({"parameters": "["}, "not numbers"),

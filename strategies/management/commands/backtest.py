@@ -232,7 +232,7 @@ def _limit(text: str | None) -> LimitEntry | None:
     if not text:
         return None
     distance, _, bars = text.partition(":")
-    if bars and not bars.isdigit():
+    if bars and not bars.isdecimal():
         raise BacktestRefused("NOT_A_NUMBER", f"--limit: {bars} is no number of bars")
     return LimitEntry(number_of(distance, "--limit"), int(bars or 1))
 

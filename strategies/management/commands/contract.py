@@ -61,7 +61,7 @@ class Command(BaseCommand):
         owner = options["owner"]
         versions = versions.filter(contract__owner__username=owner) if owner else versions.filter(contract__owner=None)
         if number:
-            versions = versions.filter(number=int(number)) if number.isdigit() else versions.none()
+            versions = versions.filter(number=int(number)) if number.isdecimal() else versions.none()
         version = versions.first()
         if version is None:
             raise ContractError("UNKNOWN_CONTRACT", "", f"there is no contract {options['contract']}")

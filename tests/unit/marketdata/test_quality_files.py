@@ -6,7 +6,7 @@ from datetime import date, datetime, timedelta
 from io import StringIO
 
 import pytest
-from django.core.management import call_command
+from django.core.management import CommandError, call_command
 
 from tests.unit.marketdata.test_day_quality import MONDAY, day_of
 from trading.domain.clock import IST
@@ -166,3 +166,9 @@ def test_the_command_tells_of_files_in_json_and_goes_on_after_a_bad_one(tmp_path
     assert ended.value.code == 1
     assert (good["symbol"], good["defects"][0]["code"], good["by_day"][0]["present"]) == ("ABC", "MISSING_BARS", 372)
     assert bad["error"]["code"] == "UNKNOWN_LAYOUT"
+
+
+@pytest.mark.parametrize("minutes", ["0", "1440"])
+def test_stored_bars_of_a_timeframe_that_is_not_judged_are_refused_in_words(minutes):
+    with pytest.raises(CommandError, match="TIMEFRAME: stored bars"):
+        call_command("check_quality", "--stored", "--timeframe", minutes)

@@ -27,6 +27,18 @@ class CandlesAskedSerializer(StrictSerializer):
     to_date = serializers.DateField(required=False, help_text="included; today where it is left out")
     file = serializers.ChoiceField(choices=("csv", "parquet"), default="csv")
 
+    def validate_from_date(self, day: date) -> date:
+        return _possible(day)
+
+    def validate_to_date(self, day: date) -> date:
+        return _possible(day)
+
+
+def _possible(day: date) -> date:
+    if not 1990 <= day.year <= 2100:
+        raise serializers.ValidationError("No exchange day of which there are candles.")
+    return day
+
 
 class CandlesDownload(DeskEndpoint):
     @extend_schema(

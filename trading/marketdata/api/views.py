@@ -20,6 +20,7 @@ from trading.marketdata.option_chain import as_rows, chain_at, chain_expiries, g
 REFUSALS = {code: OpenApiResponse(ProblemSerializer) for code in (400, 401, 403, 404, 429)}
 UNDERLYING = OpenApiParameter("underlying", str, required=True, description="NIFTY")
 EXCHANGE = OpenApiParameter("exchange", str, description="NSE (default), BSE, or SANDBOX for the simulated market")
+OLDEST, NEWEST = 1990, 2100  # years within which something may be asked
 AT = OpenApiParameter("at", datetime, description="as it was known at this instant (ISO 8601); left out: now")
 
 
@@ -64,9 +65,12 @@ class OptionChainDetail(DeskEndpoint):
 
 def _names(request: Request) -> tuple[str, str]:
     underlying = request.query_params.get("underlying", "").strip().upper()[:40]
-    if not underlying:
+    exchange = request.query_params.get("exchange", "NSE").strip().upper()[:8]
+    if not underlying or not underlying.isprintable():
         raise ValidationError({"underlying": ["Which underlying? For example NIFTY."]})
-    return underlying, request.query_params.get("exchange", "NSE").strip().upper()[:8]
+    if not exchange.isprintable():
+        raise ValidationError({"exchange": ["Which exchange? NSE, BSE or SANDBOX."]})
+    return underlying, exchange
 
 
 def _at(request: Request) -> datetime:
@@ -76,7 +80,7 @@ def _at(request: Request) -> datetime:
         feed = Feed.objects.filter(kind=Feed.Kind.SANDBOX).order_by("pk").first() if simulated else None
         return venue_now(feed.name if feed else "NSE")
     found = _parsed(parse_datetime, given.replace(" ", "+"), "at")
-    if found is None or found.tzinfo is None:
+    if found is None or found.tzinfo is None or not OLDEST <= found.year <= NEWEST:
         raise ValidationError({"at": ["An instant with its zone is needed: 2026-09-29T10:00:00+05:30."]})
     return found
 

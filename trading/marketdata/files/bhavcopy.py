@@ -2,7 +2,7 @@
 
 Read are `sec_bhavdata_full` as published (blanks after commas, `-` for what is missing), the newer UDiFF bhavcopy, and
 Parquet of the same columns. The close is the official one, the volume-weighted price of the last half hour. Prices are
-unadjusted.
+unadjusted: where one steps as no trading explains, a corporate action is suspected, and waits for a person.
 """
 
 import csv
@@ -12,7 +12,7 @@ import zlib
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass, field
-from datetime import datetime, time
+from datetime import UTC, datetime, time, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -21,9 +21,10 @@ import numpy as np
 
 from trading.audit.record import record
 from trading.domain.clock import IST
-from trading.marketdata.candles import store_columns
+from trading.marketdata.candles import columns_of, store_columns
 from trading.marketdata.files.layouts import plain
 from trading.marketdata.files.reading import ImportRefused
+from trading.marketdata.listing.actions import ExchangeDay, steps_of, suspect_actions
 from trading.marketdata.listing.renames import successor
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, FormerIdentity, Instrument
@@ -37,8 +38,11 @@ _COLUMNS = {
     "symbol": ("symbol", "tckrsymb"), "series": ("series", "sctysrs"), "date": ("date1", "date", "traddt"),
     "open": ("openprice", "open", "opnpric"), "high": ("highprice", "high", "hghpric"),
     "low": ("lowprice", "low", "lwpric"), "close": ("closeprice", "close", "clspric"),
-    "volume": ("ttltrdqnty", "volume", "ttltradgvol"),
+    "volume": ("ttltrdqnty", "volume", "ttltradgvol"), "previous": ("prevclose", "prvsclsgpric"),
 }  # fmt: skip
+_OPTIONAL = ("previous",)
+HIGHEST_PRICE = 1e9  # rupees
+_DAYS_BEFORE = timedelta(days=15)  # within which the session before a file's first lies
 _DATES = ("%Y-%m-%d", "%d-%b-%Y", "%d-%m-%Y")
 
 
@@ -56,6 +60,7 @@ class BhavReport:
     good: int = 0
     stored: int = 0
     created: int = 0
+    suspected: int = 0  # corporate actions, newly
     symbols: int = 0
     first: str | None = None
     last: str | None = None
@@ -67,11 +72,13 @@ class BhavReport:
 
 
 def import_bhavcopy(
-    path: Path, *, feed: Feed, create: bool = False, dry_run: bool = False, series: Sequence[str] = SERIES
-) -> BhavReport:
+    path: Path, *, feed: Feed, now: datetime, create: bool = False, dry_run: bool = False,
+    series: Sequence[str] = SERIES,
+) -> BhavReport:  # fmt: skip
     """Store one file's daily candles of known instruments; `create` makes those that are not known.
 
-    A share that changed its name is stored under the instrument it is today. Errors: ImportRefused.
+    A share that changed its name is stored under the instrument it is today. `now`: when what is suspected was found.
+    Errors: ImportRefused.
     """
     report = BhavReport(str(path))
     table, whose = _table(path, series, report)
@@ -102,15 +109,43 @@ def import_bhavcopy(
             "candles.imported", actor="import_bhavcopy", subject=path.name, feed=feed.name, timeframe=DAY,
             stored=report.stored, symbols=report.symbols, first=report.first, last=report.last,
         )  # fmt: skip
+    report.suspected = _suspect(feed, numbers, table, source=path.name, now=now)
     return report
 
 
+def _suspect(feed: Feed, numbers: np.ndarray, table: np.ndarray, *, source: str, now: datetime) -> int:
+    """Keep the steps between a day of the file and the session before it, in the file or imported earlier; how many
+    were not known."""
+    first = datetime.fromtimestamp(int(table[:, 0].min()), UTC)
+    last = datetime.fromtimestamp(int(table[:, 0].max()), UTC)
+    ids = np.unique(numbers).tolist()
+    earlier = columns_of(feed, ids, DAY, start=first - _DAYS_BEFORE, end=last)
+    earlier = earlier.take(earlier.source == Source.IMPORT)
+    days: dict[int, dict[int, ExchangeDay]] = {pk: {} for pk in ids}
+    for pk, number, close in zip(
+        earlier.series.tolist(), days_of(earlier.starts).tolist(), earlier.close.tolist(), strict=True
+    ):
+        days[pk][number] = ExchangeDay(date_of(number), 0.0, close / UNITS_PER_RUPEE)
+    rows = zip(numbers.tolist(), days_of(table[:, 0]).tolist(), *table[:, (6, 4, 1)].T.tolist(), strict=True)
+    for pk, number, *prices in rows:
+        days[pk][number] = ExchangeDay(date_of(number), *(price / UNITS_PER_RUPEE for price in prices))
+    found = {pk: steps_of([those[number] for number in sorted(those)]) for pk, those in days.items()}
+    concerned = Instrument.objects.in_bulk([pk for pk, steps in found.items() if steps])
+    return sum(
+        len(suspect_actions(instrument=one, suspicions=found[pk], source=source, now=now))
+        for pk, one in concerned.items()
+    )
+
+
 def _table(path: Path, series: Sequence[str], report: BhavReport) -> tuple[np.ndarray, list[str]]:
-    """int64[rows, 6]: start, open, high, low, close (ten-thousandths), volume; and the symbol of each row."""
+    """int64[rows, 7]: start, open, high, low, close (ten-thousandths), volume, close before (0: not said).
+
+    And the symbol of each row.
+    """
     rows: list[tuple[float, ...]] = []
     names: list[str] = []
     refused: Counter[str] = Counter()
-    for symbol, board, text, *numbers in _rows(path):
+    for symbol, board, text, *numbers, previous in _rows(path):
         report.rows += 1
         if board not in series:
             refused["series"] += 1
@@ -124,17 +159,25 @@ def _table(path: Path, series: Sequence[str], report: BhavReport) -> tuple[np.nd
         if start is None:
             refused["closed"] += 1
             continue
-        rows.append((start, *values))
+        rows.append((start, *values, _or_zero(previous)))
         names.append(f"NSE:{symbol}-EQ")
-    table = np.array(rows, float).reshape(-1, 6)
+    table = np.array(rows, float).reshape(-1, 7)
     o, h, lo, c, v = (table[:, place] for place in range(1, 6))
     sound = sensible(o, h, lo, c, v) & (v == np.rint(v))
     report.other_series, report.closed_days = refused["series"], refused["closed"]
     report.bad = refused["bad"] + int(np.count_nonzero(~sound))
-    whole = np.empty((int(np.count_nonzero(sound)), 6), np.int64)
+    whole = np.empty((int(np.count_nonzero(sound)), 7), np.int64)
     whole[:, 0], whole[:, 5] = table[sound, 0], table[sound, 5]
-    whole[:, 1:5] = np.rint(table[sound, 1:5] * UNITS_PER_RUPEE)
+    whole[:, (1, 2, 3, 4, 6)] = np.rint(table[sound][:, (1, 2, 3, 4, 6)] * UNITS_PER_RUPEE)
     return whole, [name for name, keep in zip(names, sound, strict=True) if keep]
+
+
+def _or_zero(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:  # `-`, or no such column
+        return 0.0
+    return value if 0 < value < HIGHEST_PRICE else 0.0
 
 
 @calendar.remembered(16_384)
@@ -184,7 +227,7 @@ def _instruments(names: list[str], table: np.ndarray, report: BhavReport, *, cre
 
 
 def _rows(path: Path) -> Iterator[tuple[str, ...]]:
-    """Symbol, series, date, open, high, low, close, volume, as text without blanks."""
+    """Symbol, series, date, open, high, low, close, volume, close before, as text without blanks."""
     try:
         with path.open("rb") as raw:
             first = raw.read(4)
@@ -203,7 +246,7 @@ def _rows(path: Path) -> Iterator[tuple[str, ...]]:
             places = _places(path, next(lines, []))
             for line in lines:
                 if len(line) > max(places):
-                    yield tuple(line[place].strip() for place in places)
+                    yield tuple(line[place].strip() if place >= 0 else "" for place in places)
     except (UnicodeDecodeError, csv.Error, EOFError, zlib.error, gzip.BadGzipFile):
         raise ImportRefused("NOT_A_BHAVCOPY", f"{path} cannot be read as a daily file of the exchange") from None
 
@@ -217,7 +260,9 @@ def _of_parquet(path: Path) -> Iterator[tuple[str, ...]]:
             answer = database.execute("SELECT COLUMNS(*)::VARCHAR FROM read_parquet(?)", [str(path)])
             places = _places(path, [column[0] for column in answer.description or ()])
             while block := answer.fetchmany(50_000):
-                yield from (tuple((row[place] or "").strip() for place in places) for row in block)
+                yield from (
+                    tuple((row[place] or "").strip() if place >= 0 else "" for place in places) for row in block
+                )
         except duckdb.Error as error:
             raise ImportRefused("BROKEN_PARQUET", f"{path}: {str(error).splitlines()[0][:200]}") from None
 
@@ -227,6 +272,9 @@ def _places(path: Path, header: Sequence[str]) -> list[int]:
     places = []
     for role, known in _COLUMNS.items():
         found = next((name for name in known if name in names), None)
+        if found is None and role in _OPTIONAL:
+            places.append(-1)
+            continue
         if found is None:
             raise ImportRefused("NOT_A_BHAVCOPY", f"{path}: no column for {role}; read are sec_bhavdata_full and UDiFF")
         places.append(names.index(found))

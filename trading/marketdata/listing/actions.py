@@ -192,6 +192,14 @@ def confirmed_between(instrument_ids: Sequence[int], first: date, last: date) ->
     return list(rows.order_by("ex_date", "instrument_id"))
 
 
+def undecided_between(instrument_ids: Sequence[int], first: date, last: date) -> list[CorporateAction]:
+    """Suspected actions with first < ex-date <= last that nobody decided on, oldest first."""
+    rows = CorporateAction.objects.filter(
+        instrument_id__in=list(instrument_ids), state=State.SUSPECTED, ex_date__gt=first, ex_date__lte=last
+    )
+    return list(rows.order_by("ex_date", "instrument_id"))
+
+
 def shares_of(factor: Decimal) -> tuple[int, int]:
     """Shares after and before a split or bonus of this factor: (2, 1) for a half."""
     simple = Fraction(factor).limit_denominator(MOST_SHARES)

@@ -108,8 +108,10 @@ def contracts_of(user: User) -> list[dict[str, str]]:
 def parameters_of(user: User, contract: str, given: Mapping[str, str]) -> list[dict[str, str]]:
     """The parameters of a contract with their ranges, and what was typed for them."""
     slug, _, number = contract.partition("@")
+    if not slug.isprintable():
+        return []
     versions = ContractVersion.objects.for_user(user).filter(contract__slug=slug).order_by("contract__owner", "-number")
-    version = versions.filter(number=int(number)).first() if number.isdigit() else versions.first()
+    version = versions.filter(number=int(number)).first() if number.isdecimal() else versions.first()
     if version is None:
         return []
     try:

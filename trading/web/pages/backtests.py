@@ -243,7 +243,7 @@ def candles(request: DeskRequest, run_id: UUID) -> HttpResponse:
     run = own_run(request.user, run_id)
     sheet = Sheet(answer_of(run))
     asked = request.GET.get("trade", "0")
-    place = int(asked) if asked.isdigit() and len(asked) < 10 else -1
+    place = int(asked) if asked.isdecimal() and len(asked) < 10 else -1
     if not 0 <= place < len(sheet.found.trades):
         raise NotFound("TRADE_NOT_FOUND", "There is no such trade in this run.")
     trade = sheet.found.trades[place]

@@ -53,7 +53,7 @@ def part(request: DeskRequest, name: str) -> HttpResponse:
 def choose_portfolio(request: DeskRequest) -> HttpResponse:
     """Remember which portfolio this session looks at."""
     wanted = request.POST.get("portfolio", "")
-    portfolio = get_object_or_404(Portfolio.objects.for_user(request.user), pk=wanted if wanted.isdigit() else 0)
+    portfolio = get_object_or_404(Portfolio.objects.for_user(request.user), pk=wanted[:18] if wanted.isdecimal() else 0)
     request.session[CHOSEN] = portfolio.pk
     back = request.POST.get("next", "/")
     return redirect(back if url_has_allowed_host_and_scheme(back, allowed_hosts={request.get_host()}) else "/")

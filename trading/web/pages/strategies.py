@@ -270,4 +270,4 @@ def _to(request: DeskRequest, address: str) -> HttpResponse:
 
 
 def _whole(text: str | None) -> int:
-    return int(text) if text and text.isdigit() and len(text) < 12 else 0
+    return int(text) if text and text.isdecimal() and len(text) < 12 else 0

@@ -99,7 +99,8 @@ def fired(request: DeskRequest) -> HttpResponse:
     feed = Feed.objects.filter(name=portfolio.account.feed).first() if portfolio else None
     if portfolio is None or feed is None:
         return JsonResponse(nothing | {"note": "There is no feed of prices yet."})
-    instrument = Instrument.objects.filter(symbol=request.GET.get("symbol", "")).first()
+    symbol = request.GET.get("symbol", "")
+    instrument = Instrument.objects.filter(symbol=symbol).first() if symbol.isprintable() else None
     if instrument is None:
         raise NotFound("UNKNOWN_SYMBOL", "There is no such instrument.")
     texts = {
@@ -125,7 +126,7 @@ def _begun(request: DeskRequest, own: StrategyContract | None) -> dict[str, Any]
     source = None
     if own is not None:
         source = own.versions.first()
-    elif request.GET.get("from", "").isdigit():
+    elif request.GET.get("from", "").isdecimal():
         source = ContractVersion.objects.for_user(request.user).filter(pk=int(request.GET["from"][:12])).first()
     return dict(NEW) if source is None else fields_of(source.body)
 

@@ -13,7 +13,7 @@ from trading.domain.errors import TradingError
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.quality.files import CheckedFile, check_files
-from trading.marketdata.quality.stored import check_stored
+from trading.marketdata.quality.stored import DAILY, check_stored
 from trading.venue.sessions import exchange_date
 
 ENDINGS = (".csv", ".csv.gz", ".parquet")
@@ -66,6 +66,8 @@ class Command(BaseCommand):
         return [path]
 
     def _stored(self, given: dict[str, Any]) -> None:
+        if not 1 <= given["timeframe"] < DAILY:
+            raise CommandError("TIMEFRAME: stored bars are judged below a day, from 1 minute on", returncode=2)
         feed = Feed.objects.filter(name=given["feed"]).first()
         if feed is None:
             raise CommandError(f"UNKNOWN_FEED: there is no feed {given['feed']!r}", returncode=2)

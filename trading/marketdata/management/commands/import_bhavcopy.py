@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from django.core.management.base import BaseCommand, CommandError
+from django.utils import timezone
 
 from trading.marketdata.files.bhavcopy import SERIES, BhavReport, import_bhavcopy
 from trading.marketdata.files.reading import ImportRefused
@@ -42,7 +43,7 @@ class Command(BaseCommand):
             try:
                 reports.append(
                     import_bhavcopy(
-                        Path(name), feed=feed, create=given["create"], dry_run=given["dry_run"],
+                        Path(name), feed=feed, now=timezone.now(), create=given["create"], dry_run=given["dry_run"],
                         series=given["series"].upper().split(","),
                     )
                 )  # fmt: skip
@@ -66,9 +67,10 @@ def line_of(one: BhavReport) -> str:
     if one.error:
         return f"{one.path}: refused, {one.error['code']}"
     unknown = f" ({', '.join(one.unknown_names[:5])} …)" if one.unknown_names else ""
+    doubts = f"; {one.suspected:,} suspected corporate actions wait in the console" if one.suspected else ""
     return (
         f"{one.path}: {one.rows:,} rows, {one.good:,} good of {one.symbols:,} shares, {one.first} to {one.last};"
         f" {one.stored:,} stored, {one.created:,} instruments made; left out: {one.other_series:,} of other boards,"
         f" {one.unknown:,} unknown{unknown}, {one.bad:,} without sensible numbers, {one.closed_days:,} on closed days,"
-        f" {one.duplicates:,} duplicates"
+        f" {one.duplicates:,} duplicates{doubts}"
     )
