@@ -1,3 +1,4 @@
+from collections.abc import Callable
 from typing import Any
 from uuid import UUID
 
@@ -26,12 +27,15 @@ from execution.models import (
     Group,
     Intent,
     Mismatch,
+    OffsetPlan,
     Order,
     OrderEvent,
     ParkedFill,
     ReconRun,
 )
+from execution.offset_panel import offset_panel
 from execution.quality_admin import quality_context
+from execution.services import offset_acts
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm, refuse_unless_clean
 from execution.services.mismatch_decide import mismatch_decide
@@ -39,6 +43,7 @@ from execution.services.order_cancel import order_cancel
 from execution.services.override import close_position
 from risk.kill_switch import Scope, ScopeKind
 from risk.models import TradingState, Verdict
+from strategies.tactics.offsets import Look
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import venue_now
 from trading.portfolio.models import Portfolio
@@ -154,16 +159,15 @@ class GroupAdmin(ReadOnlyAdmin):
     ordering = ("-created_at",)
     paginator = ShallowPaginator
     inlines = (PyramidInline, PartInline)
-    actions = ("close",)
+    actions = ("close", "offset_now", "offset_skip", "offset_block", "offset_unblock")
 
     @admin.action(description="Close at market", permissions=["operate"])
     def close(self, request: HttpRequest, groups: QuerySet[Group]) -> HttpResponse | None:
         """Asks once: what has been sold at market cannot be taken back."""
         chosen = groups.select_related("portfolio__account", "instrument")
         if "confirmed" not in request.POST:
-            context = self.admin_site.each_context(request)
-            context |= {"title": "Close at market?", "groups": chosen, "opts": self.opts}
-            return render(request, "admin/confirm_close.html", context)
+            said = "What protects these trades is cancelled, and what is held is sold or bought back at market:"
+            return self._ask(request, chosen, "close", "Close at market", said, kept="Leave them open")
 
         def close(group: Group) -> bool:
             now = venue_now(group.portfolio.account.feed)
@@ -171,6 +175,54 @@ class GroupAdmin(ReadOnlyAdmin):
 
         self.press(request, chosen, close, told="Close asked for")
         return None
+
+    def _ask(
+        self, request: HttpRequest, groups: QuerySet[Group], act: str, title: str, said: str, *, kept: str
+    ) -> HttpResponse:  # fmt: skip
+        context = self.admin_site.each_context(request)
+        context |= {"title": f"{title}?", "press": title, "said": said, "act": act, "kept": kept}
+        return render(request, "admin/confirm_trades.html", context | {"groups": groups, "opts": self.opts})
+
+    @admin.action(description="Winners pay for a loser: look now, in its portfolio", permissions=["operate"])
+    def offset_now(self, request: HttpRequest, groups: QuerySet[Group]) -> HttpResponse | None:
+        """Asks once, and says for each portfolio what a look would do now."""
+        chosen = groups.select_related("portfolio__account", "portfolio__owner", "instrument")
+        portfolios = {group.portfolio_id: group.portfolio for group in chosen}
+        if "confirmed" not in request.POST:
+            looks = ((one, offset_panel(one, now=venue_now(one.account.feed)).look) for one in portfolios.values())
+            would = " ".join(f"{one.name}: {_would(look)}" for one, look in looks)
+            said = f"Parts of trades that won are sold, and the loser they pay for is closed. {would}"
+            return self._ask(request, chosen, "offset_now", "Look now", said, kept="Leave them")
+
+        def run(portfolio: Portfolio) -> OffsetPlan:
+            now = venue_now(portfolio.account.feed)
+            return offset_acts.offset_run_now(portfolio_id=portfolio.pk, actor=request.user.get_username(), now=now)
+
+        self.press(request, portfolios.values(), run, told="Plans under way:")
+        return None
+
+    @admin.action(description="Winners pay for a loser: pass over once", permissions=["operate"])
+    def offset_skip(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._mark(request, groups, offset_acts.offset_skip_once, told="To be passed over once:")
+
+    @admin.action(description="Winners pay for a loser: keep out of it", permissions=["operate"])
+    def offset_block(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._mark(request, groups, offset_acts.offset_block, told="Kept out of it:")
+
+    @admin.action(description="Winners pay for a loser: let take part again", permissions=["operate"])
+    def offset_unblock(self, request: HttpRequest, groups: QuerySet[Group]) -> None:
+        self._mark(request, groups, offset_acts.offset_unblock, told="Takes part again:")
+
+    def _mark(self, request: HttpRequest, groups: QuerySet[Group], act: Callable[..., bool], *, told: str) -> None:
+        actor = request.user.get_username()
+        self.press(request, groups, lambda group: act(group_id=group.pk, actor=actor), told=told)
+
+
+def _would(look: Look) -> str:
+    if look.plan is None:
+        return look.said or "Nothing is to be paid for."
+    winners = ", ".join(f"{one.quantity} {one.trade.label}" for one in look.plan.winners)
+    return f"{look.plan.loser.trade.label} is given up, paid for by {winners}."
 
 
 @admin.register(Fill)

@@ -2,7 +2,9 @@
 
 from uuid import uuid4
 
+from django import forms
 from django.contrib import admin
+from django.contrib.admin.helpers import ActionForm
 from django.db.models import QuerySet
 from django.http import HttpRequest
 from django.utils import timezone
@@ -44,6 +46,12 @@ class HookSymbolAdmin(ReadOnlyAdmin):
     search_fields = ("symbol", "instrument__symbol", "portfolio__name")
 
 
+class ReplayForm(ActionForm):
+    """The list names its press: a page that is sent twice by a browser is the same wish."""
+
+    token = forms.CharField(max_length=64, widget=forms.HiddenInput, initial=lambda: uuid4().hex)
+
+
 @admin.register(Delivery)
 class DeliveryAdmin(ReadOnlyAdmin):
     list_display = (
@@ -55,12 +63,13 @@ class DeliveryAdmin(ReadOnlyAdmin):
     search_fields = ("hook__name", "hook__portfolio__name", "code", "key")
     ordering = ("-received_at",)
     paginator = ShallowPaginator
+    action_form = ReplayForm
     actions = ("replay",)
 
     @admin.action(description="Replay as new deliveries", permissions=["operate"])
     def replay(self, request: HttpRequest, deliveries: QuerySet[Delivery]) -> None:
-        """One token a press: a page that is sent twice by a browser replays once more, and says so in the list."""
-        actor, token, wall = request.user.get_username(), uuid4().hex, timezone.now()
+        """Each may trade once more; a second press of the same list does nothing, and says so."""
+        actor, token, wall = request.user.get_username(), request.POST["token"], timezone.now()
 
         def again(delivery: Delivery) -> bool:
             return replay(delivery, token=token, actor=actor, wall=wall).status == 202

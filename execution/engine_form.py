@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from django import forms
+from django.db import models
 
+from execution.engine_settings import Change, changes
 from execution.ladder_plans import ladders_for
 from execution.models import EngineSettings, LadderPlan
 from risk.policy_form import label_of
@@ -46,6 +48,32 @@ LABELS = {
     "offset_min_close_rupees": "Smallest close, ₹", "offset_every_s": "Looks every, s", "slippage_action": "Beyond it",
 }  # fmt: skip
 ORDINALS = ("First", "Then", "Then", "Then", "Last")
+
+
+def changes_in_words(before: EngineSettings, after: EngineSettings) -> list[Change]:
+    """What differs between two versions, named and worded as on the form."""
+    return [
+        Change(_label_in_words(one.name), _value_in_words(before, one.name, one.was),
+               _value_in_words(after, one.name, one.now))
+        for one in changes(before, after)
+    ]  # fmt: skip
+
+
+def _label_in_words(name: str) -> str:
+    if name == "ranking":
+        return "Who gets the next slot"
+    group = next((title for title, names in GROUPS if name in names), "")
+    plain = LABELS.get(name) or label_of(name.removeprefix("offset_"))
+    return f"{group}: {plain}" if group else plain
+
+
+def _value_in_words(settings: EngineSettings, name: str, written: str) -> str:
+    if name == "ranking":
+        return ", ".join(RULE_WORDS[rule].lower() for rule in settings.ranking)
+    field = EngineSettings._meta.get_field(name)
+    if isinstance(field, models.BooleanField):
+        return "yes" if getattr(settings, name) else "no"
+    return str(getattr(settings, f"get_{name}_display")()) if getattr(field, "choices", None) else written
 
 
 class SettingsForm(forms.ModelForm):

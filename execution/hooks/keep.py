@@ -11,7 +11,7 @@ from accounts.secrets import seal, unseal
 from execution.hooks.signature import new_secret
 from execution.models import Hook, HookSymbol
 from trading.audit.record import record
-from trading.domain.errors import NotAllowed, NotFound
+from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
 
@@ -95,9 +95,20 @@ def hook_change(*, hook: Hook, values: Mapping[str, Any], actor: str) -> Hook:
 
 
 @transaction.atomic
-def hook_rotate(*, hook: Hook, actor: str, wall: datetime, at_once: bool = False) -> tuple[Hook, str]:
-    """A new secret. The old one opens for a day more, or with `at_once` not any more: when it is in wrong hands."""
+def hook_rotate(
+    *, hook: Hook, actor: str, wall: datetime, at_once: bool = False, instead_of: str = ""
+) -> tuple[Hook, str]:  # fmt: skip
+    """A new secret. The old one opens for a day more, or with `at_once` not any more: when it is in wrong hands.
+
+    `instead_of`: the mark of the secret that is to be replaced. Conflict (HOOK_ROTATED) where it was replaced already:
+    a second press would shut out the secret that is in use.
+    """
     row = _locked(hook)
+    if instead_of and instead_of != row.secret_mark:
+        raise Conflict(
+            "HOOK_ROTATED", "It got a new secret a moment ago, and that was shown once. Nothing more was done.",
+            next_step="Use the secret that was shown. If nobody kept it, open the page again and make another.",
+        )  # fmt: skip
     row.old_secret_sealed = None if at_once else row.secret_sealed
     row.old_secret_until = None if at_once else wall + GRACE
     secret = new_secret()

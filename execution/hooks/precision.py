@@ -35,10 +35,14 @@ def on_tick(price: Decimal | None, *, spec: InstrumentSpec, side: Side, strict: 
     if price is None or spec.on_tick(price):
         return price
     if strict:
-        raise _refused(shown, "NOT_PRECISE", f"{price} is not on the tick of {spec.tick_size:f}.")
+        raise _refused(
+            shown, "NOT_PRECISE", f"{price.normalize():f} is not on the tick of {spec.tick_size.normalize():f}."
+        )
     rounded = to_tick(price, tick=spec.tick_size, side=side)
     if rounded <= 0:
-        raise _refused(shown, "OUT_OF_RANGE", f"{price} is less than one tick of {spec.tick_size:f}.")
+        raise _refused(
+            shown, "OUT_OF_RANGE", f"{price.normalize():f} is less than one tick of {spec.tick_size.normalize():f}."
+        )
     return rounded
 
 

@@ -61,7 +61,9 @@ def _promote_one(portfolio_id: int, now: datetime) -> bool:
 def _let_one_in(round_: Round, waiting: list[QueuedSignal], now: datetime) -> bool:
     for one in _rank(round_, waiting):
         unseen = one.cause == Cause.ENGINE_NOT_READY  # nobody has told yet what else it waits for
-        if not unseen and not _may_go(one, round_, now):
+        cause = "" if unseen else _waits_for(one, round_, now)
+        if cause:
+            round_.wait_for(one, cause)
             continue
         signal = Signal.objects.select_for_update(of=("self",)).get(pk=one.signal_id)
         signal.portfolio, signal.instrument, signal.deployment = round_.portfolio, one.instrument, one.signal.deployment
@@ -77,15 +79,16 @@ def _let_one_in(round_: Round, waiting: list[QueuedSignal], now: datetime) -> bo
     return False
 
 
-def _may_go(one: QueuedSignal, round_: Round, now: datetime) -> bool:
+def _waits_for(one: QueuedSignal, round_: Round, now: datetime) -> str:
+    """The cause for which a signal cannot go now; "" where it may."""
     if round_.metadata_is_stale(one.instrument, now):
         round_.ask_for_masters()
-        return False
+        return Cause.METADATA_STALE
     live = round_.live(one.instrument_id)
     hook = one.signal.source == Signal.Source.HOOK
     if any(group.side != one.side or group.close_reason or not hook for group in live):
-        return False
-    return bool(live) or has_slot(round_.room, one)
+        return Cause.NOT_FLAT
+    return "" if live or has_slot(round_.room, one) else Cause.POOL_FULL
 
 
 def _rank(round_: Round, waiting: list[QueuedSignal]) -> list[QueuedSignal]:

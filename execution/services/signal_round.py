@@ -181,6 +181,13 @@ class Round:
         self._many_wait += 1
         return self.decide(signal, Signal.State.QUEUED)
 
+    def wait_for(self, queued: QueuedSignal, cause: str) -> None:
+        """What it waits for has changed since it came: a slot is free by now, and its instrument is not flat. Its time
+        goes on."""
+        if queued.cause != cause and QueuedSignal.objects.filter(pk=queued.pk, state=State.WAITING).update(cause=cause):
+            queued.cause = cause
+            publish(self.portfolio.owner_id, "signal", signal=str(queued.signal_id), queue=queued.pk)
+
     def end(self, queued: QueuedSignal, state: str, said: str, *, code: str = "") -> None:
         """A wait is over, and its signal with it unless that was decided in this round."""
         key = queued.instrument_id, str(queued.side)

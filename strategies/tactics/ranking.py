@@ -64,7 +64,7 @@ def _key(one: Candidate, rule: str) -> float:
 
 def _reason(one: Candidate, after: Candidate | None, rules: Sequence[str], keys: dict[int, tuple[float, ...]]) -> str:
     if after is None:
-        return "the only one, or the last"
+        return "the only one" if len(keys) == 1 else "comes after all others"
     for rule, mine, theirs in zip(rules, keys[one.name], keys[after.name], strict=True):
         if mine != theirs:
             return _words(rule, one)
@@ -75,7 +75,10 @@ def _words(rule: str, one: Candidate) -> str:
     if rule == CONTINUATION:
         return "adds to a trade that is live"
     if rule == DEEPEST_LOSS:
-        return f"the market is {one.loss_pct:+.2f} % beyond its entry" if one.loss_pct is not None else "no price"
+        if one.loss_pct is None:
+            return "no price"
+        beyond = "beyond" if one.loss_pct >= 0 else "before"
+        return f"the market is {abs(one.loss_pct):.2f} % {beyond} its entry"
     if rule == REPLACEMENTS:
         return f"replaced {one.replacements} times"
     if rule == EXPECTED_PROFIT:

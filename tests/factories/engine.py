@@ -106,11 +106,9 @@ def engine_at_work(world: World) -> list[Group]:
     second = ladder_trade(world, "AXISBANK", side="SELL", entry="1120.00", last="1114.55", filled=1, blocked=1)
     third = ladder_trade(world, "ITC", entry="431.00", last="428.75", state="ACTIVE", filled=5)
     fourth = ladder_trade(world, "WIPRO", entry="512.30", last="512.30", state="LIVE", filled=0)
-    waiting(world, "MARUTI", entry="12480.00", rank=1, rank_reason="the market is +1.24 % beyond its entry")
+    waiting(world, "MARUTI", entry="12480.00", rank=1, rank_reason="the market is 1.24 % beyond its entry")
     waiting(world, "LT", entry="3610.00", rank=2, rank_reason="replaced 3 times", replacement_count=3)
-    waiting(
-        world, "ITC2", side="SELL", entry="430.00", rank=3, rank_reason="the only one, or the last", cause="NOT_FLAT"
-    )
+    waiting(world, "ITC2", side="SELL", entry="430.00", rank=3, rank_reason="comes after all others", cause="NOT_FLAT")
     over = waiting(world, "CIPLA", entry="1502.00")
     over.state, over.said, over.ended_at = "EXPIRED", "No slot came free while it could wait.", timezone.now()
     over.save()

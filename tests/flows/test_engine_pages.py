@@ -144,7 +144,7 @@ def form_of(client, **changes):
 
 def test_a_change_is_shown_put_in_force_told_and_taken_back(trader, world):
     seen = text(trader.post(reverse(SETTINGS), form_of(trader, max_open_groups=3, act="preview")))
-    assert "What would change" in seen and "<b>3</b>" in seen
+    assert "What would change" in seen and "<b>3</b>" in seen and "Pool: Slots" in seen
     assert settings_of(world.portfolio.pk).portfolio is None
     assert "No setting is changed" in text(trader.post(reverse(SETTINGS), form_of(trader, act="preview")))
     assert trader.post(reverse(SETTINGS), form_of(trader, max_open_groups=3, act="publish")).status_code == 302
@@ -156,7 +156,9 @@ def test_a_change_is_shown_put_in_force_told_and_taken_back(trader, world):
     assert (now.version, now.max_open_groups, now.offset_enabled) == (2, 3, True)
     assert now.ranking == ["oldest", "deepest_loss"]
     page = text(trader.get(reverse(SETTINGS)))
-    assert "oldest, deepest_loss" in page and '<s class="muted">10</s> 3' in page, "the history says old and new"
+    assert "waits longest, market furthest beyond its entry" in page and '<s class="muted">10</s> 3' in page, (
+        "the history says old and new"
+    )
     assert trader.post(reverse(SETTINGS), {"act": "drop"}).status_code == 302
     assert settings_of(world.portfolio.pk).portfolio is None
 

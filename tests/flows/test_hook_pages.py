@@ -9,7 +9,7 @@ from django.urls import reverse
 
 from execution.models import Delivery, Hook
 from strategies.models import Signal
-from tests.factories import PASSWORD
+from tests.factories import PASSWORD, UserFactory
 from tests.factories.hooks import a_hook, an_alert
 from tests.factories.world import open_market
 from trading.audit.models import AuditEntry
@@ -101,15 +101,55 @@ def test_deliveries_say_what_became_of_them_and_why(owner, world):
     assert "<script>" not in page and page.count(">Replay<") == 2, "what came without proof is not run again"
 
 
-def test_the_replay_button_works_once_a_render_and_marks_what_it_made(owner, world):
+def test_a_new_secret_is_asked_for_once_and_a_second_press_shuts_nobody_out(owner, world):
+    hook, first = a_hook(world.portfolio)
+    where = reverse("web:hook-rotate", args=[hook.pk])
+    asked = text(owner.get(where, headers={"hx-request": "true"}))
+    assert "A new secret for" in asked and "Two secrets open now" not in asked and not SECRET.search(asked)
+    mark = re.search(r'name="instead_of" value="(\w{16})"', asked)[1]
+    second = SECRET.search(text(owner.post(where, {"instead_of": mark, "at_once": ""})))[0]
+    again = text(owner.post(where, {"instead_of": mark, "at_once": ""}, headers={"hx-request": "true"}), 409)
+    assert "HOOK_ROTATED" in again and not SECRET.search(again)
+    for number, secret in enumerate((first, second)):
+        assert send(hook, an_alert(secret, strategy_info__trade_id=str(number))).status_code == 202
+    assert AuditEntry.objects.filter(action="hook.rotated").count() == 1
+    assert "ends at once" in text(owner.get(where)), "a third one would shut the first out, and says so"
+
+
+def test_nobody_else_gets_a_secret_or_a_replay_by_the_page(owner, world):
+    """Another person, or staff, by the owner's addresses: there is no such hook."""
     hook, secret = a_hook(world.portfolio)
     send(hook, an_alert(secret))
-    first = Delivery.objects.get()
-    for _ in range(2):
-        assert owner.post(reverse("web:delivery-replay", args=[first.pk]), {"token": "one-render"}).status_code == 302
+    rows = [("web:hook-rotate", hook.pk), ("web:delivery-replay", Delivery.objects.get().pk)]
+    for stranger in (UserFactory(), UserFactory(operator=True)):
+        client = Client()
+        client.force_login(stranger)
+        client.post("/account/reauthenticate/", {"password": PASSWORD})
+        for name, pk in rows:
+            where = reverse(name, args=[pk])
+            assert client.get(where).status_code == client.post(where, {"token": "t"}).status_code == 404
+    assert Signal.objects.count() == 1 and not AuditEntry.objects.filter(action="hook.rotated").exists()
+
+
+def test_a_replay_is_asked_for_and_a_second_press_of_it_does_nothing(owner, world):
+    hook, secret = a_hook(world.portfolio)
+    send(hook, an_alert(secret))
+    where = reverse("web:delivery-replay", args=[Delivery.objects.get().pk])
+    asked = text(owner.get(where, headers={"hx-request": "true"}))
+    assert "Run this alert once more?" in asked and "It may trade a second time" in asked and "SBIN" in asked
+    token = re.search(r'name="token" value="(\w{32})"', asked)[1]
+    assert "Its signal is with the engine" in text(owner.post(where, {"token": token}))
+    assert "nothing more was done" in text(owner.post(where, {"token": token}))
     assert Signal.objects.count() == 2
-    page = text(owner.get(reverse("web:hook", args=[hook.pk])))
-    assert "Replayed" in page and 'class="tag warn" title="by' in page
+    assert 'class="tag warn" title="by' in text(owner.get(reverse("web:hook", args=[hook.pk])))
+
+
+def test_a_replay_that_is_refused_again_says_why(owner, world):
+    hook, secret = a_hook(world.portfolio)
+    send(hook, an_alert(secret, tv__symbol="SBINX"))
+    where = reverse("web:delivery-replay", args=[Delivery.objects.get().pk])
+    told = text(owner.post(where, {"token": "one"}))
+    assert "Replayed, and refused" in told and "SYMBOL_NOT_MAPPED" in told and not Signal.objects.exists()
 
 
 def test_an_alert_without_proof_is_not_run_again_by_anybody(owner, world):

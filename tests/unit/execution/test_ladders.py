@@ -248,6 +248,23 @@ def test_a_full_pool_queues_replaces_ranks_and_promotes(desk):
     assert pool_room(desk.portfolio.pk).taken == 1
 
 
+def test_what_a_signal_waits_for_is_told_as_it_is_now(desk):
+    """Every slot was taken when it came; by now one is free, and its instrument is held the other way."""
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1}, actor="test")
+    begin(desk)
+    other = InstrumentFactory(symbol="NSE:ITC-EQ")
+    quote(desk.world.feed, other, "812.35")
+    decided(desk, alert(desk, instrument=other, quantity=10))
+    sell = decided(desk, alert(desk, instrument=other, quantity=10, side="SELL", stop=Decimal("830.00")))
+    waits = QueuedSignal.objects.get(signal=sell)
+    assert waits.cause == "POOL_FULL"
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 5, "ranking": ["oldest"]}, actor="test")
+    desk.engine.sweep()
+    desk.engine.sweep()
+    now = QueuedSignal.objects.get(signal=sell)
+    assert (now.state, now.cause, now.expires_at) == ("WAITING", "NOT_FLAT", waits.expires_at)
+
+
 def test_a_queued_signal_expires_and_an_exit_removes_one(desk):
     publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1, "queue_size": 1}, actor="test")
     begin(desk)

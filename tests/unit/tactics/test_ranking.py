@@ -47,9 +47,9 @@ def test_a_rule_may_be_left_out_or_come_earlier():
 
 def test_the_reason_is_the_rule_that_told_it_from_the_next():
     first, second, third = ranked([waiting(1, loss=3.0), waiting(2, minutes=1), waiting(3, minutes=2)], RULES)
-    assert first.reason == "the market is +3.00 % beyond its entry"
+    assert first.reason == "the market is 3.00 % beyond its entry"
     assert second.reason == "older"
-    assert (third.rank, third.reason) == (3, "the only one, or the last")
+    assert (third.rank, third.reason) == (3, "comes after all others")
 
 
 def test_a_rule_that_does_not_exist():

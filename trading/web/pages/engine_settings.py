@@ -11,11 +11,10 @@ from django.urls import reverse
 from django.views.decorators.http import require_http_methods, require_POST, require_safe
 
 from accounts.console import OPERATE
-from execution.engine_form import SettingsForm, rungs_shown, rungs_typed
+from execution.engine_form import SettingsForm, changes_in_words, rungs_shown, rungs_typed
 from execution.engine_settings import (
     Backup,
     Change,
-    changes,
     draft_settings,
     drop_settings,
     publish_ladder,
@@ -93,7 +92,7 @@ def settings(request: DeskRequest) -> HttpResponse:
     except TradingError as error:
         _mark(form, error)
         return render(request, "engine/settings.html", context | {"error": error}, status=422)
-    context |= {"previewed": True, "changed": changes(current, draft), "new_ladders": backup.ladders}
+    context |= {"previewed": True, "changed": changes_in_words(current, draft), "new_ladders": backup.ladders}
     if act == "import":
         context["file_text"] = _file_text(request)
     else:
@@ -120,7 +119,7 @@ def _versions(portfolio: Portfolio | None) -> list[Version]:
         if before is None and portfolio is not None:
             house = EngineSettings.objects.filter(portfolio=None, created_at__lte=one.created_at)
             before = house.select_related("ladder").order_by("-version").first()
-        found.append(Version(one, changes(before, one) if before else []))
+        found.append(Version(one, changes_in_words(before, one) if before else []))
     return found
 
 

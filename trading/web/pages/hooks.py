@@ -1,7 +1,7 @@
 """Hooks: the addresses at which alerts of other programs arrive, their secrets, symbols and deliveries."""
 
 from datetime import timedelta
-from typing import Any
+from typing import Any, ClassVar
 from uuid import UUID, uuid4
 
 from allauth.account.internal.flows.reauthentication import did_recently_reauthenticate
@@ -27,9 +27,11 @@ from execution.hooks.keep import (
 from execution.hooks.receive import replay
 from execution.models import Delivery, Hook, HookSymbol, LadderPlan
 from trading.domain.errors import TradingError
+from trading.domain.orders import Product
 from trading.portfolio.models import Portfolio
 from trading.web.access import ask_again, dialog, signed_in
 from trading.web.desk import DeskRequest
+from trading.web.templatetags.trading_format import words
 
 SHOWN = 50
 
@@ -38,18 +40,27 @@ class HookForm(forms.ModelForm):
     """What a hook asks for and adds. Addresses as lines of text."""
 
     allowed_addresses = forms.CharField(
-        required=False, widget=forms.Textarea(attrs={"rows": 3, "placeholder": "52.89.214.238"}),
+        required=False, label="Who may send", widget=forms.Textarea(attrs={"rows": 3, "placeholder": "52.89.214.238"}),
         help_text="one a line, networks as 52.32.178.0/24; empty: everybody may knock",
     )  # fmt: skip
 
     class Meta:
         model = Hook
         fields = CHANGEABLE
+        labels: ClassVar[dict[str, str]] = {
+            "authentication": "Proof of the sender", "secret_in_address": "The secret may stand in the address",
+            "max_age_s": "Oldest alert, s", "rate_per_minute": "Alerts a minute",
+            "ladder": "Ladder", "timeframe": "Timeframe", "default_action": "Action",
+        }  # fmt: skip
 
     def __init__(self, *args: Any, portfolio: Portfolio, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         usable = LadderPlan.objects.filter(Q(portfolio=None) | Q(portfolio=portfolio), retired_at=None)
         self.fields["ladder"].queryset = usable  # type: ignore[attr-defined]
+        self.fields["ladder"].empty_label = "as the settings say"  # type: ignore[attr-defined]
+        self.fields["product"].choices = [(one.value, words(one.value)) for one in Product]  # type: ignore[attr-defined]
+        actions = [("", "refused where none is named"), *Hook.Action.choices]
+        self.fields["default_action"].choices = actions  # type: ignore[attr-defined]
         self.initial["allowed_addresses"] = "\n".join(self.instance.allowed_addresses or [])
 
     def clean_allowed_addresses(self) -> list[str]:
@@ -104,7 +115,7 @@ def hook(request: DeskRequest, hook_id: UUID) -> HttpResponse:
 def _deliveries(request: DeskRequest, row: Hook) -> dict[str, Any]:
     rows = Delivery.objects.for_user(request.user).filter(hook=row).select_related("replay_of")
     newest = rows.prefetch_related("signals__instrument")[:SHOWN]
-    return {"hook": row, "deliveries": newest, "token": uuid4().hex, "shown": SHOWN}
+    return {"hook": row, "deliveries": newest, "shown": SHOWN}
 
 
 @require_safe
@@ -172,15 +183,20 @@ def _back(request: DeskRequest, row: Hook) -> HttpResponse:
     return redirect(where)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def rotate(request: DeskRequest, hook_id: UUID) -> HttpResponse:
-    """A new secret, shown once. `at_once` shuts the old one out."""
+    """GET asks, POST makes a new secret and shows it once. `at_once` shuts the old one out. Twice is once."""
     row = _mine(request, hook_id)
     if not did_recently_reauthenticate(request):
         return ask_again(request, reverse("web:hook", args=[row.pk]))
-    at_once = request.POST.get("at_once") == "yes"
-    row, secret = hook_rotate(hook=row, actor=request.user.get_username(), wall=timezone.now(), at_once=at_once)
+    if request.method != "POST":
+        return dialog(request, "execution/_hook_rotate.html", {"hook": row})
+    actor, given = request.user.get_username(), request.POST
+    row, secret = hook_rotate(
+        hook=row, actor=actor, wall=timezone.now(), at_once=given.get("at_once") == "yes",
+        instead_of=given.get("instead_of", ""),
+    )  # fmt: skip
     return _show_secret(request, row, secret, "The new secret")
 
 
@@ -213,18 +229,17 @@ def drop_symbol(request: DeskRequest, hook_id: UUID, symbol_id: int) -> HttpResp
     return _back(request, row)
 
 
-@require_POST
+@require_http_methods(["GET", "HEAD", "POST"])
 @signed_in
 def replay_delivery(request: DeskRequest, delivery_id: UUID) -> HttpResponse:
-    """Run an alert once more, as a new delivery. The token of the button makes a second press the same wish."""
+    """GET says what it was, POST runs it once more as a new delivery. The token of the question makes a second press
+    the same wish."""
     rows = Delivery.objects.for_user(request.user).select_related("hook__portfolio__account", "hook__portfolio__owner")
-    row = get_object_or_404(rows, pk=delivery_id)
-    token = request.POST.get("token", "")[:64]
-    if not token:
-        raise Http404
-    reply = replay(row, token=token, actor=request.user.get_username(), wall=timezone.now())
-    if reply.status >= 400:
-        messages.error(request, f"Replayed and refused: {reply.body['detail']}")
-    else:
-        messages.success(request, "Replayed: its signals are with the engine.")
-    return _back(request, row.hook)
+    row = get_object_or_404(rows.prefetch_related("signals__instrument"), pk=delivery_id)
+    context: dict[str, Any] = {"row": row, "token": uuid4().hex, "reply": None}
+    if request.method == "POST":
+        token = request.POST.get("token", "")[:64]
+        if not token:
+            raise Http404
+        context["reply"] = replay(row, token=token, actor=request.user.get_username(), wall=timezone.now())
+    return dialog(request, "execution/_hook_replay.html", context)
