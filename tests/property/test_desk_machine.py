@@ -82,12 +82,18 @@ class DeskMachine(RuleBasedStateMachine):
     def turn(self, times: int) -> None:
         self.desk.turn(times)
 
+    def at_work(self, *, stops: bool) -> list[BookOrder]:
+        """Orders at the broker that may trade now."""
+        return [
+            order for order in self.desk.broker.book.values()
+            if not order.status.is_final and order.remaining_quantity and (stops or order.trigger_price is None)
+        ]  # fmt: skip
+
     @rule(price=PRICES, part=st.integers(1, 4), stops=st.booleans())
     def trade(self, price: str, part: int, stops: bool) -> None:
-        for order in list(self.desk.broker.book.values()):
-            if not order.status.is_final and order.remaining_quantity and (stops or order.trigger_price is None):
-                quantity = max(1, order.remaining_quantity // part)
-                self.desk.broker.fill(order.broker_order_id, quantity, self.traded_at(order, price))
+        for order in self.at_work(stops=stops):
+            quantity = max(1, order.remaining_quantity // part)
+            self.desk.broker.fill(order.broker_order_id, quantity, self.traded_at(order, price))
 
     def traded_at(self, order: BookOrder, price: str) -> str:
         """Even an exchange that gives a worse price than was asked for is booked as it says."""
@@ -103,11 +109,10 @@ class DeskMachine(RuleBasedStateMachine):
     def trades_that_only_the_order_book_counts(self, price: str) -> None:
         """They stay out of the trade book until `the_trades_come`; meanwhile one fill of each order stands in."""
         broker = self.desk.broker
-        for order in list(broker.book.values()):
-            if not order.status.is_final and order.remaining_quantity and order.trigger_price is None:
-                quantity = max(1, order.remaining_quantity // 2)
-                fact = broker.fill(order.broker_order_id, quantity, self.traded_at(order, price))
-                broker.untold.add(fact.broker_trade_id)
+        for order in self.at_work(stops=False):
+            quantity = max(1, order.remaining_quantity // 2)
+            fact = broker.fill(order.broker_order_id, quantity, self.traded_at(order, price))
+            broker.untold.add(fact.broker_trade_id)
         for _ in range(2):
             read_books(account=self.desk.account, gateway=broker, now=self.desk.now[0], stand_in_after_s=0)
 
