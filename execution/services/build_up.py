@@ -14,6 +14,7 @@ from execution.services.order_cancel import order_cancel
 from execution.services.pyramid_add import MEANT
 from execution.services.trade_orders import ask_exit
 from strategies.tactics.take_profit import FilledLeg, TakeProfits, WantedExit, take_profits
+from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import Product, Reason, Side
 from trading.realtime.publish import publish
 
@@ -72,6 +73,7 @@ def _keep_take_profits(group: Group, orders: list[Order], now: datetime) -> None
     for exit_ in wanted.parts:
         part = known.pop(exit_.key, None)
         _keep_part(group, part, exit_, done.get(part.pk, 0) if part else 0)
+        crashpoint("parts.kept")
     for part in known.values():  # another mode is in force, or its leg was closed by other ways
         if part.state in (State.WAITING, State.ASKED):
             _drop(part, orders, now)

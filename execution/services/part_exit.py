@@ -6,6 +6,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.models import Group, Leg, PartExit, Pyramid
+from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.orders import Reason
 from trading.outbox import after_commit
@@ -54,6 +55,7 @@ def part_due(*, part_id: int) -> bool:
         return False
     asked = PartExit.objects.filter(pk=part_id, state=State.WAITING).update(state=State.ASKED, asked_at=timezone.now())
     if asked:
+        crashpoint("parts.due")
         _ring(group)
     return bool(asked)
 

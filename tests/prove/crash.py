@@ -15,7 +15,7 @@ from tests.prove.trial import Kill, Outcome, Stage, run_trial
 from tests.small_broker import LOST, VANISHED
 from trading.domain.crashpoint import POINTS
 
-SCENARIOS = ("trade", "signal", "kill", "hand", "pieces", "ladder")
+SCENARIOS = ("trade", "signal", "kill", "hand", "pieces", "ladder", "resting")
 ENGINE = ("ladder.", "parts.", "pool.")
 """Points of the signal engine: only a trade of a hook passes them."""
 COUNTED = {"fills.stood_in", "fills.replaced"}
@@ -66,7 +66,9 @@ def trial_of(point: str, seed: int) -> Trial:
     elif point.startswith("kill."):
         scenario = "kill"
     elif point.startswith(ENGINE):
-        scenario, roughness = "ladder", rng.choice([0.1, 0.2, 0.5])
+        scenario, roughness = rng.choice(["ladder", "ladder", "resting"]), rng.choice([0.1, 0.2, 0.5])
+        if point == "parts.due":  # what rests at the broker is not watched
+            scenario = "ladder"
     elif point.startswith("chase."):
         scenario, roughness = "chase", rng.choice([0.0, 0.2, 0.5])
     elif point.startswith("parent."):

@@ -8,7 +8,7 @@ from tests.prove.parts import Part, Tried, register
 from tests.prove.trial import Stage
 from tests.prove.twin import Twin, twin, walk
 
-SCENARIOS = ("trade", "pieces", "hand", "signal", "ladder", "large", "offset", "chase")
+SCENARIOS = ("trade", "pieces", "hand", "signal", "ladder", "resting", "large", "offset", "chase")
 
 
 @contextmanager

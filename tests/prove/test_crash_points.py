@@ -88,7 +88,7 @@ def test_kill_while_a_trade_is_built_up(stage):
 
 
 def test_kill_between_the_steps_of_a_part_and_of_a_promotion(stage):
-    survives(stage, "parts.sized", "parts.queued", "pool.promoting", "pool.promoted")
+    survives(stage, "parts.kept", "parts.due", "parts.queued", "pool.promoting", "pool.promoted")
 
 
 def test_killed_between_the_decision_to_follow_the_market_and_the_change(stage):

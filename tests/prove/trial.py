@@ -24,7 +24,7 @@ from execution.brokers.port import Tick
 from execution.engine.account_engine import AccountEngine
 from execution.engine.books import read_books
 from execution.engine.lease import State, acquire, renew, set_state, this_process
-from execution.engine_settings import publish_settings
+from execution.engine_settings import publish_ladder, publish_settings, settings_of
 from execution.models import EngineSettings, Group, Intent, OffsetPlan, Order, ParentOrder, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull
@@ -43,6 +43,7 @@ from tests.many_trades import OFFSETS
 from tests.prove.line import Exchange, Line
 from tests.prove.oracle import disagreements
 from tests.prove.rough_broker import LONGEST_LAG, RoughBroker
+from tests.prove.script_clock import ScriptClock
 from trading.domain import crashpoint
 from trading.domain.errors import TradingError
 from trading.domain.fills import FillFact
@@ -57,6 +58,12 @@ minutes that a proof takes, in which every book is read fifteen times: later tha
 
 Step = tuple[str, Any]
 TakeProfit = EngineSettings.TakeProfit
+WITH_PARTS = (TakeProfit.LEG, TakeProfit.HYBRID, TakeProfit.PYRAMID_AGGREGATE)
+NEAR, FAR = "0.5", "2.5"
+"""Percent of profit at which the whole, or a pyramid, is closed: before the legs' own targets, or behind them."""
+CYCLES = {f"{kept} {way}": way for kept in ("watched", "resting") for way in TakeProfit.values}
+"""One whole cycle in each way of taking profit: with a stop at the broker, beside which targets are watched, and
+without one, where they rest there."""
 MARKET = ("trade", "stop_hit", "by_hand", "part_ways", "run_off", "count", "tell")
 """Steps that happen at the exchange."""
 Design = Callable[[], None]
@@ -104,6 +111,7 @@ class World:
     feed: Feed
     signal_id: Any = None
     other: Instrument | None = None  # of a ladder: the share whose alert waits for the slot; of an offset: the winner
+    has_stop: bool = True  # of a ladder
     moves: bool = False  # the shares go where the script says, and do not stay where all began
 
     @classmethod
@@ -114,10 +122,18 @@ class World:
         if scenario == "approval":
             Portfolio.objects.filter(pk=portfolio.pk).update(approval_mode=Portfolio.ApprovalMode.MANUAL)
             portfolio.refresh_from_db()
-        if scenario == "ladder":
-            world.other = InstrumentFactory()
-            publish_settings(portfolio=portfolio, values={"max_open_groups": 1}, actor="the proof")
+        if scenario in ("ladder", "resting") or scenario in CYCLES:
+            world.other, world.has_stop = InstrumentFactory(), not scenario.startswith("resting")
+            chosen: dict[str, object] = {"max_open_groups": 1}
             values = {"loss_streak": 0, "cooldown_min": 0, "daily_loss_soft_pct": "90", "daily_loss_hard_pct": "95"}
+            if not world.has_stop:
+                rungs = settings_of(portfolio.pk).ladder.rungs
+                publish_ladder(
+                    portfolio=portfolio, name="No stop", rungs=rungs, overrides={}, stop_pct=None, actor="the proof"
+                )
+                chosen["ladder"] = "No stop"
+                values["stop_required"] = False
+            publish_settings(portfolio=portfolio, values=chosen, actor="the proof")
             publish_policy(portfolio=portfolio, values=values, actor="the proof")
         if scenario == "offset":
             world.other, world.moves = InstrumentFactory(), True
@@ -171,8 +187,10 @@ class Progress:
 def script_of(seed: str, *, scenario: str) -> list[Step]:
     """What people and the market do, the same for the same seed."""
     rng = random.Random(f"script:{seed}")
-    if scenario == "ladder":
-        return _ladder_script(rng, leg_by_leg=seed.startswith(("parts.", "pool.")))
+    if scenario in ("ladder", "resting"):
+        return _ladder_script(rng, in_parts=seed.startswith("parts."))
+    if scenario in CYCLES:
+        return _cycle_script(CYCLES[scenario])
     if scenario == "offset":
         return _winner_and_loser(rng)
     if scenario == "chase":
@@ -224,7 +242,7 @@ def _counted_script(rng: random.Random) -> list[Step]:
     return [*steps, ("trade", (1.0,)), ("turn", 1)]
 
 
-def _ladder_script(rng: random.Random, *, leg_by_leg: bool) -> list[Step]:
+def _ladder_script(rng: random.Random, *, in_parts: bool) -> list[Step]:
     """Legs fill and profits are taken, a pyramid comes, another share's alert waits for the slot and gets it."""
     steps: list[Step] = [("alert", 0), ("turn", 2), ("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)]
     steps += [("alert", 1), ("turn", 1), ("tick", "821.00"), ("turn", rng.randint(2, 4))]
@@ -234,12 +252,25 @@ def _ladder_script(rng: random.Random, *, leg_by_leg: bool) -> list[Step]:
     if rng.random() < 0.3:
         steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 1)]
     steps += [("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
-    # Every way of taking profit; in half of the trials it changes while the trade is held.
-    first, then = rng.choice(TakeProfit.values), rng.choice(TakeProfit.values)
-    changed = [("mode", then)] if rng.random() < 0.5 else []
-    if leg_by_leg:  # where a trial is about parts, or about who waits for the slot, there are some
-        return steps
-    return [("mode", first), *steps[:4], *changed, *steps[4:]]
+    # Every way of taking profit; in half of the trials it changes while the trade is held. Where a trial is about
+    # parts the way has some, and the whole does not come before them.
+    ways = WITH_PARTS if in_parts else TakeProfit.values
+    first, then = rng.choice(ways), rng.choice(ways)
+    changed = [_mode(then, in_parts=in_parts)] if rng.random() < 0.5 else []
+    return [_mode(first, in_parts=in_parts), *steps[:4], *changed, *steps[4:]]
+
+
+def _mode(way: str, *, in_parts: bool = True) -> Step:
+    return "mode", (way, FAR if in_parts and way == TakeProfit.HYBRID else NEAR)
+
+
+def _cycle_script(way: str) -> list[Step]:
+    """From an entry to the next one's: legs fill, profit is taken, the trade is closed, its slot goes to who waits."""
+    steps: list[Step] = [_mode(way), ("alert", 0), ("turn", 2), ("trade", (0.5,)), ("turn", 2)]
+    steps += [("trade", (1.0,)), ("turn", 3), ("alert", 2), ("turn", 1)]
+    for _ in range(3):  # past the furthest of its targets
+        steps += [("tick", "829.00"), ("turn", 2), ("trade", (1.0,)), ("turn", 2)]
+    return [*steps, ("trade", (1.0,)), ("turn", 3), ("close", None), ("turn", 2)]
 
 
 def _chase_script(rng: random.Random) -> list[Step]:
@@ -287,8 +318,11 @@ def _winner_and_loser(rng: random.Random) -> list[Step]:
 class Life:
     """The desk in one process, from its start to its end, or to its death."""
 
-    def __init__(self, world: World, line: Line, now: datetime, *, patience: int = QUIET_TURNS) -> None:
+    def __init__(
+        self, world: World, line: Line, now: datetime, *, patience: int = QUIET_TURNS, clock: ScriptClock | None = None
+    ) -> None:  # fmt: skip
         self.patience = patience
+        self.clock = clock
         self.world = world
         self.line = line
         self.now = now
@@ -318,6 +352,8 @@ class Life:
 
     def beat(self) -> None:
         """A sign of life, and a fresh price."""
+        if self.clock is not None:
+            self.clock.step()
         renew(self.account.pk, self.fence)
         set_state(self.account.pk, self.fence, State.RUNNING)
         priced = self.line.call("where") if self.world.moves else {}
@@ -386,7 +422,8 @@ class Life:
         mine = {"portfolio": self.world.portfolio, "dedupe_key": f"hook:{self.world.portfolio.pk}:{number}"}
         defaults = {
             "instrument": self.world.other if number == 2 else self.world.instrument, "source": "HOOK",
-            "side": Side.BUY, "entry": Decimal("812.35"), "stop": Decimal("790.00"), "quantity": 50,
+            "side": Side.BUY, "entry": Decimal("812.35"), "quantity": 50,
+            "stop": Decimal("790.00") if self.world.has_stop else None,
             "explanation": "An alert.", "bar_at": self.now, "created_at": wall,
             "expires_at": wall + timedelta(minutes=5),
         }  # fmt: skip
@@ -401,9 +438,9 @@ class Life:
                 portfolio=self.world.portfolio, equity_paise=equity, policy=policy, now=self.now + timedelta(minutes=1)
             )
 
-    def mode(self, name: str) -> None:
+    def mode(self, way: tuple[str, str]) -> None:
         """Another way of taking profit is in force from now on."""
-        values = {"take_profit": name, "aggregate_target_pct": "0.5"}
+        values = {"take_profit": way[0], "aggregate_target_pct": way[1]}
         publish_settings(portfolio=self.world.portfolio, values=values, actor="a person")
 
     def tick(self, price: str) -> None:
@@ -508,10 +545,11 @@ def grow_older(account_id: int, seconds: float) -> None:
 def run_trial(
     stage: Stage, *, seed: str, scenario: str = "trade", kills: tuple[Kill, ...] = (), design: Design | None = None,
     roughness: float = 0.5, lag: int = LONGEST_LAG, answer: object = None, patience: int = QUIET_TURNS,
-    doubts: tuple[object, ...] = (),
+    doubts: tuple[object, ...] = (), by_script: bool = False,
 ) -> Outcome:  # fmt: skip
     """Walk one script to its end, dying at each of the kills in turn, and compare both sides.
 
+    `by_script`: the wall clock of the desk goes on with the script, whatever the machine is busy with.
     `answer` is what the entry gets from the broker, whatever the seed would have given it.
     """
     outcome = Outcome()
@@ -526,7 +564,7 @@ def run_trial(
     connections.close_all()  # a connection must not be shared by a fork
     for kill in (*kills, None):
         outcome.lives += 1
-        died = _live(stage, world, kill, design, patience)
+        died = _live(stage, world, kill, design, patience, by_script)
         if died == "killed" and kill is not None:
             outcome.killed.append(kill.point)
             continue
@@ -540,13 +578,15 @@ def run_trial(
     return outcome
 
 
-def _live(stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int) -> str:
+def _live(
+    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, by_script: bool
+) -> str:  # fmt: skip
     """Fork, live, wait. Empty: it came to its end; "killed"; or what went wrong."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _child(stage, world, kill, design, patience, writer)
+        _child(stage, world, kill, design, patience, by_script, writer)
     os.close(writer)
     with os.fdopen(reader) as said:
         trouble = said.read()
@@ -556,7 +596,9 @@ def _live(stage: Stage, world: World, kill: Kill | None, design: Design | None, 
     return trouble or ("" if os.waitstatus_to_exitcode(status) == 0 else f"ended with {status}")
 
 
-def _child(stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, writer: int) -> None:
+def _child(
+    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, by_script: bool, writer: int
+) -> None:  # fmt: skip
     passed: Counter[str] = Counter()
 
     def pass_point(name: str) -> None:
@@ -571,7 +613,8 @@ def _child(stage: Stage, world: World, kill: Kill | None, design: Design | None,
             design()
         crashpoint.arm(pass_point)
         line = Line(stage.exchange.address)
-        Life(world, line, ELEVEN, patience=patience).run()
+        clock = ScriptClock() if by_script else None
+        Life(world, line, ELEVEN, patience=patience, clock=clock).run()
         line.call("finish", passed)
     except TradingError as error:
         os.write(writer, f"{error.code}: {error.message}".encode())

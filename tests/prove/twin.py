@@ -75,7 +75,7 @@ def walk(stage: Any, scenario: str, seed: str) -> tuple[str, list[str]]:
     """One trial of this process: the hash of its event log, and what was wrong with it."""
     from tests.prove.trial import run_trial
 
-    outcome = run_trial(stage, seed=seed, scenario=scenario)
+    outcome = run_trial(stage, seed=seed, scenario=scenario, by_script=True)
     return event_log(outcome.portfolio_id), outcome.trouble
 
 

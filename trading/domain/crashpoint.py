@@ -60,6 +60,8 @@ POINTS: tuple[str, ...] = (
     "ladder.group_written",
     "ladder.pyramid_written",
     "ladder.leg_asked",
+    "parts.kept",
+    "parts.due",
     "parts.sized",
     "parts.queued",
     "pool.promoting",
