@@ -126,12 +126,11 @@ def with_flags(plan: Plan, market: Market, evaluation: Evaluation, flags: NDArra
         if not np.isfinite(liquid).any():
             raise BacktestRefused("NO_VOLUME", "Fills by volume need bars with a volume, and there is none")
     hours = hours_of(plan, market)
-    rate_of_bar, rates = market.rates(plan.costs.charges, plan.costs.segment)
-    period_of_bar, contracts = market.contract_terms
+    levied = plan.costs.charges, plan.costs.segment
     given = Given(
         prices=market.price_block, flags=flags, score=score, ranges=ranges, asked=asked, liquid=liquid,
-        blocked=market.blocked, hours=hours.block, clock=np.stack((market.starts, rate_of_bar, period_of_bar)),
-        rates=rates, contracts=contracts, rungs=_rungs(plan), actions=market.action_rows, past=past_of(plan, market),
+        blocked=market.blocked, hours=hours.block, clock=market.clock(*levied), rates=market.rates(*levied)[1],
+        contracts=market.contract_terms[1], rungs=_rungs(plan), actions=market.action_rows, past=past_of(plan, market),
         terms=terms_of(plan),
     )  # fmt: skip
     most = (signals + 1) * (1 + len(plan.bookings))

@@ -331,6 +331,18 @@ class Market:
             known = self._rates_by_list[broker, segment] = self._rates(broker, segment)
         return known
 
+    def clock(self, broker: ChargeBroker | None, segment: ChargeSegment) -> NDArray[np.int64]:
+        """int64[3, bars]: when each traded bar begins (epoch seconds), its row of charge rates, its period of terms."""
+        known = self._clock_by_list.get((broker, segment))
+        if known is None:
+            known = np.stack((self.starts, self.rates(broker, segment)[0], self.contract_terms[0]))
+            self._clock_by_list[broker, segment] = known
+        return known
+
+    @cached_property
+    def _clock_by_list(self) -> dict[tuple[ChargeBroker | None, ChargeSegment], NDArray[np.int64]]:
+        return {}
+
     @cached_property
     def pasts(self) -> dict[Any, Any]:
         """What gates ask of this market's past, by what they ask: see `market_past`."""

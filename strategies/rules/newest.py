@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cached_property
+from threading import Lock
 from typing import Any, Final, cast
 
 import numpy as np
@@ -33,6 +34,7 @@ _NEVER_FADE: Final = frozenset(
     {"obv", "anchored_vwap", "psar", "supertrend", "supertrend_direction", "garch", "hp_trend"}
     | {name for name in REGISTRY if name.startswith("kalman")}
 )
+_other_cores = Lock()  # held by the call that uses more cores than its own
 _KNOWN: Final = (Number, Field, Arithmetic, Lag, Call, Compare, Logic, Cross)
 
 
@@ -40,7 +42,9 @@ def newest(rule: CompiledRule, window: Window, *, threads: int = 1) -> Bools:
     """bool[symbols]: whether a condition is known to be true at the last bar of the window.
 
     The same as `rule.evaluate(window)[:, -1]`, with values equal to 1e-12; a rule that looks at sessions, other bars or
-    other symbols is evaluated whole. `threads`: kernels leave the interpreter alone, so two do it in half the time.
+    other symbols is evaluated whole. `threads`: as many cores at most share a window that one part does not hold; a
+    smaller one is done before another thread would be awake. Nobody waits for cores that another call of this process
+    has just taken: it goes on alone. The answers are the same however many there are.
     """
     if rule.kind != "condition":
         raise TypeError(f"{rule.text} is a number, not a condition")
@@ -58,15 +62,23 @@ def newest(rule: CompiledRule, window: Window, *, threads: int = 1) -> Bools:
         if reach < bars and not all_finite(deep.window.close):
             holed[rows] = ~np.isfinite(deep.window.close).all(axis=1)
 
-    mine, *others = _parts(len(window.symbols), reach, threads)
-    if others and threads > 1:
-        with ThreadPoolExecutor(threads - 1) as pool:
-            beside = pool.map(judge, others)
-            judge(mine)
-            list(beside)
-    else:
-        for part in (mine, *others):
+    def judge_all(parts: list[slice]) -> None:
+        for part in parts:
             judge(part)
+
+    large = len(window.symbols) * reach > TOGETHER
+    threads = threads if threads > 1 and large and _other_cores.acquire(blocking=False) else 1
+    parts = _parts(len(window.symbols), reach, threads)
+    if threads == 1:
+        judge_all(parts)
+    else:
+        try:
+            with ThreadPoolExecutor(threads - 1) as pool:
+                beside = pool.map(judge_all, [parts[k::threads] for k in range(1, threads)])
+                judge_all(parts[::threads])
+                list(beside)
+        finally:
+            _other_cores.release()
     if holed.any():  # whoever missed bars lately reaches further back for as many: judged over all there is
         at = np.flatnonzero(holed)
         prices = {name: getattr(window, name)[at] for name in ("open", "high", "low", "close", "volume")}
@@ -76,11 +88,11 @@ def newest(rule: CompiledRule, window: Window, *, threads: int = 1) -> Bools:
 
 
 def _parts(symbols: int, bars: int, threads: int) -> list[slice]:
-    """Few parts, as many as threads where memory allows: between two kernels a thread may have to wait for the other.
+    """Few parts, as many for each thread: between two kernels a thread may have to wait for the other.
 
     Whole groups of lanes each, but for the last.
     """
-    shares = max(threads, -(-symbols * bars // TOGETHER))
+    shares = max(1, -(-symbols * bars // (TOGETHER * threads))) * threads
     size = max(LANES, -(-symbols // (shares * LANES)) * LANES)
     return [slice(top, top + size) for top in range(0, symbols, size)] or [slice(0, 0)]
 

@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from functools import lru_cache
 
 import numpy as np
+from django.conf import settings
 from django.db import transaction
 
 from strategies.contracts.schema import ContractBody, parse_contract
@@ -100,7 +101,7 @@ def scan(
     if prices.bars == 0:
         return []
     window = rule_window(prices, others)
-    if not any(fires_newest(rule, window).any() for _, rule in contract.sides):
+    if not any(fires_newest(rule, window, threads=settings.SCAN_THREADS).any() for _, rule in contract.sides):
         return []  # as nearly always, and for a fraction of the work
     evaluation = Evaluation(window)
     body = contract.body

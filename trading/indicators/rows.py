@@ -373,15 +373,3 @@ def collect(out, first, last, value):
     for k in range(out.shape[0]):
         for s in range(out.shape[1]):
             value[k, s] = out[k, s, first[s]] if last[s] > first[s] else np.nan
-
-
-@compiled_making_arrays
-def present_in_both(x, y):
-    """Positions where two rows are finite together: int64[k]."""
-    at = np.empty(x.size, dtype=np.int64)
-    k = 0
-    for i in range(x.size):
-        if np.isfinite(x[i]) and np.isfinite(y[i]):
-            at[k] = i
-            k += 1
-    return at[:k]

@@ -5,7 +5,7 @@ import numpy as np
 from trading.indicators.extremes import bars_since, extreme_of
 from trading.indicators.lanes import row_of, where
 from trading.indicators.passes import decay, four, stride_from
-from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_making_arrays, kernel, present_in_both
+from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_making_arrays, kernel, nothing_of
 from trading.indicators.volatility import range_of
 
 
@@ -323,13 +323,30 @@ def crosses_above(x, y):
     """bool[symbols, bars]: x is above y now and was not at the previous bar where both exist."""
     out = np.zeros(x.shape, dtype=np.bool_)
     for s in range(x.shape[0]):
-        at = present_in_both(x[s], y[s])
-        for k in range(1, at.size):
-            out[s, at[k]] = x[s, at[k]] > y[s, at[k]] and x[s, at[k - 1]] <= y[s, at[k - 1]]
+        _crossed(x[s], y[s], out[s])
     return out
 
 
 @compiled_making_arrays
 def crosses_below(x, y):
     """bool[symbols, bars]: x is below y now and was not at the previous bar where both exist."""
-    return crosses_above(-x, -y)
+    return crosses_above(y, x)
+
+
+@compiled
+def _crossed(x, y, out):
+    """One row; `out` is all false before. Where both are known to the end, every bar asks for itself, many at once."""
+    first = 0
+    while first < x.size and not (np.isfinite(x[first]) and np.isfinite(y[first])):
+        first += 1
+    if nothing_of(x[first:]) + nothing_of(y[first:]) == 0.0:
+        into, now, other = out[first + 1 :], x[first + 1 :], y[first + 1 :]
+        before, other_before = x[first:], y[first:]
+        for k in range(into.size):
+            into[k] = (now[k] > other[k]) & (before[k] <= other_before[k])
+        return
+    last_known = first
+    for i in range(first + 1, x.size):
+        if np.isfinite(x[i]) and np.isfinite(y[i]):
+            out[i] = x[i] > y[i] and x[last_known] <= y[last_known]
+            last_known = i

@@ -151,6 +151,7 @@ CELERY_TASK_ROUTES = {
 QUEUES = ["work", "orders", "scans"]
 RESEARCH_QUEUE = "research"  # backtests and sweeps: a worker of its own, so that no trade ever waits behind one
 RESEARCH_THREADS = env.number("TARAZU_RESEARCH_THREADS", 2, low=1, high=64)
+SCAN_THREADS = env.number("TARAZU_SCAN_THREADS", min(4, env.cores()), low=1, high=64)  # cores of one scan, at most
 CELERY_TASK_PUBLISH_RETRY = False  # the row is the work: a lost ring is found by the sweep, a waiting trade by nobody
 CELERY_WORKER_PREFETCH_MULTIPLIER = 1
 CELERY_WORKER_HIJACK_ROOT_LOGGER = False

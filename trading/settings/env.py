@@ -74,6 +74,11 @@ def number(name: str, default: int, *, low: int | None = None, high: int | None 
     return found
 
 
+def cores() -> int:
+    """Processors that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def words(name: str, default: tuple[str, ...] = ()) -> list[str]:
     """A comma-separated list."""
     value = _read(name, default, "")
