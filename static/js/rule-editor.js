@@ -202,7 +202,7 @@
   // --- where it fired ---------------------------------------------------------------------------------------------------
   const chart = document.querySelector("[data-preview-chart]");
   document.querySelector("[data-preview-button]")?.addEventListener("click", () => {
-    const query = new URLSearchParams({ symbol: document.querySelector("[data-preview-symbol]").value, timeframe: form.elements.timeframe.value, parameters: JSON.stringify(parameters()) });
+    const query = new URLSearchParams({ symbol: document.querySelector("[data-preview-symbol]").value, timeframe: form.elements.timeframe.value, parameters: JSON.stringify(parameters()), universes: form.elements.universes.value });
     for (const name of ["long_entry", "short_entry", "long_exit", "short_exit"]) {
       const area = form.elements[`rules.${name}`];
       if (area && !area.disabled && area.value.trim()) query.set(name, area.value);

@@ -14,13 +14,17 @@ from strategies.backtest.facts import with_facts
 from strategies.backtest.market import DAILY, Market, adjusted, market_of, range_of
 from strategies.contracts.schema import ContractBody
 from strategies.rules.compiled import RuleSet
-from strategies.rules.functions import nearest
+from strategies.rules.functions import TIMEFRAME_NAMES, nearest
 from strategies.rules.window import SeriesKey, Window, window_of
+from trading.marketdata.candles import bars_by_day
 from trading.marketdata.models import Feed, Instrument, Universe, UniverseMember
-from trading.marketdata.windows import load_window
-from trading.venue.sessions import SessionKind
+from trading.marketdata.sessions import session_kind
+from trading.marketdata.windows import load_window, series_of
+from trading.venue.calendar import remembered
+from trading.venue.sessions import SessionKind, session_on
 
 SESSION_MINUTES = 385  # the longest session there is: derivatives until 15:40
+NAMED_HOLES = 5  # instruments that lack most are named
 
 
 def instruments_of(names: Sequence[str]) -> list[Instrument]:
@@ -117,6 +121,7 @@ def market_of_candles(
         warm_up=warm_up, exchange=instruments[0].exchange, kind=_kind(instruments),
         notes=_notes(prices.symbols, c[:, warm_up:], v[:, warm_up:], warm_up, settling),
     )  # fmt: skip
+    market = replace(market, notes=(*market.notes, *_holes(feed, instruments, market)))
     return with_facts(market, feed, instruments, largest_order=largest_order)
 
 
@@ -176,6 +181,47 @@ def _notes(symbols: Sequence[str], close: np.ndarray, volume: np.ndarray, warm_u
         if still:
             notes.append(f"ZERO_VOLUME_BARS: {symbol} has {still} bars without volume")
     return notes
+
+
+def _holes(feed: Feed, instruments: Sequence[Instrument], market: Market) -> list[str]:
+    """What the sessions up to the last traded bar had and the store has not; the worst instruments by name.
+
+    Where bars are made of minutes, a minute that is not there is in none of them: the bar looks whole and is not.
+    """
+    first, last = (date.fromordinal(int(market.day_ordinals[at])) for at in (0, -1))
+    end = datetime.fromtimestamp(int(market.window.ends[-1]), UTC)
+    stored: dict[int, int] = {}
+    for series in series_of(feed, instruments, market.timeframe):  # rising: its own bars are used where there are any
+        stored[series.instrument_id] = series.timeframe
+    days = [date.fromordinal(number) for number in range(first.toordinal(), last.toordinal() + 1)]
+    found: list[tuple[int, str]] = []
+    for minutes in sorted(set(stored.values())):
+        those = [one for one in instruments if stored.get(one.pk) == minutes]
+        there = bars_by_day(feed, those, minutes, first=first, last=last)
+        for one in those:
+            starts = {day: _bars_of_day(day, minutes, session_kind(one)) for day in days}
+            expected = {day: len(of_day) for day, of_day in starts.items()}
+            expected[last] = sum(at < end for at in starts[last])
+            short = [count - there.get((one.pk, day), 0) for day, count in expected.items()]
+            lacking = [count for count in short if count > 0]
+            if lacking:
+                whole, name = sum(expected.values()), TIMEFRAME_NAMES.get(minutes, str(minutes))
+                told = (
+                    f"of {one.symbol} {sum(lacking)} of {whole} bars of {name} are not stored, on {len(lacking)} days"
+                )
+                found.append((sum(lacking), told))
+    found.sort(key=lambda hole: -hole[0])
+    notes = [f"HOLES: {told}" for _, told in found[:NAMED_HOLES]]
+    rest = found[NAMED_HOLES:]
+    return [*notes, f"HOLES: and of {len(rest)} more, {rest[0][0]} bars at most of each"] if rest else notes
+
+
+@remembered(maxsize=16_384)
+def _bars_of_day(day: date, minutes: int, kind: SessionKind) -> list[datetime]:
+    session = session_on(day, kind=kind)
+    if session is None:
+        return []
+    return [session.opens_at] if minutes >= DAILY else session.bar_starts(minutes)
 
 
 def _names(instruments: Sequence[Instrument]) -> str:

@@ -8,6 +8,7 @@ from decimal import Decimal
 import pytest
 from django.utils import timezone
 
+from strategies.backtest.candles import market_of_candles
 from strategies.backtest.engine import run
 from strategies.backtest.errors import BacktestRefused
 from strategies.backtest.request import HouseLimits, prepare, read_request
@@ -24,6 +25,7 @@ from trading.domain.clock import IST
 from trading.marketdata.listing.bands import store_bands
 from trading.marketdata.listing.universes import UNDATED
 from trading.marketdata.models import CorporateAction, InstrumentTerms, UniverseMember
+from trading.venue.sessions import session_on
 
 pytestmark = pytest.mark.django_db
 
@@ -99,6 +101,26 @@ def test_what_is_only_suspected_or_came_later_changes_nothing_and_a_suspicion_is
     assert (trade["quantity"], trade["entry_price"]) == (10, 106.0)
     (told,) = [said for said in found.warnings if said.startswith("ACTION_")]
     assert told.startswith(f"ACTION_UNDECIDED: a suspected action of NSE:SBIN-EQ on {DAYS[2]} ")
+
+
+def test_what_the_store_lacks_is_told_also_where_longer_bars_hide_it(desk):
+    def notes(minutes: int) -> tuple[str, ...]:
+        market = market_of_candles(
+            desk.feed, [desk.share], timeframe=minutes, from_date=DAYS[0], to_date=DAYS[3], settling=0
+        )
+        return tuple(said for said in market.notes if said.startswith("HOLES"))
+
+    for place in (0, 2):
+        starts = list(session_on(DAYS[place]).bar_starts(1))
+        heard = starts if place else [at for number, at in enumerate(starts) if number % 5 != 2]
+        stored_candles(desk.feed, desk.share, heard, [QUIET] * len(heard))
+    told = (
+        "HOLES: of NSE:SBIN-EQ 450 of 1125 bars of 1m are not stored, on 2 days"  # one day, and a minute of each five
+    )
+    assert notes(5) == (told,) and notes(1440) == (told,)
+    whole = list(session_on(DAYS[1]).bar_starts(1))
+    stored_candles(desk.feed, desk.share, [*whole, *session_on(DAYS[0]).bar_starts(1)], [QUIET] * 750)
+    assert notes(5) == ()
 
 
 def test_prices_that_do_not_step_are_adjusted_already_and_the_result_says_so(desk):

@@ -204,6 +204,15 @@ def test_unknown_shares_are_made_when_that_is_asked_for_and_a_dry_run_makes_none
     assert Instrument.objects.get(symbol="NSE:STRANGER-EQ").tick_size == Decimal("0.01")
 
 
+def test_a_share_that_is_made_is_one_under_all_its_names(tmp_path, shares):
+    rest = "200, 200, 202, 199, 200, 200, 200, 500, 1, 9, -, -"
+    path = tmp_path / "years.csv"
+    path.write_text("\n".join([HEADER, f"ZOMATO, EQ, 08-Apr-2025, {rest}", f"ETERNAL, EQ, 09-Apr-2025, {rest}"]))
+    (report,) = run("import_bhavcopy", path, "--create")[1]
+    assert (report["created"], report["stored"]) == (1, 2)
+    assert not Instrument.objects.filter(symbol="NSE:ZOMATO-EQ").exists()
+
+
 def test_the_newer_daily_file_and_parquet_are_read_too(tmp_path, shares):
     (tmp_path / "udiff.csv").write_text(
         "TradDt,BizDt,Sgmt,FinInstrmTp,ISIN,TckrSymb,SctySrs,OpnPric,HghPric,LwPric,ClsPric,TtlTradgVol\n"

@@ -12,7 +12,7 @@ from strategies.contracts.publish import as_yaml, publish_contract, publish_libr
 from strategies.contracts.schema import load_library
 from strategies.models import ContractVersion, Deployment, StageMove, Standing
 from tests.factories import UserFactory
-from tests.factories.market import UniverseFactory, stored_candles
+from tests.factories.market import InstrumentFactory, UniverseFactory, stored_candles
 from tests.factories.strategies import house_version
 from tests.factories.world import ELEVEN, open_market
 from trading.marketdata.models import CorporateAction, UniverseMember
@@ -194,6 +194,16 @@ def test_where_a_rule_fired_is_drawn(desk, world):
     assert len(chart["candles"]) == 90 and chart["candles"][0][0] == int(starts[0].timestamp())
     assert [line["name"] for line in chart["lines"]] == ["sma(close, 5)"]
     assert {mark["side"] for mark in chart["marks"]} == {"BUY"} and "long 2×" in chart["note"]
+    rival = InstrumentFactory(symbol="NSE:RIVAL-EQ")
+    stored_candles(world.feed, rival, starts, [(900, 901, 899, 900)] * 90)
+    for name, members in (("a-first", []), ("mine", [world.instrument, rival])):
+        universe = UniverseFactory(name=name)
+        for one in members:
+            UniverseMember.objects.create(
+                universe=universe, instrument=one, from_date=ELEVEN.date() - timedelta(days=9)
+            )
+    ranked = asked | {"short_entry": "rank(close) < 50", "universes": "unknown, mine"}
+    assert "SELL" in {mark["side"] for mark in desk.get(reverse("web:rule-fired"), ranked).json()["marks"]}
     CorporateAction.objects.create(
         instrument=world.instrument, ex_date=ELEVEN.date(), kind="SPLIT_OR_BONUS", factor="0.5", state="CONFIRMED",
         source="circular", found_at=ELEVEN,

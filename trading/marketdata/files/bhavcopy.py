@@ -211,14 +211,18 @@ def _instruments(names: list[str], table: np.ndarray, report: BhavReport, *, cre
     today = dict(Instrument.objects.filter(symbol__in=renamed.values()).values_list("symbol", "pk"))
     ids |= {name: today[now] for name, now in renamed.items() if now in today}
     if create:
+        rows: dict[str, int] = {}  # of shares to be made, by their name of today: one share, whatever it was called
+        for name in last.keys() - ids.keys():
+            now = successor(name)
+            rows[now] = max(last[name], rows.get(now, -1))
         made = []
-        for name in sorted(last.keys() - ids.keys()):
-            day = date_of(int(days_of(table[last[name] : last[name] + 1, 0])[0]))
-            tick = stock_tick(Decimal(int(table[last[name], 4])) / UNITS_PER_RUPEE, on_date=day)
+        for name, row in sorted(rows.items()):
+            day = date_of(int(days_of(table[row : row + 1, 0])[0]))
+            tick = stock_tick(Decimal(int(table[row, 4])) / UNITS_PER_RUPEE, on_date=day)
             made.append(Instrument(symbol=name, name=name[4:-3], exchange="NSE", tick_size=tick, master_date=day))
         Instrument.objects.bulk_create(made)
-        report.created = len(made)
-        ids |= {one.symbol: one.pk for one in made}
+        report.created, new = len(made), {one.symbol: one.pk for one in made}
+        ids |= {name: new[successor(name)] for name in last.keys() - ids.keys()}
         if made:
             record("instruments.created", actor="import_bhavcopy", subject=report.path, count=len(made))
     unknown = [name for name in names if name not in ids]

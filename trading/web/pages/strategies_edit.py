@@ -106,13 +106,15 @@ def fired(request: DeskRequest) -> HttpResponse:
     texts = {
         name: request.GET.get(name, "")[:2_500] for name in ("long_entry", "short_entry", "long_exit", "short_exit")
     }
-    universe = Universe.objects.order_by("name").first()
+    named = [name.strip() for name in request.GET.get("universes", "")[:500].split(",") if name.isprintable()]
+    universes = Universe.objects.filter(name__in=named)
+    universe = {one.pk: one for known in universes for one in members(known, request.desk.today)}
     try:
         parameters = json.loads(request.GET.get("parameters") or "{}")
         chart = preview(
             texts, parameters=numbers_of(parameters if isinstance(parameters, dict) else {}),
             timeframe=request.GET.get("timeframe", ""), instrument=instrument, feed=feed, until=request.desk.now,
-            universe=list(members(universe, request.desk.today)) if universe else [],
+            universe=list(universe.values()),
         )  # fmt: skip
     except (RuleError, SeriesMissing, TradingError) as refused:
         return JsonResponse(nothing | {"note": str(getattr(refused, "message", refused))})
