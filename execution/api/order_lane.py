@@ -231,14 +231,14 @@ class OrderLane:
         """Who they are, whether each has a call left, and what they name."""
         now = timezone.now()
         keys = _keys.of(one.digest for one in posted)
-        for place, one in enumerate(posted):
-            key = keys.get(one.digest)
+        for place, request in enumerate(posted):
+            key = keys.get(request.digest)
             if key is None:
                 continue
             if key.row.scope == ApiKey.Scope.TRADE and key.row.opens_at(now) and key.row.is_noted_at(now):
-                found[place] = Order(one, Counted(0, 0, 0), key)
+                found[place] = Order(request, Counted(0, 0, 0), key)
             else:
-                _keys.forget(one.digest)
+                _keys.forget(request.digest)
         counts = counted("write", [f"key:{one.key.row.pk}" for one in found.values()]) if found else []
         for one, count in zip(found.values(), counts, strict=True):
             one.counted = count

@@ -3,6 +3,7 @@
 import asyncio
 import json
 import re
+from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
@@ -90,8 +91,8 @@ def post(
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": raw, "more_body": False}
 
-    async def send(message: dict[str, Any]) -> None:
-        sent.append(message)
+    async def send(message: Mapping[str, Any]) -> None:
+        sent.append(dict(message))
 
     asyncio.run(handler(scope, receive, send))
     return Reply(sent)
@@ -254,7 +255,8 @@ def test_nothing_is_told_that_was_not_committed(world):
 @pytest.mark.django_db(transaction=True)
 def test_one_whose_key_was_taken_meanwhile_goes_the_long_way_alone(world):
     _, token = key_of(world)
-    several, seen = batch(world, token, 3), []
+    several = batch(world, token, 3)
+    seen: list[str] = []
 
     def somebody(point: str) -> None:
         if point == "risk.assessed" and not seen:  # in another transaction, after this one has looked

@@ -10,7 +10,7 @@ from rest_framework.exceptions import ValidationError
 from execution.api.serializers import OrderTicketSerializer, usual_ticket
 
 SERIALIZER = OrderTicketSerializer()
-ODD = st.sampled_from([
+ODD: st.SearchStrategy[Any] = st.sampled_from([
     None, "", " ", "x", 0, -1, 1.5, True, [], {}, "1e3", "NaN", "٣", "10", "00.5", "812.35\n", "99999999999", 10**30,
     "12.34567", "-1", "10000000", "10000000.0001", "0.0000", "NSE:SBIN-EQ ", "NSE:\x00",
 ])  # fmt: skip
