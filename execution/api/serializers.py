@@ -44,6 +44,11 @@ class VerdictSerializer(serializers.ModelSerializer):
 
 
 _INSTANT = InstantField()
+_RATE = RateField()
+
+
+def _rate(price: Decimal | None) -> str | None:
+    return None if price is None else _RATE.to_representation(price)
 
 
 def verdicts_told(judged: Judged) -> list[dict[str, Any]]:
@@ -147,14 +152,25 @@ class OrderDetailSerializer(OrderSerializer):
         read_only_fields = fields
 
     def as_queued(self, order: Order, verdicts: list[dict[str, Any]]) -> dict[str, Any]:
-        """The story of an order that was written a moment ago, with verdicts as they are shown."""
-        told: Any = order
-        told.told = [
-            OrderEvent(seq=1, kind="order.queued", source="RISK", from_state=order.state, to_state=order.state,
-                       at=order.created_at)
-        ]  # fmt: skip
-        told.filled, told.verdicts = [], []
-        return {**self.to_representation(told), "verdicts": verdicts}
+        """The same of an order that was written a moment ago, with verdicts as they are shown: what the fields would
+        say of it, without asking each of them."""
+        created_at, state = _INSTANT.to_representation(order.created_at), str(order.state)
+        event = {
+            "seq": 1, "kind": "order.queued", "source": "RISK", "from_state": state, "to_state": state,
+            "applied": True, "at": created_at,
+        }  # fmt: skip
+        known = {
+            "id": order.pk, "client_order_id": order.client_order_id, "portfolio": order.portfolio_id,
+            "group": str(order.group_id), "intent": str(order.intent_id), "child": order.child,
+            "symbol": order.instrument.symbol, "side": str(order.side), "quantity": order.quantity,
+            "filled_quantity": 0, "order_type": str(order.order_type), "product": str(order.product),
+            "reason": str(order.reason), "limit_price": _rate(order.limit_price),
+            "trigger_price": _rate(order.trigger_price), "charges": "0.00", "state": state,
+            "pending_op": str(order.pending_op), "broker_message": "",
+            "placed_at": _INSTANT.to_representation(order.placed_at), "created_at": created_at,
+            "events": [event], "fills": [], "verdicts": verdicts,
+        }  # fmt: skip
+        return {name: known.get(name) for name in self.Meta.fields}  # all else is not known yet
 
 
 @extend_schema_serializer(

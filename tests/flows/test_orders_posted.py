@@ -10,10 +10,13 @@ from typing import Any
 import pytest
 from django.db import OperationalError
 from django.utils import timezone
+from rest_framework.renderers import JSONRenderer
 
 from accounts.api_keys import issue, revoke
 from accounts.models import ApiKey
 from execution.api.order_lane import Answered, OrderLane, Posted, forget_all
+from execution.api.placing import STORY
+from execution.api.reads import order_with_story
 from execution.models import Group, Intent, Order, OrderEvent
 from risk.models import Assessment, Verdict
 from tests.factories import InstrumentFactory, PortfolioFactory
@@ -180,6 +183,17 @@ def batch(world: World, token: str, many: int) -> list[Posted]:
         posted(token, ticket(world.portfolio, symbol=one.symbol), f"key-{number:08}")
         for number, one in enumerate(shares)
     ]  # fmt: skip
+
+
+@pytest.mark.parametrize("changes", [{}, {"order_type": "MARKET", "limit_price": ...}])
+def test_what_is_told_of_a_new_order_is_what_a_reading_of_it_tells(world, changes):
+    _, token = key_of(world)
+    (answer,) = OrderLane().answer([posted(token, ticket(world.portfolio, **changes), "key-00000001")])
+    assert answer.body is not None
+    read = order_with_story(world.user, Order.objects.get().pk)
+    assert read is not None
+    told = json.loads(JSONRenderer().render(STORY.to_representation(read)))
+    assert list(json.loads(answer.body).items()) == list(told.items())
 
 
 def test_several_are_answered_in_their_places(world):
