@@ -14,8 +14,9 @@ from rest_framework.response import Response
 
 from accounts.ownership import OwnedQuerySet
 from execution.api.views import portfolio_of
-from execution.hooks.keep import hook_create, hook_rotate, hook_switch
+from execution.hooks.keep import hook_change, hook_create, hook_rotate, hook_switch
 from execution.hooks.receive import replay
+from execution.ladder_plans import ladders_for
 from execution.models import Delivery, Hook
 from trading.api.idempotency import key_of
 from trading.api.openapi import KEY_PARAMETER, problems_of
@@ -24,6 +25,7 @@ from trading.api.serializers import InstantField, StrictSerializer
 from trading.api.views import DeskEndpoint
 from trading.domain.errors import NotFound
 from trading.domain.orders import Product
+from trading.portfolio.models import Portfolio
 
 
 class HookSerializer(serializers.ModelSerializer):
@@ -55,8 +57,9 @@ class HookWithSecretSerializer(HookSerializer):
         read_only_fields = fields  # type: ignore[assignment]
 
 
-class HookWishSerializer(StrictSerializer):
-    portfolio = serializers.IntegerField(required=False, help_text="needed where you have several")
+class HookFieldsSerializer(StrictSerializer):
+    """What a hook asks for and adds."""
+
     name = serializers.CharField(max_length=60)
     authentication = serializers.ChoiceField(Hook.Authentication.choices, default=Hook.Authentication.EITHER)
     secret_in_address = serializers.BooleanField(default=False)
@@ -66,6 +69,13 @@ class HookWishSerializer(StrictSerializer):
     product = serializers.ChoiceField([(one.value, one.value) for one in Product], default=Product.INTRADAY.value)
     timeframe = serializers.CharField(max_length=8, allow_blank=True, default="")
     default_action = serializers.ChoiceField(Hook.Action.choices, allow_blank=True, default="")
+    ladder = serializers.IntegerField(
+        min_value=1, allow_null=True, default=None, help_text="how its trades are built up; null: as the settings say"
+    )
+
+
+class HookWishSerializer(HookFieldsSerializer):
+    portfolio = serializers.IntegerField(required=False, help_text="needed where you have several")
 
 
 class RotateSerializer(StrictSerializer):
@@ -104,6 +114,16 @@ def hook_of(request: Request, hook_id: UUID) -> Hook:
     return found
 
 
+def _values(given: dict[str, Any], portfolio: Portfolio) -> dict[str, Any]:
+    """Fields of a hook as its services take them: the ladder is one that the portfolio may use."""
+    if given.get("ladder") is None:
+        return given
+    plan = next((one for one in ladders_for(portfolio.pk) if one.pk == given["ladder"]), None)
+    if plan is None:
+        raise NotFound("UNKNOWN_LADDER", "The portfolio has no such ladder.")
+    return given | {"ladder": plan}
+
+
 def _with_secret(hook: Hook, secret: str) -> dict[str, Any]:
     return {**HookSerializer(hook).data, "secret": secret}
 
@@ -131,7 +151,7 @@ class Hooks(DeskEndpoint, ListAPIView):
         wish = dict(given.validated_data)
         portfolio = portfolio_of(request, wish.pop("portfolio", None))
         hook, secret = hook_create(
-            portfolio=portfolio, values=wish, actor=request.user.get_username(), wall=timezone.now()
+            portfolio=portfolio, values=_values(wish, portfolio), actor=request.user.get_username(), wall=timezone.now()
         )
         return Response(_with_secret(hook, secret), status=status.HTTP_201_CREATED)
 
@@ -142,6 +162,20 @@ class HookDetail(DeskEndpoint):
         responses={200: HookSerializer, **problems_of(401, 404, 429)},
     )  # fmt: skip
     def get(self, request: Request, hook_id: UUID) -> Response:
+        return Response(HookSerializer(hook_of(request, hook_id)).data)
+
+    @extend_schema(
+        operation_id="hooks_change", tags=["hooks"], summary="Change what a hook asks for",
+        description="Only what is named is changed, in force at the next alert. Safe to repeat.",
+        request=HookFieldsSerializer(partial=True),
+        responses={200: HookSerializer, **problems_of(400, 401, 403, 404, 422, 429)},
+    )  # fmt: skip
+    def patch(self, request: Request, hook_id: UUID) -> Response:
+        hook = hook_of(request, hook_id)
+        given = HookFieldsSerializer(data=request.data, partial=True)
+        given.is_valid(raise_exception=True)
+        values = _values(dict(given.validated_data), hook.portfolio)
+        hook_change(hook=hook, values=values, actor=request.user.get_username())
         return Response(HookSerializer(hook_of(request, hook_id)).data)
 
 

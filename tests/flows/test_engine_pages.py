@@ -116,6 +116,17 @@ def test_a_full_pool_lets_nobody_in_but_by_force(trader, world):
     assert f"let in by {world.user.username}" in text(trader.get(reverse("web:engine-page")))
 
 
+@pytest.mark.parametrize(
+    ("cause", "until"),
+    [("NOT_FLAT", "the other trade in it has ended"), ("ENGINE_NOT_READY", "the engine is ready"),
+     ("METADATA_STALE", "its tick and lot are known again"), ("POOL_FULL", "")],
+)  # fmt: skip
+def test_who_lets_a_signal_in_hears_what_it_still_waits_for(trader, world, cause, until):
+    address = reverse("web:queued-promote", args=[waiting(world, "LT", cause=cause).pk])
+    told = text(trader.get(address, **HTMX))
+    assert f"It still waits until {until}." in told if until else "It still waits" not in told
+
+
 def test_with_a_free_slot_a_signal_may_go_first(world):
     row = waiting(world, "LT")
     assert queue_acts.promote(queued_id=row.pk, actor="me") is True

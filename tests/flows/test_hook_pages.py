@@ -7,6 +7,7 @@ import pytest
 from django.test import Client
 from django.urls import reverse
 
+from execution.engine_settings import publish_ladder, settings_of
 from execution.models import Delivery, Hook
 from strategies.models import Signal
 from tests.factories import PASSWORD, UserFactory
@@ -197,3 +198,25 @@ def test_a_program_opens_reads_rotates_switches_and_replays(owner):
     assert off.json()["enabled"] is False
     bad = owner.post("/api/v1/hooks/", wish | {"allowed_addresses": ["x"]}, content_type="application/json")
     assert (bad.status_code, bad.json()["code"]) == (422, "HOOK_INVALID")
+
+
+def test_a_program_changes_what_a_hook_asks_for(owner, world):
+    hook, _ = a_hook(world.portfolio)
+    where, house = f"/api/v1/hooks/{hook.pk}/", settings_of(None).ladder
+    change = {"max_age_s": 30, "allowed_addresses": ["127.0.0.0/8"], "ladder": house.pk}
+    for _press in range(2):
+        said = owner.patch(where, change, content_type="application/json")
+        assert said.status_code == 200 and {name: said.json()[name] for name in change} == change
+    assert said.json()["rate_per_minute"] == hook.rate_per_minute, "what is not named stays"
+    assert AuditEntry.objects.filter(action="hook.changed").count() == 1
+    foreign = publish_ladder(portfolio=open_market().portfolio, name="Theirs", rungs=house.rungs, actor="them")
+    for wrong, status in (
+        ({"ladder": foreign.pk}, 404), ({"max_age_s": 0}, 400), ({"portfolio": 1}, 400), ({"secret_sealed": "x"}, 400),
+        ({"allowed_addresses": ["next door"]}, 422),
+    ):  # fmt: skip
+        assert owner.patch(where, wrong, content_type="application/json").status_code == status, wrong
+    stranger = Client()
+    stranger.force_login(UserFactory())
+    assert stranger.patch(where, change, content_type="application/json").status_code == 404
+    made = owner.post("/api/v1/hooks/", {"name": "Bot", "ladder": house.pk}, content_type="application/json")
+    assert made.status_code == 201 and made.json()["ladder"] == house.pk
