@@ -67,7 +67,7 @@ def trial_of(point: str, seed: int) -> Trial:
         scenario = "kill"
     elif point.startswith(ENGINE):
         scenario, roughness = rng.choice(["ladder", "ladder", "resting"]), rng.choice([0.1, 0.2, 0.5])
-        if point == "parts.due":  # what rests at the broker is not watched
+        if point == "parts.due" or point.startswith("pool."):  # what rests at the broker is not watched, and gone soon
             scenario = "ladder"
     elif point.startswith("chase."):
         scenario, roughness = "chase", rng.choice([0.0, 0.2, 0.5])

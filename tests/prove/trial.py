@@ -188,7 +188,7 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
     """What people and the market do, the same for the same seed."""
     rng = random.Random(f"script:{seed}")
     if scenario in ("ladder", "resting"):
-        return _ladder_script(rng, in_parts=seed.startswith("parts."))
+        return _ladder_script(rng, about=seed.partition(".")[0])
     if scenario in CYCLES:
         return _cycle_script(CYCLES[scenario])
     if scenario == "offset":
@@ -242,7 +242,7 @@ def _counted_script(rng: random.Random) -> list[Step]:
     return [*steps, ("trade", (1.0,)), ("turn", 1)]
 
 
-def _ladder_script(rng: random.Random, *, in_parts: bool) -> list[Step]:
+def _ladder_script(rng: random.Random, *, about: str) -> list[Step]:
     """Legs fill and profits are taken, a pyramid comes, another share's alert waits for the slot and gets it."""
     steps: list[Step] = [("alert", 0), ("turn", 2), ("trade", (rng.choice([0.5, 1.0]),)), ("turn", 3)]
     steps += [("alert", 1), ("turn", 1), ("tick", "821.00"), ("turn", rng.randint(2, 4))]
@@ -253,9 +253,11 @@ def _ladder_script(rng: random.Random, *, in_parts: bool) -> list[Step]:
         steps += [("stop_hit", (rng.choice([0.4, 1.0]),)), ("turn", 1)]
     steps += [("close", None), ("turn", 3), ("trade", (1.0,)), ("turn", 3), ("trade", (0.5,)), ("turn", 3)]
     # Every way of taking profit; in half of the trials it changes while the trade is held. Where a trial is about
-    # parts the way has some, and the whole does not come before them.
-    ways = WITH_PARTS if in_parts else TakeProfit.values
+    # parts the way has some, and the whole does not come before them; where it is about who waits for the slot, not
+    # all of the trade is gone before somebody waits.
+    ways = {"parts": WITH_PARTS, "pool": (TakeProfit.LEG, TakeProfit.HYBRID)}.get(about, tuple(TakeProfit))
     first, then = rng.choice(ways), rng.choice(ways)
+    in_parts = about in ("parts", "pool")
     changed = [_mode(then, in_parts=in_parts)] if rng.random() < 0.5 else []
     return [_mode(first, in_parts=in_parts), *steps[:4], *changed, *steps[4:]]
 
