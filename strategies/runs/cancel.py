@@ -7,7 +7,7 @@ from uuid import UUID
 
 from django.db import transaction
 
-from strategies.models import BacktestRun
+from strategies.models import BacktestRun, RunChunk
 from trading.domain.errors import Conflict
 from trading.realtime.publish import publish
 
@@ -24,8 +24,11 @@ def run_cancel(*, run: BacktestRun, actor: str, wall: datetime) -> bool:
     return ended
 
 
+@transaction.atomic
 def run_end(run_id: UUID, state: str, *, wall: datetime, code: str = "", error: str = "", ended_by: str = "") -> bool:
     """Move an open run to a last state; its unfinished work goes. Only the first of two callers does."""
+    chunks = RunChunk.objects.filter(run=run_id).order_by("pk").select_for_update()
+    list(chunks.values_list("pk", flat=True))  # in the order of a claim, chunk before run: neither waits for the other
     moved = BacktestRun.objects.filter(pk=run_id, state__in=BacktestRun.OPEN).update(
         state=state, finished_at=wall, error_code=code[:40], error=error[:400], ended_by=ended_by[:150], holder=None
     )

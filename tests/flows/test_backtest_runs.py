@@ -251,3 +251,27 @@ def test_old_runs_go_and_open_ones_stay(user, monkeypatch):
     assert BacktestRun.objects.get().pk == waiting.pk
     with pytest.raises(Conflict, match="RUN_IS_OPEN"):
         run_delete(run=waiting)
+
+
+def test_a_cancel_and_a_claim_of_one_run_do_not_wait_for_each_other(user):
+    """A claim holds its chunk and goes for the run; whoever cancels comes the same way."""
+    run = ask(user)
+
+    def cancel() -> bool:
+        try:
+            return run_cancel(run=run, actor="me", wall=timezone.now())
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(1) as beside:
+        with transaction.atomic():
+            RunChunk.objects.select_for_update().get(run=run)
+            cancelled = beside.submit(cancel)
+            with connection.cursor() as cursor:
+                waiting = 0
+                while not waiting:
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    waiting = cursor.fetchone()[0]
+            BacktestRun.objects.filter(pk=run.pk).update(started_at=timezone.now())
+        assert cancelled.result(timeout=30)
+    assert not RunChunk.objects.filter(run=run).exists()
