@@ -17,7 +17,8 @@ from trading.domain.clock import IST
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import bars_of_block
 from trading.marketdata.files import reading as import_reading
-from trading.marketdata.models import CandleBlock, Feed, Instrument
+from trading.marketdata.marks import Mark
+from trading.marketdata.models import CandleBlock, Feed, Instrument, QualityDay
 
 pytestmark = pytest.mark.django_db
 MONDAY = date(2026, 2, 16)
@@ -363,3 +364,13 @@ def test_people_get_a_line_a_file(tmp_path, capsys):
     said = capsys.readouterr()
     assert "3 missing in 1 gaps, the largest 3 on 2026-02-16 from 10:55" in said.out
     assert "rows/s" in said.err
+
+
+def test_what_a_file_brings_is_judged_at_once_and_a_doubtful_bar_is_marked(tmp_path):
+    lines = [row(minute, close=f"101.{minute % 3}") for minute in range(375)]
+    lines[100] = f"{stamp(MONDAY, 100)},101.0,203.25,100.05,202,120"  # leaves the prices around it and comes back
+    path = write(tmp_path / "TCS.csv", lines)
+    for _ in range(2):
+        assert run(path).first["untrusted"] == 1
+    assert [bar.mark for bar in stored() if bar.mark] == [Mark.OUTLIER]
+    assert QualityDay.objects.get().untrusted == 1

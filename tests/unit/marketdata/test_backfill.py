@@ -26,7 +26,7 @@ from trading.marketdata.fetching.backfill import (
 from trading.marketdata.fetching.history import ensure_candles
 from trading.marketdata.fetching.ranges import joined
 from trading.marketdata.fetching.tally import calls_saved
-from trading.marketdata.models import Backfill, CandleCoverage, HistoryTally
+from trading.marketdata.models import Backfill, CandleCoverage, HistoryTally, QualityDay
 from trading.marketdata.sources import HistoryLimits, HistoryUnavailable
 from trading.venue.sessions import exchange_date, session_on
 
@@ -108,6 +108,8 @@ def test_all_is_fetched_within_the_limits_and_told(wish, source):
     assert stored(wish) == row.bars == row.stored == 2 * half_hours()
     assert len(source.asked()) == row.calls == row.needed == row.settled == 10
     assert (row.percent, row.saved, row.position) == (100, 0, 2)
+    judged = QualityDay.objects.filter(timeframe=30, day__range=(FIRST, LAST), untrusted=0)
+    assert judged.count() == 2 * half_hours() // 13  # what it brought is judged at once, day by day
     assert [calls for _, calls in told] == sorted(calls for _, calls in told)
     rate, left_s = row.pace(timezone.now())
     assert rate > 0 and left_s == 0

@@ -15,8 +15,10 @@ from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.marketdata.fetching.history import Fetched, Interrupted, ensure_candles, requests_between
 from trading.marketdata.models import Backfill, Feed, Instrument
-from trading.marketdata.sources import HistorySource
+from trading.marketdata.quality.stored import check_stored
+from trading.marketdata.sources import DAILY, HistorySource
 from trading.outbox import after_commit
+from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
 BELL: Final = "backfill.work"
@@ -124,6 +126,8 @@ def backfill_work(
                 )
                 before.add(fetched)
                 backfill.failed |= fetched.failed
+                if fetched.stored:
+                    _judge(backfill, instruments[symbol], now)
             backfill.settled = settled + each[symbol]
             backfill.position += 1
             _keep(backfill, wall())
@@ -143,6 +147,16 @@ def backfill_work(
     )  # fmt: skip
     backfill.refresh_from_db()
     return state
+
+
+def _judge(backfill: Backfill, instrument: Instrument, now: datetime) -> None:
+    """Mark what is doubtful in the days that are over: the evening's check does not look so far back."""
+    last = min(backfill.to_date, exchange_date(now) - timedelta(days=1))
+    if backfill.timeframe < DAILY and backfill.from_date <= last:
+        check_stored(
+            feed=backfill.feed, instruments=[instrument], timeframe=backfill.timeframe, first=backfill.from_date,
+            last=last, now=now,
+        )  # fmt: skip
 
 
 class _Lost(Exception):

@@ -2,7 +2,8 @@
 
 A file is read once, in chunks. Rows that are good go, as whole numbers, to a spool; only when the whole file has been
 judged is the spool written into the database, in one transaction. So a file is stored as a whole or not at all, prices
-keep the digits they came with, and a dry run is the same walk without the last step.
+keep the digits they came with, and a dry run is the same walk without the last step. What is stored is then judged as
+every evening's candles are, so that nothing is traded on a doubtful bar because it came by a file.
 """
 
 import re
@@ -20,12 +21,14 @@ import numpy as np
 from trading.audit.record import record
 from trading.domain.clock import IST
 from trading.marketdata.candles import columns_from, store_columns
+from trading.marketdata.clocks import venue_now
 from trading.marketdata.files.reading import ImportRefused, Reading, book_for, judge_file
 from trading.marketdata.listing.identities import instrument_named
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.packing.blocks import Columns
 from trading.marketdata.quality.bars import QualityReport
+from trading.marketdata.quality.stored import DAILY, check_stored
 from trading.venue.precision import stock_tick
 from trading.venue.sessions import exchange_date
 
@@ -54,6 +57,7 @@ class FileReport:
     quality: QualityReport | None = None
     stored: int = 0
     unchanged: int = 0
+    untrusted: int = 0  # stored bars of these days on which nothing is traded
     instrument_created: bool = False
     warnings: list[str] = field(default_factory=list)
     error: dict[str, str] | None = None
@@ -62,7 +66,7 @@ class FileReport:
         known = self.quality.as_dict() if self.quality is not None else {}
         return {
             "path": self.path, "symbol": self.symbol, "stored_as": self.stored_as or self.symbol, **known,
-            "stored": self.stored, "unchanged": self.unchanged,
+            "stored": self.stored, "unchanged": self.unchanged, "untrusted": self.untrusted,
             "instrument_created": self.instrument_created, "warnings": self.warnings, "error": self.error,
         }  # fmt: skip
 
@@ -207,6 +211,13 @@ def _import_file(
         instrument = _instrument(report.stored_as, Decimal(last_price), last_at)
         report.stored = store_columns(feed, reading.timeframe, _spooled(spool, instrument.pk))
         report.unchanged = quality.good - report.stored
+        if reading.timeframe < DAILY:
+            days = (exchange_date(datetime.fromisoformat(at)) for at in (quality.first or quality.last, quality.last))
+            (judged,) = check_stored(
+                feed=feed, instruments=[instrument], timeframe=reading.timeframe, first=next(days), last=next(days),
+                now=venue_now(feed.name),
+            )  # fmt: skip
+            report.untrusted = judged.untrusted
         if report.stored:
             record(
                 "candles.imported", actor="import_candles", subject=report.stored_as, named=report.symbol,

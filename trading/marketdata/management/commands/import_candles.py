@@ -88,6 +88,7 @@ def _line(one: FileReport) -> str:
         + (f", the largest {gap.bars} on {gap.date} from {gap.from_time}" if gap else ""),
         f"out of session: {outside}" if outside else "",
         f"{found.bad_bars} bad bars" if found.bad_bars else "",
+        f"{one.untrusted} stored bars are not trusted" if one.untrusted else "",
         f"{found.duplicates} duplicates" if found.duplicates else "",
         f"{found.unsorted} steps backward" if found.unsorted else "",
         f"{found.zero_volume_first_bars} first bars without volume" if found.zero_volume_first_bars else "",
