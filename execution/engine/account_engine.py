@@ -103,9 +103,9 @@ FROM execution_group g JOIN portfolio_portfolio p ON p.id = g.portfolio_id
 WHERE p.account_id = %(account)s AND g.state <> 'CLOSED'
 ORDER BY g.created_at, g.id
 """  # noqa: S608 - made of constants
-RESTING_A_SWEEP = 10
+RESTING_A_SWEEP = 5
 """Trades at rest that a sweep looks at all the same, in turns: whatever was not foreseen is put right within ten
-seconds where two hundred rest, and within a minute where a thousand do."""
+seconds where a hundred rest, and within two minutes where a thousand do."""
 
 
 class AccountEngine:

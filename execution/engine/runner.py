@@ -45,6 +45,7 @@ from execution.engine.preflight import PreflightGate, as_plain, preflight
 from execution.engine.show import keep_equity, show_prices, show_summary
 from execution.models import EngineLease, Order, ReconRun
 from execution.reconcile.heal import SECOND_LOOK
+from risk.circuit_breaker import CircuitBreaker
 from strategies.models import Deployment
 from trading.domain.errors import TradingError
 from trading.domain.heap import settle_heap
@@ -78,6 +79,7 @@ SHOW_EVERY_S = 0.25
 TOKEN_LOOK_S = 2.0
 CLOCK_DRIFT_S = 0.05
 URGENT = frozenset({"engine.signal", "engine.order"})  # what may end at the wire
+BELLS_WAIT_MS = 300  # less than what is believed of the circuit breaker is good for
 SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
 STOP_WITHIN_S = 2.0
@@ -388,9 +390,11 @@ class AccountRunner:
         stream, last = nudge_stream(self.account.pk), "$"
         assert self._redis is not None
         while not self.stop.is_set():
-            if not urgent:
+            if urgent:
+                CircuitBreaker.keep_believing(self.account.pk)
+            else:
                 connection.close()
-            rung: Any = self._redis.xread({stream: last}, count=50, block=500)
+            rung: Any = self._redis.xread({stream: last}, count=50, block=BELLS_WAIT_MS)
             bells: dict[tuple[str, str], None] = {}  # what was rung twice is answered once: the row tells all
             for _, entries in rung or ():
                 for entry_id, fields in entries:

@@ -43,10 +43,13 @@ WITH said AS MATERIALIZED (
     SELECT id, state, ladder_id, close_reason FROM execution_group
     WHERE id IN (SELECT o.group_id FROM execution_order o JOIN said ON said.id = o.id) ORDER BY id FOR UPDATE {others}
 ), picked AS MATERIALIZED (
-    SELECT o.id, o.state AS was, said.number, said.message, said.arrival
+    SELECT o.id, o.account_id, o.state AS was, said.number, said.message, said.arrival
     FROM said JOIN execution_order o ON o.id = said.id JOIN trade ON trade.id = o.group_id
     WHERE trade.state <> 'CLOSED' AND o.claim_token = said.token AND o.state IN ('SENDING', 'ACKED', 'OPEN')
     FOR UPDATE OF o {others}
+), bound AS MATERIALIZED (
+    SELECT x.id, x.account_id, x.broker_order_id AS number FROM execution_order x
+    WHERE x.account_id = ANY(ARRAY(SELECT DISTINCT account_id FROM picked)) AND x.broker_order_id = ANY(%(numbers)s)
 ), acked AS (
     UPDATE execution_order AS o
     SET state = CASE WHEN o.state = 'SENDING' THEN 'ACKED' ELSE o.state END, lease_expires_at = NULL,
@@ -54,8 +57,8 @@ WITH said AS MATERIALIZED (
         acked_at = coalesce(o.acked_at, clock_timestamp()), arrival_price = coalesce(o.arrival_price, picked.arrival)
     FROM picked
     WHERE o.id = picked.id AND o.state = picked.was AND coalesce(o.broker_order_id, picked.number) = picked.number
-      AND NOT EXISTS (SELECT 1 FROM execution_order x
-                      WHERE x.account_id = o.account_id AND x.broker_order_id = picked.number AND x.id <> o.id)
+      AND NOT EXISTS (SELECT 1 FROM bound b
+                      WHERE b.account_id = o.account_id AND b.number = picked.number AND b.id <> o.id)
       AND NOT EXISTS (SELECT 1 FROM execution_parkedfill p WHERE p.account_id = o.account_id
                       AND p.broker_order_id = picked.number AND p.drained_at IS NULL)
     RETURNING o.id, o.account_id, o.portfolio_id, o.group_id, o.reason, o.pending_op, o.broker_order_id, picked.was

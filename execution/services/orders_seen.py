@@ -45,6 +45,9 @@ WITH said AS MATERIALIZED (
       AND (o.broker_updated_at IS NULL OR said.updated >= o.broker_updated_at)
       AND coalesce(o.broker_order_id, said.number) = said.number
     FOR UPDATE OF o SKIP LOCKED
+), bound AS MATERIALIZED (
+    SELECT x.id, x.broker_order_id AS number FROM execution_order x
+    WHERE x.account_id = %(account)s AND x.broker_order_id = ANY(%(numbers)s)
 ), seen AS (
     UPDATE execution_order AS o
     SET state = picked.target, lease_expires_at = NULL, broker_order_id = picked.number,
@@ -54,8 +57,7 @@ WITH said AS MATERIALIZED (
         next_probe_at = NULL
     FROM picked
     WHERE o.id = picked.id AND o.state = picked.was
-      AND NOT EXISTS (SELECT 1 FROM execution_order x
-                      WHERE x.account_id = o.account_id AND x.broker_order_id = picked.number AND x.id <> o.id)
+      AND NOT EXISTS (SELECT 1 FROM bound b WHERE b.number = picked.number AND b.id <> o.id)
       AND NOT EXISTS (SELECT 1 FROM execution_parkedfill p WHERE p.account_id = o.account_id
                       AND p.broker_order_id = picked.number AND p.drained_at IS NULL)
     RETURNING o.id, o.state, o.account_id, o.portfolio_id, o.group_id, o.reason, o.client_order_id, picked.was,

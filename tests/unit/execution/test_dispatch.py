@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from datetime import timedelta
 from decimal import Decimal
 from uuid import uuid4
 
@@ -15,11 +16,12 @@ from execution.engine.dispatch import Dispatch
 from execution.engine_settings import publish_settings
 from execution.models import EngineLease, Group, Order, ParkedFill
 from execution.services.fill_apply import fill_apply
-from execution.services.order_claim import orders_claim
+from execution.services.order_claim import orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, outcomes_record
 from execution.services.order_update import order_update
 from execution.states import OrderState
 from risk.kill_switch import of_portfolio, raise_level
+from risk.models import OrderRate
 from risk.order_rate import RATES, take_turn, take_turns
 from risk.policies import publish_policy
 from tests.factories import InstrumentFactory
@@ -68,6 +70,32 @@ def test_nothing_is_claimed_together_without_the_lease_or_after_the_switch(desk)
     raise_level(scope=of_portfolio(desk.portfolio), level=1, reason="enough", actor="me")
     assert orders_claim(order_ids=numbers, fence=2) == []
     assert states(orders) == ["WITHDRAWN", "WITHDRAWN"]
+
+
+def test_a_claim_takes_its_turn_with_it_or_leaves_everything_as_it_was(desk):
+    first, second = several(desk, 2)
+    account = desk.account.pk
+
+    def claim(*orders: Order):
+        return orders_claim_in_turn(
+            account_id=account, klass=CallClass.ORDER, order_ids=[one.pk for one in orders], fence=1
+        )  # fmt: skip
+
+    def places() -> list:
+        return list(OrderRate.objects.order_by("call_class").values_list("call_class", "next_free_at"))
+
+    assert claim(first) is None, "the account has never made such a call"
+    while not take_turn(account, "order"):
+        pass
+    taken = places()
+    assert claim(first, second) is None
+    assert states([first, second]) == ["QUEUED", "QUEUED"] and places() == taken
+    assert kinds(first) == ["order.queued"]
+    OrderRate.objects.update(next_free_at=timezone.now() - timedelta(hours=1))
+    claimed = claim(first, second)
+    assert claimed is not None and [one.order_id for one in claimed] == [first.pk, second.pk]
+    assert states([first, second]) == ["SENDING", "SENDING"]
+    assert dict(places())["order"] > timezone.now() - timedelta(minutes=1)
 
 
 # -- outcomes ----------------------------------------------------------------------------------------------------------

@@ -98,3 +98,15 @@ def test_a_person_may_close_it(account):
     row = Breaker.objects.get()
     assert close_by_hand(breaker_id=row.pk, actor="me") and not close_by_hand(breaker_id=row.pk, actor="me")
     assert ask_leave(account_id=account.pk, klass=WRITE) == ""
+
+
+def test_who_keeps_believing_spares_the_next_call_its_look(account, django_assert_num_queries):
+    breaker = CircuitBreaker(account.pk)
+    assert breaker.may_call(BreakerClass.ORDER_WRITE) == ""
+    for belief in breaker._beliefs.values():
+        object.__setattr__(belief, "read_at", belief.read_at - 60)
+    Breaker.objects.create(account=account, call_class=BreakerClass.ORDER_WRITE, failures=3)
+    CircuitBreaker.keep_believing(account.pk)
+    with django_assert_num_queries(0):
+        assert breaker.may_call(BreakerClass.ORDER_WRITE) == ""
+    assert breaker._beliefs[BreakerClass.ORDER_WRITE].failures == 3
