@@ -77,14 +77,15 @@ SELECT id, reason FROM execution_order WHERE account_id = %s AND state = 'QUEUED
 """  # noqa: S608 - made of constants
 
 # All that are not over, and of each whether it is at rest: nothing follows before somebody says something, or its
-# patience ends. There may be hundreds. The one order of a hand rests at the exchange, unfilled; a part of a large order
-# has its turns. Or all that is held of a trade of today is protected by stops that rest at the exchange, and nothing
-# else is wanted.
+# patience ends. There may be hundreds. The one order of a hand is on its way to the exchange, or rests there, unfilled;
+# a part of a large order has its turns. Or all that is held of a trade of today is protected by stops that rest at the
+# exchange, and nothing else is wanted.
 TO_ADVANCE = f"""
 SELECT g.id, coalesce((
-    g.state = 'LIVE' AND g.signal_id IS NULL AND g.ladder_id IS NULL AND g.close_reason = ''
+    g.state IN ('WAITING', 'LIVE') AND g.signal_id IS NULL AND g.ladder_id IS NULL AND g.close_reason = ''
     AND coalesce((
-        SELECT bool_and(o.state IN ('ACKED', 'OPEN') AND o.pending_op = 'NONE' AND o.filled_quantity = 0
+        SELECT bool_and(CASE g.state WHEN 'LIVE' THEN o.state IN ('ACKED', 'OPEN') ELSE o.state IN ('QUEUED', 'SENDING')
+                        END AND o.pending_op = 'NONE' AND o.filled_quantity = 0
                         AND o.reason = '{Reason.ENTRY}' AND o.placed_at > %(patient)s AND i.parent_id IS NULL)
         FROM execution_order o JOIN execution_intent i ON i.id = o.intent_id WHERE o.group_id = g.id), false)
     AND NOT EXISTS (SELECT 1 FROM execution_parentorder l WHERE l.group_id = g.id AND l.state = 'LIVE')

@@ -35,7 +35,7 @@ def test_an_acknowledged_entry_has_begun_its_trade_in_the_same_moment(desk):
 
 def test_an_entry_at_rest_is_left_alone_until_its_patience_ends(desk):
     order = desk.order(desk.ask())
-    assert to_advance(desk) == [order.group_id]
+    assert to_advance(desk) == [], "it is on its way"
     desk.turn()
     assert to_advance(desk) == []
     desk.pass_time(minutes=6)
@@ -51,6 +51,13 @@ def test_an_entry_that_something_happened_to_is_looked_at(desk, changed):
     order = desk.order(desk.ask())
     desk.turn()
     Order.objects.filter(pk=order.pk).update(**changed)
+    assert to_advance(desk) == [order.group_id]
+
+
+@pytest.mark.parametrize("state", ["UNKNOWN", "WITHDRAWN", "ACKED", "REJECTED"])
+def test_an_entry_that_is_not_on_its_way_any_more_is_looked_at(desk, state):
+    order = desk.order(desk.ask())
+    Order.objects.filter(pk=order.pk).update(state=state)
     assert to_advance(desk) == [order.group_id]
 
 
