@@ -109,7 +109,7 @@ class Street:
     def sample(self, trader: Trader, act: Callable[[], int]) -> dict[str, float]:
         """Milliseconds from the instant that `act` tells to the order's first byte, and where they went; then the
         street is swept."""
-        OrderRate.objects.filter(account_id=trader.account.pk).delete()
+        all_turns_come(trader)
         self.stamps.forget()
         began = act()
         arrived = self.arrival(trader)
@@ -271,6 +271,11 @@ def quoted(most: int) -> Iterator[dict[str, Decimal]]:
         keeper.join()
 
 
+def all_turns_come(trader: Trader) -> None:
+    """The account's rate as after a pause. Its rows stay: an account has them from its first call on."""
+    OrderRate.objects.filter(account_id=trader.account.pk).update(next_free_at=timezone.now() - timedelta(hours=1))
+
+
 def analyze() -> None:
     """What autovacuum does within a minute of a desk's first orders: else plans are those of empty tables."""
     with connection.cursor() as cursor:
@@ -351,7 +356,7 @@ def counted(trader: Trader, street: Street) -> Iterator[Figure]:
     token = issue(owner=trader.portfolio.owner, name="counts", scope=ApiKey.Scope.TRADE, now=timezone.now())[1]
     caller = Client()
     for _ in range(2):  # what is read once and kept is not counted
-        OrderRate.objects.filter(account_id=trader.account.pk).delete()
+        all_turns_come(trader)
         price = street.price()
         body = {
             "portfolio": trader.portfolio.pk, "symbol": SYMBOL, "side": "BUY", "quantity": 10, "order_type": "LIMIT",
@@ -444,7 +449,7 @@ def celery_peer(trader: Trader, run: Run) -> Iterator[None]:
 def celery_sample(trader: Trader, street: Street) -> float:
     # The peer has no engine that beats; a worker may take its time to start on a busy machine.
     EngineLease.objects.filter(account=trader.account).update(beat_at=timezone.now() + timedelta(minutes=1))
-    OrderRate.objects.filter(account_id=trader.account.pk).delete()
+    all_turns_come(trader)
     street.stamps.forget()
     draft, wall, committed = street.draft(), timezone.now(), []
     with transaction.atomic():
