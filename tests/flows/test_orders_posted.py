@@ -2,13 +2,15 @@
 
 import asyncio
 import json
+import os
 import re
+import signal
 from collections.abc import Mapping
 from datetime import timedelta
 from typing import Any
 
 import pytest
-from django.db import OperationalError
+from django.db import OperationalError, connection
 from django.utils import timezone
 from rest_framework.renderers import JSONRenderer
 
@@ -17,8 +19,10 @@ from accounts.models import ApiKey
 from execution.api.order_lane import Answered, OrderLane, Posted, forget_all
 from execution.api.placing import STORY
 from execution.api.reads import order_with_story
+from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, Order, OrderEvent
 from risk.models import Assessment, Verdict
+from risk.policies import publish_policy
 from tests.factories import InstrumentFactory, PortfolioFactory
 from tests.factories.world import World, open_market, quote, running_engine
 from trading.api.models import IdempotencyRecord
@@ -281,8 +285,6 @@ def test_one_whose_key_was_taken_meanwhile_goes_the_long_way_alone(world):
                 other.submit(taken).result()
 
     def taken() -> None:
-        from django.db import connection
-
         IdempotencyRecord.objects.create(owner=world.user, key=several[1].key, request_hash="x")
         connection.close()
 
@@ -293,3 +295,40 @@ def test_one_whose_key_was_taken_meanwhile_goes_the_long_way_alone(world):
         crashpoint.arm(None)
     assert statuses(answers) == [201, 0, 201]
     assert Order.objects.count() == 2
+
+
+POINTS = (
+    "intake.asked", "risk.assessed", "risk.reserved", "intake.intent_written", "intake.before_bell", "intake.committed",
+)  # fmt: skip
+
+
+@pytest.mark.django_db(transaction=True)
+def test_killed_at_any_point_a_request_has_its_order_and_its_answer_or_neither(world):
+    _, token = key_of(world)
+    publish_policy(portfolio=world.portfolio, actor="test", values={"max_open_positions": 50})
+    publish_settings(portfolio=world.portfolio, actor="test", values={"max_open_groups": 50})
+    several = batch(world, token, 2 * len(POINTS))
+    for number, point in enumerate(POINTS):
+        mine = several[2 * number : 2 * number + 2]
+        assert _dies_at(point, mine)
+        kept = IdempotencyRecord.objects.filter(key__in=[one.key for one in mine], status=201)
+        assert [one["id"] for one in kept.order_by("key").values_list("body", flat=True)] == [
+            *Order.objects.filter(instrument__symbol__in=[one.ticket["symbol"] for one in mine])
+            .order_by("id").values_list("pk", flat=True)
+        ]  # fmt: skip
+        assert kept.count() == (2 if point in POINTS[4:] else 0)  # those after the commit
+        # What was done is for the long way, which tells it again.
+        assert statuses(OrderLane().answer(mine)) == ([0, 0] if point in POINTS[4:] else [201, 201])
+    assert Order.objects.count() == Intent.objects.count() == len(several)
+
+
+def _dies_at(point: str, several: list[Posted]) -> bool:
+    """Whether a process that answers them was killed there."""
+    child = os.fork()
+    if child == 0:
+        theirs, connection.connection = connection.connection, None  # the parent's, which stays open
+        crashpoint.arm(lambda passed: os.kill(os.getpid(), signal.SIGKILL) if passed == point else None)
+        OrderLane().answer(several)
+        os._exit(0 if theirs is not None else 1)
+    _, status = os.waitpid(child, 0)
+    return os.WIFSIGNALED(status) and os.WTERMSIG(status) == signal.SIGKILL
