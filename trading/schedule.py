@@ -18,6 +18,7 @@ BEAT_SCHEDULE = {
     "room": {"task": "execution.recount_room", "schedule": 60.0, "options": {"expires": 60}},
     "strategies": {"task": "execution.watch_strategies", "schedule": 15.0, "options": {"expires": 15}},
     "risk": {"task": "execution.keep_risk", "schedule": 5.0, "options": {"expires": 5}},
+    "spikes": {"task": "marketdata.mark_spikes", "schedule": 60.0, "options": {"expires": 50}},
     # After the post-close session: what today's candles are worth.
     "quality": {
         "task": "marketdata.check_quality", "schedule": crontab(hour=16, minute=20), "options": {"expires": 3600},

@@ -87,6 +87,15 @@ def test_an_outlier_comes_back_and_a_real_move_does_not():
     assert Defect.OUTLIERS not in judged(jump).defects
 
 
+def test_an_outlier_is_seen_among_prices_that_stand_still():
+    still = day_of()
+    for name in ("open", "high", "low", "close"):
+        getattr(still, name)[:] = 100.0
+    assert Defect.OUTLIERS not in judged(still).defects
+    still.high[200] = still.close[200] = 200.0
+    assert list(judged(still).doubts) == [int(still.starts[200])]
+
+
 def test_impossible_numbers_are_told():
     bars = day_of()
     bars.low[5] = bars.high[5] + 1

@@ -1,25 +1,30 @@
 """Stored candles are judged, marked and reported; what is not trusted is traded on by nobody, and somebody is told."""
 
-from datetime import UTC, date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from decimal import Decimal
 
 import numpy as np
 import pytest
 
 from tests.factories import FeedFactory, InstrumentFactory, UserFactory
+from tests.factories.world import open_feed
 from tests.unit.marketdata.test_day_quality import MONDAY, day_of
 from trading.audit.models import AuditEntry
+from trading.domain.clock import IST
 from trading.domain.errors import NotAllowed
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import candles_of, store_bars
 from trading.marketdata.listing.actions import Suspicion, confirm_action, dismiss_action, suspect_actions
 from trading.marketdata.marks import Mark
 from trading.marketdata.models import CorporateAction, QualityDay
-from trading.marketdata.quality.stored import check_stored, distrusted, doubts_about
+from trading.marketdata.quality.stored import check_stored, distrusted, doubts_about, mark_spikes
 from trading.marketdata.quality.trust import judged_days, quality_summary, undecided_actions
+from trading.marketdata.tasks import mark_today
 from trading.marketdata.windows import WindowCache, load_window
+from trading.venue.sessions import session_on
 
 pytestmark = pytest.mark.django_db
+DAY = timedelta(days=1)
 NOW = datetime(2026, 2, 17, 12, 0, tzinfo=UTC)
 
 
@@ -76,6 +81,40 @@ def test_an_untrusted_bar_is_marked_left_out_of_windows_and_explained(feed, shar
     assert np.isnan(load_window(feed, [share], 1, bars=10, until=until).close[0, -1])
     told = distrusted(feed, [share], 5, start=until - timedelta(minutes=5), end=until)
     assert told == {share.pk: "a price that those around it contradict"}
+
+
+def test_a_spike_of_today_is_marked_with_the_next_bar_and_a_move_is_not(share):
+    feed = open_feed(at=datetime.combine(MONDAY, time(11), tzinfo=IST))
+    moves = InstrumentFactory(symbol="NSE:MOVES-EQ")
+    store(feed, moves, skip=range(100, 375))
+    store(feed, moves, price=1000.0, skip=range(100))
+    rows = store(feed, share, spike=100, skip=range(101, 375))
+    at = rows[-1].started_at
+
+    def mark() -> Mark:
+        mark_today(forced=True)
+        return candles_of(feed, share, 1, start=at, end=at + timedelta(minutes=1))[0].mark
+
+    assert mark() == Mark.NONE  # nothing contradicts it yet: it may be the beginning of a move
+    store(feed, share, spike=100, skip=range(102, 375))
+    assert mark() == mark() == Mark.OUTLIER
+    assert not any(one.mark for one in candles_of(feed, moves, 1, start=at - timedelta(hours=2), end=at + DAY))
+    assert np.isnan(load_window(feed, [share], 1, bars=2, until=at + timedelta(minutes=2)).close[0]).tolist() == [1, 0]
+
+
+def test_a_daily_bar_that_its_neighbours_contradict_is_marked(feed, share):
+    days = [one for at in range(30) if session_on(one := date(2026, 2, 1) + timedelta(at))][:15]
+    prices = [Decimal(800 + at % 3) for at in range(len(days))]
+    prices[7] *= 2
+    bars = [
+        Bar(share.symbol, session_on(day).opens_at, price, price + 4, price - 4, price, 10_000)
+        for day, price in zip(days, prices, strict=True)
+    ]
+    store_bars(feed, 1440, bars, "HISTORY")
+    among = {"feed": feed, "instruments": [share], "timeframe": 1440, "first": days[0], "last": days[-1]}
+    assert mark_spikes(**among) == {share.symbol: 1} and mark_spikes(**among) == {}
+    kept = candles_of(feed, share, 1440, start=bars[0].started_at, end=bars[-1].started_at + DAY)
+    assert [at for at, one in enumerate(kept) if one.mark] == [7]
 
 
 def test_judged_again_after_a_correction_the_mark_is_gone(feed, share):

@@ -15,7 +15,7 @@ from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.marketdata.fetching.history import Fetched, Interrupted, ensure_candles, requests_between
 from trading.marketdata.models import Backfill, Feed, Instrument
-from trading.marketdata.quality.stored import check_stored
+from trading.marketdata.quality.stored import check_stored, mark_spikes
 from trading.marketdata.sources import DAILY, HistorySource
 from trading.outbox import after_commit
 from trading.venue.sessions import exchange_date
@@ -152,11 +152,15 @@ def backfill_work(
 def _judge(backfill: Backfill, instrument: Instrument, now: datetime) -> None:
     """Mark what is doubtful in the days that are over: the evening's check does not look so far back."""
     last = min(backfill.to_date, exchange_date(now) - timedelta(days=1))
-    if backfill.timeframe < DAILY and backfill.from_date <= last:
+    if backfill.from_date > last:
+        return
+    if backfill.timeframe < DAILY:
         check_stored(
             feed=backfill.feed, instruments=[instrument], timeframe=backfill.timeframe, first=backfill.from_date,
             last=last, now=now,
         )  # fmt: skip
+    else:
+        mark_spikes(feed=backfill.feed, instruments=[instrument], timeframe=DAILY, first=backfill.from_date, last=last)
 
 
 class _Lost(Exception):

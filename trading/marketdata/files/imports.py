@@ -28,7 +28,7 @@ from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.packing.blocks import Columns
 from trading.marketdata.quality.bars import QualityReport
-from trading.marketdata.quality.stored import DAILY, check_stored
+from trading.marketdata.quality.stored import DAILY, check_stored, mark_spikes
 from trading.venue.precision import stock_tick
 from trading.venue.sessions import exchange_date
 
@@ -211,13 +211,18 @@ def _import_file(
         instrument = _instrument(report.stored_as, Decimal(last_price), last_at)
         report.stored = store_columns(feed, reading.timeframe, _spooled(spool, instrument.pk))
         report.unchanged = quality.good - report.stored
+        first = exchange_date(datetime.fromisoformat(quality.first or quality.last))
+        among: dict[str, Any] = {
+            "feed": feed,
+            "instruments": [instrument],
+            "first": first,
+            "last": exchange_date(last_at),
+        }
         if reading.timeframe < DAILY:
-            days = (exchange_date(datetime.fromisoformat(at)) for at in (quality.first or quality.last, quality.last))
-            (judged,) = check_stored(
-                feed=feed, instruments=[instrument], timeframe=reading.timeframe, first=next(days), last=next(days),
-                now=venue_now(feed.name),
-            )  # fmt: skip
+            (judged,) = check_stored(**among, timeframe=reading.timeframe, now=venue_now(feed.name))
             report.untrusted = judged.untrusted
+        else:
+            report.untrusted = sum(mark_spikes(**among, timeframe=DAILY).values())
         if report.stored:
             record(
                 "candles.imported", actor="import_candles", subject=report.stored_as, named=report.symbol,

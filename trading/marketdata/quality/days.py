@@ -31,10 +31,9 @@ from trading.marketdata.quality.bars import (
     with_noise,
 )
 from trading.marketdata.quality.defects import MEANINGS, OUTSIDE, Defect, score_of
+from trading.marketdata.quality.spikes import spikes
 
 STRAY_HOURS: Final = 60  # minutes before the open or after the close from which a bar belongs to no session
-SPIKE: Final = 0.05  # of the price: what leaves its neighbours by less is no outlier
-SPIKE_RANGES: Final = 12.0  # times the usual step from bar to bar
 CATCH_UP: Final = 4.0  # times the usual volume
 FULL_VOLUME: Final = 0.9975  # share of the exchange's day from which on the pre-open must be among the bars
 SHORT_VOLUME: Final = 0.9  # share below which the bars miss trading
@@ -180,7 +179,7 @@ def _judge(
         return result
     _judge_presence(result, plan.starts, minutes[good], timeframe)
     rows = np.flatnonzero(good)
-    _judge_prices(result, bars.starts[rows], bars.open[rows], bars.high[rows], bars.low[rows], bars.close[rows])
+    result.doubt(Defect.OUTLIERS, bars.starts[rows][spikes(bars.high[rows], bars.low[rows], bars.close[rows])])
     ticks = None if bars.ticks is None else bars.ticks[rows]
     if not is_index:
         _judge_volume(result, bars.starts[rows], bars.volume[rows], ticks, timeframe, daily)
@@ -201,23 +200,6 @@ def _judge_presence(result: DayQuality, expected: Ints, minutes: Ints, timeframe
         if run > result.largest_gap:
             first = minute - (run - 1) * timeframe
             result.largest_gap, result.gap_from = run, f"{first // 60:02d}:{first % 60:02d}"
-
-
-def _judge_prices(result: DayQuality, starts: Ints, open_: Floats, high: Floats, low: Floats, close: Floats) -> None:
-    """A spike leaves the closes before and after it, and comes back: a real move does not."""
-    if close.size < 5:
-        return
-    before = np.concatenate((close[:1], close[:-1]))
-    after = np.concatenate((close[1:], close[-1:]))
-    steps = np.abs(np.diff(close))
-    usual = float(np.median(steps[steps > 0])) if (steps > 0).any() else 0.0
-    middle = (before + after) / 2
-    limit = np.maximum(SPIKE * middle, SPIKE_RANGES * usual)
-    back = np.abs(after - before) < limit / 2
-    away = np.maximum(np.abs(high - middle), np.abs(low - middle))
-    spikes = (away > limit) & back
-    spikes[[0, -1]] = False  # the first bar may gap, the last may be an auction's
-    result.doubt(Defect.OUTLIERS, starts[spikes])
 
 
 def _judge_volume(

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta
 from functools import lru_cache
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -16,6 +17,7 @@ from trading.marketdata.packing.blocks import UNITS_PER_RUPEE, Columns
 from trading.marketdata.quality.bars import DayBook, SessionLookup
 from trading.marketdata.quality.days import Bars, DayQuality, judge_days
 from trading.marketdata.quality.defects import MEANINGS, Defect
+from trading.marketdata.quality.spikes import LEAST, LEAST_DAILY, spikes
 from trading.marketdata.sessions import session_kind
 from trading.venue.sessions import Session, SessionKind, exchange_date, session_on
 
@@ -75,6 +77,31 @@ def check_stored(
         if len(stored):
             reports.append(_check_series(feed, instrument, timeframe, stored, first=first, last=last, now=now))
     return reports
+
+
+def mark_spikes(
+    *, feed: Feed, instruments: Sequence[Instrument], timeframe: int, first: date, last: date
+) -> dict[str, int]:
+    """Mark prices that those around them contradict, as soon as the next bar is stored; how many, by symbol.
+
+    Of minutes it is what can be said while the day goes on: the evening's check judges all of it, and anew. Of daily
+    bars it is all that is said: a day lies on no grid.
+    """
+    stored = columns_of(feed, instruments, timeframe, start=_midnight(first), end=_midnight(last + timedelta(1)))
+    symbols = {one.pk: one for one in instruments}
+    edges = np.flatnonzero(np.diff(stored.series, prepend=-1, append=-1))
+    found: dict[str, int] = {}
+    for begin, end in pairwise(edges):
+        part = slice(int(begin), int(end))
+        high, low, close = (one[part] / UNITS_PER_RUPEE for one in (stored.high, stored.low, stored.close))
+        odd = spikes(high, low, close, least=LEAST_DAILY if timeframe >= DAILY else LEAST)
+        odd &= (stored.mark[part] & int(Mark.OUTLIER)) == 0
+        if odd.any():
+            share = symbols[int(stored.series[begin])]
+            starts = stored.starts[part][odd].tolist()
+            marks = {datetime.fromtimestamp(start, UTC): Mark.OUTLIER for start in starts}
+            found[share.symbol] = mark_bars(feed, share, timeframe, marks)
+    return found
 
 
 def _check_series(
