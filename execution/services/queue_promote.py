@@ -91,6 +91,13 @@ def _waits_for(one: QueuedSignal, round_: Round, now: datetime) -> str:
     return "" if live or has_slot(round_.room, one) else Cause.POOL_FULL
 
 
+def _adds_to_a_trade(one: QueuedSignal, round_: Round) -> bool:
+    """Whether it would be a pyramid. A contract's signal is a trade of its own: it waits for the end of another."""
+    live = round_.live(one.instrument_id)
+    mine = one.signal.source == Signal.Source.HOOK and bool(live)
+    return mine and all(group.side == one.side and not group.close_reason for group in live)
+
+
 def _rank(round_: Round, waiting: list[QueuedSignal]) -> list[QueuedSignal]:
     """Forced ones first, then by the rules; each row keeps its rank and the reason, for people to see."""
     portfolio, rules = round_.portfolio, round_.settings.ranking
@@ -104,8 +111,8 @@ def _rank(round_: Round, waiting: list[QueuedSignal]) -> list[QueuedSignal]:
             loss = float((one.entry_price - quote.last_price) * Side(one.side).sign * 100 / one.entry_price)
         candidates.append(
             Candidate(
-                one.pk, bool(round_.live(one.instrument_id, [one.side])), loss, one.replacement_count,
-                float(one.expected_profit_pct), one.enqueued_at,
+                one.pk, _adds_to_a_trade(one, round_), loss, one.replacement_count, float(one.expected_profit_pct),
+                one.enqueued_at,
             )
         )  # fmt: skip
     found = ranked(candidates, rules)

@@ -21,7 +21,9 @@ from execution.services.slot_reserve import pool_room
 from risk import gates
 from risk.models import Verdict
 from risk.policies import publish_policy
+from strategies.contracts.publish import publish_library
 from strategies.models import Signal
+from tests.factories import DeploymentFactory
 from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
 from tests.small_desk import SmallDesk
@@ -263,6 +265,18 @@ def test_what_a_signal_waits_for_is_told_as_it_is_now(desk):
     desk.engine.sweep()
     now = QueuedSignal.objects.get(signal=sell)
     assert (now.state, now.cause, now.expires_at) == ("WAITING", "NOT_FLAT", waits.expires_at)
+
+
+def test_a_contracts_signal_waits_for_the_end_of_a_hooks_trade_and_adds_nothing_to_it(desk):
+    publish_settings(portfolio=desk.portfolio, values={"max_open_groups": 1}, actor="test")
+    begin(desk)
+    plan = DeploymentFactory(portfolio=desk.portfolio, version=publish_library(actor="test")[0])
+    waits = decided(desk, alert(desk, source="CONTRACT", deployment=plan))
+    assert waits.state == Signal.State.QUEUED, waits.refusal
+    desk.engine.sweep()
+    row = QueuedSignal.objects.get(signal=waits)
+    assert (row.state, row.cause) == ("WAITING", "NOT_FLAT")
+    assert "adds to a trade" not in row.rank_reason
 
 
 def test_a_queued_signal_expires_and_an_exit_removes_one(desk):
