@@ -13,8 +13,10 @@ from strategies.models import Deployment
 from trading.audit.record import record
 from trading.domain.errors import NotAllowed, NotFound
 from trading.realtime.publish import publish
+from trading.statements import Select
 
 FIELDS = ("style", "from_rupees", "minutes", "slices", "visible_pct")
+IN_FORCE = Select(DeploymentWork, where="WHERE t.deployment_id = %(deployment)s AND t.active")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +43,7 @@ def work_of(deployment_id: int | None, settings: EngineSettings) -> Work:
 
 def choice_of(deployment_id: int) -> DeploymentWork | None:
     """Its version in force; None: it never chose."""
-    return DeploymentWork.objects.filter(deployment=deployment_id, active=True).first()
+    return IN_FORCE.first({"deployment": deployment_id})
 
 
 @transaction.atomic

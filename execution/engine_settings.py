@@ -2,8 +2,9 @@
 version, in force at the next cycle of every process, because each reads them anew and none keeps a copy."""
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from typing import Any, NoReturn
 
 from django.core.exceptions import ValidationError
@@ -54,13 +55,23 @@ def settings_of(portfolio_id: int | None) -> EngineSettings:
 
     NotAllowed (SETTINGS_MISSING) where there is neither: nothing is assumed in its place.
     """
-    found = _in_force(portfolio_id)
-    if found is None:
-        raise NotAllowed(
-            "SETTINGS_MISSING", "The signal engine has no settings in force.",
-            next_step="An operator puts some in force: Console, Engine settings.",
-        )  # fmt: skip
-    return found
+    return settings_asked(portfolio_id)()
+
+
+def settings_asked(portfolio_id: int | None) -> Callable[[], EngineSettings]:
+    """The same, asked together with the caller's other questions and read later."""
+    rows = cache(IN_FORCE.ask({"portfolio": portfolio_id}))
+
+    def settings() -> EngineSettings:
+        found = rows()
+        if not found:
+            raise NotAllowed(
+                "SETTINGS_MISSING", "The signal engine has no settings in force.",
+                next_step="An operator puts some in force: Console, Engine settings.",
+            )  # fmt: skip
+        return found[0]
+
+    return settings
 
 
 def values_of(settings: EngineSettings) -> dict[str, Any]:

@@ -13,7 +13,7 @@ from trading.domain.orders import Side
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding
-from trading.statements import ask, run
+from trading.statements import ask
 
 # States are written out: a plan that serves every order can then use the indexes of what is alive.
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
@@ -63,9 +63,11 @@ ORDER BY w.place
 """  # noqa: S608 - made of constants
 
 
-def engine_ready(account_id: int) -> tuple[bool, str]:
-    """Whether the account's engine enters now, and how it is, in words."""
-    return _ready(run(LEASE, {"account": account_id}))
+def ready_asked(account_id: int) -> Callable[[], tuple[bool, str]]:
+    """Whether the account's engine enters now, and how it is, in words: asked together with the caller's other
+    questions and read later."""
+    lease = ask(LEASE, {"account": account_id})
+    return lambda: _ready(lease())
 
 
 def _ready(lease: list[tuple[Any, ...]]) -> tuple[bool, str]:
@@ -100,8 +102,8 @@ def outstanding(
     if opens:
         entries = outstanding_entries([(portfolio, instrument, side, contract_id)])
         return lambda: entries()[0]
-    lease = ask(LEASE, {"account": portfolio.account_id})
-    return lambda: Outstanding(*_ready(lease()))
+    ready = ready_asked(portfolio.account_id)
+    return lambda: Outstanding(*ready())
 
 
 Entry = tuple[Portfolio, Instrument, Side, int | None]

@@ -16,7 +16,7 @@ from strategies.models import Signal
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import TradingError
 from trading.domain.orders import Reason, Side
-from trading.statements import Select
+from trading.statements import Select, together
 
 State = Signal.State
 Kind = Signal.Kind
@@ -40,7 +40,9 @@ def signals_accept(*, account_id: int, now: datetime) -> int:
     close. What all of them see is read once, and their fates are written together with all that follows from them: no
     crash can leave an order whose signal says no.
     """
-    new = OLDEST.rows({"account": account_id, "most": MOST})
+    with together():  # the transaction begins on the same way
+        oldest = OLDEST.ask({"account": account_id, "most": MOST})
+    new = oldest()
     if not new:
         return 0
     of_one = [one for one in new if one.portfolio_id == new[0].portfolio_id]

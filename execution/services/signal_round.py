@@ -15,9 +15,9 @@ from uuid import UUID
 
 from django.utils import timezone
 
-from execution.engine_settings import settings_of
+from execution.engine_settings import settings_asked
 from execution.models import EngineSettings, Group, QueuedSignal
-from execution.outstanding import Outstanding, engine_ready, outstanding
+from execution.outstanding import Outstanding, outstanding, ready_asked
 from execution.services.intent_create import Ask, Assessed, assessed, refusals_write
 from execution.services.intent_judge import Wish
 from execution.services.slot_reserve import Room, slots_asked
@@ -73,6 +73,7 @@ class Round:
             self._rooms = slots_asked([portfolio.pk])
             live, waiting = LIVE.ask(about), WAITING.ask(about)
             many = ask(HOW_MANY, {"portfolio": portfolio.pk})
+            self._settings, self._ready = settings_asked(portfolio.pk), ready_asked(portfolio.account_id)
         self._groups = live()
         self.waiting: dict[Key, QueuedSignal] = {(one.instrument_id, one.side): one for one in waiting()}
         ((self._many_wait,),) = many()
@@ -92,11 +93,11 @@ class Round:
 
     @cached_property
     def settings(self) -> EngineSettings:
-        return settings_of(self.portfolio.pk)
+        return self._settings()
 
     @cached_property
     def ready(self) -> bool:
-        return engine_ready(self.portfolio.account_id)[0]
+        return self._ready()[0]
 
     def live(self, instrument_id: int, sides: Collection[str] = tuple(Side)) -> list[Group]:
         """Trades that are not closed."""
