@@ -5,6 +5,7 @@ room that those before it took, and the rows written by one statement each.
 """
 
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import cache
@@ -31,7 +32,7 @@ from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import OrderIntent, Side
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.statements import Select, as_json, from_json, tell, together
+from trading.statements import Select, as_json, from_json, in_a_transaction, tell, together
 
 APPROVAL_S = 120
 APART = Counter("tarazu_orders_decided_apart_total", "Orders that came together and had to be decided one by one")
@@ -208,12 +209,24 @@ def _create(asks: Sequence[Ask], door: Door | None) -> list[Decided | Exception]
 _Writing = Callable[[Sequence[Assessed], Sequence[int], Door | None], list[Decided]]
 
 
-@transaction.atomic
 def _created(asks: Sequence[Ask], door: Door | None, write: _Writing) -> list[Decided | Exception]:
-    with together():
-        bench = _Bench(asks)
-        numbers = numbers_asked(len(asks))
-        let_in = door.ask(asks) if door else lambda: [True] * len(asks)
+    with ExitStack() as until_written:
+        begun = in_a_transaction()
+        if not begun:
+            until_written.enter_context(transaction.atomic())
+        with together():
+            if begun:  # within a step: its savepoint goes with the questions
+                until_written.enter_context(transaction.atomic())
+            bench = _Bench(asks)
+            numbers = numbers_asked(len(asks))
+            let_in = door.ask(asks) if door else lambda: [True] * len(asks)
+        return _decided(asks, door, write, bench, numbers, let_in)
+
+
+def _decided(
+    asks: Sequence[Ask], door: Door | None, write: _Writing, bench: "_Bench", numbers: Callable[[], list[int]],
+    let_in: Callable[[], list[bool]],
+) -> list[Decided | Exception]:  # fmt: skip
     first: dict[tuple[int, str], Intent] = dict(bench.known())
     welcome = let_in()
     found: dict[int, Assessed] = {}
