@@ -7,11 +7,12 @@ Those that come meanwhile wait in their order, and the first of them makes them 
 import asyncio
 from collections import deque
 from collections.abc import Callable, Hashable, Sequence
-from queue import Empty, SimpleQueue
-from threading import Lock, Thread
+from threading import Lock, Thread, current_thread
 from typing import Generic, TypeVar
 
 from django.db import connection
+
+from trading.domain.newest_first import NewestFirst
 
 A = TypeVar("A")
 R = TypeVar("R")
@@ -92,12 +93,10 @@ class Gathering(Generic[A, R]):
                     del self._waiting[key]
 
 
-_OVER = object()
-
-
 class Lanes(Generic[A, R]):
     """The same for callers on an event loop, who wait in no thread: a few threads take turns, and a turn takes all that
     waits for one key, up to `most`. Keys have their turns in the order in which they came; one key has one at a time.
+    Of the threads that are free the one that was busy last has the next turn.
 
     `act` is as in Gathering. `rest` is called in a thread that has had nothing to do for `rest_after_s`, once.
     """
@@ -108,14 +107,14 @@ class Lanes(Generic[A, R]):
     ) -> None:  # fmt: skip
         self._act, self._most, self._threads, self._name = act, most, threads, name
         self._rest, self._rest_after_s = rest, rest_after_s
-        self._lock = Lock()
+        self._ready = NewestFirst()
         self._workers: list[Thread] = []
         self._waiting: dict[Hashable, deque[tuple[asyncio.Future[R], A]]] = {}  # its key is there during its turn
-        self._turns: SimpleQueue[Hashable] = SimpleQueue()
+        self._turns: deque[Hashable] = deque()
 
     async def __call__(self, key: Hashable, asked: A) -> R:
         answer: asyncio.Future[R] = asyncio.get_running_loop().create_future()
-        with self._lock:
+        with self._ready:
             if not self._workers:
                 for number in range(self._threads):
                     self._workers.append(Thread(target=self._work, name=f"{self._name}_{number}", daemon=True))
@@ -123,36 +122,39 @@ class Lanes(Generic[A, R]):
             others = self._waiting.get(key)
             if others is None:
                 self._waiting[key] = deque([(answer, asked)])
-                self._turns.put(key)
+                self._turns.append(key)
+                self._ready.notify()
             else:
                 others.append((answer, asked))
         return await answer
 
     def close(self) -> None:
         """End the threads once their turns are over. Whoever calls afterwards has new ones."""
-        with self._lock:
+        with self._ready:
             workers, self._workers = self._workers, []
-        for _ in workers:
-            self._turns.put(_OVER)
+            self._ready.notify_all()
         for one in workers:
             one.join()
 
     def _work(self) -> None:
-        rested = True
+        me, rested = current_thread(), True
         while True:
-            try:
-                key = self._turns.get(timeout=None if rested else self._rest_after_s)
-            except Empty:
+            with self._ready:
+                while not self._turns and me in self._workers:
+                    if not self._ready.wait(None if rested else self._rest_after_s):
+                        break
+                turns = [self._turns.popleft()] if self._turns else []
+                over = not turns and me not in self._workers
+            for key in turns:
+                self._turn(key)
+            if not turns:
                 self._rest()
-                rested = True
-                continue
-            if key is _OVER:
-                return self._rest()
-            rested = False
-            self._turn(key)
+            rested = not turns
+            if over:
+                return
 
     def _turn(self, key: Hashable) -> None:
-        with self._lock:
+        with self._ready:
             waiting = self._waiting[key]
             together = [waiting.popleft() for _ in range(min(self._most, len(waiting)))]
         answers: Sequence[R | BaseException]
@@ -162,9 +164,10 @@ class Lanes(Generic[A, R]):
                 raise RuntimeError(f"{len(answers)} answers to {len(together)} calls")
         except Exception as error:
             answers = [error] * len(together)
-        with self._lock:
+        with self._ready:
             if waiting:
-                self._turns.put(key)
+                self._turns.append(key)
+                self._ready.notify()
             else:
                 del self._waiting[key]
         by_loop: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[R], R | BaseException]]] = {}

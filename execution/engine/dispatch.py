@@ -20,6 +20,7 @@ from execution.brokers.port import BrokerGateway, CallClass
 from execution.services.order_claim import Claimed, class_of, orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, PriceOf, order_place, outcomes_record
 from risk.order_rate import RATES, take_turns
+from trading.domain.newest_first import NewestFirst
 from trading.domain.orders import Reason
 from trading.statements import run
 
@@ -47,7 +48,7 @@ class Dispatch:
         self._account_id, self._gateway, self._fence = account_id, gateway, fence
         self._price_of, self._guarded, self._paced = price_of, guarded, paced
         self._writing = writing or threading.Lock()
-        self._ready = threading.Condition()
+        self._ready = NewestFirst()
         self._known: set[int] = set()  # given, and neither claimed nor withdrawn yet
         self._waiting: dict[int, CallClass | None] = {}  # their class, where it is known already
         self._turns: list[tuple[float, int, CallClass]] = []  # (when its turn comes, order): a heap
