@@ -198,14 +198,17 @@ def _holes(feed: Feed, instruments: Sequence[Instrument], market: Market) -> lis
     for minutes in sorted(set(stored.values())):
         those = [one for one in instruments if stored.get(one.pk) == minutes]
         there = bars_by_day(feed, those, minutes, first=first, last=last)
+        wanted: dict[SessionKind, list[int]] = {}  # bars of each day
         for one in those:
-            starts = {day: _bars_of_day(day, minutes, session_kind(one)) for day in days}
-            expected = {day: len(of_day) for day, of_day in starts.items()}
-            expected[last] = sum(at < end for at in starts[last])
-            short = [count - there.get((one.pk, day), 0) for day, count in expected.items()]
+            kind = session_kind(one)
+            if kind not in wanted:
+                wanted[kind] = [len(_bars_of_day(day, minutes, kind)) for day in days]
+                wanted[kind][-1] = sum(at < end for at in _bars_of_day(last, minutes, kind))
+            expected = wanted[kind]
+            short = (count - there.get((one.pk, day), 0) for day, count in zip(days, expected, strict=True))
             lacking = [count for count in short if count > 0]
             if lacking:
-                whole, name = sum(expected.values()), TIMEFRAME_NAMES.get(minutes, str(minutes))
+                whole, name = sum(expected), TIMEFRAME_NAMES.get(minutes, str(minutes))
                 told = (
                     f"of {one.symbol} {sum(lacking)} of {whole} bars of {name} are not stored, on {len(lacking)} days"
                 )

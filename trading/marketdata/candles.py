@@ -192,8 +192,11 @@ def bars_by_day(
         )
         if not len(found):
             return {}
-        pairs, counts = np.unique(np.stack((found.series, days_of(found.starts))), axis=1, return_counts=True)
-        return {(int(pk), date_of(day)): int(count) for (pk, day), count in zip(pairs.T, counts, strict=True)}
+        days = days_of(found.starts)  # in order, as the series are: the bars of a day lie side by side
+        begins = np.flatnonzero((np.diff(found.series, prepend=-1) != 0) | (np.diff(days, prepend=-1) != 0))
+        counts = np.diff(begins, append=len(found))
+        each = zip(found.series[begins].tolist(), days[begins].tolist(), counts.tolist(), strict=True)
+        return {(pk, date_of(day)): count for pk, day, count in each}
     rows = CandleBlock.objects.filter(
         series__feed=feed, series__timeframe=timeframe, series__instrument__in=instruments,
         first_day__range=(first, last),
