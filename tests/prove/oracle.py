@@ -15,6 +15,7 @@ from execution.models import (
     OffsetLine,
     OffsetPlan,
     Order,
+    OrderEvent,
     ParentOrder,
     ParkedFill,
     PartExit,
@@ -67,13 +68,26 @@ def _doubled(orders: list[Order], truth: Mapping[str, Any]) -> list[str]:
             legs[order.intent.leg] += order.quantity
     found += [f"{sent} units of {leg} were sent, {leg.quantity} were meant" for leg, sent in legs.items()
               if sent > leg.quantity]  # fmt: skip
-    parts = Counter[PartExit]()
+    parts, raced = Counter[PartExit](), _filled_when_taken_back(orders)
     for order in orders:
-        # What was taken back may trade all the same: parts of a plan are measured by its lines.
+        # What was taken back may trade all the same, before the cancel comes: it is no part of what was meant after
+        # that. Parts of a plan are measured by its lines.
         if order.intent.part is not None and order.intent.part.reason != Reason.OFFSET:
-            parts[order.intent.part] += order.filled_quantity
+            parts[order.intent.part] += order.filled_quantity - raced[order.pk]
     found += [f"{closed} units of {part} were closed, {part.quantity} were meant" for part, closed in parts.items()
               if closed > part.quantity]  # fmt: skip
+    return found
+
+
+def _filled_when_taken_back(orders: list[Order]) -> Counter[int]:
+    """Of each order the units that were told to have traded after its cancel was asked for."""
+    found, asked = Counter[int](), set[int]()
+    told = OrderEvent.objects.filter(order__in=orders, kind__in=["cancel.asked", "order.filled"], applied=True)
+    for order_id, kind, detail in told.order_by("order", "seq").values_list("order_id", "kind", "detail"):
+        if kind == "cancel.asked":
+            asked.add(order_id)
+        elif order_id in asked:
+            found[order_id] += int(detail["quantity"])
     return found
 
 
