@@ -42,7 +42,7 @@ from execution.services.mismatch_decide import mismatch_decide
 from execution.services.order_cancel import order_cancel
 from execution.services.override import close_position
 from risk.kill_switch import Scope, ScopeKind
-from risk.models import TradingState, Verdict
+from risk.models import Assessment, TradingState
 from strategies.tactics.offsets import Look
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import venue_now
@@ -52,8 +52,9 @@ from trading.portfolio.models import Portfolio
 @admin.display(description="gates")
 def gates(intent_id: UUID) -> str:
     """The verdicts on an intent, one a line."""
-    verdicts = Verdict.objects.filter(intent_id=intent_id).order_by("position")
-    lines = ((v.gate, v.get_outcome_display(), v.message) for v in verdicts)
+    lines = [
+        (v.gate, v.outcome.capitalize(), v.message) for v in Assessment.objects.verdicts_of([intent_id])[intent_id]
+    ]
     return format_html_join("", "<p>{}: {}. {}</p>", lines) or "—"
 
 

@@ -1,17 +1,15 @@
 """Why it happened, told from the beginning: signal, verdicts with their numbers, orders, fills, exits, charges."""
 
-from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from decimal import Decimal
 from typing import Any
-from uuid import UUID
 
 from django.db.models import Sum
 
 from execution.models import ChaseStep, Fill, Group, Intent, Order, OrderEvent
 from execution.quality import stages_of
-from risk.models import Verdict
+from risk.models import Assessment, Verdict
 from strategies.models import Signal
 from trading.domain.orders import Side
 from trading.portfolio.models import ClosedTrade, LedgerEntry, LedgerTransaction
@@ -47,7 +45,7 @@ def tell_signals(signals: Iterable[Signal]) -> list[SignalStory]:
     }
     ids = [intent.pk for intent in intents.values()]
     orders = {order.intent_id: order for order in Order.objects.filter(intent__in=ids)}
-    verdicts = verdicts_of(ids)
+    verdicts = Assessment.objects.verdicts_of(ids)
     return [
         SignalStory(
             signal=signal,
@@ -57,14 +55,6 @@ def tell_signals(signals: Iterable[Signal]) -> list[SignalStory]:
         )
         for signal in rows
     ]
-
-
-def verdicts_of(intent_ids: Iterable[UUID]) -> dict[UUID, list[Verdict]]:
-    """Verdicts by intent, in the order in which the gates spoke."""
-    found: dict[UUID, list[Verdict]] = defaultdict(list)
-    for verdict in Verdict.objects.filter(intent_id__in=list(intent_ids)).order_by("intent_id", "position"):
-        found[verdict.intent_id].append(verdict)
-    return found
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +105,7 @@ def tell_order(order: Order) -> OrderStory:
         intent=intent,
         signal=intent.signal or group.signal,
         group=group,
-        verdicts=verdicts_of([intent.pk]).get(intent.pk, []),
+        verdicts=Assessment.objects.verdicts_of([intent.pk])[intent.pk],
         events=list(order.events.order_by("seq")),
         fills=[FillStory(fill, slippage_bps(order, fill.price)) for fill in fills],
         siblings=list(group.orders.select_related("instrument").order_by("id")),

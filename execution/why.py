@@ -13,7 +13,8 @@ from django.db.models import Q
 
 from execution.models import Group, Intent, Order
 from execution.states import OrderState
-from execution.story import OrderStory, tell_order, verdicts_of
+from execution.story import OrderStory, tell_order
+from risk.gates.finding import Outcome
 from risk.models import Assessment, Verdict
 from strategies.models import Signal
 from trading.domain.errors import NotFound
@@ -119,12 +120,12 @@ def _of_intent(intent: Intent) -> Why:
         }
         words = f"{who.get(intent.source, intent.actor)} asked for it."
         steps.append(Step("Asked for", words, at=intent.created_at, facts=(("By", intent.actor),)))
-    verdicts = tuple(verdicts_of([intent.pk]).get(intent.pk, []))
     seen = Assessment.objects.filter(intent_id=intent.pk).first()
+    verdicts = tuple(seen.verdicts) if seen else ()
     facts = [("Wanted", str(intent.wanted_quantity)), ("Allowed", str(intent.allowed_quantity))]
-    if verdicts:
-        facts.append(("Limits", verdicts[0].policy))
     if seen is not None:
+        facts.append(("Limits", seen.policy))
+    if seen is not None and "equity_paise" in seen.snapshot:
         facts.append(("Equity", rupees(seen.snapshot["equity_paise"])))
     said = intent.refusal or _passed(verdicts)
     steps.append(
@@ -145,7 +146,7 @@ def _of_intent(intent: Intent) -> Why:
 
 
 def _passed(verdicts: Iterable[Verdict]) -> str:
-    shrunk = [one.gate.replace("_", " ").lower() for one in verdicts if one.outcome == Verdict.Outcome.SHRINK]
+    shrunk = [one.gate.replace("_", " ").lower() for one in verdicts if one.outcome == Outcome.SHRINK]
     return f"Allowed, made smaller by {', '.join(shrunk)}." if shrunk else "Every gate let it pass."
 
 

@@ -5,12 +5,16 @@ from django import forms
 from django.contrib import admin, messages
 from django.contrib.admin.utils import unquote
 from django.core.exceptions import PermissionDenied
+from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
+from django.utils.html import format_html_join
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, may_operate, money
-from risk.models import BrokerFunds, LossLock, OrderRate, Reservation, RiskBucket, RiskPolicy, Verdict
+from risk.gates import ENTRY_GATES, EXIT_GATES
+from risk.gates.finding import Outcome
+from risk.models import Assessment, BrokerFunds, LossLock, OrderRate, Reservation, RiskBucket, RiskPolicy
 from risk.policies import FIELDS, active_policy, draft_policy, limits_of, publish_policy, values_of
 from risk.preview import preview
 from trading.domain.errors import TradingError
@@ -89,13 +93,55 @@ class RiskPolicyAdmin(ReadOnlyAdmin):
     response_add = response_change  # type: ignore[assignment]
 
 
-@admin.register(Verdict)
-class VerdictAdmin(ReadOnlyAdmin):
-    list_display = ("at", "portfolio", "gate", "outcome", "quantity", "value", "limit", "message", "policy")
+_GATES = sorted({gate.__name__.upper() for gate in (*ENTRY_GATES, *EXIT_GATES)})
+
+
+class _OfVerdicts(admin.SimpleListFilter):
+    """Assessments in which some gate said a word."""
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Assessment]) -> QuerySet[Assessment]:
+        return queryset.filter(said__contains=[[self.value()]]) if self.value() else queryset
+
+
+class OutcomeFilter(_OfVerdicts):
+    title, parameter_name = "outcome of any gate", "outcome"
+
+    def lookups(self, *_: Any) -> list[tuple[str, str]]:
+        return [(one, one.capitalize()) for one in (Outcome.SHRINK, Outcome.REJECT)]
+
+
+class GateFilter(_OfVerdicts):
+    """What a gate stopped, or made smaller: all pass by it."""
+
+    title, parameter_name = "gate that said no, or less", "gate"
+
+    def lookups(self, *_: Any) -> list[tuple[str, str]]:
+        return [(code, code.replace("_", " ").capitalize()) for code in _GATES]
+
+    def queryset(self, request: HttpRequest, queryset: QuerySet[Assessment]) -> QuerySet[Assessment]:
+        gate = self.value()
+        if not gate:
+            return queryset
+        less = Q(said__contains=[[gate, Outcome.SHRINK]]) | Q(said__contains=[[gate, Outcome.REJECT]])
+        return queryset.filter(less)
+
+
+@admin.register(Assessment)
+class AssessmentAdmin(ReadOnlyAdmin):
+    """What the gates said of each intent, and all that they saw."""
+
+    list_display = ("at", "portfolio", "intent_id", "allowed_quantity", "refused_by", "policy")
     list_select_related = ("portfolio",)
-    list_filter = ("outcome", "gate")
-    search_fields = ("=intent_id", "portfolio__name", "message")
+    list_filter = (OutcomeFilter, GateFilter)
+    search_fields = ("=intent_id", "portfolio__name", "said__icontains")
+    hidden = ("said",)
+    extra_facts = ("verdicts",)
     paginator = ShallowPaginator
+
+    @admin.display(description="verdicts")
+    def verdicts(self, assessment: Assessment) -> str:
+        lines = [(one.gate, one.outcome, one.value, one.limit, one.message) for one in assessment.verdicts]
+        return format_html_join("", "<p>{} {} ({} of {}): {}</p>", lines)
 
 
 @admin.register(BrokerFunds)

@@ -9,26 +9,20 @@ from uuid import UUID
 from risk.facts import fields_of
 from risk.gates import ENTRY_GATES, EXIT_GATES
 from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
+from risk.models.verdict import as_said
 from trading.domain.orders import OrderIntent
 from trading.statements import tell
 
 STORE = """
-WITH judged AS MATERIALIZED (
-    SELECT * FROM json_to_recordset(%(judged)s::json)
-        AS j (portfolio bigint, intent uuid, policy_id bigint, policy text, asked jsonb, snapshot jsonb, at timestamptz,
-              allowed bigint, refused text, said json)
-), seen AS (
-    INSERT INTO risk_assessment (portfolio_id, intent_id, policy_id, intent, snapshot, allowed_quantity, refused_by, at,
-                                 stored_at)
-    SELECT portfolio, intent, policy_id, asked, snapshot, allowed, refused, at, clock_timestamp() FROM judged
-)
-INSERT INTO risk_verdict
-  (portfolio_id, intent_id, "position", gate, outcome, quantity, value, "limit", message, policy, at)
-SELECT j.portfolio, j.intent, said.place - 1, gate, outcome, quantity, value, lim, message, j.policy, j.at
-FROM judged j, ROWS FROM (
-    json_to_recordset(j.said) AS (gate text, outcome text, quantity bigint, value text, lim text, message text)
-) WITH ORDINALITY AS said (gate, outcome, quantity, value, lim, message, place)
-"""
+INSERT INTO risk_assessment
+  (portfolio_id, intent_id, policy_id, policy, said, intent, snapshot, allowed_quantity, refused_by, at, stored_at)
+SELECT portfolio, intent, policy_id, policy, said::jsonb, asked::jsonb, snapshot::jsonb, allowed, refused, at,
+       clock_timestamp()
+FROM unnest(%(portfolio)b::bigint[], %(intent)b::uuid[], %(policy_id)b::bigint[], %(policy)b::text[], %(said)b::text[],
+            %(asked)b::text[], %(snapshot)b::text[], %(allowed)b::bigint[], %(refused)b::text[],
+            %(at)b::timestamptz[])
+    AS j (portfolio, intent, policy_id, policy, said, asked, snapshot, allowed, refused, at)
+"""  # binary: an array of JSON as text would be written quote by quote, and read so
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +85,8 @@ class Judged:
 
 def store_verdicts(judged: Sequence[Judged]) -> None:
     """Keep what each gate said and all that it saw: "why was this not traded?" has an answer, and may be asked anew."""
-    tell(STORE, {"judged": json.dumps([_as_row(one) for one in judged], default=str)})
+    rows = [_as_row(one) for one in judged]
+    tell(STORE, {name: [row[name] for row in rows] for name in rows[0]} if rows else {})
 
 
 def _as_row(judged: Judged) -> dict[str, Any]:
@@ -99,13 +94,8 @@ def _as_row(judged: Judged) -> dict[str, Any]:
     allowed, refused_by = (0, verdict.code) if isinstance(verdict, RefusedIntent) else (verdict.quantity, "")
     return {
         "portfolio": judged.portfolio_id, "intent": verdict.intent_id, "policy_id": judged.policy_id,
-        "policy": judged.policy[:80], "asked": fields_of(judged.intent), "snapshot": fields_of(judged.snapshot),
-        "at": judged.snapshot.now, "allowed": allowed, "refused": refused_by[:32],
-        "said": [
-            {
-                "gate": one.gate, "outcome": one.outcome, "quantity": one.quantity, "value": one.value[:60],
-                "lim": one.limit[:60], "message": one.message[:240],
-            }
-            for one in verdict.findings
-        ],
+        "policy": judged.policy[:80], "said": json.dumps(as_said(verdict.findings)),
+        "asked": json.dumps(fields_of(judged.intent), default=str),
+        "snapshot": json.dumps(fields_of(judged.snapshot), default=str), "at": judged.snapshot.now,
+        "allowed": allowed, "refused": refused_by[:32],
     }  # fmt: skip

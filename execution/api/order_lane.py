@@ -21,11 +21,10 @@ from django.db import connection, models
 from django.utils import timezone
 from prometheus_client import Counter
 from rest_framework.exceptions import APIException
-from rest_framework.renderers import JSONRenderer
 
 from accounts.api_keys import digest_of
 from accounts.models import ApiKey
-from execution.api.placing import answer_to, wanted
+from execution.api.placing import VERDICTS, answer_to, wanted
 from execution.api.serializers import usual_ticket
 from execution.services.intent_create import Ask, Decided
 from execution.services.order_ticket import ticket_ask, tickets_decide
@@ -317,7 +316,7 @@ class _Door:
             assert told is not None  # what was decided now
             status, body = told
             kept[one.intent.pk] = Answer(
-                order.key.row.owner_id, order.posted.key, order.posted.asked, status, JSONRenderer().render(body)
+                order.key.row.owner_id, order.posted.key, order.posted.asked, status, *VERDICTS.rendered(body)
             )
         keep_answers(list(kept.values()), now=timezone.now())
         self.answers |= kept

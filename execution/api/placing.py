@@ -1,16 +1,35 @@
 """An order of the API, between its body and its answer: the same for whoever lets it in."""
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
+from uuid import UUID
 
-from execution.api.serializers import IntentSerializer, OrderDetailSerializer, verdicts_told
+from execution.api.serializers import IntentSerializer, OrderDetailSerializer, VerdictSerializer, verdicts_told
 from execution.models import Intent
 from execution.services.intent_create import Decided
+from risk.models import Assessment, Verdict
+from trading.api.idempotency import Aside
 from trading.api.problems import problem_body
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.models import Instrument
 
+VERDICT = VerdictSerializer()
 STORY = OrderDetailSerializer()  # made once: to make its fields anew takes longer than to tell an order
+
+
+def _verdicts_again(answer: dict[str, Any]) -> list[dict[str, Any]] | None:
+    """Of an order, or of a refusal: whoever has its key was told them before."""
+    intent = answer.get("intent")
+    return told_of(Assessment.objects.verdicts_of([UUID(intent)])[UUID(intent)]) if intent else None
+
+
+def told_of(verdicts: Sequence[Verdict]) -> list[dict[str, Any]]:
+    return [VERDICT.to_representation(one) for one in verdicts]
+
+
+VERDICTS = Aside("verdicts", _verdicts_again)
+"""Nine tenths of the answer to an order; its assessment has them."""
 
 
 def wanted(user: Any, ticket: dict[str, Any], instrument: Instrument, key: str, *, now: datetime) -> dict[str, Any]:

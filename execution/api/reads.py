@@ -1,14 +1,12 @@
 """What the endpoints look up. Always starting from the rows of one user."""
 
-from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent
 from execution.states import OrderState
-from risk.models import TradingState, Verdict
+from risk.models import Assessment, TradingState
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.quotes import last_quotes
 from trading.portfolio.models import Portfolio, Position
@@ -18,34 +16,26 @@ from trading.statements import Select, together
 CENT = 2
 
 
-def verdicts_by_intent(user: Any, intent_ids: Iterable[UUID]) -> dict[UUID, list[Verdict]]:
-    """The verdicts on each intent, in the order of the gates."""
-    found: dict[UUID, list[Verdict]] = defaultdict(list)
-    for verdict in Verdict.objects.for_user(user).filter(intent_id__in=list(intent_ids)):
-        found[verdict.intent_id].append(verdict)
-    return found
-
-
 OWN_ORDER = Select(
     Order, "instrument", "portfolio", where="WHERE t.id = %(order)s AND t_portfolio.owner_id = %(owner)s"
 )
 EVENTS = Select(OrderEvent, where="WHERE t.order_id = %(order)s ORDER BY t.seq")
 FILLS = Select(Fill, where="WHERE t.order_id = %(order)s ORDER BY t.id")
-VERDICTS = Select(
-    Verdict,
-    where="WHERE t.intent_id = (SELECT intent_id FROM execution_order WHERE id = %(order)s)"
-    " ORDER BY t.intent_id, t.position",
-)
+ASSESSMENT = Select(
+    Assessment, where="WHERE t.intent_id = (SELECT intent_id FROM execution_order WHERE id = %(order)s)"
+)  # fmt: skip
 
 
 def order_with_story(user: Any, order_id: int) -> Order | None:
     """An order of this user with what was `told` of it, `filled` of it, and its `verdicts`; None for a foreign one."""
     with together():
         own = OWN_ORDER.ask({"order": order_id, "owner": user.pk})
-        told, filled, verdicts = (each.ask({"order": order_id}) for each in (EVENTS, FILLS, VERDICTS))
+        told, filled = (each.ask({"order": order_id}) for each in (EVENTS, FILLS))
+        assessed = ASSESSMENT.ask({"order": order_id})
     order: Any = next(iter(own()), None)
     if order is not None:
-        order.told, order.filled, order.verdicts = told(), filled(), verdicts()
+        order.told, order.filled = told(), filled()
+        order.verdicts = [verdict for one in assessed() for verdict in one.verdicts]
     return order
 
 
@@ -53,7 +43,7 @@ def attach_verdicts(user: Any, signals: Sequence[Any]) -> None:
     """Give each signal the verdicts on what became of it."""
     intents = Intent.objects.for_user(user).filter(signal__in=[signal.pk for signal in signals])
     signal_of = dict(intents.values_list("id", "signal_id"))
-    by_intent = verdicts_by_intent(user, signal_of)
+    by_intent = Assessment.objects.for_user(user).verdicts_of(signal_of)
     for signal in signals:
         ours = [intent for intent, signal_id in signal_of.items() if signal_id == signal.pk]
         signal.verdicts = [verdict for intent in ours for verdict in by_intent.get(intent, [])]

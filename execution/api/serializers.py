@@ -9,6 +9,7 @@ from rest_framework import serializers
 
 from execution.models import Fill, Group, Intent, Order, OrderEvent
 from risk.assess import Judged
+from risk.gates.finding import Outcome
 from risk.models import Verdict
 from strategies.models import Signal
 from trading.api.serializers import (
@@ -27,19 +28,21 @@ MAX_NUMBER = 2**63 - 1  # of a row
 _FOUR_PLACES = Decimal("0.0001")
 
 
-class VerdictSerializer(serializers.ModelSerializer):
-    at = InstantField()
-
-    class Meta:
-        model = Verdict
-        fields = ("position", "gate", "outcome", "quantity", "value", "limit", "message", "policy", "at")
-        read_only_fields = fields
+class VerdictSerializer(serializers.Serializer):
+    position = serializers.IntegerField(help_text="place in the order of the gates")
+    gate = serializers.CharField()
+    outcome = serializers.ChoiceField(choices=[(one, one) for one in Outcome])
+    quantity = serializers.IntegerField(min_value=0, help_text="units allowed after this gate")
+    value = serializers.CharField(help_text="what the gate measured")
+    limit = serializers.CharField(help_text="what it may be")
+    message = serializers.CharField()
+    policy = serializers.CharField(help_text="policy and version that set the limit")
+    at = InstantField(help_text="venue time")
 
     def to_representation(self, instance: Verdict) -> dict[str, Any]:
         """As the fields would, without asking each of them for each of forty verdicts."""
-        at = self.fields["at"]
-        return {name: getattr(instance, name) for name in self.Meta.fields[:-1]} | {
-            "at": at.to_representation(instance.at)
+        return {name: getattr(instance, name) for name in instance.__slots__} | {
+            "at": _INSTANT.to_representation(instance.at)
         }
 
 

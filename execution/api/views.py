@@ -13,7 +13,7 @@ from rest_framework.response import Response
 from accounts.ownership import OwnedQuerySet
 from execution.api import reads
 from execution.api.filters import OrderFilter, PositionFilter, SignalFilter
-from execution.api.placing import STORY, answer_of, answer_to, wanted
+from execution.api.placing import STORY, VERDICTS, answer_of, answer_to, told_of, wanted
 from execution.api.serializers import (
     MAX_NUMBER,
     CancelSerializer,
@@ -25,12 +25,12 @@ from execution.api.serializers import (
     OrderTicketSerializer,
     PositionSerializer,
     SignalSerializer,
-    VerdictSerializer,
 )  # fmt: skip
 from execution.models import Group, Intent, Order
 from execution.services.order_cancel import order_cancel
 from execution.services.order_ticket import ticket_decide, what_is_named
 from execution.services.override import close_position
+from risk.models import Assessment
 from strategies.models import Signal
 from trading.api import problems
 from trading.api.idempotency import once
@@ -43,7 +43,6 @@ from trading.statements import Select
 
 # Made once: to make its fields anew for each order takes longer than to read one. They keep nothing of what they read.
 TICKET = OrderTicketSerializer()
-VERDICT = VerdictSerializer()
 MINE = Select(Portfolio, "account", where="""
 WHERE t.owner_id = %(owner)s AND (%(portfolio)s::bigint IS NULL OR t.id = %(portfolio)s::bigint) ORDER BY t.id LIMIT 2
 """)  # fmt: skip
@@ -91,7 +90,7 @@ class Orders(DeskEndpoint, ListAPIView):
     )
     def post(self, request: Request) -> Response:
         wish = TICKET.run_validation(request.data)
-        return once(request, lambda key: self.place(request, key, wish))
+        return once(request, lambda key: self.place(request, key, wish), aside=VERDICTS)
 
     def place(self, request: Request, key: str, wish: dict[str, Any]) -> Response:
         which = min(wish.get("portfolio") or 0, MAX_NUMBER) or None
@@ -107,8 +106,8 @@ class Orders(DeskEndpoint, ListAPIView):
 
     def told_again(self, request: Request, intent: Intent) -> tuple[int, dict[str, Any]]:
         """The answer to a repeat, whose rows are read."""
-        kept = reads.verdicts_by_intent(request.user, [intent.pk]).get(intent.pk, [])
-        known = answer_of(intent, [VERDICT.to_representation(one) for one in kept])
+        kept = Assessment.objects.for_user(request.user).verdicts_of([intent.pk])[intent.pk]
+        known = answer_of(intent, told_of(kept))
         if known is not None:
             return known
         first = Order.objects.values_list("pk", flat=True).get(intent=intent, child=0)

@@ -1,5 +1,6 @@
 """Once a minute of the session the numbers of a portfolio's risk are written down; after it, the report of the day."""
 
+from collections import Counter
 from datetime import date, datetime, timedelta
 from typing import Any
 
@@ -9,7 +10,8 @@ from django.utils import timezone
 from execution.models import Fill, Group, Intent
 from execution.quality import Scope, quality_of_all
 from execution.risk_numbers import RiskNumbers, risk_numbers
-from risk.models import DrawdownMove, LossLock, RiskPoint, RiskReport, Verdict
+from risk.gates.finding import Outcome
+from risk.models import Assessment, DrawdownMove, LossLock, RiskPoint, RiskReport
 from trading.audit.models import AuditEntry
 from trading.domain.clock import IST
 from trading.marketdata.models import Feed
@@ -90,9 +92,14 @@ def report_body(portfolio: Portfolio, day: date) -> dict[str, Any]:
     )  # fmt: skip
     began, ended = _wall_of(portfolio, day)
     opening = TradingDay.objects.filter(portfolio=portfolio, session_date=day).first()
-    verdicts = Verdict.objects.filter(portfolio=portfolio, at__gte=start, at__lt=end)
-    refused = verdicts.filter(outcome="REJECT").values("gate").annotate(n=Count("id")).order_by("-n", "gate")
-    shrunk = verdicts.filter(outcome="SHRINK").values("gate").annotate(n=Count("id")).order_by("-n", "gate")
+    judged = Assessment.objects.filter(portfolio=portfolio, at__gte=start, at__lt=end)
+    refused = Counter(judged.exclude(refused_by="").values_list("refused_by", flat=True))
+    shrunk = Counter(
+        gate
+        for said in judged.filter(said__contains=[[Outcome.SHRINK]]).values_list("said", flat=True)
+        for gate, outcome, *_ in said
+        if outcome == Outcome.SHRINK
+    )
     trades = ClosedTrade.objects.filter(portfolio=portfolio, closed_at__gte=start, closed_at__lt=end)
     results = [trade.net_paise for trade in trades]
     moves = DrawdownMove.objects.filter(portfolio=portfolio, at__gte=start, at__lt=end).order_by("id")
@@ -117,8 +124,8 @@ def report_body(portfolio: Portfolio, day: date) -> dict[str, Any]:
         "net_result_paise": sum(results), "worst_trade_paise": min(results, default=None),
         "wishes": Intent.objects.filter(portfolio=portfolio, venue_at__gte=start, venue_at__lt=end).count(),
         "fills": Fill.objects.filter(order__portfolio=portfolio, filled_at__gte=start, filled_at__lt=end).count(),
-        "refused_by": [[row["gate"], row["n"]] for row in refused],
-        "shrunk_by": [[row["gate"], row["n"]] for row in shrunk],
+        "refused_by": _most_first(refused),
+        "shrunk_by": _most_first(shrunk),
         "locks": [[lock.kind, lock.locked_at.isoformat(), lock.day_pnl_paise] for lock in locks],
         "drawdown_moves": [
             [move.from_step, move.to_step, str(move.drawdown_pct), move.at.isoformat(), move.actor] for move in moves
@@ -128,6 +135,10 @@ def report_body(portfolio: Portfolio, day: date) -> dict[str, Any]:
         "left_open": Group.objects.filter(portfolio=portfolio, opened_at__gte=start, opened_at__lt=end)
         .exclude(state=Group.State.CLOSED).count(),
     }  # fmt: skip
+
+
+def _most_first(gates: Counter[str]) -> list[list[Any]]:
+    return [[gate, times] for gate, times in sorted(gates.items(), key=lambda one: (-one[1], one[0]))]
 
 
 def _execution(portfolio: Portfolio, day: date) -> dict[str, Any] | None:

@@ -4,10 +4,11 @@ from tests.factories.execution import FillFactFactory, FillFactory, GroupFactory
 from tests.factories.market import FeedFactory, InstrumentFactory, UniverseFactory
 from tests.factories.people import PASSWORD, BrokerAccountFactory, UserFactory
 from tests.factories.portfolio import ClosedTradeFactory, PortfolioFactory, PositionFactory
-from tests.factories.strategies import ContractVersionFactory, DeploymentFactory, SignalFactory, VerdictFactory
+from tests.factories.strategies import AssessmentFactory, ContractVersionFactory, DeploymentFactory, SignalFactory
 
 __all__ = [
     "PASSWORD",
+    "AssessmentFactory",
     "BrokerAccountFactory",
     "ClosedTradeFactory",
     "ContractVersionFactory",
@@ -24,5 +25,4 @@ __all__ = [
     "SignalFactory",
     "UniverseFactory",
     "UserFactory",
-    "VerdictFactory",
 ]

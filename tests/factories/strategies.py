@@ -5,7 +5,7 @@ from decimal import Decimal
 import factory
 from django.utils import timezone
 
-from risk.models import Verdict
+from risk.models import Assessment
 from strategies.contracts.publish import publish_library
 from strategies.models import ContractVersion, Deployment, Signal, StrategyContract
 from tests.factories.market import InstrumentFactory, UniverseFactory
@@ -62,21 +62,26 @@ class SignalFactory(factory.django.DjangoModelFactory):
     dedupe_key = factory.LazyFunction(lambda: uuid.uuid4().hex)
 
 
-class VerdictFactory(factory.django.DjangoModelFactory):
+class AssessmentFactory(factory.django.DjangoModelFactory):
+    """What one gate said, unless `said` names more."""
+
     class Meta:
-        model = Verdict
+        model = Assessment
+
+    class Params:
+        gate = "position_size"
+        message = "12.00 % of equity in one instrument, 20.00 % allowed."
 
     portfolio = factory.SubFactory(PortfolioFactory)
     intent_id = factory.LazyFunction(uuid.uuid4)
-    position = factory.Sequence(lambda n: n % 30_000)
-    gate = "position_size"
-    outcome = Verdict.Outcome.PASS
-    quantity = 10
-    value = "12.00 %"
-    limit = "20.00 %"
-    message = "12.00 % of equity in one instrument, 20.00 % allowed."
+    policy_id = 1
     policy = "House v1"
+    said = factory.LazyAttribute(lambda one: [[one.gate, "PASS", 10, "12.00 %", "20.00 %", one.message]])
+    intent = factory.LazyFunction(dict)
+    snapshot = factory.LazyFunction(dict)
+    allowed_quantity = 10
     at = factory.LazyFunction(timezone.now)
+    stored_at = factory.LazyFunction(timezone.now)
 
 
 def house_version(slug: str = "ema-alignment") -> ContractVersion:

@@ -11,6 +11,7 @@ from django.utils import timezone
 from accounts.models import User
 from execution.models import Group, Order, OrderEvent
 from tests.factories import (
+    AssessmentFactory,
     ClosedTradeFactory,
     DeploymentFactory,
     FillFactory,
@@ -20,7 +21,6 @@ from tests.factories import (
     OrderFactory,
     PositionFactory,
     SignalFactory,
-    VerdictFactory,
 )
 from tests.factories.world import World, open_market
 from trading.domain.money import to_paise
@@ -112,19 +112,12 @@ def full_desk(*, name: str = "Paper ₹10 lakh") -> FullDesk:
             allowed_quantity=abs(quantity),
             actor="scanner",
         )
-        for place, (gate, outcome, value, limit, message) in enumerate(GATES):
-            VerdictFactory(
-                portfolio=portfolio,
-                intent_id=intent.pk,
-                position=place,
-                gate=gate,
-                outcome=outcome,
-                value=value,
-                limit=limit,
-                quantity=abs(quantity),
-                message=message,
-                at=at,
-            )
+        AssessmentFactory(
+            portfolio=portfolio, intent_id=intent.pk, at=at, allowed_quantity=abs(quantity),
+            said=[
+                [gate, outcome, abs(quantity), value, limit, message] for gate, outcome, value, limit, message in GATES
+            ],
+        )  # fmt: skip
         cost = to_paise(Decimal(average) * quantity)
         order = OrderFactory(
             intent=intent,

@@ -19,9 +19,10 @@ from execution.models import EngineLease, Fill, Group, Intent, Order, OrderEvent
 from execution.services.order_ticket import order_ticket
 from execution.states import OrderState, PendingOp
 from risk.funds import funds_keep
-from risk.models import RiskPolicy, TradingState, Verdict
+from risk.models import Assessment, RiskPolicy, TradingState
 from strategies.models import Deployment, Signal, Standing
 from tests.factories import (
+    AssessmentFactory,
     BrokerAccountFactory,
     ClosedTradeFactory,
     DeploymentFactory,
@@ -32,7 +33,6 @@ from tests.factories import (
     PositionFactory,
     SignalFactory,
     UserFactory,
-    VerdictFactory,
 )
 from tests.factories.market import stored_candles
 from tests.factories.people import code_now, set_up_factor
@@ -98,7 +98,7 @@ def full(world):
         to_state="QUEUED",
         at=timezone.now(),
     )
-    VerdictFactory(portfolio=world.portfolio, intent_id=order.intent_id)
+    AssessmentFactory(portfolio=world.portfolio, intent_id=order.intent_id)
     PositionFactory(portfolio=world.portfolio, instrument=world.instrument)
     ClosedTradeFactory(portfolio=world.portfolio, instrument=world.instrument)
     ParkedFill.objects.create(
@@ -177,16 +177,31 @@ def test_a_fact_cannot_be_posted_over(console, full):
 
 
 @pytest.mark.parametrize(
-    "model", [Order, Fill, Group, Intent, Position, LedgerTransaction, Verdict, Signal, Deployment, BrokerAccount]
+    "model", [Order, Fill, Group, Intent, Position, LedgerTransaction, Assessment, Signal, Deployment, BrokerAccount]
 )
 def test_a_listing_does_not_ask_once_for_each_row(console, world, model, django_assert_max_num_queries):
     for _ in range(8):
         order = OrderFactory(intent__group__signal=SignalFactory())
         FillFactory(order=order)
         PositionFactory()
-        VerdictFactory()
+        AssessmentFactory()
     with django_assert_max_num_queries(14):
         console.get(changelist(model))
+
+
+def test_assessments_are_found_by_what_a_gate_said(console, world):
+    shrunk = AssessmentFactory(
+        said=[["SANITY", "PASS", 10, "", "", "Fine."], ["ORDER_VALUE", "SHRINK", 5, "", "", "Big."]]
+    )
+    refused = AssessmentFactory(said=[["SANITY", "REJECT", 0, "9", "1", "No <limit>."]], refused_by="SANITY")
+    for question, found in (
+        ({"outcome": "SHRINK"}, [shrunk]), ({"outcome": "REJECT"}, [refused]), ({"gate": "SANITY"}, [refused]),
+        ({"gate": "ORDER_VALUE"}, [shrunk]), ({"gate": "ORDER_VALUE", "outcome": "REJECT"}, []),
+        ({"q": "big"}, [shrunk]),
+    ):  # fmt: skip
+        assert list(console.get(changelist(Assessment), question).context["cl"].result_list) == found, question
+    page = console.get(reverse("admin:risk_assessment_change", args=[refused.pk])).content.decode()
+    assert "SANITY REJECT (9 of 1): No &lt;limit&gt;." in page
 
 
 def test_no_secret_is_shown(console, world):

@@ -11,13 +11,13 @@ from django.core.management import call_command
 from django.test import Client
 
 from tests.factories import (
+    AssessmentFactory,
     FillFactory,
     GroupFactory,
     IntentFactory,
     OrderFactory,
     PositionFactory,
     SignalFactory,
-    VerdictFactory,
 )
 from tests.factories.world import World, open_market
 from trading.api.problems import MEDIA_TYPE
@@ -145,7 +145,7 @@ def test_a_cursor_that_was_tampered_with_breaks_nothing(page, world, listing, cu
 def test_an_order_tells_its_fills_and_verdicts(page, world):
     order = OrderFactory(intent__group__portfolio=world.portfolio, filled_quantity=10, fill_value_paise=1_000_05)
     FillFactory(order=order, price=Decimal("100.005"), value_paise=1_000_05)
-    VerdictFactory(portfolio=world.portfolio, intent_id=order.intent_id, message="Within the limit.")
+    AssessmentFactory(portfolio=world.portfolio, intent_id=order.intent_id, message="Within the limit.")
     story = page.get(f"/api/v1/orders/{order.pk}/").json()
     assert [(fill["price"], fill["value"]) for fill in story["fills"]] == [("100.005", "1000.05")]
     assert [verdict["message"] for verdict in story["verdicts"]] == ["Within the limit."]
@@ -155,7 +155,7 @@ def test_a_signal_tells_why_and_what_the_gates_said(page, world):
     signal = SignalFactory(portfolio=world.portfolio, features={"rsi_14": 58.2})
     group = GroupFactory(portfolio=world.portfolio)
     intent = IntentFactory(group=group, signal=signal)
-    VerdictFactory(portfolio=world.portfolio, intent_id=intent.pk, gate="STOP_REQUIRED")
+    AssessmentFactory(portfolio=world.portfolio, intent_id=intent.pk, gate="STOP_REQUIRED")
     (told,) = rows(page.get("/api/v1/signals/"))
     assert told["explanation"] == signal.explanation
     assert told["features"] == {"rsi_14": 58.2}
@@ -180,7 +180,7 @@ def test_a_method_that_is_not_offered(page):
 def test_a_listing_asks_the_same_number_of_questions_however_long_it_is(page, world, django_assert_max_num_queries):
     for _ in range(12):
         intent = IntentFactory(signal=SignalFactory(portfolio=world.portfolio), group__portfolio=world.portfolio)
-        VerdictFactory(portfolio=world.portfolio, intent_id=intent.pk)
+        AssessmentFactory(portfolio=world.portfolio, intent_id=intent.pk)
         PositionFactory(portfolio=world.portfolio)
     for listing, most in [("orders", 6), ("signals", 8), ("positions", 14)]:
         with django_assert_max_num_queries(most):

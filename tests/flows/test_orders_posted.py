@@ -21,7 +21,7 @@ from execution.api.placing import STORY
 from execution.api.reads import order_with_story
 from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, Order, OrderEvent
-from risk.models import Assessment, Verdict
+from risk.models import Assessment
 from risk.policies import publish_policy
 from tests.factories import InstrumentFactory, PortfolioFactory
 from tests.factories.world import World, open_market, quote, running_engine
@@ -131,14 +131,17 @@ def test_both_ways_say_and_write_the_same(world, handler):
     own = dict.fromkeys(("ratelimit-remaining", "ratelimit-reset", "content-length"), "")
     assert {**replies[0].headers, **own} == {**replies[1].headers, **own}
     orders = Order.objects.order_by("id")
-    for model, same in ((Verdict, "intent_id"), (Assessment, "intent_id"), (OrderEvent, "order__intent_id")):
+    for model, same in ((Assessment, "intent_id"), (OrderEvent, "order__intent_id")):
         of_each = [model.objects.filter(**{same: one.intent_id}).count() for one in orders]  # type: ignore[attr-defined]
         assert of_each[0] == of_each[1] > 0
     records = IdempotencyRecord.objects.order_by("id").values("owner", "status", "claimed_at")
     assert list(records) == [{"owner": world.user.pk, "status": 201, "claimed_at": None}] * 2
     # What is in order a moment ago is not when it is not any more, whatever is kept of it.
     again = post(handler, token, ticket(world.portfolio))
-    assert again.headers["idempotent-replay"] == "true" and again.json["id"] == replies[0].json["id"]
+    assert again.headers["idempotent-replay"] == "true" and again.json == replies[0].json
+    again = post(handler, token, ticket(long), key="key-00000002", **LONG)
+    assert again.headers["idempotent-replay"] == "true" and again.json == replies[1].json
+    assert not any("verdicts" in one.body for one in IdempotencyRecord.objects.all()), "their assessments have them"
     assert post(handler, token, ticket(world.portfolio, quantity=11)).json["code"] == "IDEMPOTENCY_KEY_REUSED"
     Instrument.objects.filter(pk=world.instrument.pk).update(active=False)
     assert post(handler, token, ticket(world.portfolio), key="key-00000003").json["code"] == "UNKNOWN_SYMBOL"
@@ -154,6 +157,7 @@ def test_what_is_not_usual_is_said_by_the_long_way(world, handler, monkeypatch):
     refused = post(handler, token, ticket(world.portfolio, stop_price=...))
     assert (refused.status, refused.headers["content-type"]) == (422, "application/problem+json")
     assert refused.json["verdicts"] and refused.json["intent"] == str(Intent.objects.get().pk)
+    assert post(handler, token, ticket(world.portfolio, stop_price=...)).json == refused.json
     for changes, status in (({"quantity": 0}, 400), ({"limit_price": 812.35}, 400), ({"symbol": "NSE:NONE"}, 404)):
         assert post(handler, token, ticket(world.portfolio, **changes), key="key-00000002").status == status
     assert post(handler, token, b"{", key="key-00000003").json["code"] == "MALFORMED_JSON"

@@ -45,6 +45,7 @@ from risk.models import Breaker, BrokerFunds, LossLock, RiskReport
 from strategies.models import BacktestRun, ContractVersion, Deployment
 from strategies.tactics.ladder import DEFAULT_RUNGS
 from tests.factories import (
+    AssessmentFactory,
     BrokerAccountFactory,
     ClosedTradeFactory,
     DeploymentFactory,
@@ -57,7 +58,6 @@ from tests.factories import (
     PositionFactory,
     SignalFactory,
     UserFactory,
-    VerdictFactory,
 )
 from tests.factories.runs import finished_run
 from tests.factories.strategies import ContractFactory, ContractVersionFactory
@@ -223,7 +223,7 @@ def somebody(mark: str, *, quoted: bool) -> Person:
         state=Intent.State.WAITING, decide_by=timezone.now() + timedelta(minutes=9),
     )  # fmt: skip
     fill = FillFactory(order=order, broker_trade_id=f"{mark}TRADE")
-    verdict = VerdictFactory(portfolio=portfolio, intent_id=order.intent_id, message=f"{mark} verdict")
+    verdict = AssessmentFactory(portfolio=portfolio, intent_id=order.intent_id, message=f"{mark} verdict")
     position = PositionFactory(portfolio=portfolio, instrument=held)
     trade = ClosedTradeFactory(portfolio=portfolio, instrument=held, explanation=f"{mark} story", notes=f"{mark} notes")
     key, _ = issue(owner=user, name=f"{mark} key", now=timezone.now())

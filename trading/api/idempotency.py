@@ -53,12 +53,13 @@ RETURNING r.id
 # Of a request that is answered in the transaction of its trade: there was never a claim without an answer.
 KEEP = """
 INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, status, body, created_at)
-SELECT w.owner, w.key, w.asked, w.status, w.body, w.now
-FROM jsonb_to_recordset(%(answers)s::jsonb)
-    AS w (owner bigint, key text, asked text, status int, body jsonb, now timestamptz)
+SELECT w.owner, w.key, w.asked, w.status, w.body::jsonb, %(now)s::timestamptz
+FROM unnest(%(owners)b::bigint[], %(keys)b::text[], %(asked)b::text[], %(statuses)b::int[], %(bodies)b::text[])
+    AS w (owner, key, asked, status, body)
 ORDER BY w.owner, w.key
-"""
+"""  # binary: nothing in the bodies is quoted, nor unquoted
 MOST_TOGETHER = 64
+RENDERER = JSONRenderer()
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,24 +94,44 @@ _answers: Gathering[tuple[int, int, str], None] = Gathering(_answer, most=MOST_T
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request was answered under its key; `body` is JSON."""
+    """What a request was answered under its key; `body` is JSON, and `kept` what of it the record keeps."""
 
     owner_id: int
     key: str
     asked: str
     status: int
     body: bytes
+    kept: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Aside:
+    """A part of answers that is not kept with them, because other rows that never change tell it: `told` says it of
+    the rest of an answer, None where there is none."""
+
+    name: str
+    told: Callable[[dict[str, Any]], Any]
+
+    def rendered(self, data: dict[str, Any]) -> tuple[bytes, bytes]:
+        """An answer as it goes out, and as it is kept."""
+        kept = RENDERER.render({name: value for name, value in data.items() if name != self.name})
+        if self.name not in data:
+            return kept, kept
+        return b'%s,"%s":%s}' % (kept[:-1], self.name.encode(), RENDERER.render(data[self.name])), kept
+
+    def whole(self, kept: dict[str, Any]) -> dict[str, Any]:
+        part = None if self.name in kept else self.told(kept)
+        return kept if part is None else {**kept, self.name: part}
 
 
 def keep_answers(answers: Sequence[Answer], *, now: datetime) -> None:
     """Write requests down together with what they were answered, in the transaction of what they did. IntegrityError
     where somebody else has used one of the keys meanwhile."""
-    rows = (
-        f'{{"owner":{one.owner_id},"key":{json.dumps(one.key)},"asked":"{one.asked}","status":{one.status},'
-        f'"now":"{now.isoformat()}","body":{one.body.decode()}}}'
-        for one in answers
-    )
-    tell(KEEP, {"answers": f"[{','.join(rows)}]"})
+    tell(KEEP, {
+        "owners": [one.owner_id for one in answers], "keys": [one.key for one in answers],
+        "asked": [one.asked for one in answers], "statuses": [one.status for one in answers],
+        "bodies": [one.kept.decode() for one in answers], "now": now,
+    })  # fmt: skip
 
 
 def request_hash(method: str | None, path: str, data: Any) -> str:
@@ -130,7 +151,7 @@ def key_of(request: Request) -> str:
     return key
 
 
-def once(request: Request, act: Callable[[str], Response]) -> Response:
+def once(request: Request, act: Callable[[str], Response], *, aside: Aside | None = None) -> Response:
     """Answer with `act(key)` the first time and with what it answered every later time.
 
     Definite answers are stored, refusals among them. A request that was not understood, or that failed on the way,
@@ -149,9 +170,9 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
                 detail="This key was used for another request: take a new one.",
             )  # fmt: skip
         if entry.status is not None:
-            return _replay(entry)
+            return _replay(entry, aside)
         if not _take_over(entry, now):
-            return _come_back(entry)
+            return _come_back(entry, aside)
     try:
         response = act(key)
     except (NotAllowed, NotFound) as refusal:
@@ -160,8 +181,8 @@ def once(request: Request, act: Callable[[str], Response]) -> Response:
         # Not understood, overtaken or broken: whoever comes next with the same key and body may try again.
         IdempotencyRecord.objects.filter(pk=entry.pk, status=None).update(claimed_at=None)
         raise
-    body = JSONRenderer().render(response.data)
-    _answers(None, (entry.pk, response.status_code, body.decode()))
+    body, kept = aside.rendered(response.data) if aside else (RENDERER.render(response.data),) * 2
+    _answers(None, (entry.pk, response.status_code, kept.decode()))
     response.content, response["Content-Type"] = body, response.content_type or "application/json"  # rendered once
     return response
 
@@ -172,16 +193,17 @@ def _take_over(entry: IdempotencyRecord, now: datetime) -> bool:
     return bool(IdempotencyRecord.objects.filter(idle, pk=entry.pk, status=None).update(claimed_at=now))
 
 
-def _come_back(entry: IdempotencyRecord) -> Response:
+def _come_back(entry: IdempotencyRecord, aside: Aside | None) -> Response:
     entry.refresh_from_db()
     if entry.status is not None:
-        return _replay(entry)
+        return _replay(entry, aside)
     return problems.problem(
         status=409, code="IDEMPOTENCY_KEY_IN_FLIGHT", detail="The first copy of this request is still at work.",
         headers={"Retry-After": "1"},
     )  # fmt: skip
 
 
-def _replay(entry: IdempotencyRecord) -> Response:
+def _replay(entry: IdempotencyRecord, aside: Aside | None) -> Response:
     kind = problems.MEDIA_TYPE if (entry.status or 0) >= 400 else None
-    return Response(entry.body, status=entry.status, headers={"Idempotent-Replay": "true"}, content_type=kind)
+    body = entry.body if aside is None or entry.body is None else aside.whole(entry.body)
+    return Response(body, status=entry.status, headers={"Idempotent-Replay": "true"}, content_type=kind)

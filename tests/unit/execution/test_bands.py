@@ -9,7 +9,7 @@ from django.utils import timezone
 from execution.brokers.errors import TransientError
 from execution.engine.bands import CALLS_A_TURN, BandKeeper
 from execution.models import Intent
-from risk.models import Verdict
+from risk.models import Assessment
 from trading.marketdata.listing.bands import band_of, store_bands
 from trading.marketdata.models import Feed, PriceBand
 from trading.venue.sessions import exchange_date
@@ -49,7 +49,8 @@ def test_an_entry_outside_the_band_as_last_heard_is_refused(desk, low, high, ref
     keep(desk, low=low, high=high)
     intent = desk.ask()
     assert intent.refusal_code == refused
-    verdict = Verdict.objects.get(intent_id=intent.pk, gate="CIRCUIT_BAND")
+    said = Assessment.objects.get(intent_id=intent.pk).verdicts
+    (verdict,) = (one for one in said if one.gate == "CIRCUIT_BAND")
     assert f"{low:.4f}–{high:.4f}" == verdict.limit
     assert (intent.state == Intent.State.REFUSED) is bool(refused)
 

@@ -16,6 +16,7 @@ from execution.engine.clock_check import BLOCKED_S, RIGHT, judge_clock, read_clo
 from execution.engine.lease import acquire
 from execution.models import EngineLease, Group, Intent, Order, ReconRun
 from execution.states import OrderState
+from risk.models import Assessment
 from tests.contract.small_server import answer, serving
 from tests.factories.people import BrokerAccountFactory
 from tests.small_desk import small_desk
@@ -131,7 +132,7 @@ def test_fault_56_an_order_that_is_open_while_the_tables_change_is_there_afterwa
     """Back to the tables of the last build and forward again, with a trade open: nothing of it is lost or doubled."""
     desk = small_desk()
     group = desk.enter(filled=4)
-    before = list(Order.objects.order_by("pk").values())
+    before, said = list(Order.objects.order_by("pk").values()), list(Assessment.objects.order_by("pk").values())
     assert desk.engine.reconcile(ReconRun.Cause.PERIODIC).outcome == ReconRun.Outcome.CLEAN
     newest = [node for node in MigrationExecutor(connection).loader.graph.leaf_nodes() if node[0] in dict(LAST)]
     try:
@@ -139,6 +140,7 @@ def test_fault_56_an_order_that_is_open_while_the_tables_change_is_there_afterwa
     finally:
         MigrationExecutor(connection).migrate(newest)
     assert list(Order.objects.order_by("pk").values()) == before
+    assert list(Assessment.objects.order_by("pk").values()) == said
     run = desk.engine.reconcile(ReconRun.Cause.PERIODIC)
     assert run.outcome == ReconRun.Outcome.CLEAN and not run.differences
     desk.broker.fill(group.orders.get(reason="ENTRY").broker_order_id, 6, "812.30")

@@ -11,7 +11,7 @@ from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, Order, OrderEvent
 from execution.services.intent_create import Ask, Decided, intents_create
 from execution.services.intent_judge import Wish
-from risk.models import Assessment, Reservation, RiskBucket, Verdict
+from risk.models import Assessment, Reservation, RiskBucket
 from risk.policies import publish_policy
 from risk.reserve import Kind
 from tests.factories import InstrumentFactory, PortfolioFactory
@@ -72,8 +72,8 @@ def test_each_has_the_rows_that_it_would_have_alone(world):
         event = OrderEvent.objects.get(order=one)
         assert (event.seq, event.kind, event.source) == (1, "order.queued", "RISK")
         assert event.detail == {"quantity": "10", "reason": "ENTRY"}
-        assert Verdict.objects.filter(intent_id=one.intent_id).count() == len(decided[0].judged.verdict.findings)
-        assert Assessment.objects.get(intent_id=one.intent_id).allowed_quantity == 10
+        seen = Assessment.objects.get(intent_id=one.intent_id)
+        assert (seen.allowed_quantity, len(seen.verdicts)) == (10, len(decided[0].judged.verdict.findings))
         assert Reservation.objects.filter(intent_id=one.intent_id).count() == 7
     nothing_drifts()
 

@@ -19,7 +19,7 @@ from execution.services.part_exit import part_exit
 from execution.services.room_recount import find_drift
 from execution.services.slot_reserve import pool_room
 from risk import gates
-from risk.models import Verdict
+from risk.models import Assessment
 from risk.policies import publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.models import Signal
@@ -310,8 +310,8 @@ def test_what_risk_refuses_leaves_its_verdicts_and_no_trade(desk):
     assert not Group.objects.exists() and not Leg.objects.exists()
     intent = Intent.objects.get(signal=refused)
     assert (intent.state, intent.refusal_code, intent.wanted_quantity) == ("REFUSED", "STOP_REQUIRED", 20)
-    last = Verdict.objects.filter(intent_id=intent.pk).order_by("position").last()
-    assert last is not None and (last.gate, last.outcome) == ("STOP_REQUIRED", "REJECT")
+    last = Assessment.objects.get(intent_id=intent.pk).verdicts[-1]
+    assert (last.gate, last.outcome) == ("STOP_REQUIRED", "REJECT")
     assert pool_room(desk.portfolio.pk).taken == 0 and not find_drift(days=[desk.now[0].date()])
 
 

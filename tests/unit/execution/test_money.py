@@ -12,7 +12,7 @@ from execution.models import Intent, Mismatch, ReconRun
 from execution.reconcile.money import BALANCE, REALISED, Flow, Reading, compare_money, counts_profit, day_realised
 from execution.services.mismatch_decide import mismatch_decide
 from risk.funds import funds_keep, room_taken
-from risk.models import BrokerFunds, Verdict
+from risk.models import Assessment, BrokerFunds, Verdict
 from risk.snapshot import standing_of
 from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
@@ -107,7 +107,8 @@ def test_the_first_reading_of_a_day_is_kept_beside_the_last(desk):
 
 
 def margin_verdict(intent: Intent) -> Verdict:
-    return Verdict.objects.get(intent_id=intent.pk, gate="MARGIN")
+    (found,) = (one for one in Assessment.objects.get(intent_id=intent.pk).verdicts if one.gate == "MARGIN")
+    return found
 
 
 def test_an_entry_needs_what_the_broker_has_free_and_a_cushion(desk):

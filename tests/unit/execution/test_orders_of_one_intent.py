@@ -13,7 +13,7 @@ from execution.services.order_queue import order_queue
 from execution.services.room_recount import find_drift
 from execution.services.runaway_watch import look_at
 from execution.why import tell_why
-from risk.models import Reservation, Verdict
+from risk.models import Assessment, Reservation
 from risk.policies import active_policy
 from tests.small_broker import Refuse
 from trading.domain.orders import Reason
@@ -41,7 +41,8 @@ def test_a_single_entry_is_cut_into_orders_of_their_own_names_and_asked_once(fro
     assert [order.quantity for order in orders] == [30, 30, 30, 10] and intent.allowed_quantity == 100
     assert len({order.client_order_id for order in orders}) == 4
     assert Intent.objects.count() == 1
-    assert Verdict.objects.filter(intent_id=intent.pk, gate="FREEZE_QUANTITY").get().outcome == "PASS"
+    said = Assessment.objects.get(intent_id=intent.pk).verdicts
+    assert [one.outcome for one in said if one.gate == "FREEZE_QUANTITY"] == ["PASS"]
     with pytest.raises(IntegrityError), transaction.atomic():  # whoever repeats it makes no second of them
         order_queue(intent=intent, kill_epoch=0, decision_price=None)
     assert children(intent) == orders

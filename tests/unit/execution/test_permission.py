@@ -20,7 +20,7 @@ from execution.services.order_submit import order_submit, record_send
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
 from risk.kill_switch import DESK, of_portfolio
-from risk.models import DrawdownState, LossLock, RiskBucket, Verdict
+from risk.models import Assessment, DrawdownState, LossLock, RiskBucket
 from risk.order_rate import take_turn
 from strategies.models import Signal
 from tests.factories import ContractVersionFactory, DeploymentFactory, InstrumentFactory, SignalFactory
@@ -352,7 +352,8 @@ def test_nothing_of_a_refused_wish_remains_but_its_reasons(desk):
     intent = desk.ask(stop_price=None)
     assert (intent.state, intent.refusal_code) == (REFUSED, "STOP_REQUIRED")
     assert not Order.objects.exists() and not Group.objects.exists() and free(desk)
-    assert Verdict.objects.filter(intent_id=intent.pk, outcome="REJECT").count() == 1
+    said = Assessment.objects.get(intent_id=intent.pk).verdicts
+    assert [one.outcome for one in said].count("REJECT") == 1
 
 
 def test_on_the_defensive_the_stop_is_nearer_and_the_size_smaller(desk, signal):

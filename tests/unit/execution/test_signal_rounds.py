@@ -12,7 +12,7 @@ from execution.engine_settings import publish_settings
 from execution.models import Group, Intent, QueuedSignal
 from execution.services.queue_promote import queue_promote
 from execution.services.signal_accept import signals_accept
-from risk.models import Verdict
+from risk.models import Assessment
 from strategies.models import Signal
 from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
@@ -103,7 +103,8 @@ def test_a_flood_that_risk_refuses_is_read_once_and_every_verdict_is_kept(desk):
     assert set(fates(*flood)) == {"PRICE_COLLAR"}
     intents = Intent.objects.filter(signal__in=flood, refusal_code="PRICE_COLLAR")
     assert intents.count() == 30
-    assert Verdict.objects.filter(gate="PRICE_COLLAR", intent_id__in=intents.values("pk")).count() == 30
+    kept = Assessment.objects.filter(said__contains=[["PRICE_COLLAR"]], intent_id__in=intents.values("pk"))
+    assert kept.count() == 30
     assert len(asked) < 30 * 2 + 40, "two statements each, and what all share"
     assert not Group.objects.exists()
 
@@ -153,7 +154,7 @@ def test_killed_in_a_round_its_signals_are_as_new_as_they_were_and_none_is_doubl
     finally:
         arm(None)
     assert set(fates(*refused, entry, exit_)) == {"NEW"}
-    assert not Group.objects.exists() and not Intent.objects.exists() and not Verdict.objects.exists()
+    assert not Group.objects.exists() and not Intent.objects.exists() and not Assessment.objects.exists()
     assert [accept(desk), accept(desk), accept(desk)] == [6, 1, 0]
     assert set(fates(*refused)) == {"PRICE_COLLAR"} and fates(entry, exit_) == ["ACCEPTED", "ACCEPTED"]
     assert Group.objects.count() == 1 and Intent.objects.filter(signal__in=[*refused, entry]).count() == 6

@@ -13,7 +13,7 @@ from django.views.decorators.http import require_http_methods, require_safe
 from execution.models import Intent, Order, ParentOrder
 from execution.services.order_ticket import order_ticket
 from execution.services.parent_ask import MOST_MINUTES, MOST_SLICES, large_order_ticket
-from execution.story import verdicts_of
+from risk.models import Assessment
 from trading.domain.errors import NotAllowed, TradingError
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.models import Instrument
@@ -120,7 +120,11 @@ def _full_symbol(typed: str) -> str:
 
 def _answer(intent: Intent) -> dict[str, object]:
     order = Order.objects.filter(intent=intent, child=0).first()
-    return {"intent": intent, "order": order, "verdicts": verdicts_of([intent.pk]).get(intent.pk, [])}
+    return {
+        "intent": intent,
+        "order": order,
+        "verdicts": Assessment.objects.verdicts_of([intent.pk]).get(intent.pk, []),
+    }
 
 
 @require_safe
