@@ -1,5 +1,6 @@
 """Compiled kernels are those of the source that is there."""
 
+import os
 import shutil
 from pathlib import Path
 
@@ -33,11 +34,18 @@ def test_a_change_of_what_goes_into_a_kernel_is_another_folder(checkout, name):
         file.write("\n# changed\n")
     after = kernels.kernels_of(checkout)
     assert after != before
-    after.mkdir(parents=True)
-    (after / kernels.MADE).write_text(before.name)
-    assert not is_made(after)
-    (after / kernels.MADE).write_text(after.name)
-    assert is_made(after)
+
+
+def test_kernels_made_of_files_of_another_time_are_made_anew(checkout):
+    """numba would not take them, and compile in whatever asks first."""
+    folder = kernels.kernels_of(checkout)
+    assert not is_made(folder)
+    folder.mkdir(parents=True)
+    (folder / kernels.MADE).write_text(kernels.place_and_time())
+    assert is_made(folder)
+    os.utime(checkout / "trading/indicators/lanes.py")
+    assert kernels.kernels_of(checkout) == folder
+    assert not is_made(folder)
 
 
 def test_what_no_kernel_is_made_of_changes_nothing(checkout):

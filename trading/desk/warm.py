@@ -14,7 +14,7 @@ from pathlib import Path
 
 from trading.settings import env
 from trading.settings.env import BASE_DIR
-from trading.settings.kernels import MADE, fingerprint, kernels_of
+from trading.settings.kernels import MADE, kernels_of, place_and_time
 
 
 def main() -> None:
@@ -32,14 +32,14 @@ def main() -> None:
         for old in folder.parent.iterdir():
             if old != folder:
                 shutil.rmtree(old, ignore_errors=True) if old.is_dir() else old.unlink(missing_ok=True)
-    (folder / MADE).write_text(fingerprint())
+    (folder / MADE).write_text(place_and_time())
     print(f"compiled in {time.monotonic() - began:.0f} s")
 
 
 def is_made(folder: Path) -> bool:
-    """Every kernel of the present source is in the folder."""
+    """Every kernel of the present source is in the folder, and numba will take it: it was made of these very files."""
     made = folder / MADE
-    return made.is_file() and made.read_text() == fingerprint()
+    return made.is_file() and made.read_text() == place_and_time()
 
 
 def _compile_all() -> None:

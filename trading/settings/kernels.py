@@ -23,6 +23,21 @@ def kernels_of(var: Path) -> Path:
 
 def fingerprint() -> str:
     """A hash of the files with kernels, of our own files that they import, and of what is installed."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path, text in sorted(_source().items()):
+        digest.update(str(path.relative_to(BASE_DIR)).encode() + b"\0" + text + b"\0")
+    return digest.hexdigest()
+
+
+def place_and_time() -> str:
+    """A hash of where those files lie and when they were written: numba takes nothing made of others."""
+    digest = hashlib.blake2b(digest_size=8)
+    for path in sorted(_source()):
+        digest.update(f"{path}\0{path.stat().st_mtime_ns}\0".encode())
+    return digest.hexdigest()
+
+
+def _source() -> dict[Path, bytes]:
     installed = BASE_DIR / "requirements" / "base.txt"
     source: dict[Path, bytes] = {installed: installed.read_bytes()}
     for package in PACKAGES:
@@ -35,7 +50,4 @@ def fingerprint() -> str:
             path = BASE_DIR / f"{name.decode().replace('.', '/')}.py"
             if path not in source and path.is_file():
                 source[path] = path.read_bytes()
-    digest = hashlib.blake2b(digest_size=8)
-    for path in sorted(source):
-        digest.update(str(path.relative_to(BASE_DIR)).encode() + b"\0" + source[path] + b"\0")
-    return digest.hexdigest()
+    return source
