@@ -7,17 +7,16 @@ from uuid import UUID
 from django.conf import settings
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from django.views.decorators.cache import never_cache
 from django.views.decorators.csrf import csrf_exempt
 
-from execution.hooks.receive import Knock, Reply, receive, reply_to, too_large
+from execution.hooks.arrival import Knock, Reply, reply_to
+from execution.hooks.receive import receive, too_large
 from execution.hooks.refusal import Refused
 from execution.hooks.signature import HEADER
 from execution.hooks.strict_json import MAX_BODY_BYTES
 from trading.api.problems import MEDIA_TYPE
 
 
-@never_cache
 @csrf_exempt
 def hook_door(request: HttpRequest, hook_id: str) -> HttpResponse:
     """POST: an alert. 202 with its signals, 200 for a copy, a problem document for everything else."""
@@ -27,24 +26,36 @@ def hook_door(request: HttpRequest, hook_id: str) -> HttpResponse:
     length = request.META.get("CONTENT_LENGTH") or "0"
     if not length.isdigit() or int(length) > MAX_BODY_BYTES:
         return _answer(too_large())
-    knock = Knock(
-        hook_id=_as_uuid(hook_id),
-        raw=request.read(MAX_BODY_BYTES + 1),
-        remote_ip=remote_ip(request),
-        signature=request.headers.get(HEADER, "")[:200],
-        idempotency_key=request.headers.get("Idempotency-Key", "")[:400],
+    knock = knocked(
+        _as_uuid(hook_id),
+        request.read(MAX_BODY_BYTES + 1),
+        sender=str(request.META.get("REMOTE_ADDR") or ""),
+        forwarded=request.headers.get("X-Forwarded-For", ""),
+        signature=request.headers.get(HEADER, ""),
+        idempotency_key=request.headers.get("Idempotency-Key", ""),
         address_secret=request.GET.get("secret"),
     )
-    return _answer(receive(knock, wall=timezone.now()))
+    return _answer(receive(knock))
 
 
-def remote_ip(request: HttpRequest) -> str:
+def knocked(
+    hook_id: UUID | None, raw: bytes, *, sender: str, forwarded: str, signature: str, idempotency_key: str,
+    address_secret: str | None,
+) -> Knock:  # fmt: skip
+    """A request, come now."""
+    return Knock(
+        hook_id, raw, remote_ip(sender, forwarded), timezone.now(), signature[:200], idempotency_key[:400],
+        address_secret,
+    )  # fmt: skip
+
+
+def remote_ip(sender: str, forwarded: str) -> str:
     """Who sent it: the other end of the connection, or what the outermost of our own proxies saw (TARAZU_PROXIES).
     "" where that is no address. What a sender writes into X-Forwarded-For itself counts for nothing."""
-    seen = str(request.META.get("REMOTE_ADDR") or "")
+    seen = sender
     proxies = settings.ALLAUTH_TRUSTED_PROXY_COUNT
     if proxies:
-        told = [part.strip() for part in request.headers.get("X-Forwarded-For", "").split(",") if part.strip()]
+        told = [part.strip() for part in forwarded.split(",") if part.strip()]
         seen = told[-proxies] if len(told) >= proxies else seen
     try:
         address = ip_address(seen)
@@ -60,7 +71,13 @@ def _as_uuid(text: str) -> UUID | None:
         return None
 
 
-def _answer(reply: Reply) -> HttpResponse:
+def told(reply: Reply) -> tuple[bytes, dict[str, str]]:
+    """Body and headers of a reply."""
     kind = MEDIA_TYPE if reply.status >= 400 else "application/json"
-    body = json.dumps(reply.body, separators=(",", ":"))
-    return HttpResponse(body, status=reply.status, content_type=kind, headers=dict(reply.headers))
+    body = json.dumps(reply.body, separators=(",", ":")).encode()
+    return body, {"Content-Type": kind, "Cache-Control": "no-store", **reply.headers}
+
+
+def _answer(reply: Reply) -> HttpResponse:
+    body, headers = told(reply)
+    return HttpResponse(body, status=reply.status, headers=headers)

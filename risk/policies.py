@@ -1,7 +1,7 @@
 """Limits are rows: the house has one set, a portfolio may have its own. A change is a new version, in force at once."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields as dataclass_fields
 from functools import lru_cache
 from typing import Any, NoReturn
@@ -17,7 +17,7 @@ from trading.audit.record import record
 from trading.domain.errors import NotAllowed
 from trading.monitoring.alerts import Level, raise_alert
 from trading.portfolio.models import Portfolio
-from trading.statements import run
+from trading.statements import ask
 
 FIELDS = tuple(
     field.name
@@ -36,10 +36,20 @@ ORDER BY portfolio_id NULLS LAST LIMIT 1
 
 def active_policy(portfolio_id: int | None) -> RiskPolicy:
     """The policy in force: the portfolio's own, else that of the house."""
-    found = run(ACTIVE, [portfolio_id])
-    if not found:
-        raise RiskPolicy.DoesNotExist("The house has no limits in force.")
-    return policy_of(found[0][0])
+    return policy_asked(portfolio_id)()
+
+
+def policy_asked(portfolio_id: int | None) -> Callable[[], RiskPolicy]:
+    """The same, asked together with the caller's other questions and read later."""
+    rows = ask(ACTIVE, [portfolio_id])
+
+    def policy() -> RiskPolicy:
+        found = rows()
+        if not found:
+            raise RiskPolicy.DoesNotExist("The house has no limits in force.")
+        return policy_of(found[0][0])
+
+    return policy
 
 
 @lru_cache(maxsize=256)

@@ -232,8 +232,13 @@ class Frozen:
 
 def as_json(*rows: models.Model) -> str:
     """New rows of one table as `from_json` reads them."""
-    columns = [(one.column, one.attname) for one in rows[0]._meta.local_concrete_fields] if rows else []
-    return json.dumps([{column: getattr(row, name) for column, name in columns} for row in rows], default=str)
+    return json.dumps(as_columns(*rows), default=str)
+
+
+def as_columns(*rows: models.Model) -> list[dict[str, Any]]:
+    """Rows of one table, each as what its columns hold."""
+    columns = [(str(one.column), one.attname) for one in rows[0]._meta.local_concrete_fields] if rows else []
+    return [{column: getattr(row, name) for column, name in columns} for row in rows]
 
 
 def from_json(model: type[models.Model], name: str) -> str:

@@ -1,6 +1,6 @@
 """An alert that was understood becomes a signal: instrument, size in units, prices on the tick, words for people."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -11,14 +11,16 @@ from execution.hooks.meaning import Kind, Meaning
 from execution.hooks.payload import Alert
 from execution.hooks.precision import on_tick, units_of
 from execution.hooks.refusal import FieldError, Refused
-from execution.hooks.symbol_map import Unmapped, resolve
+from execution.hooks.symbol_map import Listing, Resolved, Unmapped, resolve_asked
 from execution.models import Delivery, Hook
-from risk.policies import active_policy
+from risk.policies import policy_asked
 from strategies.models import Signal
 from trading.domain.orders import Side
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Instrument
-from trading.marketdata.quotes import last_quote
+from trading.marketdata.quotes import Quote, last_quotes
+from trading.portfolio.models import Portfolio
+from trading.statements import together
 
 EXIT_KEPT_S = 3600  # wall seconds: an exit that is late is still an exit
 DONE = {Kind.ENTRY: "", Kind.EXIT: "exit, ", Kind.REDUCE: "reduce, ", Kind.REVERSE: "reverse, "}
@@ -79,23 +81,53 @@ class Draft:
         return f"{words}. {alert.message[:300]}".strip()
 
 
+@dataclass(frozen=True, slots=True)
+class Surroundings:
+    """What alerts of a portfolio meet: what their names mean, what time it is at the venue, how long an entry is worth
+    something, and the newest prices of what they give no price of."""
+
+    found: Resolved
+    venue_at: datetime
+    max_signal_age_s: int
+    quotes: Mapping[str, Quote]
+
+
+def surroundings_of(asked: Iterable[tuple[Hook, Sequence[Alert]]]) -> dict[int, Surroundings]:
+    """By portfolio, asked for all of its alerts at once."""
+    portfolios: dict[int, tuple[Portfolio, list[Alert]]] = {}
+    for hook, alerts in asked:
+        portfolios.setdefault(hook.portfolio_id, (hook.portfolio, []))[1].extend(alerts)
+    around = {}
+    for portfolio_id, (portfolio, alerts) in portfolios.items():
+        with together():
+            names = resolve_asked(portfolio_id, [_listing(one) for one in alerts])
+            policy = policy_asked(portfolio_id)
+        found, feed = names(), portfolio.account.feed
+        unpriced = {found[_listing(one)] for one in alerts if one.price is None}
+        symbols = [one.symbol for one in unpriced if isinstance(one, Instrument)]
+        quotes = last_quotes(feed, symbols) if symbols else {}
+        around[portfolio_id] = Surroundings(found, venue_now(feed), policy().max_signal_age_s, quotes)
+    return around
+
+
+def _listing(alert: Alert) -> Listing:
+    return alert.exchange, alert.symbol
+
+
 def draft_signals(
-    hook: Hook, understood: Sequence[tuple[Alert, Meaning]], *, wall: datetime
+    hook: Hook, understood: Sequence[tuple[Alert, Meaning]], *, around: Surroundings, wall: datetime
 ) -> tuple[list[Draft], list[FieldError]]:
     """A draft for each alert. Of a list, those that cannot be traded are left out and named; alone it is Refused."""
-    found = resolve(hook.portfolio_id, [(alert.exchange, alert.symbol) for alert, _ in understood])
-    venue_at = venue_now(hook.portfolio.account.feed)
-    entry_expires = wall + timedelta(seconds=active_policy(hook.portfolio_id).max_signal_age_s)
     drafts: list[Draft] = []
     refusals: list[Refused] = []
     for alert, meaning in understood:
         try:
-            instrument = found[alert.exchange, alert.symbol]
+            instrument = around.found[_listing(alert)]
             if isinstance(instrument, Unmapped):
                 raise _unmapped(alert, instrument)
             exits = meaning.kind in (Kind.EXIT, Kind.REDUCE)
-            expires = wall + timedelta(seconds=EXIT_KEPT_S) if exits else entry_expires
-            drafts.append(_draft(hook, alert, meaning, instrument, venue_at, expires))
+            expires = wall + timedelta(seconds=EXIT_KEPT_S if exits else around.max_signal_age_s)
+            drafts.append(_draft(hook, alert, meaning, instrument, around, expires))
         except Refused as refusal:
             if len(understood) == 1:
                 raise
@@ -112,13 +144,13 @@ def _unmapped(alert: Alert, found: Unmapped) -> Refused:
 
 
 def _draft(
-    hook: Hook, alert: Alert, meaning: Meaning, instrument: Instrument, venue_at: datetime, expires: datetime
+    hook: Hook, alert: Alert, meaning: Meaning, instrument: Instrument, around: Surroundings, expires: datetime
 ) -> Draft:
     spec, side = instrument.spec, meaning.side
     opens = meaning.kind in (Kind.ENTRY, Kind.REVERSE)
     price, shown = alert.price, alert.name_of("tv.entry_price" if alert.entry_price else "tv.close_price")
     if price is None:
-        quote = last_quote(hook.portfolio.account.feed, instrument.symbol)
+        quote = around.quotes.get(instrument.symbol)
         price = quote.last_price if quote else None
     if opens and not price:
         wrong = FieldError(alert.name_of("tv.entry_price"), "PRICE_MISSING", "No price was given and none is known.")
@@ -136,7 +168,7 @@ def _draft(
             shown=alert.name_of("tv.order_size"),
         )  # fmt: skip
     _refuse_wrong_side(alert, side, entry, stop, target)
-    return Draft(alert, meaning, instrument, entry or Decimal(0), stop, target, quantity, venue_at, expires)
+    return Draft(alert, meaning, instrument, entry or Decimal(0), stop, target, quantity, around.venue_at, expires)
 
 
 def _refuse_wrong_side(

@@ -4,7 +4,7 @@
 for M&M and `BAJAJ_AUTO` for BAJAJ-AUTO. Whatever else there is (continuous futures, other exchanges) needs a row.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from difflib import get_close_matches
 
@@ -30,27 +30,28 @@ class Unmapped:
     suggestions: tuple[str, ...] = ()
 
 
-def resolve(portfolio_id: int, listings: Iterable[Listing]) -> Mapping[Listing, Instrument | Unmapped]:
-    """For each (exchange, symbol) its instrument, or why there is none. Two queries, however many."""
+Resolved = Mapping[Listing, Instrument | Unmapped]
+
+
+def resolve_asked(portfolio_id: int, listings: Iterable[Listing]) -> Callable[[], Resolved]:
+    """For each (exchange, symbol) its instrument, or why there is none. Two questions, however many; asked together
+    with the caller's others and read later."""
     asked = list(dict.fromkeys(listings))
-    rows = OWN.rows({"portfolio": portfolio_id, "symbols": list({symbol for _, symbol in asked})})
-    mapped = {(row.exchange, row.symbol): row.instrument for row in rows}
-    found: dict[Listing, Instrument | Unmapped] = {}
-    open_ones = []
-    for listing in asked:
-        own = mapped.get(listing) or mapped.get(("", listing[1]))
-        if own is None:
-            open_ones.append(listing)
-        else:
-            found[listing] = _tradable(own)
-    if open_ones:
-        wanted = {listing: _spellings(*listing) for listing in open_ones}
-        names = list({name for spellings in wanted.values() for name in spellings})
-        known = {one.symbol: one for one in LISTED.rows({"names": names})}
-        for listing, spellings in wanted.items():
-            hits = [known[name] for name in spellings if name in known]
+    wanted = {listing: _spellings(*listing) for listing in asked}
+    own_rows = OWN.ask({"portfolio": portfolio_id, "symbols": list({symbol for _, symbol in asked})})
+    listed_rows = LISTED.ask({"names": list({name for spellings in wanted.values() for name in spellings})})
+
+    def resolved() -> Resolved:
+        mapped = {(row.exchange, row.symbol): row.instrument for row in own_rows()}
+        known = {one.symbol: one for one in listed_rows()}
+        found: dict[Listing, Instrument | Unmapped] = {}
+        for listing in asked:
+            own = mapped.get(listing) or mapped.get(("", listing[1]))
+            hits = [own] if own else [known[name] for name in wanted[listing] if name in known]
             found[listing] = _tradable(hits[0]) if hits else _unmapped(*listing)
-    return found
+        return found
+
+    return resolved
 
 
 def _spellings(exchange: str, symbol: str) -> list[str]:

@@ -17,8 +17,9 @@ from django.utils import timezone
 from hypothesis import HealthCheck, given
 from hypothesis import settings as examples
 
+from execution.hooks.arrival import Knock
 from execution.hooks.keep import hook_rotate, hook_switch, symbol_map_set
-from execution.hooks.receive import Knock, receive, replay
+from execution.hooks.receive import receive, replay
 from execution.hooks.signature import sign
 from execution.hooks.tidy import forget_deliveries
 from execution.models import Delivery
@@ -270,8 +271,11 @@ def test_a_stale_alert_and_one_of_the_future_are_refused(hook):
 @pytest.mark.parametrize("key", ["", "my-alert-1"])
 def test_a_copy_within_a_day_gets_the_first_answer_even_when_it_has_grown_stale(hook, key):
     row, secret = hook
-    knock = Knock(row.pk, json.dumps(an_alert(secret)).encode(), "203.0.113.9", idempotency_key=key)
-    first, second = [receive(knock, wall=timezone.now() + timedelta(hours=hours)) for hours in (0, 23)]
+    body, wall = json.dumps(an_alert(secret)).encode(), timezone.now()
+    first, second = [
+        receive(Knock(row.pk, body, "203.0.113.9", wall + timedelta(hours=hours), idempotency_key=key))
+        for hours in (0, 23)
+    ]
     assert (first.status, second.status) == (202, 200)
     assert first.body == second.body and second.headers == {"Idempotent-Replay": "true"}
     assert Signal.objects.count() == 1
@@ -419,7 +423,7 @@ def test_fifty_copies_at_the_same_moment_make_one_signal(web, world):  # noqa: F
     def in_here() -> int:
         try:
             start.wait(30)
-            return receive(Knock(row.pk, body, "127.0.0.1"), wall=timezone.now()).status
+            return receive(Knock(row.pk, body, "127.0.0.1", timezone.now())).status
         finally:
             connections.close_all()
 

@@ -46,8 +46,9 @@ def handler(settings):
     settings.ALLOWED_HOSTS = ["testserver"]
     made = OneStepHandler()
     yield made
-    assert made._short_way is not None
-    made._short_way.close()
+    for way in (made._short_way, made._alert_way):
+        assert way is not None
+        way.close()
     made._threads.shutdown()
 
 

@@ -16,8 +16,9 @@ from django.utils import timezone
 from execution.brokers.port import BookOrder, BrokerStatus
 from execution.engine.bands import BandKeeper
 from execution.engine_settings import publish_settings
+from execution.hooks.arrival import Knock
 from execution.hooks.keep import hook_create
-from execution.hooks.receive import Knock, receive
+from execution.hooks.receive import receive
 from execution.models import Group, Hook, LadderPlan, Order
 from execution.sandbox.universe import NIFTY50
 from risk.policies import publish_policy
@@ -127,7 +128,7 @@ class PreciseDesk:
             if rng.random() < 0.3:
                 away = Decimal(rng.randint(1_301, 7_777)) / 100_000 * (1 if side == "BUY" else -1)
                 body["stop_loss"] = f"{price * (1 - away):.4f}"
-        reply = receive(Knock(hook.pk, json.dumps(body).encode(), "127.0.0.1"), wall=timezone.now())
+        reply = receive(Knock(hook.pk, json.dumps(body).encode(), "127.0.0.1", timezone.now()))
         if reply.status >= 400:
             self.refused[reply.body["code"]] += 1
 

@@ -24,11 +24,12 @@ from django.urls import get_resolver, set_script_prefix
 from django.utils.module_loading import import_string
 
 from trading.domain.heap import settle_heap
+from trading.web.alert_way import AlertWay
 from trading.web.short_way import ShortWay
 
 Send = Callable[[dict[str, Any]], Awaitable[None]]
 SWITCH_S = 0.0005
-LANES = 4
+LANES, ALERT_LANES = 4, 2
 FOR_PEOPLE = frozenset({
     "whitenoise.middleware.WhiteNoiseMiddleware",
     "django.contrib.sessions.middleware.SessionMiddleware",
@@ -54,9 +55,11 @@ class OneStepHandler(ASGIHandler):
         # One that has its answer from the database must not wait long for the interpreter: it holds locks meanwhile.
         sys.setswitchinterval(SWITCH_S)
         most = options.get("pool", {}).get("max_size", 24)
-        lanes = min(LANES, most // 4)  # each of them keeps a connection while there are orders
+        # Each of their threads keeps a connection while there are orders, or alerts.
+        lanes, alert_lanes = min(LANES, most // 4), min(ALERT_LANES, most // 8)
         self._short_way = ShortWay(self._dressed, threads=lanes) if lanes else None
-        self._threads = ThreadPoolExecutor(most - lanes, thread_name_prefix="request")
+        self._alert_way = AlertWay(self._dressed, threads=alert_lanes) if alert_lanes else None
+        self._threads = ThreadPoolExecutor(most - lanes - alert_lanes, thread_name_prefix="request")
 
     def load_middleware(self, is_async: bool = False) -> None:
         super().load_middleware(is_async=False)
@@ -89,11 +92,12 @@ class OneStepHandler(ASGIHandler):
             body = await self.read_body(receive)
         except RequestAborted:
             return
-        if self._short_way is not None and (known := await self._short_way(scope, body)) is not None:
-            body.close()
-            for message in known:
-                await send(message)
-            return
+        for way in (self._short_way, self._alert_way):
+            if way is not None and (known := await way(scope, body)) is not None:
+                body.close()
+                for message in known:
+                    await send(message)
+                return
         loop = asyncio.get_running_loop()
         context = contextvars.copy_context()
         try:

@@ -5,7 +5,7 @@ have the same headers: those of the middleware are asked of it once for each hos
 """
 
 import re
-from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 from django.http import HttpRequest
@@ -16,26 +16,22 @@ from execution.api.views import Orders
 from trading.api.idempotency import KEY_SHAPE
 from trading.api.throttling import COUNTED
 from trading.gathering import Lanes
+from trading.web.kept_headers import Dressed, Headers, KeptHeaders, read_headers
 
 ADDRESS = "/api/v1/orders/"
 MOST_TOGETHER = 32
-MOST_HOSTS = 64
 BEARER = re.compile(rb"[Bb]earer ([!-~]+)")
 JSON_TYPES = frozenset({b"application/json", b"application/json; charset=utf-8"})
 ANY_TYPE = frozenset({b"", b"*/*", b"application/json"})
 READ = frozenset({b"authorization", b"content-type", b"idempotency-key", b"accept", b"host", b"x-forwarded-proto"})
 """Headers that the short way goes by; one that occurs twice is for the long way."""
 
-Headers = list[tuple[bytes, bytes]]
-Key = tuple[Any, ...]
-
 
 class ShortWay:
-    """`dressed` gives the headers of middleware for a request, or None where it does not let it in."""
+    """Answers orders in the usual form."""
 
-    def __init__(self, dressed: Callable[[dict[str, Any]], Headers | None], *, threads: int) -> None:
-        self._dressed = dressed
-        self._headers: dict[Key, Headers] = {}
+    def __init__(self, dressed: Dressed, *, threads: int) -> None:
+        self._headers = KeptHeaders(dressed)
         lane = OrderLane()
         self._lanes: Lanes[Posted, Answered] = Lanes(
             lane.answer, most=MOST_TOGETHER, threads=threads, rest=lane.rest, name="orders"
@@ -49,14 +45,9 @@ class ShortWay:
         """The messages of the answer; None: to be answered the long way. `body` is then unread."""
         if scope["path"] != ADDRESS or scope["method"] != "POST" or scope.get("query_string"):
             return None
-        given: dict[bytes, bytes] = {}
-        for name, value in scope["headers"]:
-            if name in READ:
-                if name in given:
-                    return None
-                given[name] = value
-        posted = _read(given, body)
-        headers = self._headers_for(scope, given) if posted else None
+        given = read_headers(scope, READ)
+        posted = _read(given, body) if given is not None else None
+        headers = self._headers.of(scope, given) if posted and given is not None else None
         if posted is None or headers is None:
             return None
         answered = await self._lanes(account_of(posted), posted)
@@ -69,26 +60,19 @@ class ShortWay:
         return [
             {
                 "type": "http.response.start", "status": answered.status,
-                "headers": [(b"Content-Type", kind), *headers, *told, (b"Content-Length", length)],
+                "headers": [(b"Content-Type", kind), *_of_the_view(), *headers, *told, (b"Content-Length", length)],
             },
             {"type": "http.response.body", "body": answered.body},
         ]  # fmt: skip
 
-    def _headers_for(self, scope: dict[str, Any], given: dict[bytes, bytes]) -> Headers | None:
-        key = scope.get("scheme"), scope.get("server"), given.get(b"host"), given.get(b"x-forwarded-proto")
-        known = self._headers.get(key)
-        if known is None:
-            middleware = self._dressed(scope)
-            if middleware is None:
-                return None
-            if len(self._headers) >= MOST_HOSTS:
-                self._headers.clear()
-            view = Orders()
-            view.setup(HttpRequest())
-            own = {**view.default_response_headers, "Cache-Control": "no-store"}
-            known = [*((name.encode(), value.encode()) for name, value in own.items()), *middleware]
-            self._headers[key] = known
-        return known
+
+@cache
+def _of_the_view() -> Headers:
+    """What the view itself says with every answer."""
+    view = Orders()
+    view.setup(HttpRequest())
+    own = {**view.default_response_headers, "Cache-Control": "no-store"}
+    return [(name.encode(), value.encode()) for name, value in own.items()]
 
 
 def _read(given: dict[bytes, bytes], body: Any) -> Posted | None:
