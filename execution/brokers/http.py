@@ -1,22 +1,30 @@
 """One HTTP client per account: kept-alive connections, explicit time limits, and three honest endings.
 
 A request was answered (`Reply`), or it never left (`NotSent`), or it left and nothing came back
-(`SentButUnanswered`). Placements are sent once; only reads are ever repeated. The transport is used without httpx's
-client around it: no redirects, cookies or environment are wanted here, and it halves our share of an order's time.
+(`SentButUnanswered`). Placements are sent once; only reads are ever repeated. Several may be out at once, each on a
+line of its own (`lines.py`), and one thread waits for all of them.
 """
 
 import json
 import random
+import select
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
 from typing import Any, NoReturn, Protocol, TypeVar
+from urllib.parse import urlsplit
 
-import httpx
-
-from execution.brokers.errors import NotSent, SentButUnanswered, TransientError, UnexpectedReply
+from execution.brokers.errors import (
+    BrokerError,
+    NotSent,
+    RateLimited,
+    SentButUnanswered,
+    TransientError,
+    UnexpectedReply,
+)
+from execution.brokers.lines import Line, Lines, Target, Trouble, head_of, target_of
 from execution.brokers.port import CallClass
 from trading.domain.crashpoint import crashpoint
 
@@ -39,17 +47,15 @@ class Timeouts:
     connect: float = 3.0
     read: float = 5.0
     write: float = 5.0
-    pool: float = 1.0
     total: float = 10.0
-
-    def as_extension(self) -> dict[str, dict[str, float]]:
-        return {"timeout": {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.pool}}
 
 
 USUAL = Timeouts()
 DATE_IS_OLD_BY_S = (
     2.0  # at most, beside the time a reply takes: it is of whole seconds and may be written once a second
 )
+TOGETHER_S = 0.003
+"""Of several that are out: those that are answered within this of each other are told together."""
 BULK = Timeouts(read=15.0, total=120.0)  # instrument masters are files of many megabytes
 
 
@@ -98,19 +104,13 @@ class HttpClient:
         idle_s: float = 20.0,
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
-        self._transport = httpx.HTTPTransport(
-            http1=True,
-            http2=False,
-            retries=0,
-            limits=httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=idle_s),
-        )
+        self._lines = Lines(idle_s)
         self._headers = {"accept": "application/json", "accept-encoding": "gzip", **(headers or {})}
         self._timeouts = timeouts
-        self._extension = timeouts.as_extension()
         self._before_call = before_call
         self._guard = guard
         self._sleep = sleep
-        self._urls: dict[str, httpx.URL] = {}
+        self._head = b""
         self._dated: tuple[str, float] | None = None  # the newest reply's own date, and our wall time then
 
     def __repr__(self) -> str:
@@ -119,10 +119,26 @@ class HttpClient:
     def send_once(self, method: str, url: str, body: bytes, *, klass: CallClass) -> Reply:
         """For what must not happen twice. Raises NotSent or SentButUnanswered."""
         self._ask_leave(klass)
-        parsed = self._urls.get(url)
-        if parsed is None:
-            parsed = self._urls[url] = httpx.URL(url)
-        return self._watched(klass, method, parsed, body, self._headers, self._timeouts, self._extension)
+        return self._alone(klass, _Call(method, url, body), self._timeouts)
+
+    def send_together(
+        self, method: str, url: str, bodies: Sequence[bytes], *, klass: CallClass
+    ) -> Iterator[list[tuple[int, Reply | BrokerError]]]:
+        """The same for several, side by side: each with its place and how it ended, those that ended together in one
+        list. One that was not sent, or not answered, is one alone; all are out before the first is waited for."""
+        ended: list[tuple[int, Reply | BrokerError]] = []
+        calls: dict[int, _Call] = {}
+        for place, body in enumerate(bodies):
+            try:
+                self._ask_leave(klass)
+            except (NotSent, RateLimited) as error:
+                ended.append((place, error))
+            else:
+                calls[place] = _Call(method, url, body)
+        for some in self._exchange(calls, self._timeouts):
+            yield [(place, self._told(klass, answer)) for place, answer in some]
+        if ended:
+            yield ended
 
     def read(
         self,
@@ -142,14 +158,12 @@ class HttpClient:
         raises ends the call. After the last attempt the TransientError stands.
         """
         limits = timeouts or self._timeouts
-        merged = {**self._headers, **headers} if headers else self._headers
-        target = httpx.URL(url)
+        call = _Call(method, url, body, headers or {})
         for attempt in range(1, attempts + 1):
             self._ask_leave(klass)
             failure: TransientError
             try:
-                extension = limits.as_extension()
-                return understand(self._watched(klass, method, target, body, merged, limits, extension))
+                return understand(self._alone(klass, call, limits))
             except SentButUnanswered as error:
                 failure = TransientError("NO_ANSWER", error.message)
             except TransientError as error:
@@ -174,7 +188,7 @@ class HttpClient:
         return max(0.0, earliest) + min(0.0, earliest + DATE_IS_OLD_BY_S)
 
     def close(self) -> None:
-        self._transport.close()
+        self._lines.close()
 
     def _ask_leave(self, klass: CallClass) -> None:
         """The breaker first: a call that may not leave takes no place in the rate. NotSent (BREAKER_OPEN)."""
@@ -183,49 +197,138 @@ class HttpClient:
         if self._before_call is not None:
             self._before_call(klass)
 
-    def _watched(self, klass: CallClass, *request: Any) -> Reply:
-        """One exchange, whose end the breaker is told."""
-        try:
-            reply = self._exchange(*request)
-        except (NotSent, SentButUnanswered) as error:
-            if self._guard is not None:
-                self._guard.ended(klass, status=None, cause=error.message, retry_after=None)
-            raise
-        if (written := reply.headers.get("date")) is not None:
+    def _alone(self, klass: CallClass, call: "_Call", limits: Timeouts) -> Reply:
+        (((_, ended),),) = self._exchange({0: call}, limits)
+        ended = self._told(klass, ended)
+        if isinstance(ended, BrokerError):
+            raise ended
+        return ended
+
+    def _told(self, klass: CallClass, ended: Reply | BrokerError) -> Reply | BrokerError:
+        """How one exchange ended, once the breaker has been told."""
+        if isinstance(ended, Reply) and (written := ended.headers.get("date")) is not None:
             self._dated = (written, time.time())
         if self._guard is not None:
-            self._guard.ended(klass, status=reply.status, cause=f"HTTP {reply.status}", retry_after=reply.retry_after)
-        return reply
+            if isinstance(ended, Reply):
+                status, cause, retry_after = ended.status, f"HTTP {ended.status}", ended.retry_after
+            else:
+                status, cause, retry_after = None, ended.message, None
+            self._guard.ended(klass, status=status, cause=cause, retry_after=retry_after)
+        return ended
 
     def _exchange(
-        self,
-        method: str,
-        url: httpx.URL,
-        body: bytes,
-        headers: Mapping[str, str],
-        limits: Timeouts,
-        extension: dict[str, Any],
-    ) -> Reply:
-        deadline = time.monotonic() + limits.total
-        # The library's exceptions may quote what was sent, so they are left behind: raised outside of `except`,
-        # ours carry neither cause nor context.
-        failure: NotSent | SentButUnanswered
+        self, calls: Mapping[int, "_Call"], limits: Timeouts
+    ) -> Iterator[list[tuple[int, Reply | BrokerError]]]:
+        """Send all, then hear them as they are answered. No trouble of a line comes out of here with what was sent: it
+        may quote it. Ours carry neither cause nor context."""
+        began = time.monotonic()
+        ended: list[tuple[int, Reply | BrokerError]] = []
+        out: dict[int, _Out] = {}
+        waiting = select.poll()
+        unreached: Trouble | None = None  # a server that one could not reach is not tried anew for each
         try:
-            request = httpx.Request(method, url, headers=headers, content=body, extensions=extension)
-            response = self._transport.handle_request(request)
-            if method != "GET":
-                crashpoint("dispatch.on_the_wire")
-            try:
-                chunks = []
-                for chunk in response.iter_bytes():
-                    chunks.append(chunk)
-                    if time.monotonic() > deadline:
-                        raise httpx.ReadTimeout("the answer took too long")
-                return Reply(response.status_code, response.headers, b"".join(chunks))
-            finally:
-                response.close()
-        except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout) as error:
-            failure = NotSent("NOT_SENT", f"{method} {url.path}: {type(error).__name__}.")
-        except httpx.HTTPError as error:
-            failure = SentButUnanswered("SENT_BUT_UNANSWERED", f"{method} {url.path}: {type(error).__name__}.")
-        raise failure
+            for place, call in calls.items():
+                line, trouble = self._send(call, limits, unreached)
+                if line is None:
+                    assert trouble is not None
+                    unreached = None if trouble.sent else trouble
+                    ended.append((place, _failure(call, trouble)))
+                    continue
+                if call.method != "GET":
+                    crashpoint("dispatch.on_the_wire")
+                out[line.fileno()] = _Out(place, call, line, time.monotonic())
+                waiting.register(line, select.POLLIN)
+            end = began + limits.total
+            while out:
+                now = time.monotonic()
+                until = min(end, *(one.heard + limits.read for one in out.values()))
+                if ended:
+                    until = min(until, now + TOGETHER_S)
+                for number, _ in waiting.poll(max(0.0, until - now) * 1000):
+                    if (end_of_one := self._hear(out[number])) is not None:
+                        waiting.unregister(number)
+                        ended.append((out.pop(number).place, end_of_one))
+                        until = float("inf")
+                now = time.monotonic()
+                for number, one in list(out.items()):
+                    if now >= min(end, one.heard + limits.read):
+                        waiting.unregister(number)
+                        out.pop(number).line.close()
+                        ended.append((one.place, _failure(one.call, Trouble("ReadTimeout", sent=True))))
+                if ended and out and now >= until:
+                    yield ended
+                    ended = []
+            if ended:
+                yield ended
+        finally:
+            for one in out.values():  # nobody waits for them any more
+                one.line.close()
+
+    def _send(
+        self, call: "_Call", limits: Timeouts, unreached: Trouble | None
+    ) -> tuple[Line, None] | tuple[None, Trouble]:
+        """The line on which all of it went out. A kept one that takes not one byte has ended: another is taken."""
+        try:
+            target = target_of(call.url)
+            request = self._request(call, target)
+            while True:
+                line = self._lines.take(target, connect_s=limits.connect, unreached=unreached)
+                try:
+                    line.write(request, limits.write)
+                except Trouble as trouble:
+                    line.close()
+                    if trouble.sent or not line.is_used:
+                        return None, trouble
+                else:
+                    return line, None
+        except Trouble as trouble:
+            return None, trouble
+
+    def _request(self, call: "_Call", target: Target) -> bytes:
+        if call.headers:
+            head = head_of({**self._headers, **call.headers})
+        else:
+            head = self._head = self._head or head_of(self._headers)
+        first = f"{call.method} {target.wanted} HTTP/1.1\r\nhost: {target.authority}\r\n".encode()
+        length = b"" if call.method == "GET" and not call.body else b"content-length: %d\r\n" % len(call.body)
+        return b"".join((first, head, length, b"\r\n", call.body))
+
+    def _hear(self, one: "_Out") -> Reply | BrokerError | None:
+        """What has come; None: the answer is not whole yet."""
+        line = one.line
+        try:
+            line.hear()
+            one.heard = time.monotonic()
+            if not line.is_whole:
+                return None
+            reply = Reply(line.status, line.headers, line.body())
+        except Trouble as trouble:
+            line.close()
+            return _failure(one.call, trouble)
+        self._lines.give_back(line)
+        return reply
+
+
+@dataclass(frozen=True, slots=True)
+class _Call:
+    method: str
+    url: str
+    body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class _Out:
+    """A request that has left; `heard`: when a byte went or came last."""
+
+    place: int
+    call: _Call
+    line: Line
+    heard: float
+
+
+def _failure(call: _Call, trouble: Trouble) -> NotSent | SentButUnanswered:
+    said = f"{call.method} {urlsplit(call.url).path}: {trouble.word}."
+    if trouble.sent:
+        return SentButUnanswered("SENT_BUT_UNANSWERED", said)
+    return NotSent("NOT_SENT", said)

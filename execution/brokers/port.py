@@ -4,7 +4,7 @@ Prices are rupees as Decimal, quantities units, instants aware UTC. Reads raise 
 that the broker said there is nothing, never that it could not be asked.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
@@ -404,6 +404,17 @@ class OptionChain:
 
 
 # -- the port ------------------------------------------------------------------------------------------------------
+
+
+@runtime_checkable
+class SendsTogether(Protocol):
+    """A gateway that puts several placements on the wire side by side, and hears their answers in one thread."""
+
+    def place_together(
+        self, requests: Sequence[OrderRequest], *, klass: CallClass = CallClass.ORDER
+    ) -> Iterator[list[tuple[int, SendResult]]]:
+        """As `place` for each; every result with its place among them, those that came together in one list. None
+        waits for the answer to another: where the iteration is left, what is not told yet is in doubt."""
 
 
 @runtime_checkable

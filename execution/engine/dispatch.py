@@ -1,9 +1,10 @@
 """Who brings the orders of an account to the wire: whatever waits is claimed together, sent side by side, and what the
 broker said is written down together.
 
-A few threads, the hands. Each takes what is most urgent when it is free: an order that has been claimed, outcomes that
+A few threads, the hands. Each takes what is most urgent when it is free: orders that have been claimed, outcomes that
 nobody has written down yet, a cancel or a change, orders that wait. Only one claims and one records at a time; what
-comes meanwhile is taken together by the next. One order alone goes through one thread, without a hop.
+comes meanwhile is taken together by the next. Where the gateway can, a hand puts several on the wire at once, and what
+it has claimed goes out with it. One order alone goes through one thread, without a hop.
 """
 
 import heapq
@@ -16,9 +17,9 @@ from functools import partial
 
 from django.db import connection
 
-from execution.brokers.port import BrokerGateway, CallClass
+from execution.brokers.port import BrokerGateway, CallClass, SendsTogether
 from execution.services.order_claim import Claimed, class_of, orders_claim, orders_claim_in_turn
-from execution.services.order_submit import Outcome, PriceOf, order_place, outcomes_record
+from execution.services.order_submit import Outcome, PriceOf, orders_place, outcomes_record
 from risk.order_rate import RATES, take_turns
 from trading.domain.newest_first import NewestFirst
 from trading.domain.orders import Reason
@@ -26,6 +27,8 @@ from trading.statements import run
 
 HANDS = 3
 """Each holds a connection to the database as well as one to the broker, and a process has a bounded number of both."""
+TOGETHER = 8
+"""Orders that one hand has on the wire at once: each has a line of its own there."""
 ERRANDS_AT_ONCE = 2  # cancels and changes wait for their turn on the line: they never hold every hand
 
 STILL_QUEUED = f"""
@@ -47,6 +50,7 @@ class Dispatch:
     ) -> None:  # fmt: skip
         self._account_id, self._gateway, self._fence = account_id, gateway, fence
         self._price_of, self._guarded, self._paced = price_of, guarded, paced
+        self._together = TOGETHER if isinstance(gateway, SendsTogether) else 1
         self._writing = writing or threading.Lock()
         self._ready = NewestFirst()
         self._known: set[int] = set()  # given, and neither claimed nor withdrawn yet
@@ -74,7 +78,8 @@ class Dispatch:
             if new:
                 self._known.update(new)
                 self._waiting.update(dict.fromkeys(new, klass))
-                self._ready.notify()
+                if not self._claiming:  # who claims looks for more when it is done
+                    self._ready.notify()
         return True
 
     def do(self, about: int, errand: Work) -> None:
@@ -104,7 +109,7 @@ class Dispatch:
         with self._ready:
             while True:
                 if self._claimed:
-                    return partial(self._place, self._claimed.popleft())
+                    return partial(self._place, self._next_claimed())
                 if self._outcomes and not self._recording:
                     self._recording = True
                     outcomes, self._outcomes = self._outcomes, []
@@ -122,6 +127,13 @@ class Dispatch:
                 self._ready.wait(self._until_a_turn())
                 self._idle -= 1
 
+    def _next_claimed(self) -> list[Claimed]:
+        """As many of one class as a hand may have out."""
+        taken = [self._claimed.popleft()]
+        while self._claimed and len(taken) < self._together and self._claimed[0].klass == taken[0].klass:
+            taken.append(self._claimed.popleft())
+        return taken
+
     def _may_claim(self) -> bool:
         if self._turns and self._turns[0][0] <= time.monotonic():
             return True
@@ -136,14 +148,13 @@ class Dispatch:
         return max(0.0, self._turns[0][0] - time.monotonic()) if self._turns and not self._claiming else None
 
     def _claim(self) -> None:
-        """Claim what may leave now, no more than there are hands free to send it at once."""
+        """Claim what may leave now: of one class, and no more than free hands can send at once, this one among them."""
         claimed: list[Claimed] = []
         taken: list[int] = []
         try:
             with self._ready:
-                free, wall = self._idle + 1, time.monotonic()
-                while self._turns and self._turns[0][0] <= wall and len(taken) < free:
-                    taken.append(heapq.heappop(self._turns)[1])
+                free = max(self._idle + 1, self._together)
+                taken += self._whose_turn_has_come(free)
                 asked = list(self._waiting)
                 klass, first = (None, []) if taken else self._first_of_a_class(free)
             found = None
@@ -154,8 +165,8 @@ class Dispatch:
             if found is not None:
                 claimed, taken = found, first
             else:
-                if asked and len(taken) < free:
-                    taken += self._take_turns(asked, free - len(taken))
+                if asked and not taken:
+                    taken += self._take_turns(asked, free)
                 if taken:
                     claimed = orders_claim(order_ids=taken, fence=self._fence)
         except BaseException:
@@ -172,8 +183,24 @@ class Dispatch:
                 self._claimed.extend(claimed)
                 if self._closed:
                     self._ready.notify_all()
-                else:  # this hand takes the first of them, or claims again; each of the others needs one
-                    self._ready.notify(max(1, len(claimed)))
+                else:
+                    self._ready.notify(self._hands_needed())
+
+    def _hands_needed(self) -> int:
+        """Beside the one that asks, which takes as much of what was claimed as it may have out."""
+        others = max(0, len(self._claimed) - 1) // self._together
+        return others + bool(self._waiting or self._turns or self._errands or self._outcomes)
+
+    def _whose_turn_has_come(self, most: int) -> list[int]:
+        """Orders that have waited for their turn long enough: ways out, else entries."""
+        wall = time.monotonic()
+        come = [turn for turn in self._turns if turn[0] <= wall]
+        ways_out = [turn for turn in come if turn[2] == CallClass.EXIT]
+        taken = sorted(ways_out or come)[:most]
+        if taken:
+            self._turns = [turn for turn in self._turns if turn not in taken]
+            heapq.heapify(self._turns)
+        return [order_id for _, order_id, _ in taken]
 
     def _first_of_a_class(self, most: int) -> tuple[CallClass | None, list[int]]:
         """Who may be claimed with their turn in one trip: ways out, else entries, where the class of all is known and
@@ -202,10 +229,13 @@ class Dispatch:
                     waits, wall = take_turns(self._account_id, klass, len(mine)), time.monotonic()
                     now += [one for one, wait_s in zip(mine, waits, strict=True) if not wait_s]
                     later += [(wall + wait_s, one, klass) for one, wait_s in zip(mine, waits, strict=True) if wait_s]
-            now, beyond = now[:most], now[most:]  # their turn has come: they are the next
-            later += [(0.0, one, still[one]) for one in beyond]
         else:
-            now = [order_id for order_id, _ in found[:most]]
+            now = [order_id for order_id, _ in found]
+        of_first = [one for one in now if still[one] == still[now[0]]]
+        chosen = of_first[:most]
+        if self._paced:  # their turn has come: they are the next
+            later += [(0.0, one, still[one]) for one in now if one not in chosen]
+        now = chosen
         with self._ready:
             for order_id in asked:
                 if order_id not in still:
@@ -220,10 +250,14 @@ class Dispatch:
                 heapq.heappush(self._turns, turn)
         return now
 
-    def _place(self, claimed: Claimed) -> None:
-        outcome = order_place(claimed, gateway=self._gateway, paced=self._paced, price_of=self._price_of)
-        with self._ready:
-            self._outcomes.append(outcome)
+    def _place(self, claimed: list[Claimed]) -> None:
+        out = len(claimed)
+        for outcomes in orders_place(claimed, gateway=self._gateway, paced=self._paced, price_of=self._price_of):
+            out -= len(outcomes)
+            with self._ready:
+                self._outcomes += outcomes
+                if out and not self._recording:  # another hand writes them down: this one waits for the rest
+                    self._ready.notify()
 
     def _record(self, outcomes: list[Outcome]) -> None:
         try:

@@ -5,7 +5,7 @@ acknowledged, refused, unknown. Unknown is looked up in the broker's book by its
 """
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -15,7 +15,15 @@ from uuid import UUID
 from django.db import IntegrityError, transaction
 from django.utils import timezone
 
-from execution.brokers.port import Acknowledged, BrokerGateway, CallClass, Refused, SendResult, Unknown
+from execution.brokers.port import (
+    Acknowledged,
+    BrokerGateway,
+    CallClass,
+    Refused,
+    SendResult,
+    SendsTogether,
+    Unknown,
+)
 from execution.models import Group, Order
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
@@ -118,18 +126,31 @@ def orders_submit(
     turned = [order_id for order_id in order_ids if not paced or _await_turn(order_id)]
     try:
         for claimed in orders_claim(order_ids=turned, fence=fence) if turned else ():
-            outcomes.append(order_place(claimed, gateway=gateway, paced=paced, price_of=price_of))
+            for some in orders_place([claimed], gateway=gateway, paced=paced, price_of=price_of):
+                outcomes += some
     finally:
         outcomes_record(outcomes)
 
 
-def order_place(claimed: Claimed, *, gateway: BrokerGateway, paced: bool, price_of: PriceOf) -> Outcome:
-    """Give one claimed order to the broker, once."""
-    crashpoint("dispatch.claimed")
-    arrival = price_of(claimed.request.symbol)
-    result = gateway.place(claimed.request, klass=_PACED[claimed.klass] if paced else claimed.klass)
-    crashpoint("dispatch.answered")
-    return Outcome(claimed.order_id, claimed.token, result, arrival)
+def orders_place(
+    claimed: Sequence[Claimed], *, gateway: BrokerGateway, paced: bool, price_of: PriceOf
+) -> Iterator[list[Outcome]]:
+    """Give claimed orders of one class to the broker, each once: side by side where the gateway can, else one after the
+    other. What the broker has said of some is told without waiting for the others."""
+    for _ in claimed:
+        crashpoint("dispatch.claimed")
+    arrivals = [price_of(one.request.symbol) for one in claimed]
+    klass = _PACED[claimed[0].klass] if paced else claimed[0].klass
+    results: Iterable[list[tuple[int, SendResult]]]
+    if len(claimed) > 1 and isinstance(gateway, SendsTogether):
+        results = gateway.place_together([one.request for one in claimed], klass=klass)
+    else:
+        results = ([(place, gateway.place(one.request, klass=klass))] for place, one in enumerate(claimed))
+    for some in results:
+        crashpoint("dispatch.answered")
+        yield [
+            Outcome(claimed[place].order_id, claimed[place].token, result, arrivals[place]) for place, result in some
+        ]
 
 
 def _await_turn(order_id: int) -> bool:

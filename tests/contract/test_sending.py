@@ -1,7 +1,9 @@
 """An order and the wire: sent once, and three honest endings. Reads: patient, and never taken in."""
 
+import gzip
 import json
 import logging
+import threading
 import time
 from datetime import UTC, datetime
 
@@ -198,6 +200,97 @@ def test_a_warm_placement_costs_us_little(at):
             assert isinstance(gateway.place(request()), Acknowledged)
             spent.append(time.perf_counter() - began)
     assert sorted(spent)[len(spent) // 2] < 0.005
+
+
+# -- several at once -----------------------------------------------------------------------------------------------
+
+
+def several(count: int) -> list:
+    return [request(client_order_id=f"{TAG[:-1]}{number}") for number in range(count)]
+
+
+def tag_in(sent: bytes) -> str:
+    return json.loads(sent.partition(b"\r\n\r\n")[2])["orderTag"]
+
+
+def test_orders_are_on_the_wire_side_by_side_before_one_is_answered(at):
+    all_here = threading.Barrier(3)
+
+    def say(line, sent):
+        all_here.wait(20)
+        answer(json.dumps({"s": "ok", "code": 1101, "message": "", "id": f"N{tag_in(sent)}"}))(line, sent)
+
+    with serving(say) as server:
+        told = [one for some in at(server.url).place_together(several(3)) for one in some]
+    assert dict(told) == {place: Acknowledged(f"N{one.client_order_id}", "") for place, one in enumerate(several(3))}
+    assert len(server.requests) == 3
+
+
+def test_what_is_odd_about_one_of_several_is_of_that_one(at):
+    odd = {0: hang_up, 2: answer("<html>", status=502), 3: lambda line, _: line.sendall(b"garbage\r\n\r\n")}
+    asked = [*several(5), request(client_order_id="no good")]
+
+    def say(line, sent):
+        odd.get(int(tag_in(sent)[-1]), answer(PLACED))(line, sent)
+
+    heard = []
+
+    def bucket(klass):
+        heard.append(klass)
+        if len(heard) == 5:
+            raise RateLimited("the bucket is empty", retry_after=0.5)
+
+    with serving(say) as server:
+        told = dict(one for some in at(server.url, before_call=bucket).place_together(asked) for one in some)
+    assert [type(told[place]) for place in range(6)] == [Unknown, Acknowledged, Unknown, Unknown, Refused, Refused]
+    assert told[4].code == "RATE_LIMITED" and told[5].code == "INVALID_REQUEST"
+    assert len(server.requests) == 4, "none is sent twice"
+
+
+def test_nobody_waits_for_the_answer_to_another(at):
+    go_on = threading.Event()
+
+    def say(line, sent):
+        if tag_in(sent).endswith("1"):
+            assert go_on.wait(20)
+        answer(PLACED)(line, sent)
+
+    with serving(say) as server:
+        told = iter(at(server.url).place_together(several(3)))
+        first = {place for place, _ in next(told)}
+        while len(first) < 2:
+            first |= {place for place, _ in next(told)}
+        go_on.set()
+        assert first == {0, 2} and [place for some in told for place, _ in some] == [1]
+
+
+def test_where_nobody_listens_one_look_is_enough_for_all(at):
+    told = [one for some in at(f"http://127.0.0.1:{free_port()}").place_together(several(4)) for one in some]
+    assert [result.code for _, result in sorted(told)] == ["NOT_SENT"] * 4
+
+
+@pytest.mark.parametrize(
+    "raw",
+    [
+        b"HTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 200 OK\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(PLACED), PLACED.encode()),
+        b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n%x\r\n%b\r\n0\r\n\r\n" % (len(PLACED), PLACED.encode()),
+        b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\ncontent-length: %d\r\n\r\n%b"
+        % (len(gzip.compress(PLACED.encode())), gzip.compress(PLACED.encode())),
+        b"HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n" + PLACED.encode(),
+    ],
+)
+def test_an_answer_is_read_however_it_is_wrapped(at, raw):
+    def say(line, sent):
+        for byte in range(0, len(raw), 7):  # in whatever pieces
+            line.sendall(raw[byte : byte + 7])
+        if b"Connection: close" in raw:
+            hang_up(line, sent)
+
+    with serving(say) as server:
+        gateway = at(server.url)
+        assert isinstance(gateway.place(request()), Acknowledged)
+        assert isinstance(gateway.place(request()), Acknowledged), "and the line, or another, is good for the next"
 
 
 # -- reading -------------------------------------------------------------------------------------------------------

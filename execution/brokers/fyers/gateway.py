@@ -1,13 +1,14 @@
 """The port, spoken in FYERS. Sends once, reads patiently, and says so when it does not know."""
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import date, datetime
 from decimal import Decimal
+from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 from execution.brokers.environment import of_other_environment
-from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
+from execution.brokers.errors import BusinessError
 from execution.brokers.fyers import account_mapping, mapping, trigger_mapping
 from execution.brokers.fyers.credentials import Credentials
 from execution.brokers.fyers.endpoints import Endpoints
@@ -30,9 +31,9 @@ from execution.brokers.port import (
     SendResult,
     StandingTrigger,
     TriggerRequest,
-    Unknown,
     what_is_wrong_with_trigger,
 )
+from execution.brokers.sending import place_together, send
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType
 from trading.marketdata.sources import HistoryLimits
@@ -80,11 +81,23 @@ class FyersGateway:
 
     def place(self, request: OrderRequest, *, klass: CallClass = CallClass.ORDER) -> SendResult:
         """Send once. Source: FYERS API v3, place order; `orderTag` carries our client order id."""
-        if wrong := mapping.what_is_wrong_with(request):
-            return Refused("INVALID_REQUEST", wrong)
-        if refused := of_other_environment(request, live=self.endpoints.is_live):
+        if refused := self._refused(request):
             return refused
         return self._send("POST", mapping.place_body(request), klass)
+
+    def place_together(
+        self, requests: Sequence[OrderRequest], *, klass: CallClass = CallClass.ORDER
+    ) -> Iterator[list[tuple[int, SendResult]]]:
+        return place_together(
+            self._http, self._orders_url, requests, klass=klass, read=mapping.read_send_reply,
+            body_of=mapping.place_body, refused=self._refused,
+        )  # fmt: skip
+
+    def _refused(self, request: OrderRequest) -> Refused | None:
+        """What may not leave at all."""
+        if wrong := mapping.what_is_wrong_with(request):
+            return Refused("INVALID_REQUEST", wrong)
+        return of_other_environment(request, live=self.endpoints.is_live)
 
     def modify(
         self,
@@ -132,13 +145,10 @@ class FyersGateway:
     def _send(
         self, method: str, body: bytes, klass: CallClass, *, known_id: str | None = None, url: str = ""
     ) -> SendResult:
-        try:
-            reply = self._http.send_once(method, url or self._orders_url, body, klass=klass)
-        except (NotSent, RateLimited) as error:  # the latter from our own bucket: before anything was sent
-            return Refused(error.code, error.message, known_id)
-        except SentButUnanswered as error:
-            return Unknown(error.message)
-        return mapping.read_send_reply(reply, known_id=known_id)
+        return send(
+            self._http, method, url or self._orders_url, body, klass=klass, known_id=known_id,
+            read=partial(mapping.read_send_reply, known_id=known_id),
+        )  # fmt: skip
 
     # -- the broker's books --------------------------------------------------------------------------------------
 

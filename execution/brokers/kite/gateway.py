@@ -1,7 +1,7 @@
 """The port, spoken in Kite. Sends once, reads patiently, and says so when it does not know."""
 
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, date, datetime, time
 from decimal import Decimal
 from functools import partial
@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
 from execution.brokers.environment import of_other_environment
-from execution.brokers.errors import BusinessError, NotSent, RateLimited, SentButUnanswered
+from execution.brokers.errors import BusinessError
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
 from execution.brokers.kite import account_mapping, chain, mapping, trigger_mapping
 from execution.brokers.kite.credentials import Credentials
@@ -33,9 +33,9 @@ from execution.brokers.port import (
     SendResult,
     StandingTrigger,
     TriggerRequest,
-    Unknown,
     what_is_wrong_with_trigger,
 )
+from execution.brokers.sending import place_together, send
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType
@@ -90,11 +90,23 @@ class KiteGateway:
 
     def place(self, request: OrderRequest, *, klass: CallClass = CallClass.ORDER) -> SendResult:
         """Send once. Source: Kite Connect v3, place order; `tag` carries our client order id."""
-        if wrong := mapping.what_is_wrong_with(request):
-            return Refused("INVALID_REQUEST", wrong)
-        if refused := of_other_environment(request, live=self.endpoints.is_live):
+        if refused := self._refused(request):
             return refused
         return self._send("POST", self.endpoints.orders(), mapping.place_body(request), klass)
+
+    def place_together(
+        self, requests: Sequence[OrderRequest], *, klass: CallClass = CallClass.ORDER
+    ) -> Iterator[list[tuple[int, SendResult]]]:
+        return place_together(
+            self._http, self.endpoints.orders(), requests, klass=klass, read=mapping.read_send_reply,
+            body_of=mapping.place_body, refused=self._refused,
+        )  # fmt: skip
+
+    def _refused(self, request: OrderRequest) -> Refused | None:
+        """What may not leave at all."""
+        if wrong := mapping.what_is_wrong_with(request):
+            return Refused("INVALID_REQUEST", wrong)
+        return of_other_environment(request, live=self.endpoints.is_live)
 
     def modify(
         self,
@@ -133,13 +145,10 @@ class KiteGateway:
         return self._send("DELETE", url, b"", CallClass.CANCEL, known_id=trigger_id)
 
     def _send(self, method: str, url: str, body: bytes, klass: CallClass, *, known_id: str | None = None) -> SendResult:
-        try:
-            reply = self._http.send_once(method, url, body, klass=klass)
-        except (NotSent, RateLimited) as error:  # the latter from our own bucket: before anything was sent
-            return Refused(error.code, error.message, known_id)
-        except SentButUnanswered as error:
-            return Unknown(error.message)
-        return mapping.read_send_reply(reply, known_id=known_id)
+        return send(
+            self._http, method, url, body, klass=klass, known_id=known_id,
+            read=partial(mapping.read_send_reply, known_id=known_id),
+        )  # fmt: skip
 
     # -- the broker's books --------------------------------------------------------------------------------------
 
