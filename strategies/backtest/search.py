@@ -23,6 +23,7 @@ from strategies.backtest.plan import number_of
 Floats = NDArray[np.float64]
 MOST_VALUES: Final = 1_000  # of one parameter
 MOST_NAMES: Final = 6
+ASKS_A_SET: Final = 3  # of Optuna, before a set is drawn by lot
 Axes = dict[str, list[float]]
 
 
@@ -81,8 +82,9 @@ def asked_of_optuna(
 ) -> list[dict[str, float]]:
     """The next sets that a tree-structured Parzen estimator would try, after those that were told with their scores.
 
-    The study is made anew from what was told, so that any process can go on with it; `seed` and what was told decide
-    what is asked. None as a score: it failed. BacktestRefused (OPTUNA_MISSING): it is not installed.
+    None that was told, and none twice: where it asks for nothing new, sets by lot take the place; none are left when
+    all were told. The study is made anew from what was told, so that any process can go on with it; `seed` and what was
+    told decide what is asked. None as a score: it failed. BacktestRefused (OPTUNA_MISSING): it is not installed.
     """
     try:
         import optuna
@@ -107,8 +109,51 @@ def asked_of_optuna(
                 state=optuna.trial.TrialState.FAIL if score is None else optuna.trial.TrialState.COMPLETE,
             )
         )  # fmt: skip
-    asked = [study.ask(space) for _ in range(count)]
-    return [{name: _number(axes[name], trial.params[name], space[name]) for name in axes} for trial in asked]
+    known = {_place(axes, numbers) for numbers, _ in told}
+    wanted = min(count, size_of(axes) - len(known))
+    new: list[int] = []
+    for _ in range(ASKS_A_SET * wanted):
+        if len(new) == wanted:
+            break
+        trial = study.ask(space)
+        place = _place(axes, {name: _number(axes[name], trial.params[name], space[name]) for name in axes})
+        if place not in known:
+            known.add(place)
+            new.append(place)
+    new += _untried(size_of(axes), known, wanted - len(new), seed=seed + len(told))
+    return [_at(axes, place) for place in new]
+
+
+def _place(axes: Axes, numbers: Mapping[str, float]) -> int:
+    """Of a set in the grid."""
+    place = 0
+    for name, values in axes.items():
+        place = place * len(values) + values.index(numbers[name])
+    return place
+
+
+def _at(axes: Axes, place: int) -> dict[str, float]:
+    """The set at a place of the grid."""
+    numbers: dict[str, float] = {}
+    for name, values in reversed(axes.items()):
+        place, at = divmod(place, len(values))
+        numbers[name] = values[at]
+    return {name: numbers[name] for name in axes}
+
+
+def _untried(size: int, known: set[int], count: int, *, seed: int) -> list[int]:
+    """`count` places by lot that are not known."""
+    draw = np.random.default_rng(seed)
+    if size <= 2 * (len(known) + count):
+        left = np.setdiff1d(np.arange(size), np.fromiter(known, np.int64, len(known)))
+        return [int(one) for one in draw.choice(left, count, replace=False)]
+    found: list[int] = []
+    while len(found) < count:
+        place = int(draw.integers(0, size))
+        if place not in known:
+            known.add(place)
+            found.append(place)
+    return found
 
 
 def _distribution(optuna: Any, values: list[float]) -> Any:

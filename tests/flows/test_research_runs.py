@@ -95,17 +95,22 @@ def _alone(act):
 
 def test_a_search_by_lot_and_one_that_learns_are_the_same_again(user):
     pytest.importorskip("optuna")
+    wide = {"fast": {"from": "4", "to": "9"}, "slow": {"from": "15", "to": "24"}}
     for method, count in (("random", 5), ("optuna", 20)):
-        study = {"ranges": RANGES, "method": method, "samples": str(count), "seed": "3"}
+        study = {"ranges": wide, "method": method, "samples": str(count), "seed": "3"}
         first, second = done(ask(user, "SWEEP", study=study)), done(ask(user, "SWEEP", study=study))
         assert first.text == second.text and first.report["combinations"] == count
         assert np.array_equal(first.arrays["values"], second.arrays["values"])
         page_of(user, first.run)
     assert BacktestRun.objects.order_by("-created_at").first().generation == 0  # twenty fit into one asking
-    longer = ask(user, "SWEEP", study={"ranges": RANGES, "method": "optuna", "samples": "40"})
-    assert done(longer).report["combinations"] == 40
+    longer = ask(user, "SWEEP", study={"ranges": wide, "method": "optuna", "samples": "40"})
+    found = done(longer)
+    assert found.report["combinations"] == 40 == len(np.unique(found.arrays["values"], axis=0))
     longer.refresh_from_db()
     assert longer.generation == 1
+    small = ask(user, "SWEEP", study={"ranges": RANGES, "method": "optuna", "samples": "200"})
+    sets = done(small).arrays["values"]
+    assert len(sets) == len(np.unique(sets, axis=0)) == small.units < 200  # all there are, each once
 
 
 def test_a_sweep_of_one_parameter_is_a_curve(user):

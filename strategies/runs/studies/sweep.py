@@ -48,8 +48,7 @@ def plan(wish: Wish) -> Planned:
     size = search.size_of(axes)
     count = size
     if method is not Method.GRID:
-        count = whole(study, "samples", min(200, size), 1, limits.MOST_COMBINATIONS)
-        count = count if method is Method.OPTUNA else min(count, size)
+        count = min(size, whole(study, "samples", min(200, size), 1, limits.MOST_COMBINATIONS))
     bars = check_size(prepared, combinations=count)
     settings = {
         "method": str(method), "ranges": dict(study["ranges"]), "objective": objective(study), "seed": seed(study),
@@ -150,7 +149,8 @@ def collect(run: BacktestRun, results: Sequence[bytes]) -> Outcome | list[dict[s
         asked = search.asked_of_optuna(
             axes, told, count=min(wanted, 2 * OPTUNA_BATCH), seed=int(run.study["seed"])
         )  # fmt: skip
-        return _optuna_chunks(asked)
+        if asked:
+            return _optuna_chunks(asked)
     report = report_of(run, prepared, names, values, table, scores, hashes.pop())
     figures = {"combinations": len(values), **(report["best"][0]["figures"] if report["best"] else {})}
     return Outcome(

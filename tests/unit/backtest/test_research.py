@@ -3,7 +3,7 @@
 from dataclasses import replace
 from datetime import date
 from decimal import Decimal
-from itertools import pairwise, permutations
+from itertools import pairwise, permutations, product
 from math import sqrt
 
 import numpy as np
@@ -66,15 +66,25 @@ def test_ranges_that_are_none(ranges, code):
 
 def test_optuna_learns_where_the_hill_is_and_asks_the_same_again():
     pytest.importorskip("optuna")
-    axes = {"fast": [float(one) for one in range(1, 41)], "slow": [50.0]}
+    axes = {"fast": [float(one) for one in range(1, 401)], "slow": [50.0]}
     told: list[tuple[dict[str, float], float | None]] = []
-    for _ in range(5):
+    for _ in range(8):
         asked = search.asked_of_optuna(axes, told, count=8, seed=3)
         assert asked == search.asked_of_optuna(axes, told, count=8, seed=3)
-        told += [(one, None if one["fast"] < 3 else -((one["fast"] - 30) ** 2)) for one in asked]
+        told += [(one, None if one["fast"] < 30 else -((one["fast"] - 300) ** 2)) for one in asked]
     assert all(one["fast"] in axes["fast"] and one["slow"] == 50 for one, _ in told)
     early, late = told[:8], told[-8:]
-    assert np.mean([abs(one["fast"] - 30) for one, _ in late]) < np.mean([abs(one["fast"] - 30) for one, _ in early])
+    assert np.mean([abs(one["fast"] - 300) for one, _ in late]) < np.mean([abs(one["fast"] - 300) for one, _ in early])
+
+
+def test_optuna_asks_for_no_set_twice_and_for_all_there_are_in_the_end():
+    pytest.importorskip("optuna")
+    axes = {"fast": [5.0, 7.0, 9.0, 13.0], "slow": [20.0, 30.0, 50.0], "k": [1.5]}
+    told: list[tuple[dict[str, float], float | None]] = []
+    while asked := search.asked_of_optuna(axes, told, count=5, seed=11):
+        told += [(one, one["fast"] - one["slow"]) for one in asked]
+        assert len(told) <= 12
+    assert sorted((one["fast"], one["slow"], one["k"]) for one, _ in told) == sorted(product(*axes.values()))
 
 
 def test_without_optuna_a_code_says_how_to_get_it(monkeypatch):
