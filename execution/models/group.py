@@ -26,10 +26,12 @@ class Group(Owned):
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="groups")
-    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+")
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+", db_index=False)
     product = models.CharField(max_length=8, choices=[(p, p) for p in Product])
     side = models.CharField(max_length=4, choices=[(s, s) for s in Side])
-    signal = models.ForeignKey("strategies.Signal", null=True, on_delete=models.PROTECT, related_name="groups")
+    signal = models.ForeignKey(
+        "strategies.Signal", null=True, on_delete=models.PROTECT, related_name="groups", db_index=False
+    )
     stop_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
     target_price = models.DecimalField(max_digits=14, decimal_places=4, null=True)
     trail_price = models.DecimalField(
@@ -46,7 +48,7 @@ class Group(Owned):
     failure = models.CharField(max_length=240, blank=True)
     timeframe = models.CharField(max_length=8, blank=True, help_text="of the signal that opened it")
     ladder = models.ForeignKey(
-        "execution.LadderPlan", null=True, blank=True, on_delete=models.PROTECT, related_name="groups",
+        "execution.LadderPlan", null=True, blank=True, on_delete=models.PROTECT, related_name="groups", db_index=False,
         help_text="how it is built up; empty: one entry",
     )  # fmt: skip
     close_asked_by = models.CharField(max_length=150, blank=True)
@@ -59,6 +61,10 @@ class Group(Owned):
 
     class Meta:
         ordering = ["-created_at"]
+        indexes = [
+            models.Index(fields=[whose], condition=Q(**{f"{whose}__isnull": False}), name=f"group_of_{whose}")
+            for whose in ("signal", "ladder")
+        ]
         constraints = [
             models.UniqueConstraint(
                 fields=["portfolio", "instrument", "product"], condition=~Q(state="CLOSED"), name="group_open_once"

@@ -24,20 +24,26 @@ class Intent(Owned):
         WAITING = "WAITING"
 
     id = models.UUIDField(primary_key=True, default=uuid.uuid4, editable=False)
-    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="intents")
+    portfolio = models.ForeignKey(
+        "portfolio.Portfolio", on_delete=models.PROTECT, related_name="intents", db_index=False
+    )
     group = models.ForeignKey("execution.Group", null=True, on_delete=models.PROTECT, related_name="intents")
-    signal = models.ForeignKey("strategies.Signal", null=True, on_delete=models.PROTECT, related_name="intents")
-    leg = models.ForeignKey("execution.Leg", null=True, blank=True, on_delete=models.PROTECT, related_name="intents")
+    signal = models.ForeignKey(
+        "strategies.Signal", null=True, on_delete=models.PROTECT, related_name="intents", db_index=False
+    )
+    leg = models.ForeignKey(
+        "execution.Leg", null=True, blank=True, on_delete=models.PROTECT, related_name="intents", db_index=False
+    )
     part = models.ForeignKey(
-        "execution.PartExit", null=True, blank=True, on_delete=models.PROTECT, related_name="intents"
+        "execution.PartExit", null=True, blank=True, on_delete=models.PROTECT, related_name="intents", db_index=False
     )
     parent = models.ForeignKey(
-        "execution.ParentOrder", null=True, blank=True, on_delete=models.PROTECT, related_name="intents"
+        "execution.ParentOrder", null=True, blank=True, on_delete=models.PROTECT, related_name="intents", db_index=False
     )
     source = models.CharField(max_length=8, choices=Source)
     reason = models.CharField(max_length=12, choices=[(r, r) for r in Reason])
     dedupe_key = models.CharField(max_length=160, help_text="what makes a repeat the same wish")
-    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+")
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+", db_index=False)
     product = models.CharField(max_length=8, choices=[(p, p) for p in Product])
     side = models.CharField(max_length=4, choices=[(s, s) for s in Side])
     order_type = models.CharField(max_length=10, choices=[(t, t) for t in OrderType])
@@ -57,7 +63,13 @@ class Intent(Owned):
 
     class Meta:
         ordering = ["-created_at"]
-        indexes = [models.Index(fields=["portfolio", "instrument", "-created_at"], name="intent_newest_of")]
+        indexes = [
+            models.Index(fields=["portfolio", "instrument", "-created_at"], name="intent_newest_of"),
+            *(
+                models.Index(fields=[whose], condition=Q(**{f"{whose}__isnull": False}), name=f"intent_of_{whose}")
+                for whose in ("signal", "leg", "part", "parent")
+            ),
+        ]
         constraints = [
             models.UniqueConstraint(fields=["portfolio", "dedupe_key"], name="intent_once"),
             models.CheckConstraint(

@@ -36,13 +36,17 @@ class Order(Owned):
 
     OWNER = "portfolio__owner"
 
-    client_order_id = models.CharField(max_length=20, unique=True, help_text="sent to the broker as its tag")
+    client_order_id = models.CharField(max_length=20, help_text="sent to the broker as its tag")
     intent = models.ForeignKey("execution.Intent", on_delete=models.PROTECT, related_name="orders", db_index=False)
     child = models.PositiveSmallIntegerField(default=0, help_text="which of the orders of its intent, from 0")
-    group = models.ForeignKey("execution.Group", on_delete=models.PROTECT, related_name="orders")
-    portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.PROTECT, related_name="orders")
-    account = models.ForeignKey("accounts.BrokerAccount", on_delete=models.PROTECT, related_name="orders")
-    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+")
+    group = models.ForeignKey("execution.Group", on_delete=models.PROTECT, related_name="orders", db_index=False)
+    portfolio = models.ForeignKey(
+        "portfolio.Portfolio", on_delete=models.PROTECT, related_name="orders", db_index=False
+    )
+    account = models.ForeignKey(
+        "accounts.BrokerAccount", on_delete=models.PROTECT, related_name="orders", db_index=False
+    )
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="+", db_index=False)
     side = models.CharField(max_length=4, choices=[(s, s) for s in Side])
     product = models.CharField(max_length=8, choices=[(p, p) for p in Product])
     order_type = models.CharField(max_length=10, choices=[(t, t) for t in OrderType])
@@ -93,6 +97,7 @@ class Order(Owned):
     class Meta:
         ordering = ["-id"]
         constraints = [
+            models.UniqueConstraint(fields=["client_order_id"], name="order_named_once"),
             models.UniqueConstraint(fields=["intent", "child"], name="order_child_once"),
             models.UniqueConstraint(
                 fields=["account", "broker_order_id"],
@@ -159,7 +164,7 @@ class OrderEvent(Owned):
 
     OWNER = "order__portfolio__owner"
 
-    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events")
+    order = models.ForeignKey(Order, on_delete=models.PROTECT, related_name="events", db_index=False)
     seq = models.PositiveIntegerField()
     kind = models.CharField(max_length=32)
     source = models.CharField(max_length=16, help_text="ENGINE, SOCKET, BOOK, USER, RISK")

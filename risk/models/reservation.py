@@ -26,7 +26,7 @@ class RiskBucket(Owned):
     COUNTS = frozenset({Kind.SLOTS, Kind.TRADES, Kind.STRATEGY})
     """Kinds that count trades; all others hold paise."""
 
-    key = models.CharField(max_length=96, unique=True)
+    key = models.CharField(max_length=96)
     portfolio = models.ForeignKey("portfolio.Portfolio", on_delete=models.CASCADE, related_name="buckets")
     kind = models.CharField(max_length=10, choices=Kind)
     reserved = models.BigIntegerField(default=0, help_text="by orders that may still fill")
@@ -35,7 +35,8 @@ class RiskBucket(Owned):
 
     class Meta:
         constraints = [
-            models.CheckConstraint(condition=Q(reserved__gte=0) & Q(used__gte=0), name="bucket_not_negative")
+            models.UniqueConstraint(fields=["key"], name="bucket_of_key"),
+            models.CheckConstraint(condition=Q(reserved__gte=0) & Q(used__gte=0), name="bucket_not_negative"),
         ]
 
     def __str__(self) -> str:
@@ -51,15 +52,18 @@ class Reservation(Owned):
 
     OWNER = "bucket__portfolio__owner"
 
-    bucket = models.ForeignKey(RiskBucket, on_delete=models.PROTECT, related_name="reservations")
-    intent_id = models.UUIDField(db_index=True)
+    # Some eight rows an order, written by the statement that has just taken from their buckets.
+    bucket = models.ForeignKey(
+        RiskBucket, on_delete=models.PROTECT, related_name="reservations", db_index=False, db_constraint=False
+    )
+    intent_id = models.UUIDField()
     amount = models.BigIntegerField(help_text="not filled yet")
     used = models.BigIntegerField(default=0, help_text="filled")
     released_at = models.DateTimeField(null=True)
 
     class Meta:
         constraints = [
-            models.UniqueConstraint(fields=["bucket", "intent_id"], name="reserved_once"),
+            models.UniqueConstraint(fields=["intent_id", "bucket"], name="reserved_once"),
             models.CheckConstraint(condition=Q(amount__gte=0) & Q(used__gte=0), name="reservation_not_negative"),
         ]
 

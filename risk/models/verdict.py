@@ -43,7 +43,7 @@ class Assessment(Owned):
 
     # Written with its intent, whose portfolio the database looks for.
     portfolio = models.ForeignKey(
-        "portfolio.Portfolio", on_delete=models.PROTECT, related_name="assessments", db_constraint=False
+        "portfolio.Portfolio", on_delete=models.PROTECT, related_name="assessments", db_constraint=False, db_index=False
     )
     intent_id = models.UUIDField(unique=True)
     policy_id = models.BigIntegerField(help_text="version of the limits that decided; 0: not kept")

@@ -9,7 +9,7 @@ from accounts.ownership import Owned
 class IdempotencyRecord(Owned):
     """One request that trades, under the key its caller gave it, and what it was answered."""
 
-    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+")
+    owner = models.ForeignKey(settings.AUTH_USER_MODEL, on_delete=models.CASCADE, related_name="+", db_index=False)
     key = models.CharField(max_length=64)
     request_hash = models.CharField(max_length=64, help_text="SHA-256 of method, path and body")
     claimed_at = models.DateTimeField(null=True, help_text="wall time; empty: nobody is at work on it")
