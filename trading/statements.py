@@ -221,13 +221,14 @@ class Frozen:
         self._make = make
         self._plan: tuple[str, list[Any]] | None = None
 
-    def rows(self, number: int) -> list[tuple[Any, ...]]:
+    def ask(self, number: int) -> Rows:
+        """The rows, to be taken later (see the function of this name)."""
         if self._plan is None:
             compiled, given = self._make(self.NUMBER).query.sql_with_params()
             assert self.NUMBER in given
             self._plan = compiled, list(given)
         statement, parameters = self._plan
-        return run(statement, [number if one == self.NUMBER else one for one in parameters])
+        return ask(statement, [number if one == self.NUMBER else one for one in parameters])
 
 
 def as_json(*rows: models.Model) -> str:

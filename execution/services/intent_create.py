@@ -44,12 +44,14 @@ JOIN unnest(%(portfolios)s::bigint[], %(keys)s::text[]) AS w (portfolio, dedupe_
 
 @dataclass(frozen=True, slots=True)
 class Ask:
-    """A wish of a portfolio. `now` is venue time; `standing` is for who has just read it for the same instrument."""
+    """A wish of a portfolio. `now` is venue time; `standing` is for who has just read it for the same instrument,
+    `room` for who holds the lock of the pool."""
 
     portfolio: Portfolio
     wish: Wish
     now: datetime
     standing: Standing | None = None
+    room: Room | None = None
 
     @property
     def name(self) -> tuple[int, str]:
@@ -66,12 +68,14 @@ class Decided:
     orders: list[Order] = field(default_factory=list)
 
 
-def intent_create(*, portfolio: Portfolio, wish: Wish, now: datetime, standing: Standing | None = None) -> Intent:
+def intent_create(
+    *, portfolio: Portfolio, wish: Wish, now: datetime, standing: Standing | None = None, room: Room | None = None
+) -> Intent:
     """The intent of a wish: approved with its order queued, refused with its reason, or waiting for a person.
 
     A repeat of the same wish returns the first intent. The same key for another wish is a Conflict.
     """
-    (decided,) = intents_create([Ask(portfolio, wish, now, standing)])
+    (decided,) = intents_create([Ask(portfolio, wish, now, standing, room)])
     if isinstance(decided, Exception):
         raise decided
     return decided.intent
@@ -248,7 +252,7 @@ class _Bench:
     def __init__(self, asks: Sequence[Ask]) -> None:
         self._asks = asks
         # The pools before all else that a trade's beginning locks: everybody takes them in this order.
-        pools = {one.portfolio.pk for one in asks if _begins(one.wish)}
+        pools = {one.portfolio.pk for one in asks if _begins(one.wish) and one.room is None}
         self._rooms = slots_asked(pools) if pools else dict
         # A new signal is locked by who decides it, and its intent is stored with its fate: it has none yet.
         self.known = _known(asks) if asks[0].wish.signal is None else dict
@@ -295,7 +299,7 @@ class _Bench:
 
     def _room(self, portfolio_id: int) -> Room:
         if self._room_of is None:
-            self._room_of = self._rooms()
+            self._room_of = {**self._rooms(), **{one.portfolio.pk: one.room for one in self._asks if one.room}}
         room = self._room_of[portfolio_id]
         return replace(room, taken=room.taken + self._begun.get(portfolio_id, 0))
 

@@ -79,7 +79,7 @@ def _overtake(signal: Signal, undecided: Sequence[UUID]) -> None:
 def _decide(signals: Sequence[Signal], now: datetime) -> int:
     """One round about locked signals of a portfolio; returns how many of them it decided."""
     crashpoint("intake.signal_locked")
-    round_ = Round(signals[0].portfolio, {one.instrument_id for one in signals})
+    round_ = Round(signals[0].portfolio, {one.instrument_id for one in signals}, signals[0], now)
     decided = 0
     for signal in signals:
         signal.portfolio = round_.portfolio

@@ -8,7 +8,6 @@ from django.db import transaction
 from django.utils import timezone
 
 from execution.deployment_works import work_of
-from execution.kill_scopes import strategy_of
 from execution.models import EngineSettings, Group, Intent, LadderPlan, ParentOrder, QueuedSignal
 from execution.services.group_state import move_group
 from execution.services.intent_create import intent_create
@@ -21,7 +20,7 @@ from execution.services.slot_reserve import Room
 from risk.assess import RefusedIntent
 from risk.drawdown import DrawdownStep, tightened_stop
 from risk.sizing import percent_equity
-from risk.snapshot import Standing, standing_of
+from risk.snapshot import Standing
 from strategies.models import Deployment, Signal
 from strategies.scanner.scan_bar import VOLATILITY, compile_deployment
 from strategies.tactics.ladder import PlannedLeg, plan_legs
@@ -33,13 +32,12 @@ from trading.domain.money import to_tick
 from trading.domain.orders import OrderType, Product, Reason, Side
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
-from trading.statements import Frozen, Select
+from trading.statements import Select
 from trading.venue.sessions import exchange_date
 
 State = Signal.State
 # How far beyond its price an entry may reach, so that it trades on a moving market and still has a limit.
 ENTRY_REACH = 0.001
-AT_WORK = Frozen(lambda deployment: Deployment.objects.at_work().filter(pk=deployment).values_list("pk"))
 LIVE = Select(
     Group, "signal", "ladder",
     where="WHERE t.id = %(group)s AND t.state <> 'CLOSED' AND t.close_reason = '' FOR UPDATE OF t",
@@ -75,7 +73,8 @@ def _enter_once(round_: Round, signal: Signal, *, now: datetime, queued: QueuedS
     assert signal.deployment is not None
     portfolio = signal.portfolio
     age_s = (timezone.now() - signal.created_at).total_seconds()
-    if not AT_WORK.rows(signal.deployment.pk):
+    known = round_.of_a_contract(signal, now)
+    if not known.is_at_work:
         return round_.decide(signal, State.REFUSED, "DEPLOYMENT_PAUSED", "Its deployment is paused.")
     full = _over_its_own_limits(signal, now)
     if full is not None:
@@ -87,7 +86,7 @@ def _enter_once(round_: Round, signal: Signal, *, now: datetime, queued: QueuedS
     reach = float(signal.entry) * ENTRY_REACH
     # Rounding away from the market would leave the order short of the price it is meant to reach.
     limit = to_tick(float(signal.entry) + side.sign * reach, tick=tick, side=side)
-    standing = standing_of(portfolio, signal.instrument, now=now, strategy=strategy_of(signal))
+    standing = known.standing
     quantity = wanted_quantity(signal, standing=standing, limit=limit)
     if quantity is None:
         said = "Its size goes by a volatility that is not known."
@@ -116,7 +115,7 @@ def _enter_once(round_: Round, signal: Signal, *, now: datetime, queued: QueuedS
     if worked is not None:
         refused = worked.state == ParentOrder.State.REFUSED
         return round_.decide(signal, State.REFUSED if refused else State.ACCEPTED, worked.code, worked.said)
-    intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing)
+    intent = intent_create(portfolio=portfolio, wish=wish, now=now, standing=standing, room=round_.room)
     return _told(round_, signal, intent)
 
 

@@ -16,13 +16,14 @@ from uuid import UUID
 from django.utils import timezone
 
 from execution.engine_settings import settings_asked
+from execution.kill_scopes import strategy_of
 from execution.models import EngineSettings, Group, QueuedSignal
 from execution.outstanding import Outstanding, outstanding, ready_asked
 from execution.services.intent_create import Ask, Assessed, assessed, refusals_write
 from execution.services.intent_judge import Wish
 from execution.services.slot_reserve import Room, slots_asked
-from risk.snapshot import Standing, standing_of
-from strategies.models import Signal
+from risk.snapshot import Question, Standing, Standings, standing_of
+from strategies.models import Deployment, Signal
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import Side
@@ -31,7 +32,7 @@ from trading.monitoring.slots import take_slot
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.statements import Select, ask, run, tell, together
+from trading.statements import Frozen, Select, ask, run, tell, together
 
 State = QueuedSignal.State
 Cause = QueuedSignal.Cause
@@ -48,6 +49,7 @@ WAITING = Select(
     QueuedSignal, where="WHERE t.portfolio_id = %(portfolio)s AND t.instrument_id = ANY(%(instruments)s)"
     " AND t.state = 'WAITING'",
 )  # fmt: skip
+AT_WORK = Frozen(lambda deployment: Deployment.objects.at_work().filter(pk=deployment).values_list("pk"))
 HOW_MANY = "SELECT count(*) FROM execution_queuedsignal WHERE portfolio_id = %(portfolio)s AND state = 'WAITING'"
 IS_EXCHANGE = "SELECT 1 FROM marketdata_feed WHERE name = %s AND kind = 'EXCHANGE'"
 END = """
@@ -65,8 +67,13 @@ WHERE s.id = told.id AND s.state IN ('NEW', 'QUEUED')
 class Round:
     """What the signals of a portfolio meet, and what becomes of them. Lives inside one transaction."""
 
-    def __init__(self, portfolio: Portfolio, instruments: Collection[int]) -> None:
-        """`instruments`: those that the round's signals are about."""
+    def __init__(
+        self, portfolio: Portfolio, instruments: Collection[int],
+        first: Signal | None = None, now: datetime | None = None,
+    ) -> None:  # fmt: skip
+        """`instruments`: those that the round's signals are about. `first` comes first, at `now` in venue time: what a
+        contract's entry goes by is asked with all else.
+        """
         self.portfolio, self.wall = portfolio, timezone.now()
         about = {"portfolio": portfolio.pk, "instruments": list(instruments)}
         with together():  # each is asked once the lock is held, and sees what others committed before
@@ -74,6 +81,9 @@ class Round:
             live, waiting = LIVE.ask(about), WAITING.ask(about)
             many = ask(HOW_MANY, {"portfolio": portfolio.pk})
             self._settings, self._ready = settings_asked(portfolio.pk), ready_asked(portfolio.account_id)
+            self._first = None
+            if first is not None and now is not None and _is_a_contracts(first):
+                self._first = _OfAContract(portfolio, first, now)
         self._groups = live()
         self.waiting: dict[Key, QueuedSignal] = {(one.instrument_id, one.side): one for one in waiting()}
         ((self._many_wait,),) = many()
@@ -105,6 +115,13 @@ class Round:
             one for one in self._groups
             if one.instrument_id == instrument_id and one.side in sides and one.state != Group.State.CLOSED
         ]  # fmt: skip
+
+    def of_a_contract(self, signal: Signal, now: datetime) -> "_OfAContract":
+        """What decides about an entry of a contract beside the round's own knowledge."""
+        if self._first is not None and self._first.signal is signal:
+            return self._first
+        with together():
+            return _OfAContract(self.portfolio, signal, now)
 
     def standing(self, instrument: Instrument, now: datetime) -> Standing:
         """How the portfolio stands, for signals that are nobody's contract."""
@@ -241,6 +258,29 @@ class Round:
             publish(owner_id, "signal", signal=str(pk), state=state)
         elif self._fates or self._ended:
             publish(owner_id, "signal", portfolio=self.portfolio.pk, decided=len(self._fates))
+
+
+def _is_a_contracts(signal: Signal) -> bool:
+    return signal.kind == Signal.Kind.ENTRY and signal.source == Signal.Source.CONTRACT
+
+
+class _OfAContract:
+    """Whether its deployment is at work, and how the portfolio stands by the limits of its strategy: asked when made,
+    read when needed."""
+
+    def __init__(self, portfolio: Portfolio, signal: Signal, now: datetime) -> None:
+        assert signal.deployment is not None
+        self.signal = signal
+        self._at_work = AT_WORK.ask(signal.deployment.pk)
+        self._standings = Standings([Question(portfolio, signal.instrument, now, strategy_of(signal))])
+
+    @cached_property
+    def is_at_work(self) -> bool:
+        return bool(self._at_work())
+
+    @cached_property
+    def standing(self) -> Standing:
+        return self._standings.of(0)
 
 
 def expected_profit_pct(signal: Signal) -> Decimal:
