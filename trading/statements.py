@@ -6,12 +6,12 @@ logs queries; a row that comes back is the same model instance that the ORM woul
 
 import json
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import lru_cache
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from django.db import connection, models
+from django.db import connection, models, transaction
 
 M = TypeVar("M", bound=models.Model)
 
@@ -95,6 +95,12 @@ def run_forgettable(statement: str, parameters: dict[str, Any]) -> list[tuple[An
 def in_a_transaction() -> bool:
     """Whether the caller is inside one: then what it writes belongs there, and not beside what others write."""
     return bool(connection.in_atomic_block)
+
+
+def whole() -> AbstractContextManager[None]:
+    """For one statement that is all or nothing by itself: alone it needs no trip to begin and none to commit. Within
+    somebody's transaction it is a part that may fail without the rest."""
+    return transaction.atomic() if connection.in_atomic_block else nullcontext()
 
 
 class Select(Generic[M]):

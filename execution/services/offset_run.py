@@ -13,7 +13,7 @@ from django.db import transaction
 from django.db.models import Max
 from django.utils import timezone
 
-from execution.engine_settings import settings_of
+from execution.engine_settings import settings_asked, settings_of
 from execution.models import EngineSettings, Fill, OffsetLine, OffsetMark, OffsetPlan, OffsetWatch
 from execution.offset_facts import SKIP_USED, rules_of, trades_of
 from execution.services.offset_advance import offset_advance
@@ -22,6 +22,7 @@ from trading.audit.record import record
 from trading.domain.crashpoint import crashpoint
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
+from trading.statements import together
 
 CLOCK, FILL = "the clock", "a fill"
 
@@ -34,10 +35,14 @@ def offset_run(*, account_id: int, now: datetime) -> int:
             "portfolio", "pk"
         )
     )
-    for portfolio in Portfolio.objects.filter(account=account_id).select_related("account", "owner").order_by("pk"):
+    mine = list(Portfolio.objects.filter(account=account_id).select_related("account", "owner").order_by("pk"))
+    with together():
+        asked = {portfolio.pk: settings_asked(portfolio.pk) for portfolio in mine}
+    in_force = {portfolio_id: settings() for portfolio_id, settings in asked.items()}
+    for portfolio in mine:
         plan_id = live.get(portfolio.pk)
         if plan_id is None:
-            settings = settings_of(portfolio.pk)
+            settings = in_force[portfolio.pk]
             if settings.offset_enabled:
                 plan = _look_if_due(portfolio, settings, now)
                 plan_id = plan.pk if plan is not None else None

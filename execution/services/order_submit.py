@@ -6,7 +6,7 @@ acknowledged, refused, unknown. Unknown is looked up in the broker's book by its
 
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
 from decimal import Decimal
@@ -34,8 +34,8 @@ from risk.order_rate import take_turn
 from trading.domain.crashpoint import crashpoint
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.realtime.publish import publish
-from trading.statements import run
+from trading.realtime.publish import Event, publish_aside_after_commit
+from trading.statements import run, whole
 
 _PACED = {CallClass.ORDER: CallClass.PACED, CallClass.EXIT: CallClass.PACED_EXIT}
 FIRST_PROBE_S = 1
@@ -176,10 +176,12 @@ def outcomes_record(outcomes: Sequence[Outcome]) -> None:
     """Write down what the broker said of several orders: what is usual in one statement, the rest one by one."""
     known: set[int] = set()
     usual = [one for one in outcomes if isinstance(one.result, Acknowledged)]
+    if outcomes:
+        crashpoint("dispatch.recording")
     # Who waited for the lock of a trade may number its event as somebody else has just done: then the long way.
     with suppress(IntegrityError):
         if usual:
-            with _recording():
+            with whole():
                 known = _acknowledged(usual)
     failure: Exception | None = None
     for one in outcomes:
@@ -195,20 +197,14 @@ def outcomes_record(outcomes: Sequence[Outcome]) -> None:
         raise failure
 
 
+@transaction.atomic
 def _record_alone(outcome: Outcome) -> None:
-    with _recording():
-        _record(outcome.order_id, outcome.token, outcome.result, outcome.arrival_price)
-
-
-@contextmanager
-def _recording() -> Iterator[None]:
-    with transaction.atomic():
-        yield
-        crashpoint("dispatch.recording")
+    _record(outcome.order_id, outcome.token, outcome.result, outcome.arrival_price)
 
 
 def _acknowledged(outcomes: Sequence[Outcome]) -> set[int]:
-    """The usual end, together; the orders it was written of. Nothing is of one about which anything is unusual."""
+    """The usual end, together; the orders it was written of. Nothing is of one about which anything is unusual. One
+    statement is a transaction of its own: no trip begins or commits it."""
     said = [(one, one.result) for one in outcomes if isinstance(one.result, Acknowledged)]
     rows = run(ACKNOWLEDGE_ONE if len(said) == 1 else ACKNOWLEDGE_MANY, {
         "orders": [one.order_id for one, _ in said], "tokens": [one.token for one, _ in said],
@@ -216,18 +212,19 @@ def _acknowledged(outcomes: Sequence[Outcome]) -> set[int]:
         "messages": [(result.message or "")[:240] for _, result in said],
         "arrivals": [one.arrival_price for one, _ in said],
     })  # fmt: skip
+    told: list[Event] = []
     begun: set[UUID] = set()
     for order_id, account_id, group_id, owner_id, was, rests, began in rows:
         if was == OrderState.SENDING:
-            publish(
-                owner_id, "order", order=order_id, group=str(group_id), state=OrderState.ACKED,
-                event="order.acknowledged",
-            )  # fmt: skip
+            told.append((owner_id, "order", {
+                "order": order_id, "group": str(group_id), "state": OrderState.ACKED, "event": "order.acknowledged",
+            }))  # fmt: skip
         if began and group_id not in begun:
             begun.add(group_id)
-            publish(owner_id, "position", group=str(group_id), state=Group.State.LIVE)
+            told.append((owner_id, "position", {"group": str(group_id), "state": Group.State.LIVE}))
         if not rests:  # else nothing follows before the exchange says more
             after_commit("engine.group", account_id=account_id, group_id=str(group_id))
+    publish_aside_after_commit(told)
     return {order_id for order_id, *_ in rows}
 
 

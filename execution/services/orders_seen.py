@@ -5,7 +5,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from uuid import UUID
 
-from django.db import IntegrityError, transaction
+from django.db import IntegrityError
 
 from execution.brokers.port import BookOrder, BrokerStatus
 from execution.models import Group
@@ -13,8 +13,8 @@ from execution.services.order_update import STATE_OF
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType
 from trading.outbox import after_commit
-from trading.realtime.publish import publish
-from trading.statements import run
+from trading.realtime.publish import Event, publish_aside_after_commit
+from trading.statements import run, whole
 
 AT_WORK = (BrokerStatus.TRANSIT, BrokerStatus.PENDING)
 STOPS = (OrderType.STOP, OrderType.STOP_LIMIT)
@@ -90,9 +90,9 @@ def orders_seen(*, account_id: int, news: Sequence[BookOrder], source: str) -> l
     if not first:
         return list(news)
     known: set[str] = set()
-    with suppress(IntegrityError), transaction.atomic():  # somebody numbers an event of one of them: each alone
+    crashpoint("fills.orders_seen")
+    with suppress(IntegrityError), whole():  # somebody numbers an event of one of them: each alone
         known = _write(account_id, list(first.values()), source)
-        crashpoint("fills.orders_seen")
     done = {id(first[tag]) for tag in known}
     return [one for one in news if id(one) not in done]
 
@@ -107,13 +107,17 @@ def _write(account_id: int, news: list[BookOrder], source: str) -> set[str]:
         "statuses": [str(one.status) for one in news],
         "triggers": [one.trigger_price or None if one.order_type in STOPS else None for one in news],
     })  # fmt: skip
+    told: list[Event] = []
     begun: set[UUID] = set()
     for _, order_id, group_id, owner_id, was, state, rests, began in rows:
         if was != state:
-            publish(owner_id, "order", order=order_id, group=str(group_id), state=state, event="order.seen")
+            told.append((owner_id, "order", {
+                "order": order_id, "group": str(group_id), "state": state, "event": "order.seen",
+            }))  # fmt: skip
             if not rests:  # else nothing follows before it fills
                 after_commit("engine.group", account_id=account_id, group_id=str(group_id))
         if began and group_id not in begun:
             begun.add(group_id)
-            publish(owner_id, "position", group=str(group_id), state=Group.State.LIVE)
+            told.append((owner_id, "position", {"group": str(group_id), "state": Group.State.LIVE}))
+    publish_aside_after_commit(told)
     return {tag for tag, *_ in rows}

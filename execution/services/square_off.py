@@ -5,10 +5,11 @@ from datetime import datetime
 from accounts.models import BrokerAccount
 from execution.models import Group
 from execution.services.group_exit import group_exit
-from risk.policies import active_policy
+from risk.policies import policy_asked
 from trading.domain.orders import Product, Reason
 from trading.marketdata.models import Feed
 from trading.marketdata.sessions import session_at, session_of
+from trading.statements import together
 from trading.venue.sessions import SessionKind, square_off_at
 
 
@@ -22,7 +23,9 @@ def square_off(*, account_id: int, now: datetime) -> int:
     if not portfolios:
         return 0
     feed = Feed.objects.get(name__in=BrokerAccount.objects.filter(pk=account_id).values("feed"))
-    policies = {portfolio_id: active_policy(portfolio_id) for portfolio_id in portfolios}
+    with together():
+        policies_asked = {portfolio_id: policy_asked(portfolio_id) for portfolio_id in portfolios}
+    policies = {portfolio_id: policy() for portfolio_id, policy in policies_asked.items()}
     if not _anything_is_due(feed, max(one.square_off_before_close_min for one in policies.values()), now):
         return 0
     groups = list(trades.select_related("instrument"))

@@ -15,7 +15,7 @@ from websockets.exceptions import ConnectionClosed, InvalidStatus
 from accounts.models import User
 from tests.factories import UserFactory
 from tests.flows.web_process import web  # noqa: F401
-from trading.realtime.publish import publish, publish_now, somebody_watches
+from trading.realtime.publish import last_sequence, publish, publish_aside, publish_now, somebody_watches
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -187,3 +187,26 @@ def test_what_a_transaction_takes_back_is_never_shown(listen):
         transaction.set_rollback(True)
     publish(user.pk, "order", order=2)
     assert hear(socket)["data"] == {"order": 2}
+
+
+def test_what_nobody_looks_at_is_counted_and_whoever_comes_later_sees_the_gap(listen):
+    user = UserFactory()
+    for number in range(3):
+        publish_now(user.pk, "order", {"order": number})
+    assert last_sequence(user.pk) == 3
+    page = listen(user)
+    assert greet(page) == 3
+    publish_aside([(user.pk, "order", {"order": 4}), (user.pk, "position", {"group": "g"})])
+    assert [hear(page)["seq"], hear(page)["seq"]] == [4, 5]
+    page.close()
+    end = time.monotonic() + 30
+    while somebody_watches(user.pk):
+        assert time.monotonic() < end
+        time.sleep(0.02)
+    for number in range(2):
+        publish_now(user.pk, "order", {"order": number})
+    assert last_sequence(user.pk) == 7
+    again = listen(user)
+    assert greet(again) == 7
+    publish_now(user.pk, "order", {"order": 8})
+    assert hear(again)["data"] == {"order": 8}

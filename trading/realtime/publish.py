@@ -3,9 +3,12 @@ sees the gap in the numbers and asks again, and no trade ever waits for, or depe
 
 import json
 import logging
+import threading
+from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
+from typing import Any
 
 import redis
 from channels.layers import get_channel_layer
@@ -18,6 +21,8 @@ from trading.gathering import last_on_commit
 logger = logging.getLogger(__name__)
 
 _aside = ThreadPoolExecutor(1, thread_name_prefix="publish")
+_waiting: "list[Event]" = []  # to be told from there
+_lock = threading.Lock()
 # The number is taken and put into the message where the message is sent from: one way there, and no two numbers can
 # overtake each other on it. `_PLACE` keeps its place: eight bytes, as MessagePack writes a number of this size.
 _PLACE = 2**64 - 1
@@ -26,6 +31,13 @@ _said = redis.Redis().register_script("""
 local number = redis.call('INCR', KEYS[1])
 return redis.call('PUBLISH', KEYS[2], ARGV[1] .. struct.pack('>I8', number) .. ARGV[2])
 """)
+# Where nobody looks an event is a number and no more: a page that is opened later, or was made before, sees the gap.
+_counted = redis.Redis().register_script("""
+local watched = redis.call('PUBSUB', 'NUMSUB', KEYS[2])[2]
+if watched == 0 then redis.call('INCRBY', KEYS[1], ARGV[1]) end
+return watched
+""")
+_unwatched: set[int] = set()  # users whom nobody looked for when we last told them something
 
 
 def group_name(user_id: int) -> str:
@@ -84,33 +96,76 @@ class _Events:
 
 
 def _send(events: Sequence[Event]) -> None:
-    """In their order, in one trip."""
-    at = timezone.now().timestamp()
-    serialize = get_channel_layer().serialize
-    calls = []
-    for user_id, kind, data in events:
-        group = group_name(user_id)
-        event = {"type": "desk.event", "seq": _PLACE, "kind": kind, "at": at, "data": data}
-        keys = [f"{settings.REDIS_PREFIX}:seq:{group}", f"{settings.REDIS_PREFIX}__group__{group}"]
-        calls.append((keys, serialize(event).split(_AS_BYTES, 1)))
+    """In their order, in one trip; in another before it, where nobody may be looking."""
     try:
         client = _connection()
-        with client.pipeline(transaction=False) as pipe:
-            for keys, args in calls:
-                pipe.evalsha(_said.sha, len(keys), *keys, *args)
-            answers = pipe.execute(raise_on_error=False)
-        for (keys, args), answer in zip(calls, answers, strict=True):
-            if isinstance(answer, redis.exceptions.NoScriptError):  # of a server that has just started
-                _said(keys=keys, args=args, client=client)
-            elif isinstance(answer, Exception):
-                raise answer
+        alone = _count_unwatched(client, events)
+        told = [event for event in events if event[0] not in alone]
+        for (user_id, _, _), heard in zip(
+            told, _call(client, _said, [_as_message(*event) for event in told]), strict=True
+        ):
+            if not heard:
+                _unwatched.add(user_id)
     except redis.RedisError as error:
         logger.warning("%d events, the first %s, were not shown: %s", len(events), events[0][1], type(error).__name__)
 
 
+def _count_unwatched(client: redis.Redis, events: Sequence[Event]) -> set[int]:
+    """Those of the users for whom nobody looks: their events are counted, and told to nobody."""
+    numbers = Counter(user_id for user_id, _, _ in events if user_id in _unwatched)
+    heard = _call(client, _counted, [(_keys_of(user_id), [number]) for user_id, number in numbers.items()])
+    alone = {user_id for user_id, pages in zip(numbers, heard, strict=True) if not pages}
+    _unwatched.difference_update(numbers.keys() - alone)
+    return alone
+
+
+def _as_message(user_id: int, kind: str, data: dict[str, object]) -> tuple[list[str], list[Any]]:
+    event = {"type": "desk.event", "seq": _PLACE, "kind": kind, "at": timezone.now().timestamp(), "data": data}
+    return _keys_of(user_id), get_channel_layer().serialize(event).split(_AS_BYTES, 1)
+
+
+def _keys_of(user_id: int) -> list[str]:
+    group = group_name(user_id)
+    return [f"{settings.REDIS_PREFIX}:seq:{group}", f"{settings.REDIS_PREFIX}__group__{group}"]
+
+
+def _call(client: redis.Redis, script: Any, calls: Sequence[tuple[list[str], list[Any]]]) -> list[int]:
+    """What a script answers to each, all of them in one trip."""
+    if not calls:
+        return []
+    with client.pipeline(transaction=False) as pipe:
+        for keys, args in calls:
+            pipe.evalsha(script.sha, len(keys), *keys, *args)
+        answers = pipe.execute(raise_on_error=False)
+    for place, (keys, args) in enumerate(calls):
+        if isinstance(answers[place], redis.exceptions.NoScriptError):  # of a server that has just started
+            answers[place] = script(keys=keys, args=args, client=client)
+        elif isinstance(answers[place], Exception):
+            raise answers[place]
+    return answers
+
+
 def publish_aside(events: Sequence[Event]) -> None:
-    """Publish now, from a thread of its own, for who must not even wait for that: what is told has been committed."""
-    _aside.submit(_send, [(user_id, kind, json.loads(json.dumps(data, default=str))) for user_id, kind, data in events])
+    """Publish from a thread of its own, for who must not wait for it: what is told has been committed. What comes while
+    it is busy is told together."""
+    with _lock:
+        is_busy = bool(_waiting)
+        _waiting.extend(events)
+    if events and not is_busy:
+        _aside.submit(_send_waiting)
+
+
+def publish_aside_after_commit(events: Sequence[Event]) -> None:
+    """The same, once the running transaction has committed; at once where what is told was one statement alone."""
+    if events:
+        transaction.on_commit(lambda: publish_aside(events), robust=True)
+
+
+def _send_waiting() -> None:
+    with _lock:
+        events = list(_waiting)
+        _waiting.clear()
+    _send([(user_id, kind, json.loads(json.dumps(data, default=str))) for user_id, kind, data in events])
 
 
 def somebody_watches(user_id: int) -> bool:
