@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
 from statistics import geometric_mean, median
 
 import numpy as np
@@ -28,6 +29,10 @@ class Bars:
 
     def row(self, s: int | slice) -> "Bars":
         return Bars(self.open[s], self.high[s], self.low[s], self.close[s], self.volume[s])
+
+    def side_by_side(self) -> "Bars":
+        """The same with the symbols of a bar beside each other in memory."""
+        return Bars(*map(np.asfortranarray, (self.open, self.high, self.low, self.close, self.volume)))
 
 
 def walk(symbols: int, bars: int) -> Bars:
@@ -128,6 +133,48 @@ def beside_talib(what: str, bars: Bars, rounds: int, *, only: tuple[str, ...] = 
     yield Figure(f"{what}_least", min(ratios.values()), "×", PEER, 1.0)
 
 
+# What takes symbols as they lie side by side.
+BESIDE = (*SEVEN, "wma", "dema", "tema", "roc", "macd", "true_range", "stdev")
+
+
+def each_on_its_own(what: str, bars: Bars, rounds: int, only: tuple[str, ...]) -> Iterator[Figure]:
+    """Ours over symbols side by side and TA-Lib over rows that lie in one piece, in turns: each as it likes bars best.
+
+    A turn is two calls: in the first the bars come from wherever the other side's turn has left them, in the second
+    they are near, as they are for both where both read the same. The second counts; the mean of the first is told too.
+    """
+    keep_freed_memory()
+    symbols, length = bars.close.shape
+    beside, rows = bars.side_by_side(), [bars.row(s) for s in range(symbols)]
+    first: dict[str, float] = {}
+    second: dict[str, float] = {}
+    for name, (ours, theirs) in pairs().items():
+        if name not in only:
+            continue
+        mine, peer = [], []
+        ours(beside)
+        for _ in range(rounds):
+            mine.append(_seconds(partial(ours, beside)))
+            peer.append(_seconds(lambda theirs=theirs: [theirs(row) for row in rows]))
+        first[name], second[name] = (median(p[k] / m[k] for m, p in zip(mine, peer, strict=True)) for k in (0, 1))
+        per_bar = median(m[1] for m in mine) / (symbols * length) * 1e9
+        yield Figure(f"{what}_{name}", per_bar, "ns", PEER, per_bar * second[name])
+    told = f"{PEER}: {', '.join(SEVEN)}"
+    yield Figure(f"{what}_seven_mean", geometric_mean(second[name] for name in SEVEN), "×", told, 1.0)
+    yield Figure(f"{what}_seven_mean_first", geometric_mean(first[name] for name in SEVEN), "×", told, 1.0)
+    yield Figure(f"{what}_least", min(second.values()), "×", PEER, 1.0)
+
+
+def _seconds(call: Callable[[], object]) -> tuple[float, float]:
+    began = time.perf_counter()
+    call()
+    between = time.perf_counter()
+    kept = call()
+    ended = time.perf_counter()
+    del kept
+    return between - began, ended - between
+
+
 def in_parts(ours: Ours, bars: Bars, cores: int) -> Ours:
     """Each core its share of the symbols: kernels leave the interpreter alone while they run."""
     pool, symbols = ThreadPoolExecutor(cores), bars.close.shape[0]
@@ -145,6 +192,18 @@ def indicators_long(run: Run) -> Iterator[Figure]:
 def indicators_wide(run: Run) -> Iterator[Figure]:
     """64 series of 5,000 bars at once on one core, ns a bar."""
     yield from beside_talib("wide", walk(64, 1_000 if run.quick else 5_000), run.rounds(16))
+
+
+@bench
+def indicators_side_by_side(run: Run) -> Iterator[Figure]:
+    """64 series of 5,000 bars that lie side by side, TA-Lib on rows, on one core, ns a bar."""
+    yield from each_on_its_own("beside", walk(64, 1_000 if run.quick else 5_000), run.rounds(16), BESIDE)
+
+
+@bench
+def indicators_side_by_side_many(run: Run) -> Iterator[Figure]:
+    """500 series of 5,000 bars that lie side by side, TA-Lib on rows, on one core, ns a bar."""
+    yield from each_on_its_own("beside_many", walk(500, 1_000 if run.quick else 5_000), run.rounds(8), SEVEN)
 
 
 @bench

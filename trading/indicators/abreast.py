@@ -103,8 +103,12 @@ def apart(lane_rows, place, rows, top, first, last):
             rows[top + k, i] = lane_rows[place + i - first, k]
 
 
+SERIES: Final = types.Array(types.float64, 3, "A")  # float64[1, bars, LANES], its bars any step apart
+OUTPUTS: Final = types.Array(types.float64, 4, "A")
+
+
 def _call(typing_context, address, first, last, state, work, series, out, parameters):
-    taken = [first, last, state, work, *series.types, out, *parameters.types]
+    taken = [first, last, state, work, *[SERIES] * len(series), OUTPUTS, *parameters.types]
 
     def generate(context, builder, sig, args):
         given = [
@@ -120,19 +124,20 @@ def _call(typing_context, address, first, last, state, work, series, out, parame
     return types.none(types.intp, first, last, state, work, series, out, parameters), generate
 
 
-_advance: Any = intrinsic(_call)  # a kernel by the address of its machine code: one driver for all of one shape
+advance_at: Any = intrinsic(_call)  # a kernel by the address of its machine code: one driver for all of one shape
 
 
 def address_of(advance: Any, series: int, parameters: tuple[Any, ...]) -> int:
     """Where the machine code of a kernel over lanes lies; compiled, or out of the cache, when it is first asked for."""
-    rows, more = types.Array(types.float64, 3, "C"), types.Array(types.float64, 4, "C")
-    counts = types.Array(types.int64, 1, "C")
-    wanted = (counts, counts, rows, more, *[rows] * series, more, *map(typeof, parameters))
-    known = _addresses.get((advance, wanted))
+    asked = (advance, tuple(map(type, parameters)))
+    known = _addresses.get(asked)
     if known is None:
+        state, work = types.Array(types.float64, 3, "C"), types.Array(types.float64, 4, "C")
+        counts = types.Array(types.int64, 1, "C")
+        wanted = (counts, counts, state, work, *[SERIES] * series, OUTPUTS, *map(typeof, parameters))
         advance.compile(wanted)
         made = advance.overloads[wanted]
-        known = _addresses[advance, wanted] = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
+        known = _addresses[asked] = made.library.get_pointer_to_function(made.fndesc.llvm_func_name)
     return known
 
 
@@ -155,9 +160,9 @@ def _rooms(room, given):
 
 
 @_compile
-def _whole(room, first, last):
+def _whole(given, first, last):
     """Whether all lanes of float64[1, bars, LANES] are finite: times zero, anything else becomes NaN and stays it."""
-    row = row_of(room, 0)
+    row = row_of(given, 0)
     a = row[first] * 0.0
     b, c, d = a, a, a
     fours = first + (last - first) // 4 * 4
@@ -200,7 +205,7 @@ def through_lanes(address, given, out, picked, outputs, room, state, span, keep,
             if holed[g]:
                 break
             span[0], span[1] = begin - base, end - base
-            _advance(
+            advance_at(
                 address, span[0:1], span[1:2], state, room[len(given) : outputs_at], _series_of(room, given),
                 room[outputs_at:], parameters,
             )  # fmt: skip

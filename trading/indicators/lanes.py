@@ -6,8 +6,9 @@ in one wait. Nothing is written twice for it. The passes of `passes` and the ker
 of float64 and once for rows of `Lanes`, and each lane makes the same roundings in the same order: the same bits.
 
 `row_of(x, s)` is the door: row s of float64[symbols, bars] as it is, of float64[groups, bars, LANES] as a row of
-`Lanes`. What a kernel does with one number it may do with eight: + - * /, max, min, abs, sqrt, fma, and `where` in
-place of `a if test else b`. A number that is not eight becomes eight equal ones.
+`Lanes`, whose bars lie one behind the other or any step apart. What a kernel does with one number it may do with eight:
++ - * /, max, min, abs, sqrt, fma, and `where` in place of `a if test else b`. A number that is not eight becomes eight
+equal ones.
 """
 
 import operator
@@ -172,16 +173,17 @@ any_of: Any = intrinsic(_any_of)  # whether any of eight is not 0
 def _row_of(typing_context, x, s):
     """Row s of float64[symbols, bars], or of float64[groups, bars, LANES] as Lanes[bars]."""
     abreast = x.ndim == 3
-    made = types.Array(lanes if abreast else types.float64, 1, "C", aligned=not abreast)
+    made = types.Array(lanes if abreast else types.float64, 1, x.layout if abreast else "C", aligned=not abreast)
 
     def generate(context, builder, sig, args):
         given = context.make_array(sig.args[0])(context, builder, value=args[0])
         item, bars = ir.IntType(64)(8 * LANES if abreast else 8), builder.extract_value(given.shape, 1)
+        step = builder.extract_value(given.strides, 1) if made.layout == "A" else item
         start = builder.mul(args[1], builder.extract_value(given.strides, 0))
         seen = context.make_array(made)(context, builder)
         seen.meminfo, seen.parent, seen.nitems, seen.itemsize = given.meminfo, given.parent, bars, item
         seen.data = builder.bitcast(cgutils.pointer_add(builder, given.data, start), seen.data.type)
-        seen.shape, seen.strides = cgutils.pack_array(builder, [bars]), cgutils.pack_array(builder, [item])
+        seen.shape, seen.strides = cgutils.pack_array(builder, [bars]), cgutils.pack_array(builder, [step])
         return seen._getvalue()
 
     return made(x, types.intp), generate

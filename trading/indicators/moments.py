@@ -4,7 +4,7 @@ import numpy as np
 from numba.extending import overload
 
 from trading.indicators.lanes import count_of, fma, lanes
-from trading.indicators.passes import REFRESH, add_up
+from trading.indicators.passes import add_up, renewal_of
 from trading.indicators.rows import compiled
 
 
@@ -43,7 +43,7 @@ def deviation_of(x, out, first, last, begin, n, state, at):
     """
     anchor, total, squares = state[at], state[at + 1], state[at + 2]
     more, more_squares, age = state[at + 3], state[at + 4], count_of(state[at + 5])
-    renew = max(REFRESH, (n + 3) // 4 * 4)
+    renew = renewal_of(n)
     seed = begin + n - 1
     inverse = 1.0 / n
     for i in range(first, min(last, seed)):
@@ -58,38 +58,29 @@ def deviation_of(x, out, first, last, begin, n, state, at):
                 off = window[k] - anchor
                 total += off
                 squares = fma(off, off, squares)
-            out[i] = root_of(_variance(total, squares, inverse))
+            out[i] = root_of(variance_of(total, squares, inverse))
             i += 1
             continue
         run = min(last - i, renew - age)
         new, old, value = x[i : i + run], x[i - n : i - n + run], out[i : i + run]
         if age % 4 == 0 and run >= 4:
             whole = run // 4
-            twice = anchor + anchor
             for k in range(whole):
                 j = 4 * k
-                d1, d2 = new[j] - old[j], new[j + 1] - old[j + 1]
-                d3, d4 = new[j + 2] - old[j + 2], new[j + 3] - old[j + 3]
-                c2 = d1 + d2
-                c3 = c2 + d3
-                c4 = c3 + d4
-                e1 = d1 * (new[j] + old[j] - twice)
-                e2 = fma(d2, new[j + 1] + old[j + 1] - twice, e1)
-                e3 = fma(d3, new[j + 2] + old[j + 2] - twice, e2)
-                e4 = fma(d4, new[j + 3] + old[j + 3] - twice, e3)
-                value[j] = root_of(_variance(total + d1, squares + e1, inverse))
-                value[j + 1] = root_of(_variance(total + c2, squares + e2, inverse))
-                value[j + 2] = root_of(_variance(total + c3, squares + e3, inverse))
+                (c1, c2, c3, c4), (e1, e2, e3, e4) = four_moments(new, old, j, anchor)
+                value[j] = root_of(variance_of(total + c1, squares + e1, inverse))
+                value[j + 1] = root_of(variance_of(total + c2, squares + e2, inverse))
+                value[j + 2] = root_of(variance_of(total + c3, squares + e3, inverse))
                 total += c4
                 squares += e4
-                value[j + 3] = root_of(_variance(total, squares, inverse))
+                value[j + 3] = root_of(variance_of(total, squares, inverse))
             i += 4 * whole
             age += 4 * whole
             continue
         change = new[0] - old[0]
         more += change
         more_squares = fma(change, new[0] + old[0] - (anchor + anchor), more_squares)
-        value[0] = root_of(_variance(total + more, squares + more_squares, inverse))
+        value[0] = root_of(variance_of(total + more, squares + more_squares, inverse))
         age += 1
         i += 1
         if age % 4 == 0:
@@ -102,6 +93,22 @@ def deviation_of(x, out, first, last, begin, n, state, at):
 
 
 @compiled
-def _variance(total, squares, inverse):
+def four_moments(new, old, j, anchor):
+    """What four bars from j on, and those that leave for them, add to the sum and to the squares around `anchor`."""
+    twice = anchor + anchor
+    d1, d2 = new[j] - old[j], new[j + 1] - old[j + 1]
+    d3, d4 = new[j + 2] - old[j + 2], new[j + 3] - old[j + 3]
+    c2 = d1 + d2
+    c3 = c2 + d3
+    c4 = c3 + d4
+    e1 = d1 * (new[j] + old[j] - twice)
+    e2 = fma(d2, new[j + 1] + old[j + 1] - twice, e1)
+    e3 = fma(d3, new[j + 2] + old[j + 2] - twice, e2)
+    e4 = fma(d4, new[j + 3] + old[j + 3] - twice, e3)
+    return (d1, c2, c3, c4), (e1, e2, e3, e4)
+
+
+@compiled
+def variance_of(total, squares, inverse):
     mean = total * inverse
     return max(fma(-mean, mean, squares * inverse), 0.0)

@@ -11,7 +11,7 @@ from trading.indicators.rows import WHOLE, bars_near, kernel
 TINY = 1e-300  # in place of a path of no length
 
 
-@kernel(memory=lambda n: n, state=STATE, lanes=True)
+@kernel(memory=lambda n: n, state=STATE, turned=True)
 def sma(first, last, state, work, x, out, n):
     """Simple mean of the last n bars. First value at bar n - 1.
 
@@ -23,7 +23,7 @@ def sma(first, last, state, work, x, out, n):
         mean_of(row_of(x, s), row_of(out[0], s), first[s], last[s], n, row_of(state, s))
 
 
-@kernel(memory=lambda n: n, state=3, poisons=True)
+@kernel(memory=lambda n: n, state=3, poisons=True, lanes=True)
 def ema(first, last, state, work, x, out, n):
     """Exponential mean, weight 2 / (n + 1), seeded with the simple mean of the first n bars. First value at bar n - 1.
 
@@ -33,7 +33,7 @@ def ema(first, last, state, work, x, out, n):
         decay(row_of(x, s), row_of(out[0], s), first[s], last[s], 0, n, 2.0 / (n + 1), row_of(state, s), 0)
 
 
-@kernel(memory=lambda n: n, state=5, lanes=True)
+@kernel(memory=lambda n: n, state=5, turned=True)
 def wma(first, last, state, work, x, out, n):
     """Linearly weighted mean of the last n bars: n for the newest, 1 for the oldest. First value at bar n - 1."""
     norm = n * (n + 1) / 2.0
@@ -44,7 +44,7 @@ def wma(first, last, state, work, x, out, n):
             divide(row_of(out[0], s), a, b, norm)
 
 
-@kernel(memory=lambda n: 2 * n - 1, state=6, work=2, poisons=True, lanes=True)
+@kernel(memory=lambda n: 2 * n - 1, state=6, work=2, poisons=True, turned=True)
 def dema(first, last, state, work, x, out, n):
     """2 · EMA - EMA of EMA. First value at bar 2 (n - 1). Mulloy 1994."""
     for s in range(x.shape[0]):
@@ -58,7 +58,7 @@ def dema(first, last, state, work, x, out, n):
                 into[k] = 2.0 * one[k] - two[k]
 
 
-@kernel(memory=lambda n: 3 * n - 2, state=9, work=3, poisons=True, lanes=True)
+@kernel(memory=lambda n: 3 * n - 2, state=9, work=3, poisons=True, turned=True)
 def tema(first, last, state, work, x, out, n):
     """3 · EMA - 3 · EMA of EMA + EMA of EMA of EMA. First value at bar 3 (n - 1). Mulloy 1994."""
     for s in range(x.shape[0]):
@@ -73,7 +73,7 @@ def tema(first, last, state, work, x, out, n):
                 into[k] = 3.0 * (one[k] - two[k]) + three[k]
 
 
-@kernel(memory=lambda n, fast, slow: n + 1, state=7, work=2, lanes=True)
+@kernel(memory=lambda n, fast, slow: n + 1, state=7, work=2, turned=True)
 def kama(first, last, state, work, x, out, n, fast, slow):
     """Kaufman's adaptive average: as fast as EMA `fast` in a straight move, as slow as EMA `slow` in noise.
 

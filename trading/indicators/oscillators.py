@@ -6,7 +6,7 @@ A window in which nothing moved is neither strong nor weak: such a ratio stands 
 import numpy as np
 
 from trading.indicators.extremes import extreme_of
-from trading.indicators.lanes import row_of
+from trading.indicators.lanes import row_of, where
 from trading.indicators.passes import (
     decay,
     divide,
@@ -24,7 +24,7 @@ from trading.indicators.passes import (
 from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, kernel
 
 
-@kernel(memory=lambda n: n + 1, state=6, work=1, lanes=True)
+@kernel(memory=lambda n: n + 1, state=6, work=1, turned=True)
 def rsi(first, last, state, work, x, out, n):
     """Relative strength index, 0 to 100, Wilder 1978. First value at bar n, from the simple mean of n changes.
 
@@ -68,20 +68,21 @@ def _strength_by_strides(row, out, a, b, n, kept):
     kept[0], kept[3] = gain, loss
 
 
-@kernel(memory=lambda n: n + 1)
+@kernel(memory=lambda n: n + 1, lanes=True)
 def roc(first, last, state, work, x, out, n):
     """Rate of change over n bars, percent. First value at bar n; NaN where the old value is 0."""
     for s in range(x.shape[0]):
-        row, value = x[s], out[0, s]
+        row, value = row_of(x, s), row_of(out[0], s)
         begin = max(first[s], n)
         for i in range(first[s], min(n, last[s])):
             value[i] = np.nan
         now, then, change = row[begin : last[s]], row[begin - n : last[s]], value[begin : last[s]]
         for k in range(now.size):
-            change[k] = 100.0 * (now[k] / then[k] - 1.0) if then[k] != 0.0 else np.nan
+            quotient = 100.0 * (now[k] / then[k] - 1.0)
+            change[k] = where(then[k] != 0.0, quotient, np.nan)
 
 
-@kernel(memory=lambda fast, slow, signal: max(fast, slow) + signal, state=9, work=2, outputs=3)
+@kernel(memory=lambda fast, slow, signal: max(fast, slow) + signal, state=9, work=2, outputs=3, lanes=True)
 def macd_lines(first, last, state, work, x, out, fast, slow, signal):
     """MACD, its signal and the difference: fast EMA minus slow EMA, each with its own seed, and the EMA of that.
 

@@ -15,6 +15,12 @@ REFRESH = 256  # bars after which a running sum is formed anew, so that rounding
 
 
 @compiled
+def renewal_of(n):
+    """Bars after which a running sum of n bars is formed anew."""
+    return max(REFRESH, (n + 3) // 4 * 4)
+
+
+@compiled
 def decay(x, out, first, last, begin, n, weight, state, at):
     """out[i] = (1 - weight) · out[i - 1] + weight · x[i], seeded at bar begin + n - 1 with the mean of n; NaN before.
 
@@ -111,6 +117,30 @@ def _stride_from(x, first, last, seed, strode):
     return begin
 
 
+def next_strides(x, first, last, seed, age, renew):
+    """Bars to take one by one from `first` on, and the strides that follow them; of a plain row: all, and none.
+
+    For running sums: begun at bar `seed`, `age` bars old and formed anew when they are `renew`.
+    """
+
+
+@overload(next_strides)
+def _next_strides(x, first, last, seed, age, renew):
+    if x.dtype != lanes:
+        return lambda x, first, last, seed, age, renew: (last - first, 0)
+
+    def begin(x, first, last, seed, age, renew):
+        if first <= seed:
+            return min(seed + 1, last) - first, 0
+        gone = count_of(age)
+        if gone % 4 != 0 or gone == renew:
+            return 1, 0
+        strides = min(last - first, renew - gone) // 4
+        return (last - first if strides == 0 else 0), strides
+
+    return begin
+
+
 @compiled
 def part_moves(x, up, down, first, last):
     """The rise and the fall of each bar, one of them 0; nothing at bar 0."""
@@ -195,7 +225,7 @@ def slide(x, out, first, last, begin, n, state, at):
     base = state[at]
     part = state[at + 1]
     age = count_of(state[at + 2])
-    renew = max(REFRESH, (n + 3) // 4 * 4)
+    renew = renewal_of(n)
     i = first
     seed = begin + n - 1
     while i < last and i < seed:
@@ -248,8 +278,14 @@ def divide(x, first, last, n):
     size = float(n)
     row = x[first:last]
     for i in range(row.size):
-        guess = row[i] * inverse
-        row[i] = fma(fma(-size, guess, row[i]), inverse, guess)
+        row[i] = mean_of_sum(row[i], inverse, size)
+
+
+@compiled
+def mean_of_sum(total, inverse, size):
+    """total / size, given 1 / size."""
+    guess = total * inverse
+    return fma(fma(-size, guess, total), inverse, guess)
 
 
 @compiled
@@ -260,7 +296,7 @@ def weigh(x, out, first, last, n, state, at):
     base = state[at + 2]
     part = state[at + 3]
     age = count_of(state[at + 4])
-    renew = max(REFRESH, (n + 3) // 4 * 4)
+    renew = renewal_of(n)
     size = float(n)
     i = first
     while i < last and i < n - 1:

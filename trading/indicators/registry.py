@@ -365,11 +365,14 @@ def warm_cache() -> int:
     holed = np.where(bars > 105.0, bars, np.nan)
     kernels = {}
     for indicator in REGISTRY.values():
-        rows = np.tile(bars, (LANES + 1, 1)) if indicator.kernel.lanes else bars  # eight abreast, and one alone
+        rows = np.tile(bars, (LANES + 1, 1)) if indicator.kernel.turned else bars  # eight abreast, and one alone
         series = [rows] * (indicator.arity + len(indicator.inputs))
         constants = [kernel_argument(p, p.default or 5) for p in indicator.parameters]
         if indicator.kernel.advance not in kernels:
             kernels[indicator.kernel.advance] = indicator.kernel(*series, *constants)
+            if indicator.kernel.lanes:
+                beside = [np.asfortranarray(np.tile(bars, (LANES, 1)))] * len(series)
+                indicator.kernel(*beside, *constants)
     moving.sma(holed, 5)
     moving.sma.stream(1, 5).update(bars[:, 0])
     trend.crosses_above(bars, bars)

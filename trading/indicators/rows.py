@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 
 from trading.indicators.abreast import groups_through
 from trading.indicators.lanes import LANES
+from trading.indicators.side_by_side import group_of, groups_side_by_side, lie_side_by_side
 
 Floats = NDArray[np.float64]
 
@@ -52,7 +53,8 @@ class Kernel:
     it must look back upon before it runs steadily; `state`: numbers it remembers; `work`: rows of bars it sets aside.
     `poisons`: a bar that is not finite makes every later value of its row not finite, so that the last value tells
     whether there was one, and the bars need not be looked through before. `lanes`: its body takes eight series at once
-    as well as one (`row_of` and `where` in place of `x[s]` and `if`), and gains more by it than turning costs.
+    as well as one (`row_of` and `where` in place of `x[s]` and `if`): symbols that lie side by side in memory go
+    through it as they lie, and what comes out lies so too. `turned`: it gains more by lanes than turning rows costs.
     """
 
     advance: Callable[..., None]
@@ -65,18 +67,24 @@ class Kernel:
     fixed: tuple[float, ...] = ()
     poisons: bool = False
     lanes: bool = False
+    turned: bool = False
 
     def __call__(self, *arguments: Any) -> Floats:
-        given = [_plain(each) for each in arguments[: self.series]]
+        beside = self.lanes and lie_side_by_side(arguments[: self.series])
+        given = list(arguments[: self.series]) if beside else [_plain(each) for each in arguments[: self.series]]
         parameters = (*arguments[self.series :], *self.fixed)
         symbols, bars = given[0].shape
         for each in given:
             if each.shape != (symbols, bars):
                 raise ValueError(f"series of unlike shape: {[one.shape for one in given]}")
         wanted = range(self.outputs) if self.picked is None else range(self.picked, self.picked + 1)
+        if beside:
+            out = _aligned(len(wanted) * bars * symbols).reshape(len(wanted), bars, symbols).transpose(0, 2, 1)
+            self._fill_side_by_side(given, out, wanted, parameters)
+            return out[0] if len(wanted) == 1 else out
         out = np.empty((len(wanted), symbols, bars))
         begin = 0
-        if self.lanes and symbols >= LANES and bars > 0:
+        if self.turned and symbols >= LANES and bars > 0:
             begin = symbols // LANES * LANES
             self._fill_abreast(given, out, wanted, parameters)
         together = max(1, BLOCK // max(bars, 1))
@@ -168,6 +176,20 @@ class Kernel:
         for group in np.flatnonzero(holed):
             rows = slice(group * LANES, (group + 1) * LANES)
             self._fill_around_holes([each[rows] for each in given], out[:, rows], wanted, parameters)
+
+    def _fill_side_by_side(self, given: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
+        """Groups as they lie, and as rows around its holes each that has any."""
+        holed = groups_side_by_side(
+            self.advance, given, out, picked=wanted.start, outputs=self.outputs, work=self.work,
+            numbers=self.numbers(parameters), memory=int(self.memory(*parameters)), poisons=self.poisons,
+            parameters=parameters, scratch=_scratch,
+        )  # fmt: skip
+        for group in np.flatnonzero(holed):
+            columns = group_of(int(group), given[0].shape[0])
+            rows = np.empty((len(wanted), LANES, out.shape[2]))
+            block = [np.ascontiguousarray(each[columns]) for each in given]
+            self._fill_around_holes(block, rows, wanted, parameters)
+            out[:, columns] = rows
 
     def _fill_around_holes(self, block: list[Floats], out: Floats, wanted: range, parameters: tuple[Any, ...]) -> None:
         symbols, bars = block[0].shape
@@ -267,6 +289,7 @@ def kernel(
     outputs: int = 1,
     poisons: bool = False,
     lanes: bool = False,
+    turned: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Compile a recursion `f(first, last, state, work, *series, out, *parameters)` into a Kernel.
 
@@ -277,8 +300,9 @@ def kernel(
     def made(function: Callable[..., None]) -> Kernel:
         names = function.__code__.co_varnames
         built = Kernel(
-            compiled(function), names.index("out") - 4, memory, state, work, outputs, poisons=poisons, lanes=lanes
-        )
+            compiled(function), names.index("out") - 4, memory, state, work, outputs,
+            poisons=poisons, lanes=lanes or turned, turned=turned,
+        )  # fmt: skip
         object.__setattr__(built, "__doc__", function.__doc__)
         return built
 

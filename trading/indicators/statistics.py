@@ -2,9 +2,10 @@
 
 import numpy as np
 
+from trading.indicators.lanes import row_of, where
 from trading.indicators.moments import deviation_of
 from trading.indicators.passes import REFRESH, add_up, divide, fma, slide, weigh
-from trading.indicators.rows import TILE, WHOLE, compiled, kernel
+from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, kernel
 
 AT_REST = 1e-9  # a deviation below this share of the value is rounding, not movement
 
@@ -71,24 +72,24 @@ def slope(first, last, state, work, x, out, n):
 r_squared = regression.output(1)
 
 
-@kernel(memory=lambda n: n, state=9, work=2)
+@kernel(memory=lambda n: n, state=9, work=2, lanes=True)
 def zscore(first, last, state, work, x, out, n):
     """Distance of x from its mean of n bars, in population deviations of the same bars. First value at bar n - 1.
 
     Population, as the bands of Bollinger: |z| > 2 is a price outside them. At rest: 0.
     """
     for s in range(x.shape[0]):
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            spread, mean, row, value = work[0, s], work[1, s], x[s], out[0, s]
-            deviation_of(row, spread, a, b, 0, n, state[s], 0)
-            slide(row, mean, a, b, 0, n, state[s], 6)
+        spread, mean, row, value = row_of(work[0], s), row_of(work[1], s), row_of(x, s), row_of(out[0], s)
+        for start in range(first[s], last[s], bars_near(x)):
+            a, b = start & WHOLE, min(start + bars_near(x), last[s])
+            deviation_of(row, spread, a, b, 0, n, row_of(state, s), 0)
+            slide(row, mean, a, b, 0, n, row_of(state, s), 6)
             divide(mean, a, b, n)
-            for i in range(a, b):
-                if i < n - 1:
-                    value[i] = np.nan
-                else:
-                    value[i] = (row[i] - mean[i]) / spread[i] if spread[i] > AT_REST * abs(mean[i]) else 0.0
+            for i in range(a, min(b, n - 1)):
+                value[i] = np.nan
+            for i in range(max(a, n - 1), b):
+                distance = (row[i] - mean[i]) / spread[i]
+                value[i] = where(spread[i] > AT_REST * abs(mean[i]), distance, 0.0)
 
 
 @kernel(memory=lambda n: n, state=8, outputs=2)

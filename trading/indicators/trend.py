@@ -44,7 +44,7 @@ donchian_middle = donchian.output(1)
 donchian_lower = donchian.output(2)
 
 
-@kernel(memory=lambda n: 2 * n + 1, state=12, work=1, outputs=3, lanes=True)
+@kernel(memory=lambda n: 2 * n + 1, state=12, work=1, outputs=3, turned=True)
 def directional(first, last, state, work, high, low, close, out, n):
     """ADX, +DI and -DI, 0 to 100. First DI at bar n, first ADX at bar 2 n - 1, the mean of n DX. Wilder 1978.
 
@@ -74,22 +74,33 @@ def _moved(now, then, under, before):
 
 
 @compiled
-def _direction(up, down, reach):
-    """DX, +DI and -DI of mean moves and a mean range."""
-    both = up + down
-    quotient = 100.0 * (abs(up - down) / both)
-    unit = 100.0 / reach
-    rests = reach != 0.0
-    return where(both != 0.0, quotient, 0.0), where(rests, up * unit, 0.0), where(rests, down * unit, 0.0)
-
-
-@compiled
-def _directed_by_steps(top, bottom, close, mean, rise, fall, reach, a, b, n, kept):
+def _moves(top, bottom, rise, fall, a, b):
     begin = max(a, 1)
     now, then, under, before = top[begin:b], top[begin - 1 : b], bottom[begin:b], bottom[begin - 1 : b]
     into_rise, into_fall = rise[begin:b], fall[begin:b]
     for k in range(into_rise.size):
         into_rise[k], into_fall[k] = _moved(now[k], then[k], under[k], before[k])
+
+
+@compiled
+def _apart(up, down):
+    """DX of mean moves."""
+    both = up + down
+    quotient = 100.0 * (abs(up - down) / both)
+    return where(both != 0.0, quotient, 0.0)
+
+
+@compiled
+def _direction(up, down, reach):
+    """DX, +DI and -DI of mean moves and a mean range."""
+    unit = 100.0 / reach
+    rests = reach != 0.0
+    return _apart(up, down), where(rests, up * unit, 0.0), where(rests, down * unit, 0.0)
+
+
+@compiled
+def _directed_by_steps(top, bottom, close, mean, rise, fall, reach, a, b, n, kept):
+    _moves(top, bottom, rise, fall, a, b)
     range_of(top, bottom, close, reach, a, b)
     decay(rise, rise, a, b, 1, n, 1.0 / n, kept, 0)
     decay(fall, fall, a, b, 1, n, 1.0 / n, kept, 3)
@@ -127,7 +138,51 @@ def _directed_by_strides(top, bottom, close, mean, rise, fall, a, b, n, kept):
     kept[0], kept[3], kept[6] = up, down, reach
 
 
-adx = directional.output(0)
+@kernel(memory=lambda n: 2 * n + 1, state=9, work=2, turned=True)
+def adx(first, last, state, work, high, low, close, out, n):
+    """ADX, 0 to 100, with the bits of `directional`: of DX alone the ranges fall out. First ADX at bar 2 n - 1."""
+    for s in range(close.shape[0]):
+        top, bottom, mean, kept = row_of(high, s), row_of(low, s), row_of(out[0], s), row_of(state, s)
+        rise, fall = row_of(work[0], s), row_of(work[1], s)
+        for start in range(first[s], last[s], bars_near(close)):
+            a, b = start & WHOLE, min(start + bars_near(close), last[s])
+            begin = stride_from(top, a, b, n, kept[2])
+            _apart_by_steps(top, bottom, mean, rise, fall, a, begin, n, kept)
+            if begin < b:
+                _apart_by_strides(top, bottom, mean, begin, b, n, kept)
+                _apart_by_steps(top, bottom, mean, rise, fall, begin + (b - begin) // 4 * 4, b, n, kept)
+            decay(mean, mean, a, b, n, n, 1.0 / n, kept, 6)
+
+
+@compiled
+def _apart_by_steps(top, bottom, mean, rise, fall, a, b, n, kept):
+    _moves(top, bottom, rise, fall, a, b)
+    decay(rise, rise, a, b, 1, n, 1.0 / n, kept, 0)
+    decay(fall, fall, a, b, 1, n, 1.0 / n, kept, 3)
+    ups, downs, apart = rise[a:b], fall[a:b], mean[a:b]
+    for k in range(apart.size):
+        apart[k] = _apart(ups[k], downs[k])
+
+
+@compiled
+def _apart_by_strides(top, bottom, mean, a, b, n, kept):
+    """The same four bars at a time: bars that are whole, from the beginning of a stride on."""
+    up, down, weight = kept[0], kept[3], 1.0 / n
+    now, under, then, low, apart = top[a:b], bottom[a:b], top[a - 1 : b], bottom[a - 1 : b], mean[a:b]
+    for k in range(apart.size // 4):
+        j = 4 * k
+        u1, d1 = _moved(now[j], then[j], under[j], low[j])
+        u2, d2 = _moved(now[j + 1], now[j], under[j + 1], under[j])
+        u3, d3 = _moved(now[j + 2], now[j + 1], under[j + 2], under[j + 1])
+        u4, d4 = _moved(now[j + 3], now[j + 2], under[j + 3], under[j + 2])
+        u1, u2, u3, up = four(up, weight, u1, u2, u3, u4)
+        d1, d2, d3, down = four(down, weight, d1, d2, d3, d4)
+        apart[j], apart[j + 1], apart[j + 2], apart[j + 3] = (
+            _apart(u1, d1), _apart(u2, d2), _apart(u3, d3), _apart(up, down),
+        )  # fmt: skip
+    kept[0], kept[3] = up, down
+
+
 plus_di = directional.output(1)
 minus_di = directional.output(2)
 

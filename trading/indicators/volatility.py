@@ -2,9 +2,18 @@
 
 import numpy as np
 
-from trading.indicators.lanes import row_of
-from trading.indicators.moments import deviation_of
-from trading.indicators.passes import decay, divide, slide
+from trading.indicators.lanes import fma, row_of
+from trading.indicators.moments import deviation_of, four_moments, root_of, variance_of
+from trading.indicators.passes import (
+    decay,
+    divide,
+    four,
+    mean_of_sum,
+    next_strides,
+    renewal_of,
+    slide,
+    stride_from,
+)
 from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_in_any_order, kernel
 
 
@@ -25,9 +34,7 @@ def range_of(high, low, close, out, first, last):
 
 @compiled_in_any_order
 def plain_range_of(high, low, close, out, first, last):
-    """True ranges of a dense row, NaN at bar 0; 0.0 is returned, or NaN where a price is none."""
-    if first == last:
-        return 0.0
+    """True ranges of one bar or more of a dense row, NaN at bar 0; 0.0 is returned, or NaN where a price is none."""
     nothing = (high[first] + low[first] + close[last - 1]) * 0.0
     if first == 0:
         out[0] = np.nan
@@ -39,31 +46,66 @@ def plain_range_of(high, low, close, out, first, last):
     return nothing
 
 
-@kernel(memory=lambda: 1, state=1, poisons=True)
+@kernel(memory=lambda: 1, state=1, poisons=True, lanes=True)
 def true_range(first, last, state, work, high, low, close, out):
     """True range, rupees. The first bar has no previous close: NaN. Wilder 1978."""
     for s in range(close.shape[0]):
-        row, doubt = out[0, s], state[s, 0]
-        for start in range(first[s], last[s], TILE):
-            a, b = start & WHOLE, min(start + TILE, last[s])
-            doubt += plain_range_of(high[s], low[s], close[s], row, a, b)
-        state[s, 0] = doubt
+        row, kept = row_of(out[0], s), row_of(state, s)
+        doubt = kept[0]
+        for start in range(first[s], last[s], bars_near(close)):
+            a, b = start & WHOLE, min(start + bars_near(close), last[s])
+            doubt += plain_range_of(row_of(high, s), row_of(low, s), row_of(close, s), row, a, b)
+        kept[0] = doubt
         if last[s] > first[s]:
             row[last[s] - 1] += doubt
 
 
-@kernel(memory=lambda n: n + 1, state=3, poisons=True)
+@kernel(memory=lambda n: n + 1, state=3, poisons=True, lanes=True)
 def atr(first, last, state, work, high, low, close, out, n):
     """Average true range, rupees. First value at bar n, the simple mean of bars 1 to n. Wilder 1978."""
     for s in range(close.shape[0]):
-        row = row_of(out[0], s)
+        top, bottom, end = row_of(high, s), row_of(low, s), row_of(close, s)
+        row, kept = row_of(out[0], s), row_of(state, s)
         for start in range(first[s], last[s], bars_near(close)):
             a, b = start & WHOLE, min(start + bars_near(close), last[s])
-            range_of(row_of(high, s), row_of(low, s), row_of(close, s), row, a, b)
-            decay(row, row, a, b, 1, n, 1.0 / n, row_of(state, s), 0)
+            begin = stride_from(row, a, b, n, kept[2])
+            _mean_range_by_steps(top, bottom, end, row, a, begin, n, kept)
+            if begin < b:
+                _mean_range_by_strides(top, bottom, end, row, begin, b, n, kept)
+                _mean_range_by_steps(top, bottom, end, row, begin + (b - begin) // 4 * 4, b, n, kept)
 
 
-@kernel(memory=lambda n: n, state=6, lanes=True)
+@compiled
+def _mean_range_by_steps(top, bottom, close, out, a, b, n, kept):
+    range_of(top, bottom, close, out, a, b)
+    decay(out, out, a, b, 1, n, 1.0 / n, kept, 0)
+
+
+@compiled
+def _mean_range_by_strides(top, bottom, close, out, a, b, n, kept):
+    """The same four bars at a time: bars that are whole, from the beginning of a stride on."""
+    mean, weight = kept[0], 1.0 / n
+    nothing = mean * 0.0
+    now, under, ends, value = top[a:b], bottom[a:b], close[a - 1 : b], out[a:b]
+    for k in range(value.size // 4):
+        j = 4 * k
+        value[j], value[j + 1], value[j + 2], mean = four(
+            mean, weight,
+            max(now[j], ends[j]) - min(under[j], ends[j]),
+            max(now[j + 1], ends[j + 1]) - min(under[j + 1], ends[j + 1]),
+            max(now[j + 2], ends[j + 2]) - min(under[j + 2], ends[j + 2]),
+            max(now[j + 3], ends[j + 3]) - min(under[j + 3], ends[j + 3]),
+        )  # fmt: skip
+        value[j + 3] = mean
+        tops = (now[j] + now[j + 1]) + (now[j + 2] + now[j + 3])
+        bottoms = (under[j] + under[j + 1]) + (under[j + 2] + under[j + 3])
+        closes = (ends[j + 1] + ends[j + 2]) + (ends[j + 3] + ends[j + 4])
+        nothing = fma((tops + bottoms) + closes, 0.0, nothing)  # as in `range_of`: a mere comparison would lose it
+    kept[0] = mean + nothing
+    value[(b - a) // 4 * 4 - 1] = kept[0]
+
+
+@kernel(memory=lambda n: n, state=6, turned=True)
 def stdev(first, last, state, work, x, out, n):
     """Population standard deviation of the last n bars (divided by n, as Bollinger does). First value at bar n - 1."""
     for s in range(x.shape[0]):
@@ -72,22 +114,57 @@ def stdev(first, last, state, work, x, out, n):
             deviation_of(row_of(x, s), row_of(out[0], s), a, b, 0, n, row_of(state, s), 0)
 
 
-@kernel(memory=lambda n, width: n, state=9, outputs=3, lanes=True)
+@kernel(memory=lambda n, width: n, state=9, outputs=3, turned=True)
 def bollinger(first, last, state, work, x, out, n, width):
     """Upper band, middle, lower band: simple mean of n bars ± `width` population deviations. From bar n - 1. 2001."""
+    renew = renewal_of(n)
     for s in range(x.shape[0]):
+        row, kept = row_of(x, s), row_of(state, s)
+        upper, middle, lower = row_of(out[0], s), row_of(out[1], s), row_of(out[2], s)
         for start in range(first[s], last[s], bars_near(x)):
             a, b = start & WHOLE, min(start + bars_near(x), last[s])
-            upper, middle, lower = row_of(out[0], s), row_of(out[1], s), row_of(out[2], s)
-            spread, mean = upper, middle
-            deviation_of(row_of(x, s), spread, a, b, 0, n, row_of(state, s), 0)
-            slide(row_of(x, s), mean, a, b, 0, n, row_of(state, s), 6)
-            divide(mean, a, b, n)
-            centre, over, under = mean[a:b], upper[a:b], lower[a:b]
-            for k in range(centre.size):
-                reach = width * over[k]
-                over[k] = centre[k] + reach
-                under[k] = centre[k] - reach
+            while a < b:
+                steps, strides = next_strides(row, a, b, n - 1, kept[5], renew)
+                _bands_by_steps(row, upper, middle, lower, a, a + steps, n, width, kept)
+                a += steps
+                if strides > 0:
+                    _bands_by_strides(row, upper, middle, lower, a, a + 4 * strides, n, width, kept)
+                    a += 4 * strides
+
+
+@compiled
+def _bands_by_steps(row, upper, middle, lower, a, b, n, width, kept):
+    spread, mean = upper, middle
+    deviation_of(row, spread, a, b, 0, n, kept, 0)
+    slide(row, mean, a, b, 0, n, kept, 6)
+    divide(mean, a, b, n)
+    centre, over, under = mean[a:b], upper[a:b], lower[a:b]
+    for k in range(centre.size):
+        reach = width * over[k]
+        over[k] = centre[k] + reach
+        under[k] = centre[k] - reach
+
+
+@compiled
+def _bands_by_strides(row, upper, middle, lower, a, b, n, width, kept):
+    """The same four bars at a time: what deviation and mean share once, and the root of a bar beside all else."""
+    anchor, total, squares, base = kept[0], kept[1], kept[2], kept[6]
+    inverse, size = 1.0 / n, float(n)
+    new, old = row[a:b], row[a - n : b]
+    over, centre, under = upper[a:b], middle[a:b], lower[a:b]
+    for k in range(over.size // 4):
+        j = 4 * k
+        sums, powers = four_moments(new, old, j, anchor)
+        for at in range(4):
+            mean = mean_of_sum(base + sums[at], inverse, size)
+            reach = width * root_of(variance_of(total + sums[at], squares + powers[at], inverse))
+            over[j + at], centre[j + at], under[j + at] = mean + reach, mean, mean - reach
+        total += sums[3]
+        squares += powers[3]
+        base += sums[3]
+    kept[1], kept[2], kept[6] = total, squares, base
+    kept[5] += float(b - a)
+    kept[8] += float(b - a)
 
 
 bollinger_upper = bollinger.output(0)
@@ -95,7 +172,7 @@ bollinger_middle = bollinger.output(1)
 bollinger_lower = bollinger.output(2)
 
 
-@kernel(memory=lambda n, range_n, width: max(n, range_n + 1), state=6, work=2, outputs=3)
+@kernel(memory=lambda n, range_n, width: max(n, range_n + 1), state=6, work=2, outputs=3, lanes=True)
 def keltner(first, last, state, work, high, low, close, out, n, range_n, width):
     """Upper, middle, lower channel: EMA of n closes ± `width` times the ATR of `range_n`, rupees.
 
