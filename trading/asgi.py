@@ -1,6 +1,7 @@
 """Where requests and websockets come in."""
 
 import os
+from threading import Thread
 
 import django
 
@@ -12,6 +13,7 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from trading.routing import websocket_urlpatterns  # noqa: E402
+from trading.web.alert_way import warm  # noqa: E402
 from trading.web.handler import OneStepHandler  # noqa: E402
 
 application = ProtocolTypeRouter(
@@ -20,3 +22,4 @@ application = ProtocolTypeRouter(
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
+Thread(target=warm, name="warm", daemon=True).start()  # beside the first request, which does not wait for it

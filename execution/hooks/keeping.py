@@ -10,6 +10,7 @@ import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from functools import partial
 from http import HTTPStatus
 from itertools import groupby
 from typing import Any
@@ -25,7 +26,7 @@ from execution.hooks.signal_of import Draft, Surroundings, draft_signals
 from execution.models import Delivery
 from strategies.models import Signal
 from trading.outbox import after_commit
-from trading.realtime.publish import publish
+from trading.realtime.publish import Event, publish_aside
 from trading.statements import Select, as_columns, as_json, from_json, run, tell
 
 ALERTS = Counter("tarazu_hook_alerts_total", "Alerts that came in by hooks, by what became of them", ["outcome"])
@@ -115,6 +116,13 @@ def told_what_became_of(arrivals: Sequence[Arrival], around: Mapping[int, Surrou
     _together_or_alone(_note, told)
 
 
+def write_nothing() -> None:
+    """The same statements about no delivery."""
+    run(STORE, {"deliveries": "[]", "signals": "[]"})
+    HOLDERS.rows({"keys": "[]"})
+    tell(from_json(Delivery, "rows"), {"rows": "[]"})
+
+
 def _together_or_alone(write: Callable[[Sequence[Any]], None], what: Sequence[tuple[Arrival, Any]]) -> None:
     """Where a row of one cannot be written each is written alone: the others must not fail with it."""
     if not what:
@@ -152,7 +160,7 @@ def _store(alerts: Sequence[tuple[Arrival, Drafted]]) -> None:
 
 
 def _ring(signals: Sequence[Signal]) -> None:
-    """Engines look at all that has come in, whichever signal rings; so do pages."""
+    """Engines look at all that has come in, whichever signal rings; so do pages, and no answer waits for these."""
     accounts: dict[int, list[Signal]] = {}
     portfolios: dict[int, list[Signal]] = {}
     for one in signals:
@@ -160,12 +168,13 @@ def _ring(signals: Sequence[Signal]) -> None:
         portfolios.setdefault(one.portfolio_id, []).append(one)
     for account_id, (first, *_) in accounts.items():
         after_commit("engine.signal", account_id=account_id, signal_id=str(first.pk))
+    events: list[Event] = []
     for portfolio_id, (first, *more) in portfolios.items():
-        owner_id = first.portfolio.owner_id
+        about: dict[str, object] = {"signal": str(first.pk), "state": first.state}
         if more:
-            publish(owner_id, "signal", portfolio=portfolio_id, came=1 + len(more))
-        else:
-            publish(owner_id, "signal", signal=first.pk, state=first.state)
+            about = {"portfolio": portfolio_id, "came": 1 + len(more)}
+        events.append((first.portfolio.owner_id, "signal", about))
+    transaction.on_commit(partial(publish_aside, events))
 
 
 def told(signal: Signal) -> dict[str, Any]:
@@ -226,5 +235,5 @@ def _note(told: Sequence[tuple[Arrival, Delivery]]) -> None:
     for _, row in told:
         ALERTS.labels(outcome=(row.code or row.outcome).lower()).inc()
     by_hook = groupby(sorted(told, key=lambda one: one[0].hook.pk), key=lambda one: one[0].hook)
-    for hook, _ in by_hook:
-        publish(hook.portfolio.owner_id, "hook", hook=str(hook.pk))
+    events: list[Event] = [(hook.portfolio.owner_id, "hook", {"hook": str(hook.pk)}) for hook, _ in by_hook]
+    transaction.on_commit(partial(publish_aside, events))

@@ -110,6 +110,14 @@ def surroundings_of(asked: Iterable[tuple[Hook, Sequence[Alert]]]) -> dict[int, 
     return around
 
 
+def surroundings_of_nothing() -> None:
+    """The same questions about no portfolio and no name."""
+    with together():
+        names, policy = resolve_asked(0, []), policy_asked(None)
+    names(), policy()
+    venue_now("")
+
+
 def _listing(alert: Alert) -> Listing:
     return alert.exchange, alert.symbol
 

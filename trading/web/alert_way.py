@@ -16,7 +16,7 @@ from django.db import connection
 from django.http import QueryDict
 
 from execution.hooks.arrival import Knock, Reply
-from execution.hooks.receive import receive_all
+from execution.hooks.receive import make_ready, receive_all
 from execution.hooks.signature import HEADER
 from execution.hooks.strict_json import MAX_BODY_BYTES
 from execution.views import knocked, told
@@ -107,3 +107,14 @@ def _take(knocks: Sequence[Knock]) -> list[Reply | Exception]:
 def _rest() -> None:
     """No alerts come: the thread's connection is given back."""
     connection.close()
+
+
+def warm() -> None:
+    """Before the first alert comes. Without a database there is nothing to get ready, and the process starts all the
+    same."""
+    try:
+        make_ready()
+    except Exception as error:
+        logger.warning("the first alert will wait a little longer: %s", type(error).__name__)
+    finally:
+        connection.close()
