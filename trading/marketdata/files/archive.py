@@ -173,6 +173,7 @@ def _move(
                 return Archived(timeframe, first, 0, str(path), "it changed meanwhile: the next run takes it")
             digest = _sha256(fresh)
             fresh.replace(path)
+            _settle(path.parent)
             CandleArchive.objects.update_or_create(
                 feed=feed, timeframe=timeframe, first_day=first,
                 defaults={"last_day": last, "path": str(path.relative_to(folder())), "sha256": digest,
@@ -215,6 +216,15 @@ def _write(path: Path, bars: Columns) -> None:
         )
     with path.open("rb") as file:
         os.fsync(file.fileno())
+
+
+def _settle(folder: Path) -> None:
+    """A file's new name outlives a power cut before what it replaces is deleted."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _bars_of(archive: CandleArchive, series: Iterable[int]) -> Columns:

@@ -86,7 +86,7 @@ def import_bhavcopy(
     if not report.rows:
         raise ImportRefused("EMPTY_FILE", f"{path} has no rows")
     ids = _instruments(whose, table, report, create=create and not dry_run)
-    kept = np.array([name in ids for name in whose])
+    kept = np.array([name in ids for name in whose], bool)
     table, names = table[kept], [name for name, row in zip(whose, kept, strict=True) if row]
     report.good, report.symbols = len(names), len(set(names))
     if not names:

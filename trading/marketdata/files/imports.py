@@ -10,7 +10,7 @@ import re
 import tempfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import IO, Any
@@ -20,10 +20,11 @@ import numpy as np
 
 from trading.audit.record import record
 from trading.domain.clock import IST
-from trading.marketdata.candles import columns_from, store_columns
+from trading.marketdata.candles import columns_from, columns_of, store_columns
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.files.reading import ImportRefused, Reading, book_for, judge_file
 from trading.marketdata.listing.identities import instrument_named
+from trading.marketdata.listing.renames import successor
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.packing.blocks import Columns
@@ -44,7 +45,8 @@ INDEX_TICK = Decimal("0.05")
 TIMEFRAMES = {"1m": 1, "2m": 2, "3m": 3, "5m": 5, "10m": 10, "15m": 15, "30m": 30, "60m": 60, "1h": 60, "1d": 1440}
 _ENDINGS = (".csv", ".csv.gz", ".parquet")
 _SYMBOL = re.compile(r"(NSE|BSE):[A-Z0-9][A-Z0-9&_-]{0,40}-(EQ|INDEX)")
-_NAME = re.compile(r"[A-Z0-9][A-Z0-9&_-]{0,40}")
+_NAME = re.compile(r"[A-Z0-9][A-Z0-9&-]{0,40}")
+_WRITTEN = re.compile(r"(?:(NSE|BSE)[:_])?(.+?)(?:-EQ|-INDEX|\.(NS|BO))?")
 
 
 @dataclass(slots=True)
@@ -57,6 +59,7 @@ class FileReport:
     quality: QualityReport | None = None
     stored: int = 0
     unchanged: int = 0
+    differing: int = 0  # bars that are stored already with other numbers, and stay as they are
     untrusted: int = 0  # stored bars of these days on which nothing is traded
     instrument_created: bool = False
     warnings: list[str] = field(default_factory=list)
@@ -66,8 +69,8 @@ class FileReport:
         known = self.quality.as_dict() if self.quality is not None else {}
         return {
             "path": self.path, "symbol": self.symbol, "stored_as": self.stored_as or self.symbol, **known,
-            "stored": self.stored, "unchanged": self.unchanged, "untrusted": self.untrusted,
-            "instrument_created": self.instrument_created, "warnings": self.warnings, "error": self.error,
+            "stored": self.stored, "unchanged": self.unchanged, "differing": self.differing,
+            "untrusted": self.untrusted, "instrument_created": self.instrument_created, "warnings": self.warnings, "error": self.error,
         }  # fmt: skip
 
 
@@ -93,6 +96,7 @@ class ImportReport:
             "zero_volume_first_bars": sum(one.zero_volume_first_bars for one in read),
             "largest_gap_bars": max((one.largest_gap.bars for one in read if one.largest_gap), default=0),
             "stored": sum(one.stored for one in self.files), "unchanged": sum(one.unchanged for one in self.files),
+            "differing": sum(one.differing for one in self.files),
             "warnings": sum(len(one.warnings) for one in self.files),
             "first": min((one.first for one in read if one.first), default=None),
             "last": max((one.last for one in read if one.last), default=None),
@@ -140,10 +144,20 @@ def files_in(paths: Sequence[str]) -> list[Path]:
 
 def symbol_of(path: Path) -> str:
     """The instrument a file is named after: RELIANCE.csv.gz → NSE:RELIANCE-EQ, BANKNIFTY.csv → NSE:NIFTYBANK-INDEX."""
-    name = re.sub(r"\.(csv(\.gz)?|parquet)$", "", path.name, flags=re.IGNORECASE).upper()
-    if not _NAME.fullmatch(name):
+    symbol = _written(re.sub(r"\.(csv(\.gz)?|parquet)$", "", path.name, flags=re.IGNORECASE))
+    if symbol is None:
         raise ImportRefused("NO_SYMBOL", f"{path.name} names no instrument: give --symbol NSE:NAME-EQ")
-    return INDICES.get(name, f"NSE:{name}-EQ")
+    return symbol
+
+
+def _written(text: str) -> str | None:
+    """The symbol that is meant by TCS, NSE:TCS, TCS-EQ, TCS.NS, TCS.BO, NSE_TCS or NIFTY 50; None: none."""
+    parts = _WRITTEN.fullmatch(text.strip().upper())
+    exchange, name, ending = parts.groups() if parts else (None, "", None)
+    exchange = exchange or ("BSE" if ending == "BO" else "NSE")
+    if name.replace(" ", "") in INDICES:
+        return INDICES[name.replace(" ", "")]
+    return f"{exchange}:{name}-EQ" if _NAME.fullmatch(name) else None
 
 
 def import_files(
@@ -171,7 +185,7 @@ def import_files(
         report.files.append(one)
         try:
             one.symbol = symbol or symbol_of(path)
-            _import_file(path, one, feed, reading, progress)
+            _import_file(path, one, feed, reading, progress, is_told=symbol is not None)
         except ImportRefused as error:
             one.error = {"code": error.code, "message": error.message}
     return report
@@ -188,14 +202,16 @@ def _feed(name: str, *, dry_run: bool) -> Feed | None:
 
 
 def _import_file(
-    path: Path, report: FileReport, feed: Feed | None, reading: Reading, progress: Callable[[str, int], None] | None
-) -> None:
+    path: Path, report: FileReport, feed: Feed | None, reading: Reading, progress: Callable[[str, int], None] | None,
+    *, is_told: bool,
+) -> None:  # fmt: skip
     is_index = report.symbol.endswith("-INDEX")
     book = book_for(reading, is_index=is_index)
     with tempfile.SpooledTemporaryFile(max_size=SPOOL_IN_MEMORY) as spool:
         last_price = judge_file(
-            path, book, reading, spool, lambda rows: progress(report.path, rows) if progress else None
-        )
+            path, book, reading, spool, lambda rows: progress(report.path, rows) if progress else None,
+            is_of=lambda named: is_told or _means(named, report.symbol),
+        )  # fmt: skip
         report.quality = quality = book.finish()
         _refuse_nonsense(path, quality)
         report.warnings = _warnings(quality, reading)
@@ -209,8 +225,11 @@ def _import_file(
         if feed is None:
             return
         instrument = _instrument(report.stored_as, Decimal(last_price), last_at)
-        report.stored = store_columns(feed, reading.timeframe, _spooled(spool, instrument.pk))
-        report.unchanged = quality.good - report.stored
+        columns = _spooled(spool, instrument.pk)
+        report.stored = store_columns(feed, reading.timeframe, columns)
+        if report.stored < quality.good:
+            report.differing = _differing(feed, reading.timeframe, columns)
+        report.unchanged = quality.good - report.stored - report.differing
         first = exchange_date(datetime.fromisoformat(quality.first or quality.last))
         among: dict[str, Any] = {
             "feed": feed,
@@ -239,6 +258,21 @@ def _spooled(spool: IO[bytes], instrument_id: int) -> Columns:
     return columns_from(instrument_id, bars.T, Source.IMPORT)
 
 
+def _differing(feed: Feed, timeframe: int, given: Columns) -> int:
+    """How many of these bars are stored with other numbers. What is stored first counts; somebody should know."""
+    first, last = (datetime.fromtimestamp(int(at), UTC) for at in (given.starts.min(), given.starts.max()))
+    known = columns_of(feed, [int(given.series[0])], timeframe, start=first, end=last + timedelta(seconds=1))
+    places = np.searchsorted(known.starts, given.starts)  # all of them are stored
+    names = ("open", "high", "low", "close", "volume")
+    return int(np.count_nonzero(np.any([getattr(known, name)[places] != getattr(given, name) for name in names], 0)))
+
+
+def _means(named: str, symbol: str) -> bool:
+    """Whether a file's own word for its instrument is that of a symbol, under any of its names."""
+    meant = _written(named)
+    return meant is not None and successor(meant) == successor(symbol)
+
+
 def _refuse_nonsense(path: Path, quality: QualityReport) -> None:
     if quality.rows == 0:
         raise ImportRefused("EMPTY_FILE", f"{path} has no rows")
@@ -256,7 +290,7 @@ def _refuse_nonsense(path: Path, quality: QualityReport) -> None:
 
 
 def _warnings(quality: QualityReport, reading: Reading) -> list[str]:
-    found = []
+    found: list[str] = []
     if quality.suspected_label == "end" and reading.label == "start":
         found.append("SUSPECTED_END_LABEL: days begin one bar late and end at the close; try --label end")
     if quality.suspected_label == "start" and reading.label == "end":

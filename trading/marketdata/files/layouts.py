@@ -7,7 +7,8 @@ from datetime import UTC, date, datetime, timedelta, tzinfo
 
 FIELDS = ("open", "high", "low", "close", "volume")
 # The names under which a column is known, best first; compared without case, blanks, dots and underscores.
-_WHOLE_STAMPS = ("ts", "timestamp", "datetime", "dateandtime", "starttime", "start", "bartime", "epoch", "t")
+_WHOLE_STAMPS = ("ts", "timestamp", "datetime", "dateandtime", "starttime", "start", "bartime", "epoch", "t",
+                 "indexlevel0")  # the index of a frame that has no name  # fmt: skip
 _STAMPS = (*_WHOLE_STAMPS, "time", "date", "tradedate", "date1", "traddt")
 _DAYS, _HOURS = ("date", "tradedate", "day", "d"), ("time", "t", "hhmm")
 _NAMES = {

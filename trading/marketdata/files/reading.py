@@ -2,11 +2,13 @@
 
 import csv
 import gzip
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import date, timedelta, tzinfo
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -21,6 +23,9 @@ from trading.marketdata.quality.daily import DailyBook
 
 CHUNK_ROWS = 50_000
 LONGEST_FIELD = 64
+LONGEST_HEADER = 65_536
+_PARTING = ",;\t|"  # what may stand between fields; told by the header
+_IN_THOUSANDS = re.compile(r"-?\d{1,3}(,\d{2,3})*,\d{3}(\.\d+)?")  # 1,234.50 and 12,34,567
 _PARQUET = b"PAR1"
 _FIRST_BYTES_OF_OTHERS = (b"PK\x03\x04", b"\x89PNG", b"%PDF", b"\x7fELF")
 Book = DayBook | DailyBook
@@ -49,40 +54,49 @@ def book_for(reading: Reading, *, is_index: bool) -> Book:
 
 
 def judge_file(
-    path: Path, book: Book, reading: Reading, spool: IO[bytes], progress: Callable[[int], None]
-) -> str | None:
+    path: Path, book: Book, reading: Reading, spool: IO[bytes], progress: Callable[[int], None],
+    *, is_of: Callable[[str], bool] = lambda named: True,
+) -> str | None:  # fmt: skip
     """Walk through the file: judge every row, spool the good ones. The last good close, as text.
 
+    `is_of`: whether what a file calls its instrument is the one it is read as.
     Errors: ImportRefused with what the file is instead of candles.
     """
     last_price: str | None = None
     stamps = _Stamps(path, reading)
-    with _rows_of(path) as (header, rows):
+    named: set[str] = set()
+    with _rows_of(path) as (header, rows, in_thousands):
         layout = _layout(path, header, volume_needed=not book.is_index)
         for chunk in _chunks(rows):
-            _one_symbol(path, chunk, layout)
-            last_price = _judge_chunk(chunk, layout, stamps, book, spool) or last_price
+            _one_symbol(path, chunk, layout, named, is_of)
+            last_price = _judge_chunk(chunk, layout, stamps, book, spool, in_thousands=in_thousands) or last_price
             progress(book.report.rows)
+    if not book.report.good and stamps.unreadable and book.report.bad_bars == book.report.rows:
+        raise ImportRefused(
+            "NO_GOOD_BAR", f"{path}: none of {book.report.rows} rows is a bar, such as {stamps.unreadable}"
+        )
     return last_price
 
 
 @contextmanager
-def _rows_of(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]]]]:
-    """Header and rows, as text."""
+def _rows_of(path: Path) -> Iterator[tuple[list[str], Iterator[list[str]], bool]]:
+    """Header and rows, as text, and whether a comma within a number can only part its thousands."""
     try:
         with path.open("rb") as raw:
             is_parquet = raw.read(4) == _PARQUET
     except OSError as error:
         raise ImportRefused("CANNOT_READ", f"{path} cannot be read: {error.strerror or error}") from None
     if is_parquet:
-        with _parquet(path) as found:
-            yield found
+        with _parquet(path) as (header, rows):
+            yield header, rows, True
         return
     csv.field_size_limit(4096)
     with _opened(path) as text:
-        lines = csv.reader(text)
+        first = text.readline(LONGEST_HEADER)
+        parting = max(_PARTING, key=first.count)
+        lines = csv.reader(chain([first], text), delimiter=parting)
         try:
-            yield next(lines, []), lines
+            yield next(lines, []), lines, parting == ","
         except csv.Error as error:
             code = "HUGE_FIELD" if "field larger" in str(error) else "NOT_CSV"
             raise ImportRefused(code, f"{path}: line {lines.line_num}: {error}") from None
@@ -148,14 +162,22 @@ def _layout(path: Path, header: list[str], *, volume_needed: bool) -> Layout:
     return found
 
 
-def _one_symbol(path: Path, chunk: list[list[str]], layout: Layout) -> None:
-    """A file is of one instrument; one of many would be mixed up without a word."""
+def _one_symbol(
+    path: Path, chunk: list[list[str]], layout: Layout, named: set[str], is_of: Callable[[str], bool]
+) -> None:
+    """A file is of one instrument, and of the one it is read as; others would be mixed up without a word."""
     if layout.symbol is None:
         return
-    found = {row[layout.symbol] for row in chunk if len(row) > layout.symbol}
-    if len(found) > 1:
-        shown = ", ".join(sorted(found)[:3])
+    fresh = {row[layout.symbol].strip() for row in chunk if len(row) > layout.symbol} - named - {""}
+    named |= fresh
+    if len(named) > 1:
+        shown = ", ".join(sorted(named)[:3])
         raise ImportRefused("MANY_SYMBOLS", f"{path} holds {shown} …: split it, or import_bhavcopy reads daily files")
+    for one in fresh:
+        if not is_of(one):
+            raise ImportRefused(
+                "OTHER_SYMBOL", f"{path} says that it is of {one[:40]}: give --symbol NSE:NAME-EQ to say whose it is"
+            )
 
 
 def _chunks(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
@@ -170,7 +192,9 @@ def _chunks(rows: Iterator[list[str]]) -> Iterator[list[list[str]]]:
         yield chunk
 
 
-def _judge_chunk(chunk: list[list[str]], layout: Layout, stamps: "_Stamps", book: Book, spool: IO[bytes]) -> str | None:
+def _judge_chunk(
+    chunk: list[list[str]], layout: Layout, stamps: "_Stamps", book: Book, spool: IO[bytes], *, in_thousands: bool
+) -> str | None:
     o, h, lo, c, v = layout.fields
     nothing = float("nan")
     texts: list[tuple[str, str, str, str, str]] = []
@@ -182,9 +206,16 @@ def _judge_chunk(chunk: list[list[str]], layout: Layout, stamps: "_Stamps", book
             stamp = layout.stamp(row)
             text = (row[o], row[h], row[lo], row[c], row[v] if layout.has_volume else "0")
             epoch = stamps.epoch(stamp)
-            number = tuple(map(float, text))
+            try:
+                number = tuple(map(float, text))
+            except ValueError:
+                if not in_thousands:
+                    raise
+                text = tuple(map(_without_commas, text))  # type: ignore[assignment]
+                number = tuple(map(float, text))
         except (ValueError, IndexError):
             unreadable += 1
+            stamps.unreadable = stamps.unreadable or ",".join(row)[:120]
             if any(len(cell) > LONGEST_FIELD for cell in row):
                 raise ImportRefused(
                     "HUGE_FIELD", f"{stamps.path}: a field of {max(map(len, row))} characters"
@@ -219,6 +250,10 @@ def _judge_chunk(chunk: list[list[str]], layout: Layout, stamps: "_Stamps", book
     return texts[good[-1]][3]
 
 
+def _without_commas(text: str) -> str:
+    return text.replace(",", "") if _IN_THOUSANDS.fullmatch(text.strip()) else text
+
+
 class _Stamps:
     """Reads time stamps with a zone, or without and then in the zone given. One zone a file."""
 
@@ -227,6 +262,7 @@ class _Stamps:
         self.reading = reading
         self._reader = StampReader(reading.zone, daily=reading.is_daily)
         self._offset: timedelta | str | None = "unset"
+        self.unreadable = ""  # the first row that is no bar, as it stands
 
     def epoch(self, text: str) -> int:
         """Epoch seconds. ValueError: no time stamp. A fraction of a second makes none."""

@@ -139,9 +139,13 @@ def _parquet(path: Path) -> Table:
     try:
         with duckdb.connect(":memory:") as database:
             database.execute("SET threads = 1")
-            columns = database.execute("SELECT * FROM read_parquet(?)", [str(path)]).fetchnumpy()
+            answer = database.execute("SELECT * FROM read_parquet(?)", [str(path)])
+            zoned = {name for name, kind, *_ in answer.description or () if str(kind) == "TIMESTAMP WITH TIME ZONE"}
+            columns = answer.fetchnumpy()
     except duckdb.Error as error:
         raise TableRefused("NOT_A_TABLE", f"{path.name}: {type(error).__name__}") from None
+    for name in zoned:
+        columns[name] = columns[name] + np.timedelta64(19_800, "s")  # the clock in India, as of stamps without a zone
     table = Table(path, {name.lower(): _plain(column) for name, column in columns.items()})
     if not len(table):
         raise TableRefused("EMPTY_FILE", f"{path.name} has no rows")

@@ -83,6 +83,8 @@ def _line(one: FileReport) -> str:
     parts = [
         f"{one.path} → {one.stored_as}{called}: {found.rows:,} rows, {found.good:,} good",
         f"{one.stored:,} stored, {one.unchanged:,} unchanged",
+        "a new instrument" if one.instrument_created else "",
+        f"{one.differing:,} are stored with other numbers and stay as they are" if one.differing else "",
         f"{local(found.first or '')} to {local(found.last or '')}, {found.days} days, {found.short_days} short",
         f"{found.missing:,} missing in {found.gaps:,} gaps"
         + (f", the largest {gap.bars} on {gap.date} from {gap.from_time}" if gap else ""),
