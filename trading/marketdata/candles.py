@@ -50,11 +50,15 @@ class ImpossibleCandle(TradingError):
 def store_bars(feed: Feed, timeframe: int, bars: Iterable[Bar], source: str) -> int:
     """Store closed bars of known instruments; the number of bars written (new, or corrected by history).
 
-    Left out: bars with impossible numbers, and bars of our own making that are not whole (`Bar.is_whole`): history
-    fills those. Error: NotFound UNKNOWN_INSTRUMENT, and then nothing is stored.
+    Left out: bars with impossible numbers or between two minutes, and bars of our own making that are not whole
+    (`Bar.is_whole`): history fills those. Error: NotFound UNKNOWN_INSTRUMENT, and then nothing is stored.
     """
     wanted = [bar for bar in bars if source != STREAM or bar.is_whole]
-    sound = [bar for bar in wanted if makes_sense(bar.open, bar.high, bar.low, bar.close, bar.volume)]
+    sound = [
+        bar for bar in wanted
+        if makes_sense(bar.open, bar.high, bar.low, bar.close, bar.volume)
+        and not (bar.started_at.second or bar.started_at.microsecond)
+    ]  # fmt: skip
     if len(sound) < len(wanted):
         logger.warning("%d impossible bars of %s were not stored", len(wanted) - len(sound), feed.name)
     if not sound:

@@ -195,3 +195,55 @@ def test_many_small_holes_are_one_question(feed, names):
     ensure_candles(feed, names[:1], 1, OPEN, CLOSE, tape, now=CLOSE)
     assert tape.asked == [("NSE:AAA-EQ", OPEN + timedelta(minutes=10), OPEN + timedelta(minutes=291))]
     assert count() == 375
+
+
+class Said(Tape):
+    """A history that answers with these bars, whatever it is asked for, and then as a tape does."""
+
+    def __init__(self, *answers: list[Bar]) -> None:
+        super().__init__()
+        self.answers = list(answers)
+
+    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
+        told = super().history(symbol, timeframe, start, end)
+        return self.answers.pop(0) if self.answers else told
+
+
+def test_a_stamp_between_two_minutes_is_left_out_and_the_others_are_stored(feed, names):
+    bars = Tape().history("NSE:AAA-EQ", 1, OPEN, CLOSE)
+    bars[7].started_at += timedelta(seconds=30)
+    fetched = ensure_candles(feed, names[:1], 1, OPEN, CLOSE, Said(bars), now=CLOSE + timedelta(days=1))
+    assert (fetched.failed, fetched.stored, count()) == ({}, 374, 374)
+
+
+def test_bars_out_of_order_twice_and_of_other_times_are_stored_once_and_in_order(feed, names):
+    bars = Tape().history("NSE:AAA-EQ", 1, OPEN - timedelta(days=3), CLOSE)
+    fetched = ensure_candles(feed, names[:1], 1, OPEN, CLOSE, Said([*bars[::-1], *bars]), now=CLOSE + timedelta(days=1))
+    found = candles_of(feed, names[0], 1, start=OPEN - timedelta(days=9), end=CLOSE)
+    assert (fetched.stored, len(found)) == (375, 375)
+    assert [bar.started_at for bar in found] == sorted(bar.started_at for bar in found)
+
+
+def test_bars_of_another_share_are_no_answer(feed, names):
+    bars = Tape().history("NSE:BBB-EQ", 1, OPEN, CLOSE)
+    fetched = ensure_candles(feed, names[:1], 1, OPEN, CLOSE, Said(bars), now=CLOSE + timedelta(days=1))
+    assert (fetched.failed, count()) == ({"NSE:AAA-EQ": "OTHER_SYMBOL"}, 0)
+    assert not CandleCoverage.objects.exists()
+
+
+@pytest.mark.parametrize("half", [slice(None, 800), slice(800, None)])
+def test_what_half_an_answer_lacks_is_asked_for_again(feed, names, half):
+    first = OPEN - timedelta(days=7)
+    source = Said(Tape().history("NSE:AAA-EQ", 1, first, CLOSE)[half])
+    ensure_candles(feed, names[:1], 1, first, CLOSE, source, now=CLOSE + timedelta(days=1))
+    assert count() == 6 * 375
+    assert len(source.asked) == 2
+
+
+def test_what_two_answers_lack_was_never_there_and_is_not_asked_for_again(feed, names):
+    first = OPEN - timedelta(days=7)
+    listed = [bar for bar in Tape().history("NSE:AAA-EQ", 1, first, CLOSE) if bar.started_at >= OPEN]
+    source = Said(listed, [])
+    for _ in range(3):
+        ensure_candles(feed, names[:1], 1, first, CLOSE, source, now=CLOSE + timedelta(days=1))
+    assert (count(), len(source.asked)) == (375, 2)

@@ -23,6 +23,7 @@ from trading.venue.sessions import Phase, SessionKind, exchange_date, session_on
 logger = logging.getLogger(__name__)
 
 MOST_QUESTIONS = 4  # to a history, for one instrument
+WORTH_ASKING = timedelta(hours=3)  # of trading that an answer lacks at its begin or end
 SETTLING_BARS = 3  # a history may lag by this many bars: what is absent there is not yet known to be absent
 
 
@@ -127,17 +128,42 @@ def _fetch(
     oldest = next(history.limits.requests(asked, timeframe), (asked[1], asked[1]))[0]
     if oldest > asked[0]:  # from a time of which the source knows nothing: known to be absent
         _remember(feed, instrument, timeframe, (asked[0], oldest))
-    for start, end in history.limits.requests(asked, timeframe):
+    open_ranges = list(history.limits.requests(asked, timeframe))
+    while open_ranges:
+        start, end = open_ranges.pop(0)
         result.calls += 1
-        bars = _in_session(
-            history.history(instrument.symbol, timeframe, *_whole_days(start, end, timeframe)), timeframe
-        )
-        bars = [bar for bar in bars if start <= bar.started_at < end and _ends_at(bar.started_at, timeframe) <= now]
+        bars = history.history(instrument.symbol, timeframe, *_whole_days(start, end, timeframe))
+        if any(bar.symbol != instrument.symbol for bar in bars):
+            raise HistoryUnavailable("OTHER_SYMBOL", f"bars of {bars[0].symbol} came for {instrument.symbol}")
+        bars = [
+            bar for bar in _in_session(bars, timeframe)
+            if start <= bar.started_at < end and _ends_at(bar.started_at, timeframe) <= now
+        ]  # fmt: skip
         result.bars += len(bars)
+        known = min(end, settled)
+        lacking = _lacking(bars, (start, known), timeframe, session_kind(instrument))
         with transaction.atomic():
             result.stored += store_bars(feed, timeframe, bars, HISTORY)
-            _remember(feed, instrument, timeframe, (start, min(end, settled)))
+            for one in without([(start, known)], lacking):
+                _remember(feed, instrument, timeframe, one)
         watch(result)
+        open_ranges = lacking + open_ranges
+
+
+def _lacking(bars: list[Bar], asked: Range, timeframe: int, kind: SessionKind) -> list[Range]:
+    """What of a range must be asked for once more: much before or behind the bars of an answer that may have been cut.
+
+    Sources answer with the newest thousand bars, or stop in the middle. An answer without a bar is believed.
+    """
+    if not bars:
+        return []
+    first = min(bar.started_at for bar in bars)
+    last = max(_ends_at(bar.started_at, timeframe) for bar in bars)
+    sides = [(asked[0], min(first, asked[1])), (max(last, asked[0]), asked[1])]
+    return [
+        side for side in sides
+        if sum((b - a for a, b in _session_ranges(*side, timeframe, kind)), timedelta()) >= WORTH_ASKING
+    ]  # fmt: skip
 
 
 def _whole_days(start: datetime, end: datetime, timeframe: int) -> Range:

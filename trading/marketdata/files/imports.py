@@ -70,7 +70,8 @@ class FileReport:
         return {
             "path": self.path, "symbol": self.symbol, "stored_as": self.stored_as or self.symbol, **known,
             "stored": self.stored, "unchanged": self.unchanged, "differing": self.differing,
-            "untrusted": self.untrusted, "instrument_created": self.instrument_created, "warnings": self.warnings, "error": self.error,
+            "untrusted": self.untrusted, "instrument_created": self.instrument_created,
+            "warnings": self.warnings, "error": self.error,
         }  # fmt: skip
 
 
