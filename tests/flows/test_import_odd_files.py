@@ -1,16 +1,19 @@
 """Files as people have them: of other countries' offices, of websites, of two shares, and of what is stored already."""
 
+import gzip
 from datetime import datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 
 import duckdb
 import pytest
+from django.core.management import CommandError, call_command
 
 from tests.factories.market import InstrumentFactory
 from tests.flows.test_import_layouts import HEADER, OPEN, bars, run
 from trading.marketdata.files import reading
-from trading.marketdata.models import CandleBlock, Instrument
+from trading.marketdata.listing.universes import members
+from trading.marketdata.models import CandleBlock, Instrument, Universe
 from trading.marketdata.quality.files import check_files
 
 pytestmark = pytest.mark.django_db
@@ -143,3 +146,23 @@ def test_a_daily_file_of_which_nothing_can_be_stored_says_so(tmp_path: Path, lin
     code, (report,), _ = run("import_bhavcopy", tmp_path / "x.csv")
     assert (code, report["rows"], report["good"], report["stored"]) == (0, 1, 0, 0)
     assert Instrument.objects.count() == 1
+
+
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_list_of_an_index_is_read_packed_or_not(tmp_path, packed, capsys):
+    shares = [InstrumentFactory(symbol=f"NSE:{name}-EQ") for name in ("TCS", "ITC")]
+    text = "Company Name,Industry,Symbol,Series,ISIN Code\r\nOne,IT,TCS,EQ,INE1\r\nTwo,FMCG,ITC,EQ,INE2\r\n"
+    body = b"\xef\xbb\xbf" + text.encode()
+    path = tmp_path / ("list.csv.gz" if packed else "list.csv")
+    path.write_bytes(gzip.compress(body) if packed else body)
+    call_command("import_universe", str(path), "--name", "two", "--as-of", "2026-02-16")
+    assert "two: 2 listed, 2 joined, 0 left" in capsys.readouterr().out
+    assert {one.pk for one in members(Universe.objects.get(name="two"), OPEN.date())} == {one.pk for one in shares}
+
+
+@pytest.mark.parametrize("body", [b"", b"\x1f\x8b\x08cut", bytes(range(256)), b"Symbol\nNOBODY\n"])
+def test_what_is_no_list_changes_nothing(tmp_path, body):
+    (tmp_path / "list.csv").write_bytes(body)
+    with pytest.raises(CommandError):
+        call_command("import_universe", str(tmp_path / "list.csv"), "--name", "two", "--as-of", "2026-02-16")
+    assert not Universe.objects.exists()

@@ -1,6 +1,9 @@
-"""Lists of an index or an industry, from the exchange's CSV files: membership and sectors by date."""
+"""Lists of an index or an industry, from the exchange's CSV files, packed or not: membership and sectors by date."""
 
 import csv
+import gzip
+import io
+import zlib
 from dataclasses import dataclass, field
 from datetime import date
 from pathlib import Path
@@ -73,9 +76,10 @@ def import_list(path: Path, *, universe: str, day: date, actor: str, source: str
 def _rows(path: Path) -> list[tuple[str, str]]:
     """Symbols in the desk's way and their industries."""
     try:
-        with path.open(newline="", encoding="utf-8-sig") as text:
-            lines = list(csv.DictReader(text))
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        body = path.read_bytes()
+        body = gzip.decompress(body) if body.startswith(b"\x1f\x8b") else body
+        lines = list(csv.DictReader(io.StringIO(body.decode("utf-8-sig"), newline="")))
+    except (OSError, EOFError, zlib.error, UnicodeDecodeError, csv.Error) as error:
         raise ListRefused("CANNOT_READ", f"{path.name} cannot be read: {type(error).__name__}") from None
     if not lines:
         raise ListRefused("EMPTY_LIST", f"{path.name} lists nothing")
