@@ -4,6 +4,7 @@ import threading
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 
+import numpy as np
 import pytest
 from django.db import connection
 from django.db.models import Sum
@@ -12,8 +13,10 @@ from trading.domain.errors import NotFound
 from trading.marketdata.builder import Bar, BarFlag
 from trading.marketdata.candles import HISTORY, STREAM, candles_of, store_bars
 from trading.marketdata.fetching.history import ensure_candles
+from trading.marketdata.marks import Mark
 from trading.marketdata.models import CandleBlock, CandleCoverage, Feed, Instrument
 from trading.marketdata.sources import NO_LIMITS, HistoryUnavailable
+from trading.marketdata.windows import load_window
 from trading.venue.sessions import exchange_date, session_on
 
 OPEN = datetime(2026, 2, 16, 3, 45, tzinfo=UTC)  # a Monday
@@ -247,3 +250,16 @@ def test_what_two_answers_lack_was_never_there_and_is_not_asked_for_again(feed, 
     for _ in range(3):
         ensure_candles(feed, names[:1], 1, first, CLOSE, source, now=CLOSE + timedelta(days=1))
     assert (count(), len(source.asked)) == (375, 2)
+
+
+def test_bars_outside_the_session_are_not_traded_on_from_the_start(feed, names):
+    """What sources let slip in of a Saturday's test session, of the pre-open and of after the close."""
+    friday = OPEN - timedelta(days=3)
+    bars = Tape().history("NSE:AAA-EQ", 1, friday, CLOSE)
+    stray = [OPEN - timedelta(days=2), OPEN - timedelta(minutes=7), CLOSE - timedelta(days=3)]
+    bars += [Bar("NSE:AAA-EQ", at, *[Decimal(500)] * 4, volume=5) for at in stray]
+    ensure_candles(feed, names[:1], 1, friday, CLOSE, Said(bars), now=CLOSE + timedelta(days=1))
+    stored = candles_of(feed, names[0], 1, start=friday, end=CLOSE)
+    assert sorted(bar.started_at for bar in stored if bar.mark & Mark.MISPLACED) == sorted(stray)
+    window = load_window(feed, names[:1], 1, bars=750, until=CLOSE)
+    assert (window.bars, float(np.nanmax(window.close))) == (750, 100.0)

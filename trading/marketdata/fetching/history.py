@@ -14,6 +14,7 @@ from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, columns_of, store_bars
 from trading.marketdata.fetching.ranges import Range, joined, merged, without
 from trading.marketdata.fetching.tally import tally
+from trading.marketdata.marks import Mark
 from trading.marketdata.models import CandleCoverage, Feed, Instrument
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import DAILY, HistoryLimits, HistorySource, HistoryUnavailable
@@ -136,7 +137,7 @@ def _fetch(
         if any(bar.symbol != instrument.symbol for bar in bars):
             raise HistoryUnavailable("OTHER_SYMBOL", f"bars of {bars[0].symbol} came for {instrument.symbol}")
         bars = [
-            bar for bar in _in_session(bars, timeframe)
+            bar for bar in _in_session(bars, timeframe, session_kind(instrument))
             if start <= bar.started_at < end and _ends_at(bar.started_at, timeframe) <= now
         ]  # fmt: skip
         result.bars += len(bars)
@@ -174,14 +175,21 @@ def _whole_days(start: datetime, end: datetime, timeframe: int) -> Range:
     return _midnight(exchange_date(start)), _midnight(last)
 
 
-def _in_session(bars: list[Bar], timeframe: int) -> list[Bar]:
-    """Daily bars begin when their session does."""
-    if timeframe >= DAILY:
-        for bar in bars:
+def _in_session(bars: list[Bar], timeframe: int, kind: SessionKind) -> list[Bar]:
+    """Daily bars begin when their session does; others that begin outside one are not trusted from the start."""
+    for bar in bars:
+        if timeframe >= DAILY:
             session = session_on(exchange_date(bar.started_at), assume_weekdays=True)
             if session is not None:
                 bar.started_at = session.opens_at
+        elif bar.started_at not in _starts_of(exchange_date(bar.started_at), timeframe, kind):
+            bar.mark |= Mark.MISPLACED
     return bars
+
+
+@remembered(maxsize=4096)
+def _starts_of(day: date, timeframe: int, kind: SessionKind) -> frozenset[datetime]:
+    return frozenset(at for _, starts in _bars_of(day, timeframe, kind) for at in starts)
 
 
 def _midnight(day: date) -> datetime:
