@@ -1,7 +1,7 @@
 """Market pages: watchlists, the page of an instrument and its chart, for one person, with all that can go wrong."""
 
 import itertools
-from datetime import timedelta
+from datetime import date, timedelta
 from decimal import Decimal
 
 import pytest
@@ -13,9 +13,19 @@ from tests.factories import FillFactory, GroupFactory, InstrumentFactory, Positi
 from tests.factories.execution import IntentFactory, OrderFactory
 from tests.factories.world import World, open_market
 from trading.marketdata.builder import Bar
-from trading.marketdata.candles import HISTORY, store_bars
+from trading.marketdata.candles import HISTORY, IMPORT, mark_bars, store_bars
 from trading.marketdata.clocks import venue_now
-from trading.marketdata.models import Backfill, CandleCoverage, CorporateAction, HistoryTally, QualityDay, Universe
+from trading.marketdata.files.archive import archive_candles
+from trading.marketdata.marks import Mark
+from trading.marketdata.models import (
+    Backfill,
+    CandleCoverage,
+    CorporateAction,
+    Feed,
+    HistoryTally,
+    QualityDay,
+    Universe,
+)
 from trading.marketdata.quality.trust import sources_name
 from trading.monitoring.models import Heartbeat
 from trading.portfolio.models import ChartSettings, Watchlist
@@ -266,6 +276,59 @@ def test_the_data_page_of_an_empty_desk_and_of_wrong_questions(client):
         assert client.get("/market/data/", query).status_code == 200
     for wrong in ({}, {"symbol": "NSE:SBIN-EQ"}, {"symbol": "NSE:SBIN-EQ", "day": "yesterday"}, {"day": "2026-02-13"}):
         assert client.get("/market/data/missing/", wrong).status_code == 404
+
+
+def test_a_day_that_lacks_minutes_says_so_though_others_of_it_are_doubtful(client, world):
+    day = session_on(venue_now(world.feed.name).date() - timedelta(days=3), assume_weekdays=True)
+    bars = [
+        Bar(world.instrument.symbol, at, Decimal(800), Decimal(801), Decimal(799), Decimal(800), 9)
+        for at in day.bar_starts(1)[:300]
+    ]
+    store_bars(world.feed, 1, bars, HISTORY)
+    mark_bars(world.feed, world.instrument, 1, {bars[7].started_at: Mark.OUTLIER})
+    page = client.get("/market/data/").content.decode()
+    assert "13 Feb: 300 of 375 minutes, 1 doubtful, missing" in page
+
+
+def test_days_that_were_archived_are_there(client, world, settings, tmp_path):
+    settings.VAR = tmp_path
+    feed = Feed.objects.create(name="NSE", kind=Feed.Kind.EXCHANGE)
+    starts = session_on(date(2021, 4, 7)).bar_starts(1)[:80]
+    numbers = Decimal(800), Decimal(801), Decimal(799), Decimal(800), 9
+    store_bars(feed, 1, [Bar(world.instrument.symbol, at, *numbers) for at in starts], IMPORT)
+    mark_bars(feed, world.instrument, 1, {starts[7]: Mark.OUTLIER})
+    (moved,) = archive_candles(feed, before=date(2021, 5, 1), wall=timezone.now())
+    page = client.get("/market/data/", {"feed": feed.pk, "until": "2021-04-09"}).content.decode()
+    assert moved.bars == 80 and "7 Apr: 80 of 375 minutes, 1 doubtful, missing" in page
+
+
+def test_the_data_page_goes_back_to_days_that_were_and_to_other_feeds(client, world):
+    feed = Feed.objects.create(name="NSE", kind=Feed.Kind.EXCHANGE)
+    for day in (date(2021, 4, 7), date(2016, 8, 16)):
+        session = session_on(day, assume_weekdays=True)
+        bars = [
+            Bar(world.instrument.symbol, at, Decimal(800), Decimal(801), Decimal(799), Decimal(800), 9)
+            for at in session.bar_starts(1)[:80]
+        ]
+        store_bars(feed, 1, bars, IMPORT)
+    here = client.get("/market/data/").content.decode()
+    assert "7 Apr" not in here and f'<option value="{feed.pk}">NSE' in here
+    page = client.get("/market/data/", {"feed": feed.pk, "until": "2021-04-09"}).content.decode()
+    assert "7 Apr: 80 of 375 minutes" in page and "9 Apr: 0 of 375 minutes" in page
+    assert "until=2021-04-08" not in page and 'rel="prev"' in page and 'rel="next"' in page
+    assert "Download candles" not in page  # they would be those of the desk's own feed
+    old = client.get("/market/data/", {"feed": feed.pk, "until": "2016-08-17"}).content.decode()
+    assert "16 Aug: 80 of 375 minutes" in old
+    gap = {"symbol": world.instrument.symbol, "day": "2021-04-07", "feed": feed.pk}
+    assert ">295<" in client.get("/market/data/missing/", gap, **HTMX).content.decode()
+    for query in (
+        {"feed": "9" * 30},
+        {"feed": "x"},
+        {"until": "soon"},
+        {"until": "1889-01-01"},
+        {"until": "2999-01-01"},
+    ):
+        assert client.get("/market/data/", query).status_code == 200
 
 
 def test_the_data_page_shows_fetches_saved_calls_and_judged_days_and_the_chart_can_be_adjusted(client, world):

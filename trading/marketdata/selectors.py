@@ -1,6 +1,7 @@
 """What is known about the market data itself: how much of each day is stored, what is missing and why.
 
-Read from the counts that blocks carry and from CandleCoverage; no bar is unpacked, but for the minutes of one day.
+Read from the counts that blocks carry and from CandleCoverage; no bar is unpacked, but for the minutes of one day
+and for days whose bars are archived.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
+import numpy as np
 from django.db.models import Max, Sum
 
+from trading.marketdata.files.archive import archived_between
+from trading.marketdata.marks import UNTRUSTED, Source
 from trading.marketdata.models import CandleBlock, CandleCoverage, CandleSeries, Feed, Instrument
+from trading.marketdata.packing.blocks import date_of, unpack
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.windows import load_window
+from trading.venue import calendar
 from trading.venue.sessions import Session, exchange_date, session_on
 
 MINUTE = 1
@@ -32,7 +38,7 @@ class GapClass(StrEnum):
         "NEVER_WAS"  # the history was asked and had no more: the instrument did not trade, or its source lost it
     )
     NO_DATA = "NO_DATA"  # not one bar, and the history was not asked
-    DOUBTFUL = "DOUBTFUL"  # all there, but some bars are marked: nothing is traded on those
+    DOUBTFUL = "DOUBTFUL"  # all are there, but some bars are marked: nothing is traded on those
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,12 +70,11 @@ class DayOfData:
 
 
 def session_days(feed: Feed, *, until: datetime, count: int) -> list[date]:
-    """The last `count` exchange days up to that of `until`, oldest first."""
-    assumed = feed.kind != Feed.Kind.EXCHANGE
+    """The last `count` exchange days up to that of `until`, oldest first; weekdays of years before the calendar."""
     days: list[date] = []
     day = exchange_date(until)
     for _ in range(count * 3 + 15):
-        if session_on(day, assume_weekdays=assumed) is not None:
+        if session_on(day, assume_weekdays=_is_assumed(feed, day)) is not None:
             days.append(day)
         if len(days) == count:
             break
@@ -91,13 +96,13 @@ def coverage_by_day(
             first_day__range=(days[0], days[-1]),
         ).values("series__instrument_id", "first_day", "bars", "untrusted", "streamed")
     }  # fmt: skip
+    stored = _archived(feed, ids, days) | stored
     asked = _asked(feed, ids, days)
-    assumed = feed.kind != Feed.Kind.EXCHANGE
     out: dict[int, list[DayOfData]] = {}
     for one in instruments:
         rows = []
         for day in days:
-            session = session_on(day, kind=session_kind(one), assume_weekdays=assumed)
+            session = session_on(day, kind=session_kind(one), assume_weekdays=_is_assumed(feed, day))
             bars, untrusted, streamed = stored.get((one.pk, day), (0, 0, 0))
             over = session is not None and session.closes_at <= now
             expected = _minutes_by(session, now) if session else 0
@@ -111,6 +116,11 @@ def followed_instruments(feed: Feed) -> list[Instrument]:
     """Instruments of which minutes of this feed are stored, by symbol."""
     series = CandleSeries.objects.filter(feed=feed, timeframe=MINUTE)
     return list(Instrument.objects.filter(pk__in=series.values("instrument_id")).order_by("symbol"))
+
+
+def feeds_with_candles() -> list[Feed]:
+    """Feeds of which anything is stored, by name."""
+    return list(Feed.objects.filter(pk__in=CandleSeries.objects.values("feed")).order_by("name"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,7 +145,7 @@ def stored(feed: Feed) -> Stored:
 
 def missing_minutes(feed: Feed, instrument: Instrument, day: date, *, now: datetime) -> list[tuple[datetime, int]]:
     """The runs of minutes of one day that are not stored: when each begins, and how many minutes it lasts."""
-    session = session_on(day, kind=session_kind(instrument), assume_weekdays=feed.kind != Feed.Kind.EXCHANGE)
+    session = session_on(day, kind=session_kind(instrument), assume_weekdays=_is_assumed(feed, day))
     if session is None:
         return []
     until = min(now, session.closes_at)
@@ -153,6 +163,24 @@ def missing_minutes(feed: Feed, instrument: Instrument, day: date, *, now: datet
         else:
             runs.append((start, 1))
     return runs
+
+
+def _archived(feed: Feed, ids: list[int], days: Sequence[date]) -> dict[tuple[int, date], tuple[int, int, int]]:
+    """What files of the archive hold of these days: bars, untrusted ones, and ones of our own making."""
+    series = CandleSeries.objects.filter(feed=feed, timeframe=MINUTE, instrument_id__in=ids)
+    owners = dict(series.values_list("pk", "instrument_id"))
+    found = {}
+    for row in archived_between(list(owners), MINUTE, days[0], days[-1]):
+        bars = unpack([row])
+        doubtful = int(np.count_nonzero(bars.mark & int(UNTRUSTED)))
+        streamed = int(np.count_nonzero(bars.source == Source.STREAM))
+        found[owners[row[0]], date_of(row[1])] = (len(bars), doubtful, streamed)
+    return found
+
+
+def _is_assumed(feed: Feed, day: date) -> bool:
+    """Whether weekdays count as sessions: of a sandbox, and of years before those that the calendar knows."""
+    return feed.kind != Feed.Kind.EXCHANGE or day < calendar.current().known_from
 
 
 def _minutes_by(session: Session, now: datetime) -> int:
@@ -182,9 +210,9 @@ def _was_asked(session: Session | None, spans: list[tuple[datetime, datetime]]) 
 
 
 def _kind(bars: int, expected: int, untrusted: int, *, over: bool, asked: bool) -> GapClass:
-    if untrusted:
-        return GapClass.DOUBTFUL
     if bars >= expected:
+        if untrusted:
+            return GapClass.DOUBTFUL
         return GapClass.WHOLE if over else GapClass.RUNNING
     if asked:
         return GapClass.NEVER_WAS

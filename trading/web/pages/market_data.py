@@ -1,7 +1,8 @@
 """The state of the market data: how much is stored, what is missing and why, where it comes from and how old it is."""
 
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import date, datetime, time, timedelta
+from urllib.parse import urlencode
 
 from django.core.paginator import Paginator
 from django.http import Http404, HttpResponse
@@ -9,6 +10,8 @@ from django.shortcuts import render
 from django.views.decorators.http import require_safe
 
 from execution.models import EngineLease
+from trading.domain.clock import IST
+from trading.marketdata.clocks import venue_now
 from trading.marketdata.fetching.tally import calls_saved
 from trading.marketdata.listing.universes import members
 from trading.marketdata.live import SourceKind
@@ -18,12 +21,14 @@ from trading.marketdata.selectors import (
     DayOfData,
     GapClass,
     coverage_by_day,
+    feeds_with_candles,
     followed_instruments,
     missing_minutes,
     session_days,
     stored,
 )
 from trading.marketdata.watermark import candles_through
+from trading.venue.sessions import exchange_date
 from trading.web.access import signed_in
 from trading.web.desk import DeskRequest
 from trading.web.pages.market_download import fetches_of, form_of
@@ -33,6 +38,7 @@ DAYS = 20
 MOST_GAPS = 60
 MOST_JUDGED = 12
 BEHIND_S = 180
+EARLIEST = date(1990, 2, 1)
 TOLD_WITHIN = timedelta(seconds=60)  # the engine speaks of its sources more often than that
 WHY = {
     GapClass.MISSING: ("missing", "The history has not been asked for all of it: a backfill may bring the rest."),
@@ -46,18 +52,22 @@ WHY = {
 @signed_in
 def market_data(request: DeskRequest) -> HttpResponse:
     desk = request.desk
-    if desk.feed is None:
+    feed, now = _feed(request)
+    if feed is None:
         return render(request, "market/data.html", {"feed": None})
-    days = session_days(desk.feed, until=desk.now, count=DAYS)
-    chosen, instruments = _chosen(request, desk.feed)
+    days = session_days(feed, until=_until(request, now), count=DAYS)
+    chosen, instruments = _chosen(request, feed, days)
     page = Paginator(instruments, ROWS).get_page(request.GET.get("page"))
     shown = list(page.object_list)
-    covered = coverage_by_day(desk.feed, shown, days, now=desk.now)
+    covered = coverage_by_day(feed, shown, days, now=now)
     rows = [(one, covered[one.pk]) for one in shown]
     gaps = _gaps(rows)
     context = {
-        "feed": desk.feed,
+        "feed": feed,
+        "feeds": sorted({feed, *([desk.feed] if desk.feed else []), *feeds_with_candles()}, key=lambda one: one.name),
+        "is_own": feed == desk.feed,
         "days": days,
+        **_places(feed, chosen, days, now),
         "page": page,
         "rows": rows,
         "gaps": gaps[:MOST_GAPS],
@@ -66,13 +76,13 @@ def market_data(request: DeskRequest) -> HttpResponse:
         "cells": sum(len(cells) for _, cells in rows),
         "universes": Universe.objects.order_by("name"),
         "chosen": chosen,
-        "stored": stored(desk.feed),
-        "sources": _sources(request, desk.feed),
-        "saved": calls_saved(desk.feed, first=desk.today - timedelta(days=30), last=desk.today),
-        "judged": QualityDay.objects.filter(feed=desk.feed, instrument__in=shown, score__lt=100).select_related(
-            "instrument"
-        )[:MOST_JUDGED],
-        **fetches_of(request, desk.feed),
+        "stored": stored(feed),
+        "sources": _sources(request, feed),
+        "saved": calls_saved(feed, first=exchange_date(now) - timedelta(days=30), last=exchange_date(now)),
+        "judged": QualityDay.objects.filter(
+            feed=feed, instrument__in=shown, score__lt=100, day__lte=days[-1] if days else exchange_date(now)
+        ).select_related("instrument")[:MOST_JUDGED],
+        **fetches_of(request, feed),
         **form_of(request, days),
     }
     return render(request, "market/data.html", context)
@@ -82,30 +92,62 @@ def market_data(request: DeskRequest) -> HttpResponse:
 @signed_in
 def missing(request: DeskRequest) -> HttpResponse:
     """Which minutes of one day of one instrument are not there."""
-    desk = request.desk
+    feed, now = _feed(request)
     symbol, day = request.GET.get("symbol", "")[:60], request.GET.get("day", "")
     row = Instrument.objects.filter(symbol=symbol).first() if symbol.isprintable() else None
     try:
         on = date.fromisoformat(day)
     except ValueError:
         raise Http404 from None
-    if row is None or desk.feed is None or not 1990 <= on.year <= 2100:
+    if row is None or feed is None or not 1990 <= on.year <= 2100:
         raise Http404
-    runs = missing_minutes(desk.feed, row, on, now=desk.now)
+    runs = missing_minutes(feed, row, on, now=now)
     return render(request, "market/_missing.html", {"instrument": row, "day": on, "runs": runs})
 
 
-def _chosen(request: DeskRequest, feed: Feed) -> tuple[Universe | None, list[Instrument]]:
+def _feed(request: DeskRequest) -> tuple[Feed | None, datetime]:
+    """The feed that was asked for, else the desk's own, and its venue time."""
+    desk, wanted = request.desk, request.GET.get("feed", "")
+    feed = Feed.objects.filter(pk=wanted).first() if _is_number(wanted) else None
+    return (desk.feed, desk.now) if feed is None or feed == desk.feed else (feed, venue_now(feed.name))
+
+
+def _until(request: DeskRequest, now: datetime) -> datetime:
+    """The end of the last day to be shown: now, or the one that was asked for."""
+    try:
+        day = date.fromisoformat(request.GET.get("until", ""))
+    except ValueError:
+        return now
+    if not EARLIEST <= day < exchange_date(now):
+        return now
+    return datetime.combine(day, time(12), IST)
+
+
+def _places(feed: Feed, chosen: Universe | None, days: list[date], now: datetime) -> dict[str, object]:
+    """Where else one may look: the same of earlier and of later days, as queries."""
+    if not days:
+        return {}
+    asked = {"feed": feed.pk, "list": chosen.pk if chosen else ""}
+    span = days[-1] - days[0] + timedelta(days=1)
+    later = min(days[-1] + span, exchange_date(now))
+    return {
+        "here": urlencode({**asked, "until": days[-1].isoformat()}),
+        "earlier": urlencode({**asked, "until": (days[0] - timedelta(days=1)).isoformat()}),
+        "later": urlencode({**asked, "until": later.isoformat()}) if later > days[-1] else "",
+    }
+
+
+def _is_number(text: str) -> bool:
+    return text.isascii() and text.isdigit() and len(text) < 10
+
+
+def _chosen(request: DeskRequest, feed: Feed, days: list[date]) -> tuple[Universe | None, list[Instrument]]:
     """The instruments of the list that was asked for, else all of which minutes are stored."""
     wanted = request.GET.get("list", "")
-    universe = (
-        Universe.objects.filter(pk=wanted).first()
-        if wanted.isascii() and wanted.isdigit() and len(wanted) < 10
-        else None
-    )
+    universe = Universe.objects.filter(pk=wanted).first() if _is_number(wanted) else None
     if universe is None:
         return None, followed_instruments(feed)
-    return universe, members(universe, request.desk.today)
+    return universe, members(universe, days[-1] if days else request.desk.today)
 
 
 @dataclass(slots=True)

@@ -10,6 +10,7 @@ from django.views.decorators.http import require_POST, require_safe
 
 from execution.cells import quote_cell
 from trading.domain.errors import NotAllowed
+from trading.marketdata.listing.bands import band_of
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Watchlist
 from trading.web.access import signed_in
@@ -46,6 +47,7 @@ def instrument(request: DeskRequest, symbol: str) -> HttpResponse:
         "memberships": row.memberships.filter(to_date=None).select_related("universe").order_by("universe__name"),
         "levels": own_levels(user=request.user, portfolio=desk.portfolio, instrument=row),
         "former": row.former.all(),
+        "band": band_of(desk.feed, row, desk.today) if desk.feed else None,
         "terms": row.terms.order_by("-from_date")[:8],
         "lists": lists,
         "actions": row.actions.exclude(state="DISMISSED")[:8],
