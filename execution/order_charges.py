@@ -8,6 +8,9 @@ from trading.portfolio.booking import charge_segment
 from trading.venue.charges import ChargeBroker, ChargeSheet, charges_for_order
 from trading.venue.sessions import exchange_date
 
+HANDED_ON = "SHARE"
+"""Source of a fill that is a part of another order's (see `services/outside_share.py`): that one bears its charges."""
+
 
 def charge_broker(account: BrokerAccount) -> ChargeBroker:
     """Whose prices an account pays: its broker's, on paper as for money; the sandbox exchange has its own."""

@@ -13,6 +13,7 @@ from execution.brokers.port import BrokerGateway
 from execution.engine.books import apply_books, known_today
 from execution.engine.funds import keep_funds
 from execution.models import Fill, Mismatch, Order, OrderEvent, ReconRun
+from execution.order_charges import HANDED_ON
 from execution.reconcile.compare import Difference, Key, Ours, compare
 from execution.reconcile.heal import mismatches_note
 from execution.reconcile.money import BALANCE, Flow, Reading, compare_money, counts_profit
@@ -88,6 +89,8 @@ def _our_side(account: BrokerAccount, now: datetime, delivered: dict[str, int]) 
         key = (order.instrument.symbol, order.product)
         signed = Side(order.side).sign * fill.quantity
         is_todays = exchange_date(fill.filled_at) == today
+        if is_todays and fill.source == HANDED_ON:
+            continue  # the whole of it is in the order that it is a part of
         if is_todays or order.product == Product.MARGIN:
             net[key] += signed
         if is_todays and order.broker_order_id and not fill.synthetic:
@@ -128,7 +131,7 @@ def _flows(account: BrokerAccount, snapshot: Snapshot, ours: Ours, now: datetime
              fill.value_paise)
         for fill in Fill.objects.filter(
             order__account=account, bust=None, filled_at__gte=datetime.combine(today, time(), IST)
-        ).exclude(source="USER").select_related("order__instrument")  # booked by hand: the broker knows it otherwise
+        ).exclude(source__in=["USER", HANDED_ON]).select_related("order__instrument")  # the broker knows them otherwise
     ]  # fmt: skip
     products = {order.broker_order_id: order.product for order in snapshot.orders}
     flows += [

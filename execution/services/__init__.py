@@ -10,6 +10,7 @@ order_claim       what may go to the broker now, claimed together
 order_submit      claim, send once, record what came back
 order_update      broker news, from socket or book, in any order
 order_adopt       an order that was not ours takes its place in a trade
+outside_share     what such an order closed beyond that trade goes to the others that held it
 fill_apply        one execution, once: order, position, ledger
 fill_stand_in     one fill for trades that the book only counts, until they come
 events_seal       the memory of orders, sealed in a chain

@@ -10,7 +10,7 @@ from django.utils import timezone
 from execution.brokers.port import BookOrder
 from execution.identity import execution_key
 from execution.models import Fill, Group, Order, ParkedFill
-from execution.order_charges import sheet_of
+from execution.order_charges import HANDED_ON, sheet_of
 from execution.services.events import note
 from execution.services.fill_reverse import fill_reverse
 from execution.services.fill_stand_in import hand_over_lots, key_of, stand_in, stand_in_due, stand_ins_of
@@ -27,6 +27,7 @@ from trading.outbox import after_commit
 from trading.portfolio.booking import book_fill
 from trading.realtime.publish import publish
 from trading.statements import insert, run, store
+from trading.venue.charges import ChargeSheet
 
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 WAITING = """
@@ -112,6 +113,8 @@ def _apply(order: Order, key: str, fact: FillFact, source: str, *, synthetic: bo
     crashpoint("fills.row_written")
     costs = sheet_of(order, order.filled_quantity + fact.quantity, order.fill_value_paise + value, fact.filled_at)
     costs -= sheet_of(order, order.filled_quantity, order.fill_value_paise, fact.filled_at)
+    if source == HANDED_ON:
+        costs = ChargeSheet()
     order.filled_quantity += fact.quantity
     order.fill_value_paise += value
     order.charges_paise += costs.total

@@ -19,6 +19,7 @@ from execution.services.group_state import move_group, tell_illegal_move
 from execution.services.order_cancel import order_cancel
 from execution.services.order_chase import order_chase
 from execution.services.order_room import hold_room
+from execution.services.outside_share import hand_on
 from execution.services.parent_advance import parents_advance
 from execution.services.part_send import parts_of, send_parts
 from execution.services.trade_orders import (
@@ -84,6 +85,8 @@ def _advance(group_id, now: datetime) -> str:
             order.group = group
         held = sum(Side(order.side).sign * order.filled_quantity for order in orders) * Side(group.side).sign
         _mark_opened(group, orders, held, now)
+        if held < 0 and hand_on(group, orders, -held):
+            return group.state
         if held < 0:
             _quarantine(group, held)
         waiting = Intent.objects.filter(group=group, state=Intent.State.WAITING).exists()

@@ -15,6 +15,7 @@ from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder
 from execution.identity import client_order_id
 from execution.models import Fill, Group, Intent, Order, ParkedFill
+from execution.order_charges import HANDED_ON
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.states import OrderState
@@ -23,6 +24,9 @@ from trading.domain.orders import Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.monitoring.models import Alert
 from trading.outbox import after_commit
+
+OUTSIDE = "outside:"
+"""How the wish begins that an adopted order is told to be of."""
 
 
 @transaction.atomic
@@ -43,7 +47,7 @@ def order_adopt(*, account_id: int, news: BookOrder, source: str) -> Order | Non
         return None
     intent, is_new = Intent.objects.get_or_create(
         portfolio=group.portfolio,
-        dedupe_key=f"outside:{news.broker_order_id}",
+        dedupe_key=f"{OUTSIDE}{news.broker_order_id}",
         defaults={
             "group": group, "source": Intent.Source.SYSTEM, "reason": Reason.SQUARE_OFF, "instrument": group.instrument,
             "product": Product(group.product), "side": news.side, "order_type": "MARKET",
@@ -89,16 +93,20 @@ def _reduced_by(account_id: int, news: BookOrder, traded_at: datetime) -> Group 
         .order_by("created_at", "pk")
     )  # fmt: skip
     for group in candidates:
-        held = 0
-        for fill in Fill.objects.filter(order__group=group, bust=None, filled_at__lte=traded_at).select_related(
-            "order"
-        ):
-            adds = fill.order.side == group.side
-            if adds or fill.filled_at < traded_at:
-                held += Side(fill.order.side).sign * fill.quantity
-        if held * news.side.sign < 0:
+        if held_at(group, traded_at) * news.side.sign < 0:
             return group
     return None
+
+
+def held_at(group: Group, at: datetime, *, but_for: Order | None = None) -> int:
+    """Signed units of a trade that an order could close which began to trade at that instant: all that was added by
+    then, less what was closed before. Of `but_for` nothing counts, nor of what was handed on to another trade."""
+    fills = Fill.objects.filter(order__group=group, bust=None, filled_at__lte=at).select_related("order")
+    held = 0
+    for fill in fills if but_for is None else fills.exclude(order=but_for).exclude(source=HANDED_ON):
+        if fill.order.side == group.side or fill.filled_at < at:
+            held += Side(fill.order.side).sign * fill.quantity
+    return held
 
 
 def _tell_once(account_id: int, news: BookOrder) -> None:
