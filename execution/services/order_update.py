@@ -15,7 +15,8 @@ from execution.services.group_reopen import group_reopen
 from execution.services.order_adopt import order_adopt, owner_of
 from execution.services.order_room import hold_room
 from execution.services.order_submit import bind
-from execution.states import ORDER_MOVES, REVIVABLE, OrderState, PendingOp
+from execution.states import AT_EXCHANGE, ORDER_MOVES, REVIVABLE, OrderState, PendingOp
+from risk.reserve import retake
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderType, Reason
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
@@ -102,6 +103,8 @@ def order_update(
         )  # fmt: skip
     if not stale:
         _settle_pending(order, news)
+        if revives and order.state in AT_EXCHANGE:
+            _take_back(order, before[0])
         if (order.quantity, order.limit_price) != (before[2], price_before):
             hold_room(order)
     if not order.is_final:
@@ -121,6 +124,16 @@ def order_update(
     if before != (order.state, order.pending_op, order.quantity) and not _only_rests(order, before):
         after_commit("engine.group", account_id=account_id, group_id=str(order.group_id))
     return order
+
+
+def _take_back(order: Order, was: str) -> None:
+    """An entry that was given up is not wanted any more: its room was given back, and its idea may be gone."""
+    if order.reason != Reason.ENTRY or was not in (OrderState.NOT_PLACED, OrderState.REJECTED):
+        return
+    retake(intent_id=order.intent_id)  # until it is gone it may still trade
+    note(order, "cancel.asked", source="ENGINE", by="it turned up after it was given up")
+    order.pending_op, order.next_probe_at, order.cancel_asked_at = PendingOp.CANCEL_ASKED, None, timezone.now()
+    after_commit("engine.order", account_id=order.account_id, order_id=order.pk)
 
 
 def _only_rests(order: Order, before: tuple[str, str, int]) -> bool:

@@ -15,6 +15,7 @@ from execution.services.intent_create import intent_create
 from execution.services.intent_judge import Wish
 from execution.services.leg_send import PASSING
 from execution.services.order_cancel import order_cancel
+from execution.states import OrderState
 from risk.kill_switch import kill_state
 from strategies.tactics.chase import mid_price
 from strategies.tactics.slices import next_tip, spread_evenly
@@ -68,9 +69,13 @@ def parent_withdraw(*, parent_id: int, actor: str, now: datetime) -> bool:
 
 def _step(parent: ParentOrder, group: Group, own: list[Order], *, waiting: bool, now: datetime) -> bool:
     filled = sum(order.filled_quantity for order in own)
+    # A part that was proved absent may turn up all the same: its units are not let out a second time.
+    spoken_for = filled + sum(order.remaining_quantity for order in own if order.state == OrderState.NOT_PLACED)
     live = [order for order in own if not order.is_final]
     if not parent.code and filled < parent.quantity:
         why = _why_it_ends(parent, group, now)
+        if spoken_for >= parent.quantity:
+            why = "NOT_PLACED", "What never showed in the broker's book is not sent a second time."
         if why is not None:
             _end(parent, *why)
     if parent.code:
@@ -80,7 +85,7 @@ def _step(parent: ParentOrder, group: Group, own: list[Order], *, waiting: bool,
         _finish(parent, group, filled)
         return False
     if not parent.code and not waiting:
-        _let_out(parent, group, live, filled, now)
+        _let_out(parent, group, live, filled, parent.quantity - spoken_for, now)
     return True
 
 
@@ -97,14 +102,15 @@ def _why_it_ends(parent: ParentOrder, group: Group, now: datetime) -> tuple[str,
     return None
 
 
-def _let_out(parent: ParentOrder, group: Group, live: list[Order], filled: int, now: datetime) -> None:
+def _let_out(
+    parent: ParentOrder, group: Group, live: list[Order], filled: int, left: int, now: datetime
+) -> None:  # fmt: skip
     if parent.next_at is not None and now < parent.next_at:
         return
     if live:  # one part at a time: the next tip when the last has filled, the next turn when the last is gone
         for order in live if parent.style == Style.TWAP else ():
             order_cancel(order_id=order.pk, actor="its turn is over", now=now)
         return
-    left = parent.quantity - filled
     if EngineLease.objects.filter(account_id=parent.portfolio.account_id).exclude(paused_by="").exists():
         _wait(parent, "The engine is paused.", now)
         return

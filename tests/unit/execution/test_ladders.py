@@ -26,7 +26,9 @@ from strategies.models import Signal
 from tests.factories import DeploymentFactory
 from tests.factories.market import InstrumentFactory
 from tests.factories.world import quote
+from tests.small_broker import LOST
 from tests.small_desk import SmallDesk
+from tests.unit.execution.test_late_news import give_up
 from trading.domain.clock import IST
 from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import Reason, Side
@@ -629,3 +631,22 @@ def test_a_stop_beyond_the_day_s_band_waits_at_its_edge(desk):
     stop = desk.stop_of(group)
     assert group.stop_price == Decimal("790.00")
     assert (stop.limit_price, stop.trigger_price, stop.state) == (Decimal("795.00"), Decimal("795.05"), "OPEN")
+
+
+def test_fault_18_a_leg_that_turns_up_after_it_was_given_up_is_taken_back(desk):
+    desk.broker.answers.extend(["taken", LOST])
+    desk.broker.hidden.add("B000002")
+    group = begin(desk)
+    first, lost = [order_of(leg) for leg in legs_of(group)[:2]]
+    fill(desk, first)
+    assert give_up(desk, lost).state == "NOT_PLACED"
+    desk.turn(2)
+    sound(desk, group)
+    desk.broker.hidden.clear()
+    desk.turn(1)
+    lost.refresh_from_db()
+    assert not find_drift(days=[desk.now[0].date()]), "it holds its room again"
+    desk.turn(3)
+    lost.refresh_from_db()
+    assert (lost.state, lost.broker_order_id) == ("CANCELLED", "B000002")
+    sound(desk, group)

@@ -26,7 +26,9 @@ from strategies.models import Deployment, Signal
 from strategies.tactics.slices import next_tip, spread_evenly
 from tests.factories import DeploymentFactory, SignalFactory, UserFactory
 from tests.factories.strategies import house_version
+from tests.small_broker import LOST
 from tests.unit.execution.test_chase import market, turn
+from tests.unit.execution.test_late_news import give_up
 from trading.audit.models import AuditEntry
 from trading.domain.errors import Conflict, NotAllowed, NotFound
 from trading.domain.orders import Product, Reason, Side
@@ -386,3 +388,20 @@ def test_the_tips_of_an_iceberg_are_the_whole(left, visible, lot):
         assert 0 < tip <= max(visible, lot)
         out += tip
     assert out == left
+
+
+def test_a_part_that_may_be_at_the_broker_after_all_is_not_let_out_a_second_time(desk):
+    parent = ask(desk, style="ICEBERG", quantity=30)
+    desk.broker.answers.extend(["taken", LOST])  # the stop, and the second part
+    desk.broker.hidden.add("B000003")
+    fill_live(desk, parent)
+    (lost,) = [order for order in children(parent) if order.state == OrderState.UNKNOWN]
+    assert give_up(desk, lost).state == OrderState.NOT_PLACED
+    turn(desk, "812.40", 3)
+    fill_live(desk, parent)
+    assert (again(parent).state, again(parent).code) == (State.SHORT, "NOT_PLACED")
+    desk.broker.hidden.clear()
+    desk.broker.fill("B000003", 15, "812.40")
+    turn(desk, "812.40", 3)
+    assert desk.held() == 30 == sum(fact.quantity for fact in desk.broker.facts)
+    sane(desk, parent)
