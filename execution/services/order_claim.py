@@ -1,10 +1,11 @@
 """What may go to the broker now, claimed together: each row by its own compare-and-swap, all of them in one commit."""
 
+import logging
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from uuid import UUID, uuid4
 
-from django.db import transaction
+from django.db import connection, transaction
 from django.utils import timezone
 
 from execution.brokers.port import CallClass
@@ -14,13 +15,17 @@ from execution.services.events import note
 from execution.states import OrderState, PendingOp
 from risk.kill_switch import kill_state
 from risk.order_rate import ask_turns
+from trading.domain.clock import running_s
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.outbox import after_commit
 from trading.realtime.publish import publish_aside
 from trading.statements import ask, together
 
+logger = logging.getLogger(__name__)
 LEASE_S = 15
+SEND_WITHIN_S = 5.0
+"""A claim that is older does not leave any more: less than an engine's lease of the account lasts without it."""
 
 # One statement decides for each: still queued, still in time, this engine still holds the account and may enter, and no
 # kill switch since. Of several, one that somebody else holds is left alone: whoever waits holds nothing meanwhile.
@@ -67,12 +72,14 @@ CLAIM_ONE, CLAIM_MANY = _CLAIM.format(others=""), _CLAIM.format(others="SKIP LOC
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
-    """One order that this engine has to give to the broker, now. `token` names the claim in whatever is said of it."""
+    """One order that this engine has to give to the broker, now. `token` names the claim in whatever is said of it;
+    `claimed_at` is by `running_s`."""
 
     order_id: int
     token: UUID
     request: OrderRequest
     klass: CallClass
+    claimed_at: float = field(default_factory=running_s)
 
 
 def class_of(reason: str) -> CallClass:
@@ -107,13 +114,20 @@ def orders_claim_in_turn(
 def _rest_alone(order_ids: Sequence[int], fence: int, found: list[Claimed] | None) -> list[Claimed]:
     """What was not claimed together with the others has its own reason."""
     claimed = {one.order_id: one for one in found or ()}
-    for order_id in order_ids:
-        if order_id in claimed:
-            continue
-        if len(order_ids) > 1:  # somebody may just have held it
-            claimed |= {one.order_id: one for one in _claim([order_id], fence) or ()}
-        if order_id not in claimed:
-            _withdraw_if_void(order_id, fence)
+    try:
+        for order_id in order_ids:
+            if order_id in claimed:
+                continue
+            if len(order_ids) > 1:  # somebody may just have held it
+                claimed |= {one.order_id: one for one in _claim([order_id], fence) or ()}
+            if order_id not in claimed:
+                _withdraw_if_void(order_id, fence)
+    except Exception:
+        if not claimed:
+            raise
+        # What is claimed leaves now, or nobody knows for minutes whether it did; the sweep finds the others again.
+        logger.exception("of several orders one could not be claimed")
+        connection.close_if_unusable_or_obsolete()
     return [claimed[order_id] for order_id in order_ids if order_id in claimed]
 
 

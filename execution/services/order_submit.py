@@ -28,9 +28,10 @@ from execution.models import Group, Order
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.services.group_reopen import group_reopen
-from execution.services.order_claim import Claimed, class_of, orders_claim
+from execution.services.order_claim import SEND_WITHIN_S, Claimed, class_of, orders_claim
 from execution.states import ORDER_MOVES, OrderState
 from risk.order_rate import take_turn
+from trading.domain.clock import running_s
 from trading.domain.crashpoint import crashpoint
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
@@ -139,6 +140,12 @@ def orders_place(
     other. What the broker has said of some is told without waiting for the others."""
     for _ in claimed:
         crashpoint("dispatch.claimed")
+    if late := [one for one in claimed if _slept(one)]:
+        not_sent = Refused("NOT_SENT", "It slept between its claim and the wire, and has not left.")
+        yield [Outcome(one.order_id, one.token, not_sent) for one in late]
+        claimed = [one for one in claimed if one not in late]
+    if not claimed:
+        return
     arrivals = [price_of(one.request.symbol) for one in claimed]
     klass = _PACED[claimed[0].klass] if paced else claimed[0].klass
     results: Iterable[list[tuple[int, SendResult]]]
@@ -151,6 +158,11 @@ def orders_place(
         yield [
             Outcome(claimed[place].order_id, claimed[place].token, result, arrivals[place]) for place, result in some
         ]
+
+
+def _slept(claimed: Claimed) -> bool:
+    """Suspended, or stopped, since it was claimed: the market is another, and so may be who has the account."""
+    return running_s() - claimed.claimed_at > SEND_WITHIN_S
 
 
 def _await_turn(order_id: int) -> bool:

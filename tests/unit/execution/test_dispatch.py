@@ -16,8 +16,8 @@ from execution.engine.dispatch import Dispatch
 from execution.engine_settings import publish_settings
 from execution.models import EngineLease, Group, Order, ParkedFill
 from execution.services.fill_apply import fill_apply
-from execution.services.order_claim import orders_claim, orders_claim_in_turn
-from execution.services.order_submit import Outcome, outcomes_record
+from execution.services.order_claim import SEND_WITHIN_S, orders_claim, orders_claim_in_turn
+from execution.services.order_submit import Outcome, orders_place, outcomes_record
 from execution.services.order_update import order_update
 from execution.states import OrderState
 from risk.kill_switch import of_portfolio, raise_level
@@ -231,3 +231,24 @@ def test_what_was_claimed_is_sent_and_written_down_before_the_hands_rest(busy):
     go_on.set()
     closing.join()
     assert states([order]) == ["ACKED"]
+
+
+def test_what_fails_of_one_order_does_not_keep_what_is_claimed_from_leaving(desk):
+    first = several(desk, 1)[0]
+    nobody = first.pk + 1000  # of which nothing can be written down
+    claimed = orders_claim(order_ids=[first.pk, nobody], fence=1)
+    assert [one.order_id for one in claimed] == [first.pk]
+
+
+def test_fault_52_a_claim_that_slept_on_its_way_does_not_leave_any_more(desk):
+    """A machine that was suspended, or a process that was stopped, between the claim and the wire: by now another
+    engine may have the account, and the price is an old one."""
+    order = several(desk, 1)[0]
+    (claimed,) = orders_claim(order_ids=[order.pk], fence=1)
+    slept = replace(claimed, claimed_at=claimed.claimed_at - SEND_WITHIN_S - 1)
+    ((outcome,),) = orders_place([slept], gateway=desk.broker, paced=False, price_of=lambda symbol: None)
+    assert not desk.broker.calls
+    outcomes_record([outcome])
+    assert states([order]) == ["REJECTED"] and Order.objects.get(pk=order.pk).broker_message.startswith("NOT_SENT")
+    desk.turn(2)
+    assert not desk.broker.calls and Group.objects.get(pk=order.group_id).state == "CLOSED"
