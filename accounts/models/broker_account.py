@@ -69,6 +69,11 @@ class BrokerAccount(Owned):
                 | (~Q(environment="PAPER") & Q(price_source=None, app_secret_sealed__isnull=False)),
                 name="paper_lives_on_a_price_source",
             ),
+            models.UniqueConstraint(
+                fields=["broker", "broker_user_id"],
+                condition=Q(environment="LIVE") & ~Q(broker_user_id=""),
+                name="live_client_of_a_broker_once",
+            ),
         ]
 
     def __str__(self) -> str:

@@ -191,6 +191,7 @@ def accept_tokens(account: BrokerAccount, tokens: Tokens) -> BrokerAccount:
     profile = login_of(account).whose(tokens)
     if account.broker_user_id and profile.user_id != account.broker_user_id:
         raise AuthError("OTHER_PERSON", f"This sign-in belongs to another client than {account.name} does.")
+    refuse_a_second(account, profile.user_id)
     account.access_token_sealed = seal(tokens.access_token, owner_id=account.owner_id, purpose=TOKEN)
     account.token_expires_at = tokens.expires_at
     account.broker_user_id = profile.user_id
@@ -199,6 +200,18 @@ def accept_tokens(account: BrokerAccount, tokens: Tokens) -> BrokerAccount:
     account.save(update_fields=fields)
     set_auth_state(account, AuthState.AUTHENTICATED, "")
     return account
+
+
+def refuse_a_second(account: BrokerAccount, user_id: str) -> None:
+    """One live account for each client of a broker: two would spend twice the rate that it allows, and each would take
+    the other's orders for a stranger's. AuthError (ALREADY_LINKED)."""
+    if not account.is_live:
+        return
+    same = BrokerAccount.objects.filter(
+        broker=account.broker, environment=BrokerAccount.Environment.LIVE, broker_user_id=user_id
+    ).exclude(pk=account.pk)  # fmt: skip
+    if same.exists():
+        raise AuthError("ALREADY_LINKED", "This client of the broker is linked to the desk by another account.")
 
 
 def set_auth_state(account: BrokerAccount, state: str, cause: str) -> None:

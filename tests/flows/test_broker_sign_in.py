@@ -7,16 +7,18 @@ from urllib.parse import parse_qsl, urlencode, urlsplit
 import httpx
 import pytest
 from django.core.management import call_command
+from django.db import IntegrityError
 from django.test import Client
 from django.urls import reverse
 from django.utils import timezone
 
 from accounts.models import BrokerAccount, BrokerLogin
 from accounts.secrets import key_of
+from execution.brokers.errors import AuthError
 from execution.brokers.login import check_sign_in, login_begin
-from execution.brokers.registry import app_secret_of, token_of
+from execution.brokers.registry import app_secret_of, refuse_a_second, token_of
 from execution.models import EngineLease
-from tests.factories import PASSWORD, UserFactory
+from tests.factories import PASSWORD, BrokerAccountFactory, UserFactory
 from trading.audit.models import AuditEntry
 from trading.outbox import nudge_stream
 
@@ -141,6 +143,20 @@ def test_another_client_of_the_broker_does_not_take_an_account_over(client, pers
     assert answer.status_code == 422 and b"OTHER_PERSON" in answer.content
     account.refresh_from_db()
     assert account.access_token_sealed is None
+
+
+def test_a_client_of_a_broker_is_one_live_account_of_the_desk(db):
+    """Two engines for one client would spend twice its rate, and each take the other's orders for a stranger's."""
+    live = {"environment": "LIVE", "feed": "NSE", "base_url": ""}
+    first = BrokerAccountFactory(broker_user_id="XA00001", **live)
+    second = BrokerAccountFactory(**live)
+    refuse_a_second(first, "XA00001")
+    refuse_a_second(BrokerAccountFactory(), "XA00001")
+    with pytest.raises(AuthError) as told:
+        refuse_a_second(second, "XA00001")
+    assert told.value.code == "ALREADY_LINKED"
+    with pytest.raises(IntegrityError):
+        BrokerAccount.objects.filter(pk=second.pk).update(broker_user_id="XA00001")
 
 
 def test_signing_out_leaves_no_token(client, person, exchange):
