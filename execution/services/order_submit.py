@@ -24,6 +24,7 @@ from execution.brokers.port import (
     SendsTogether,
     Unknown,
 )
+from execution.brokers.registry import AuthState, set_auth_state
 from execution.models import Group, Order
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
@@ -264,6 +265,8 @@ def _record(order_id: int, token: UUID, result: SendResult, arrival_price: Decim
             if broker_id:
                 bind(order, broker_id)
             order.broker_message = f"{code}: {message}"[:240]
+            if code == "AUTH":
+                _sign_in_lost(order, message)
             if order.state in (OrderState.SENDING, OrderState.UNKNOWN) and order.filled_quantity == 0:
                 note(order, "order.refused", source="ENGINE", to_state=OrderState.REJECTED, code=code, message=message)
                 raise_alert(
@@ -275,6 +278,17 @@ def _record(order_id: int, token: UUID, result: SendResult, arrival_price: Decim
                 mark_unknown(order, cause)
     order.save()
     after_commit("engine.group", account_id=order.account_id, group_id=str(order.group_id))
+
+
+def _sign_in_lost(order: Order, message: str) -> None:
+    """The broker does not know us any more: nothing is entered from now on, and the engine looks for itself. What was
+    sent before the newest sign-in tells nothing of that."""
+    account = order.account
+    newer = account.validated_at is not None and order.sent_at is not None and order.sent_at < account.validated_at
+    if account.auth_state != AuthState.AUTHENTICATED or account.is_paper or newer:
+        return  # a paper account is signed in where its prices come from
+    set_auth_state(account, AuthState.EXPIRED, message)
+    after_commit("engine.books", account_id=account.pk)
 
 
 def _belongs_to_another(order: Order, broker_order_id: str) -> bool:

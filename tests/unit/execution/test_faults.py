@@ -15,14 +15,15 @@ from accounts.models import BrokerAccount
 from execution.brokers.errors import AuthError, TransientError
 from execution.brokers.fyers.mapping import read_send_reply
 from execution.brokers.http import Reply
-from execution.brokers.port import Acknowledged, Unknown
-from execution.brokers.registry import sign_in
+from execution.brokers.port import Acknowledged, Refused, Unknown
+from execution.brokers.registry import set_auth_state, sign_in
 from execution.models import Fill, Group, Intent, Order, OrderEvent, ReconRun
 from execution.services.fill_apply import fill_apply
 from execution.services.fill_bust import fill_bust, fill_correct
 from execution.services.group_exit import group_exit
 from execution.services.order_cancel import order_cancel
-from execution.services.order_submit import order_submit
+from execution.services.order_claim import orders_claim
+from execution.services.order_submit import Outcome, order_submit, outcomes_record
 from execution.states import OrderState, PendingOp
 from risk.models import RiskBucket
 from tests.factories import FillFactFactory
@@ -163,12 +164,26 @@ def test_fault_33_an_order_refused_for_its_token_is_not_sent_again_and_an_exit_i
     desk.turn(3)
     order.refresh_from_db()
     assert (order.state, placed(desk)) == (OrderState.REJECTED, 1)
+    account = BrokerAccount.objects.get(pk=desk.account.pk)
+    assert account.auth_state == BrokerAccount.AuthState.EXPIRED and Alert.objects.filter(code="NEEDS_LOGIN").exists()
+    desk.portfolio.refresh_from_db()
+    assert desk.ask().refusal_code == "BROKER_AUTH", "nothing more is entered with a token that has died"
+    set_auth_state(account, BrokerAccount.AuthState.AUTHENTICATED, "")
+    desk.portfolio.refresh_from_db()
     group = desk.enter()
     desk.broker.answers.extend(["as asked", Refuse("AUTH", "Your token has expired.")])
     group_exit(group_id=group.pk, reason=Reason.MANUAL, actor="me")
     desk.turn(4)
     assert Order.objects.filter(reason="MANUAL").earliest("pk").state == OrderState.REJECTED
     assert Order.objects.filter(reason="MANUAL").count() == 2 and desk.working() == 10
+
+
+def test_fault_33_a_refusal_of_the_old_token_says_nothing_of_the_new_one(desk):
+    order = desk.order(desk.ask())
+    (claimed,) = orders_claim(order_ids=[order.pk], fence=1)
+    BrokerAccount.objects.filter(pk=desk.account.pk).update(validated_at=timezone.now() + timedelta(seconds=1))
+    outcomes_record([Outcome(order.pk, claimed.token, Refused("AUTH", "Your token has expired."))])
+    assert BrokerAccount.objects.get(pk=desk.account.pk).auth_state == BrokerAccount.AuthState.AUTHENTICATED
 
 
 def test_fault_34_a_live_account_is_never_signed_in_by_itself(desk):
