@@ -18,6 +18,8 @@ from trading.marketdata.quotes import Quote
 from trading.venue.sessions import SessionKind, session_on
 
 FRESH_S = 5
+ODD_JUMP = Decimal("0.2")
+"""A price that is further away from the last one, as a share of it, is believed when a second one says the same."""
 SOFTWARE_STOP_SLACK = Decimal("0.004")
 """How far past its stop a price must be before the desk no longer waits for the broker's stop order."""
 
@@ -73,6 +75,7 @@ class Market:
             1, lambda day: session_on(day, kind=SessionKind.EQUITY, assume_weekdays=assume), grace=self.grace
         )
         self._quotes: dict[str, Quote] = {}
+        self._doubted: dict[str, Decimal] = {}  # prices far from all before them, until the next one
         self._changed: set[str] = set()
         self._bars: list[Bar] = []
         self._guards: dict[str, list[Guard]] = {}
@@ -89,13 +92,15 @@ class Market:
             for tick in ticks:
                 if tick.traded_at is None:
                     continue
+                self._bars += self._builder.tick(tick.symbol, tick.last_price, tick.volume, tick.traded_at)
+                if not self._is_believed(tick.symbol, tick.last_price, tick.traded_at):
+                    continue
                 self._quotes[tick.symbol] = Quote(
                     symbol=tick.symbol, last_price=tick.last_price, bid=tick.bid, ask=tick.ask,
                     previous_close=tick.previous_close, volume=tick.volume, traded_at=tick.traded_at,
                     received_at=received,
                 )  # fmt: skip
                 self._changed.add(tick.symbol)
-                self._bars += self._builder.tick(tick.symbol, tick.last_price, tick.volume, tick.traded_at)
                 self._judge(tick.symbol, tick.last_price, reached, due)
         self._act(reached, due)
 
@@ -111,14 +116,33 @@ class Market:
                 known = self._quotes.get(quote.symbol)
                 if known is not None and quote.traded_at < known.traded_at:
                     continue
+                live = not (quote.indicative or quote.is_stale)
+                if live and not self._is_believed(quote.symbol, quote.last_price, quote.traded_at):
+                    continue
                 self._quotes[quote.symbol] = quote
                 self._changed.add(quote.symbol)
                 taken += 1
-                if quote.indicative or quote.is_stale:
-                    continue
-                self._judge(quote.symbol, quote.last_price, reached, due)
+                if live:
+                    self._judge(quote.symbol, quote.last_price, reached, due)
         self._act(reached, due)
         return taken
+
+    def _is_believed(self, symbol: str, price: Decimal, traded_at: datetime) -> bool:
+        """False for what is no price, for a frame of before that comes again, and for the first of a far jump: one odd
+        print closes nothing."""
+        if not price.is_finite() or price <= 0:
+            return False
+        known = self._quotes.get(symbol)
+        if known is None:
+            return True
+        if self.feed.kind == Feed.Kind.EXCHANGE and traded_at < known.traded_at:  # a simulated day may begin anew
+            return False
+        doubted = self._doubted.pop(symbol, None)
+        for before in (known.last_price, doubted):
+            if before is not None and abs(price - before) <= before * ODD_JUMP:
+                return True
+        self._doubted[symbol] = price
+        return False
 
     def _judge(self, symbol: str, price: Decimal, reached: list[tuple[UUID, Reason]], due: list[int]) -> None:
         for guard in self._guards.get(symbol, ()):

@@ -4,6 +4,7 @@ The others are where their subject is; `pytest -k fault_` runs them all.
 """
 
 import inspect
+from dataclasses import replace
 from datetime import timedelta
 from decimal import Decimal
 
@@ -32,6 +33,7 @@ from tests.small_broker import LOST, Refuse
 from tests.small_desk import small_desk
 from trading.desk.postgres import PostgresServer, durability
 from trading.domain.orders import Reason
+from trading.marketdata.models import Feed
 from trading.monitoring.models import Alert
 from trading.monitoring.slots import take_slot
 from trading.portfolio.models import LedgerEntry, Position
@@ -238,6 +240,37 @@ def test_fault_41_nothing_is_entered_on_a_price_that_is_old(desk, valkey):
     desk.world.still_running = lambda: None  # the engine runs; no price arrives any more
     intent = desk.ask()
     assert intent.state == Intent.State.REFUSED and not Order.objects.exists()
+
+
+def _hears(desk, price: str, **changes) -> str:
+    """What of an open trade is asked for once its engine has heard a price."""
+    desk.engine.hear_ticks([replace(desk.ticks("812.30")[0], last_price=Decimal(price), **changes)])
+    return Group.objects.get().close_reason
+
+
+def test_fault_41_one_odd_print_closes_nothing_and_a_second_one_is_believed(desk):
+    desk.enter(target_price=Decimal("830.00"))
+    assert not _hears(desk, "812.30")
+    for odd in ("0", "NaN", "-812.30", "81.23", "8123.00"):
+        assert not _hears(desk, odd) and not _hears(desk, "812.40"), odd
+    assert desk.engine.market.quotes()[desk.instrument.symbol].last_price == Decimal("812.40")
+    assert not _hears(desk, "640.00")
+    assert _hears(desk, "641.00") == Reason.STOP, "the market is there"
+
+
+def test_fault_41_a_crossed_book_has_no_middle(desk):
+    desk.enter()
+    _hears(desk, "812.30", bid=Decimal("900.00"), ask=Decimal("800.00"))
+    assert desk.engine.market.middle_of(desk.instrument.symbol) == Decimal("812.30")
+
+
+def test_fault_40_a_frame_of_before_that_comes_again_moves_no_stop(desk):
+    desk.enter()
+    desk.engine.market.feed.kind = Feed.Kind.EXCHANGE
+    assert not _hears(desk, "812.30")
+    assert not _hears(desk, "799.00", traded_at=desk.now[0] - timedelta(minutes=5))
+    assert desk.engine.market.quotes()[desk.instrument.symbol].last_price == Decimal("812.30")
+    assert _hears(desk, "799.00") == Reason.STOP
 
 
 def test_fault_46_an_empty_valkey_in_mid_trade_loses_and_doubles_nothing(desk, valkey):
