@@ -1,10 +1,11 @@
 """Kept connections to a broker, HTTP/1.1: a request goes out whole, its answer is read as it comes, and whoever has
 several out waits for all of them at once.
 
-Parsed by llhttp (httptools). No redirects, cookies, proxies or environment: what a broker's API needs, and no more.
+For what must not happen twice: a line knows whether a byte of it may have left, and a library's own retries, pools and
+layers are not between. Parsed by llhttp (httptools). Answers to orders are short: no redirects,
+cookies or proxies.
 """
 
-import os
 import select
 import socket
 import ssl
@@ -17,14 +18,14 @@ from functools import lru_cache
 from typing import Any
 from urllib.parse import quote, urlsplit
 
-import certifi
 import httptools
+import httpx
 
 BLOCK = 1 << 18
 MOST_KEPT = 8
 PLAIN = "/?%:@!$&'()*+,;=~"  # in an address as they are
-LARGEST_BODY = 1 << 28
-"""Bytes, unpacked. The largest instrument files are a tenth of it."""
+LARGEST_BODY = 1 << 20
+"""Bytes of an answer to an order: thousands of times what it needs."""
 
 
 class Trouble(Exception):
@@ -79,7 +80,7 @@ def head_of(headers: Mapping[str, str]) -> bytes:
 
 @lru_cache(maxsize=1)
 def _tls() -> ssl.SSLContext:
-    context = ssl.create_default_context(cafile=os.environ.get("SSL_CERT_FILE") or certifi.where())
+    context = httpx.create_ssl_context()
     context.set_alpn_protocols(["http/1.1"])
     return context
 
@@ -161,7 +162,7 @@ class Line:
             raise Trouble(word, sent=True)
 
     def body(self) -> bytes:
-        """Of a whole answer, unpacked."""
+        """Of a whole answer, unpacked: some servers pack what nobody asked them to."""
         whole = b"".join(self._body)
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding in ("identity", "") or not whole:

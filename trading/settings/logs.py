@@ -67,6 +67,7 @@ def logging_config(*, json_lines: bool, level: str) -> dict[str, Any]:
             "django.server": {"handlers": [], "level": "WARNING", "propagate": True},
             "uvicorn": {"handlers": [], "level": "INFO", "propagate": True},
             "uvicorn.access": {"handlers": [], "level": "WARNING", "propagate": True},
+            "httpx": {"level": "WARNING"},  # at INFO it writes whole addresses, with their query
             "httpcore": {"level": "WARNING"},
             "websockets": {"level": "WARNING"},
             "numba": {"level": "WARNING"},
