@@ -151,6 +151,19 @@ def test_a_file_that_does_not_read_back_deletes_nothing(feed, shares, damage):
     assert not [path for path in folder().rglob("*") if path.is_file()]
 
 
+def test_what_a_killed_run_left_half_written_is_cleared_and_a_running_ones_is_not(feed, shares):
+    wall = timezone.now()
+    month = folder() / f"{feed.pk}-NSE" / "1m"
+    month.mkdir(parents=True)
+    old, running = month / "2026-01.77.new", month / "2026-01.78.new"
+    for one in (old, running):
+        one.write_bytes(b"PAR1")
+    os.utime(old, (wall.timestamp() - 2 * 86_400,) * 2)
+    os.utime(running, (wall.timestamp() - 60,) * 2)
+    archive_candles(feed, before=BEFORE, wall=wall)
+    assert (old.exists(), running.exists(), (month / "2026-01.parquet").exists()) == (False, True, True)
+
+
 def test_a_lost_or_damaged_file_is_told_and_not_taken_for_no_candles(feed, shares):
     archive_candles(feed, before=BEFORE, wall=timezone.now())
     call_command("archive", "--verify", stdout=io.StringIO())

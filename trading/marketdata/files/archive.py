@@ -23,6 +23,7 @@ from trading.marketdata.packing.block_rows import blocks_between
 from trading.marketdata.packing.blocks import DAY, BlockRow, Columns, day_number, pack, unpack
 
 logger = logging.getLogger(__name__)
+ABANDONED_S = 86_400  # after which a half-written file is nobody's
 _READ = (
     "SELECT series, epoch(start)::BIGINT AS start, (open * 10000)::BIGINT AS open, (high * 10000)::BIGINT AS high,"
     " (low * 10000)::BIGINT AS low, (close * 10000)::BIGINT AS close, volume, source, mark FROM read_parquet(?)"
@@ -162,6 +163,9 @@ def _move(
     """Write one file, read it back, compare, and take the blocks out in the same transaction that notes the file."""
     bars = unpack(rows)
     path.parent.mkdir(parents=True, exist_ok=True)
+    for left in path.parent.glob(f"{path.stem}.*.new"):  # by one that was killed; others may be at it now
+        if wall.timestamp() - left.stat().st_mtime > ABANDONED_S:
+            left.unlink(missing_ok=True)
     fresh = path.with_suffix(f".{os.getpid()}.new")
     try:
         _write(fresh, bars)
