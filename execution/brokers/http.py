@@ -1,9 +1,9 @@
 """One HTTP client per account: kept-alive connections, explicit time limits, and three honest endings.
 
 A request was answered (`Reply`), or it never left (`NotSent`), or it left and nothing came back
-(`SentButUnanswered`). What must not happen twice is sent once, over lines that know whether a byte of it left
-(`lines.py`); several may be out at once, and one thread waits for all of them. Only reads are ever repeated: they go
-through httpx, whose transport is used without its client: no redirects, cookies or environment are wanted here.
+(`SentButUnanswered`). Placements are sent once; only reads are ever repeated. Several may be out at once, each on a
+line of its own (`lines.py`), and one thread waits for all of them. What is asked of an account takes the same lines, so
+that they are warm when an order comes; files of many megabytes come through httpx.
 """
 
 import json
@@ -11,9 +11,10 @@ import random
 import select
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from decimal import Decimal
 from email.utils import parsedate_to_datetime
+from functools import cached_property
 from typing import Any, NoReturn, Protocol, TypeVar
 from urllib.parse import urlsplit
 
@@ -51,10 +52,6 @@ class Timeouts:
     read: float = 5.0
     write: float = 5.0
     total: float = 10.0
-
-    def as_extension(self) -> dict[str, dict[str, float]]:
-        """As httpx wants it; a wait for one of its connections is as short as that for the server."""
-        return {"timeout": {"connect": self.connect, "read": self.read, "write": self.write, "pool": self.connect}}
 
 
 USUAL = Timeouts()
@@ -112,10 +109,7 @@ class HttpClient:
         sleep: Callable[[float], None] = time.sleep,
     ) -> None:
         self._lines = Lines(idle_s)
-        self._transport = httpx.HTTPTransport(
-            http1=True, http2=False, retries=0,
-            limits=httpx.Limits(max_connections=8, max_keepalive_connections=8, keepalive_expiry=idle_s),
-        )  # fmt: skip
+        self._idle_s = idle_s
         self._headers = {"accept": "application/json", "accept-encoding": "gzip", **(headers or {})}
         self._timeouts = timeouts
         self._before_call = before_call
@@ -130,8 +124,7 @@ class HttpClient:
     def send_once(self, method: str, url: str, body: bytes, *, klass: CallClass) -> Reply:
         """For what must not happen twice. Raises NotSent or SentButUnanswered."""
         self._ask_leave(klass)
-        (((_, ended),),) = self._exchange({0: _Call(method, url, body)})
-        return self._answer(klass, ended)
+        return self._answer(klass, self._alone(_Call(method, url, body), self._timeouts))
 
     def send_together(
         self, method: str, url: str, bodies: Sequence[bytes], *, klass: CallClass
@@ -147,7 +140,7 @@ class HttpClient:
                 ended.append((place, error))
             else:
                 calls[place] = _Call(method, url, body)
-        for some in self._exchange(calls):
+        for some in self._exchange(calls, self._timeouts):
             yield [(place, self._told(klass, answer)) for place, answer in some]
         if ended:
             yield ended
@@ -170,12 +163,13 @@ class HttpClient:
         raises ends the call. After the last attempt the TransientError stands.
         """
         limits = timeouts or self._timeouts
-        merged = {**self._headers, **(headers or {})}
+        call = _Call(method, url, body, headers or {})
+        exchange = self._file if limits is BULK else self._alone
         for attempt in range(1, attempts + 1):
             self._ask_leave(klass)
             failure: TransientError
             try:
-                return understand(self._answer(klass, self._asked(method, url, body, merged, limits)))
+                return understand(self._answer(klass, exchange(call, limits)))
             except SentButUnanswered as error:
                 failure = TransientError("NO_ANSWER", error.message)
             except TransientError as error:
@@ -201,7 +195,12 @@ class HttpClient:
 
     def close(self) -> None:
         self._lines.close()
-        self._transport.close()
+        if "_files" in self.__dict__:
+            self._files.close()
+
+    @cached_property
+    def _files(self) -> httpx.HTTPTransport:
+        return httpx.HTTPTransport(limits=httpx.Limits(max_connections=2, keepalive_expiry=self._idle_s))
 
     def _ask_leave(self, klass: CallClass) -> None:
         """The breaker first: a call that may not leave takes no place in the rate. NotSent (BREAKER_OPEN)."""
@@ -216,6 +215,34 @@ class HttpClient:
             raise ended
         return ended
 
+    def _alone(self, call: "_Call", limits: Timeouts) -> Reply | BrokerError:
+        (((_, ended),),) = self._exchange({0: call}, limits)
+        return ended
+
+    def _file(self, call: "_Call", limits: Timeouts) -> Reply | BrokerError:
+        """The transport of httpx without its client: no redirects, cookies or environment. Its exceptions may quote
+        what was sent: they stay here."""
+        end = time.monotonic() + limits.total
+        named = {"connect": limits.connect, "read": limits.read, "write": limits.write, "pool": limits.read}
+        try:
+            request = httpx.Request(
+                call.method, call.url, headers={**self._headers, **call.headers}, content=call.body,
+                extensions={"timeout": named},
+            )  # fmt: skip
+            response = self._files.handle_request(request)
+            try:
+                chunks = []
+                for chunk in response.iter_bytes():
+                    chunks.append(chunk)
+                    if time.monotonic() > end:
+                        raise httpx.ReadTimeout("the answer took too long")
+                return Reply(response.status_code, response.headers, b"".join(chunks))
+            finally:
+                response.close()
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.InvalidURL)
+            return _failure(call, Trouble(type(error).__name__, sent=not unsent))
+
     def _told(self, klass: CallClass, ended: Reply | BrokerError) -> Reply | BrokerError:
         """How one exchange ended, once the breaker has been told."""
         if isinstance(ended, Reply) and (written := ended.headers.get("date")) is not None:
@@ -228,44 +255,26 @@ class HttpClient:
             self._guard.ended(klass, status=status, cause=cause, retry_after=retry_after)
         return ended
 
-    def _asked(
-        self, method: str, url: str, body: bytes, headers: Mapping[str, str], limits: Timeouts
-    ) -> Reply | BrokerError:
-        """What a question came to. The library's exceptions may quote what was sent: they stay here."""
-        end = time.monotonic() + limits.total
-        try:
-            request = httpx.Request(method, url, headers=headers, content=body, extensions=limits.as_extension())
-            response = self._transport.handle_request(request)
-            try:
-                chunks = []
-                for chunk in response.iter_bytes():
-                    chunks.append(chunk)
-                    if time.monotonic() > end:
-                        raise httpx.ReadTimeout("the answer took too long")
-                return Reply(response.status_code, response.headers, b"".join(chunks))
-            finally:
-                response.close()
-        except (httpx.HTTPError, httpx.InvalidURL) as error:
-            unsent = isinstance(error, httpx.ConnectError | httpx.ConnectTimeout | httpx.PoolTimeout | httpx.InvalidURL)
-            return _failure(method, url, Trouble(type(error).__name__, sent=not unsent))
-
-    def _exchange(self, calls: Mapping[int, "_Call"]) -> Iterator[list[tuple[int, Reply | BrokerError]]]:
+    def _exchange(
+        self, calls: Mapping[int, "_Call"], limits: Timeouts
+    ) -> Iterator[list[tuple[int, Reply | BrokerError]]]:
         """Send all, then hear them as they are answered. No trouble of a line comes out of here with what was sent: it
         may quote it. Ours carry neither cause nor context."""
-        began, limits = time.monotonic(), self._timeouts
+        began = time.monotonic()
         ended: list[tuple[int, Reply | BrokerError]] = []
         out: dict[int, _Out] = {}
         waiting = select.poll()
         unreached: Trouble | None = None  # a server that one could not reach is not tried anew for each
         try:
             for place, call in calls.items():
-                line, trouble = self._send(call, unreached)
+                line, trouble = self._send(call, limits, unreached)
                 if line is None:
                     assert trouble is not None
                     unreached = None if trouble.sent else trouble
-                    ended.append((place, _failure(call.method, call.url, trouble)))
+                    ended.append((place, _failure(call, trouble)))
                     continue
-                crashpoint("dispatch.on_the_wire")
+                if call.method != "GET":
+                    crashpoint("dispatch.on_the_wire")
                 out[line.fileno()] = _Out(place, call, line, time.monotonic())
                 waiting.register(line, select.POLLIN)
             end = began + limits.total
@@ -284,9 +293,7 @@ class HttpClient:
                     if now >= min(end, one.heard + limits.read):
                         waiting.unregister(number)
                         out.pop(number).line.close()
-                        ended.append(
-                            (one.place, _failure(one.call.method, one.call.url, Trouble("ReadTimeout", sent=True)))
-                        )
+                        ended.append((one.place, _failure(one.call, Trouble("ReadTimeout", sent=True))))
                 if ended and out and now >= until:
                     yield ended
                     ended = []
@@ -296,9 +303,10 @@ class HttpClient:
             for one in out.values():  # nobody waits for them any more
                 one.line.close()
 
-    def _send(self, call: "_Call", unreached: Trouble | None) -> tuple[Line, None] | tuple[None, Trouble]:
+    def _send(
+        self, call: "_Call", limits: Timeouts, unreached: Trouble | None
+    ) -> tuple[Line, None] | tuple[None, Trouble]:
         """The line on which all of it went out. A kept one that takes not one byte has ended: another is taken."""
-        limits = self._timeouts
         try:
             target = target_of(call.url)
             request = self._request(call, target)
@@ -316,9 +324,13 @@ class HttpClient:
             return None, trouble
 
     def _request(self, call: "_Call", target: Target) -> bytes:
+        if call.headers:
+            head = head_of({**self._headers, **call.headers})
+        else:
+            head = self._head = self._head or head_of(self._headers)
         first = f"{call.method} {target.wanted} HTTP/1.1\r\nhost: {target.authority}\r\n".encode()
-        self._head = self._head or head_of({**self._headers, "accept-encoding": "identity"})
-        return b"".join((first, self._head, b"content-length: %d\r\n\r\n" % len(call.body), call.body))
+        length = b"" if call.method == "GET" and not call.body else b"content-length: %d\r\n" % len(call.body)
+        return b"".join((first, head, length, b"\r\n", call.body))
 
     def _hear(self, one: "_Out") -> Reply | BrokerError | None:
         """What has come; None: the answer is not whole yet."""
@@ -331,7 +343,7 @@ class HttpClient:
             reply = Reply(line.status, line.headers, line.body())
         except Trouble as trouble:
             line.close()
-            return _failure(one.call.method, one.call.url, trouble)
+            return _failure(one.call, trouble)
         self._lines.give_back(line)
         return reply
 
@@ -341,6 +353,7 @@ class _Call:
     method: str
     url: str
     body: bytes
+    headers: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -353,8 +366,8 @@ class _Out:
     heard: float
 
 
-def _failure(method: str, url: str, trouble: Trouble) -> NotSent | SentButUnanswered:
-    said = f"{method} {urlsplit(url).path}: {trouble.word}."
+def _failure(call: _Call, trouble: Trouble) -> NotSent | SentButUnanswered:
+    said = f"{call.method} {urlsplit(call.url).path}: {trouble.word}."
     if trouble.sent:
         return SentButUnanswered("SENT_BUT_UNANSWERED", said)
     return NotSent("NOT_SENT", said)

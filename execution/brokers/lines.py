@@ -1,9 +1,8 @@
 """Kept connections to a broker, HTTP/1.1: a request goes out whole, its answer is read as it comes, and whoever has
 several out waits for all of them at once.
 
-For what must not happen twice: a line knows whether a byte of it may have left, and a library's own retries, pools and
-layers are not between. Parsed by llhttp (httptools). Answers to orders are short: no redirects,
-cookies or proxies.
+A line knows whether a byte of a request may have left: what must not happen twice needs no more and no less. Parsed by
+llhttp (httptools). No redirects, cookies, proxies or environment.
 """
 
 import select
@@ -24,8 +23,8 @@ import httpx
 BLOCK = 1 << 18
 MOST_KEPT = 8
 PLAIN = "/?%:@!$&'()*+,;=~"  # in an address as they are
-LARGEST_BODY = 1 << 20
-"""Bytes of an answer to an order: thousands of times what it needs."""
+LARGEST_BODY = 1 << 25
+"""Bytes, unpacked. A book of thousands of orders is a tenth of it; what is larger is a file and does not come here."""
 
 
 class Trouble(Exception):
@@ -162,7 +161,7 @@ class Line:
             raise Trouble(word, sent=True)
 
     def body(self) -> bytes:
-        """Of a whole answer, unpacked: some servers pack what nobody asked them to."""
+        """Of a whole answer, unpacked."""
         whole = b"".join(self._body)
         coding = self.headers.get("content-encoding", "identity").strip().lower()
         if coding in ("identity", "") or not whole:
