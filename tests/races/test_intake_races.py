@@ -21,7 +21,9 @@ from trading.domain.orders import OrderType, Product, Side
 
 pytestmark = pytest.mark.django_db(transaction=True)
 EACH, PORTFOLIOS = 4, 3
-LIMITS = {"total_exposure_pct": Decimal(5), "max_open_positions": 6, "max_trades_per_day": 100}
+LIMITS = {
+    "total_exposure_pct": Decimal(5), "max_open_positions": 6, "max_trades_per_day": 100, "max_quote_age_s": 60,
+}  # fmt: skip
 
 
 @pytest.fixture(autouse=True)
