@@ -300,6 +300,7 @@ def test_days_that_were_archived_are_there(client, world, settings, tmp_path):
     (moved,) = archive_candles(feed, before=date(2021, 5, 1), wall=timezone.now())
     page = client.get("/market/data/", {"feed": feed.pk, "until": "2021-04-09"}).content.decode()
     assert moved.bars == 80 and "7 Apr: 80 of 375 minutes, 1 doubtful, missing" in page
+    assert "80 more archived" in page
 
 
 def test_the_data_page_goes_back_to_days_that_were_and_to_other_feeds(client, world):

@@ -18,7 +18,7 @@ from django.db.models import Max, Sum
 
 from trading.marketdata.files.archive import archived_between
 from trading.marketdata.marks import UNTRUSTED, Source
-from trading.marketdata.models import CandleBlock, CandleCoverage, CandleSeries, Feed, Instrument
+from trading.marketdata.models import CandleArchive, CandleBlock, CandleCoverage, CandleSeries, Feed, Instrument
 from trading.marketdata.packing.blocks import date_of, unpack
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.windows import load_window
@@ -128,7 +128,8 @@ class Stored:
     """How much of a feed is in the store."""
 
     instruments: int
-    bars: int
+    bars: int  # in the database
+    archived: int  # in files of the archive
     untrusted: int
     newest_at: datetime | None
 
@@ -140,7 +141,8 @@ def stored(feed: Feed) -> Stored:
         bars=Sum("bars", default=0), untrusted=Sum("untrusted", default=0)
     )
     newest = series.aggregate(newest=Max("newest_at"))["newest"]
-    return Stored(series.values("instrument_id").distinct().count(), sums["bars"], sums["untrusted"], newest)
+    archived = CandleArchive.objects.filter(feed=feed).aggregate(bars=Sum("bars", default=0))["bars"]
+    return Stored(series.values("instrument_id").distinct().count(), sums["bars"], archived, sums["untrusted"], newest)
 
 
 def missing_minutes(feed: Feed, instrument: Instrument, day: date, *, now: datetime) -> list[tuple[datetime, int]]:
