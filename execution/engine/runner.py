@@ -615,19 +615,20 @@ class AccountRunner:
             now = venue_now(self.feed.name)
             heard = self.engine.market.last_tick_at
             age_s = round(time.time() - heard, 1) if heard else None
-            held = self.engine.holders()
+            held, minute, due = self.engine.holders(), now.replace(second=0, microsecond=0), dict[int, Valuation]()
             for portfolio in self.engine.portfolios():
                 known = valued.get(portfolio.pk)
                 if known is None or known.is_due(turn, moves=portfolio.pk in held):
                     value = self.engine.value(portfolio)
                     known = valued[portfolio.pk] = _Valued(value, turn, moved=portfolio.pk in held)
                 value = known.value
-                minute = now.replace(second=0, microsecond=0)
                 if heard and kept.get(portfolio.pk) != minute:
-                    keep_equity(portfolio, value, now=now)
-                    kept[portfolio.pk] = minute
+                    due[portfolio.pk] = value
                 if watched or portfolio.owner_id != self.account.owner_id:
                     show_summary(portfolio, value, feed=self.feed, now=now, tick_age_s=age_s)
+            if due:
+                keep_equity(due, now=now)
+                kept |= dict.fromkeys(due, minute)
 
 
 def run_engine(stop: threading.Event, *, account_ids: list[int] | None = None) -> None:

@@ -1,6 +1,6 @@
 """What open pages are told of an account, a few times a second: words and figures ready to be put into cells."""
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import datetime
 
 from accounts.models import BrokerAccount
@@ -37,14 +37,12 @@ def show_summary(
         publish_now(portfolio.owner_id, "positions", {"portfolio": portfolio.pk, "rows": rows})
 
 
-def keep_equity(portfolio: Portfolio, value: Valuation, *, now: datetime) -> None:
-    """One point of the curve for each minute of venue time."""
-    EquityPoint.objects.get_or_create(
-        portfolio=portfolio,
-        at=now.replace(second=0, microsecond=0),
-        defaults={
-            "session_date": exchange_date(now),
-            "equity_paise": value.equity_paise,
-            "day_pnl_paise": value.day_pnl_paise,
-        },
-    )
+def keep_equity(worth: Mapping[int, Valuation], *, now: datetime) -> None:
+    """One point of the curve of each portfolio, by its number, for each minute of venue time; the first one stands."""
+    EquityPoint.objects.bulk_create([
+        EquityPoint(
+            portfolio_id=portfolio_id, at=now.replace(second=0, microsecond=0), session_date=exchange_date(now),
+            equity_paise=value.equity_paise, day_pnl_paise=value.day_pnl_paise,
+        )
+        for portfolio_id, value in worth.items()
+    ], ignore_conflicts=True)  # fmt: skip
