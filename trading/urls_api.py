@@ -6,7 +6,7 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import accounts, backfills, engine, hooks, ladders, large_orders, quality, risk
+from execution.api import accounts, backfills, engine, hooks, ladders, large_orders, offsets, quality, risk
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -29,6 +29,8 @@ urlpatterns = [
     path("engine/ladders/", ladders.Ladders.as_view(), name="api_ladders"),
     path("engine/ladders/<int:ladder_id>/", ladders.Ladder.as_view(), name="api_ladder"),
     path("engine/queue/<int:queued_id>/", engine.QueueAct.as_view(), name="api_queue_act"),
+    path("engine/offset/run/", offsets.OffsetRun.as_view(), name="api_offset_run"),
+    path("engine/offset/<uuid:group_id>/", offsets.OffsetAct.as_view(), name="api_offset_act"),
     path("risk/", risk.RiskNow.as_view(), name="api_risk"),
     path("risk/history/", risk.RiskHistory.as_view(), name="api_risk_history"),
     path("risk/policy/", risk.Policy.as_view(), name="api_risk_policy"),

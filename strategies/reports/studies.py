@@ -254,14 +254,14 @@ class MonteCarloPage(StudyPage):
         counts, edges = np.histogram(values, bins=min(31, max(5, np.unique(values).size)))
         actual = self.report["actual_max_drawdown_pct"]
         tips = [
-            f"{charts.minus(f'{low:.1f}')} to {charts.minus(f'{high:.1f}')} %: {count} paths"
+            f"{_hundredths(low)} to {_hundredths(high)} %: {count} paths"
             for low, high, count in zip(edges, edges[1:], counts, strict=False)
         ]
         tones = ["s1" if low <= actual <= high else "down" for low, high in pairwise(edges)]
         return _safe(
             charts.bars(
-                counts.astype(float).tolist(), names=[_percent(float(edges[0])), _percent(float(edges[-1]))], tips=tips,
-                tones=tones, title="Largest drawdown of each path, percent",
+                counts.astype(float).tolist(), names=[f"{_hundredths(one)} %" for one in edges[[0, -1]]],
+                tips=tips, tones=tones, title="Largest drawdown of each path, percent",
             )
         )  # fmt: skip
 
@@ -373,6 +373,10 @@ def _score(key: str, value: float) -> str:
 
 def _short(value: float) -> str:
     return charts.minus(f"{value:g}")
+
+
+def _hundredths(value: float) -> str:
+    return number(Decimal(float(value)), 2)
 
 
 def _percent(value: float) -> str:

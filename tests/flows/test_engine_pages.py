@@ -2,6 +2,9 @@
 
 import json
 from decimal import Decimal
+from itertools import count
+from typing import Any
+from uuid import uuid4
 
 import pytest
 from django.core.files.uploadedfile import SimpleUploadedFile
@@ -293,6 +296,28 @@ def test_the_panel_says_why_nothing_is_paid_for_and_marks_trades(trader, world):
     for name in ("offset-block", "offset-block", "offset-skip", "offset-unblock", "offset-unblock"):
         text(trader.post(reverse(f"web:{name}", args=[group.pk]), **HTMX))
     assert AuditEntry.objects.filter(action="offset.blocked").count() == 1
+
+
+def test_winners_pay_for_a_loser_by_program(trader, world):
+    group = engine_at_work(world)[2]
+    address, numbers = reverse("api_offset_act", args=[group.pk]), count()
+
+    def post(where: str, body: dict[str, str], key: str = "") -> Any:
+        told = {"HTTP_IDEMPOTENCY_KEY": key or f"offset-key-{next(numbers)}"}
+        return trader.post(where, body, content_type="application/json", **told)
+
+    def done(act: str, key: str = "") -> bool:
+        reply = post(address, {"act": act}, key)
+        assert reply.status_code == 200, reply.content
+        return reply.json()["done"]
+
+    assert done("block", "the-same-key") and done("block", "the-same-key")  # one call, told twice
+    assert not done("block") and done("skip") and done("unblock") and not done("unblock")
+    assert AuditEntry.objects.filter(action="offset.blocked").count() == 1
+    assert post(address, {"act": "sell"}).json()["errors"][0]["field"] == "act"
+    assert post(reverse("api_offset_act", args=[uuid4()]), {"act": "skip"}).json()["code"] == "UNKNOWN_POSITION"
+    look = post(reverse("api_offset_run"), {})
+    assert (look.status_code, look.json()["code"]) == (422, "NO_LOSER"), look.content
 
 
 def test_the_engine_by_program(trader, world):

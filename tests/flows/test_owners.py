@@ -159,6 +159,7 @@ OWN |= {
     "api/v1/engine/",
     "api/v1/engine/settings/",
     "api/v1/engine/ladders/",
+    "api/v1/engine/offset/run/",
     "engine/offset/run/",
     "engine/",
     "engine/settings/",
@@ -169,6 +170,7 @@ OF_ONE_ROW |= {
     *(f"engine/queue/<int:queued_id>/{act}/" for act in ("promote", "force", "remove")),
     "api/v1/engine/queue/<int:queued_id>/",
     *(f"engine/offset/<uuid:group_id>/{act}/" for act in ("skip", "block", "unblock")),
+    "api/v1/engine/offset/<uuid:group_id>/",
     "engine/ladders/<int:ladder_id>/", "engine/ladders/<int:ladder_id>/retire/",
     "api/v1/engine/ladders/<int:ladder_id>/",
 }  # fmt: skip
