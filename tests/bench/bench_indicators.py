@@ -155,7 +155,7 @@ def each_on_its_own(what: str, bars: Bars, rounds: int, only: tuple[str, ...]) -
         ours(beside)
         for _ in range(rounds):
             mine.append(_seconds(partial(ours, beside)))
-            peer.append(_seconds(lambda theirs=theirs: [theirs(row) for row in rows]))
+            peer.append(_seconds(partial(_row_by_row, theirs, rows)))
         first[name], second[name] = (median(p[k] / m[k] for m, p in zip(mine, peer, strict=True)) for k in (0, 1))
         per_bar = median(m[1] for m in mine) / (symbols * length) * 1e9
         yield Figure(f"{what}_{name}", per_bar, "ns", PEER, per_bar * second[name])
@@ -163,6 +163,10 @@ def each_on_its_own(what: str, bars: Bars, rounds: int, only: tuple[str, ...]) -
     yield Figure(f"{what}_seven_mean", geometric_mean(second[name] for name in SEVEN), "×", told, 1.0)
     yield Figure(f"{what}_seven_mean_first", geometric_mean(first[name] for name in SEVEN), "×", told, 1.0)
     yield Figure(f"{what}_least", min(second.values()), "×", PEER, 1.0)
+
+
+def _row_by_row(theirs: Ours, rows: list[Bars]) -> list[object]:
+    return [theirs(row) for row in rows]
 
 
 def _seconds(call: Callable[[], object]) -> tuple[float, float]:
