@@ -73,7 +73,9 @@ ROUNDS = 20
 """Rounds of signals that a bell or a sweep decides before other work has its turn."""
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 QUEUED = f"""
-SELECT id, reason FROM execution_order WHERE account_id = %s AND state = 'QUEUED' ORDER BY reason = '{Reason.ENTRY}', id
+SELECT id, reason FROM execution_order
+WHERE account_id = %s AND state = 'QUEUED' AND created_at >= coalesce(%s::timestamptz, created_at)
+ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
 
 # All that are not over, and of each whether it is at rest: nothing follows before somebody says something, or its
@@ -124,6 +126,9 @@ class AccountEngine:
         self._paced = paced  # without a dispatch: entries and exits wait for their turn before they are claimed
         self.dispatch: Dispatch | None = None  # who speaks to the broker; None: whoever asks does, here and now
         self.market = Market(feed, on_guard=self._guard_reached, on_part=self._part_due)
+        # Until the books have been read nothing leaves that was queued before this instant: a database that was
+        # restored, or has fallen back to a copy, may call queued what was sent long ago. None: they have been.
+        self.sends_from: datetime | None = None
         self.exits_asked = 0  # by prices, since whoever counts them last looked
         self._swept, self._looked_at_last = False, UUID(int=0)
         # What the broker answered and what its stream says of the same orders come at once. Written one after the other
@@ -223,7 +228,7 @@ class AccountEngine:
 
     def send_queued(self) -> int:
         """Give every queued order to the broker, exits first."""
-        queued = run(QUEUED, [self.account.pk])
+        queued = run(QUEUED, [self.account.pk, self.sends_from])
         if queued:
             self.give([(order_id, reason) for order_id, reason in queued])
         return len(queued)

@@ -204,6 +204,7 @@ class AccountRunner:
             account=self.account, feed=self.feed, gateway=gateway, fence=self.fence,
             now=lambda: venue_now(self.account.feed),
         )  # fmt: skip
+        self.engine.sends_from = timezone.now()
         self.instruments = self._wanted_instruments()
         self.by_symbol = {one.symbol: one for one in self.instruments}
 
@@ -452,6 +453,7 @@ class AccountRunner:
             self._recon_cause = self._recon_cause or cause  # not done: again at the next reading
             self.engine.read_books()
             return
+        self.engine.sends_from = None
         self._compared_at = self._funds_at = time.monotonic()
         if run.outcome == ReconRun.Outcome.WAITING:
             self._compared_at -= RECON_EVERY_S - SECOND_LOOK.total_seconds()  # the second look, soon

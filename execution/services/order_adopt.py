@@ -5,7 +5,7 @@ position that a trade of ours holds, so it belongs to that trade, with its fills
 before the trade of ours began, is not ours to manage: the owner is told, and its fills stay parked.
 """
 
-from datetime import datetime
+from datetime import UTC, datetime, time
 
 from django.db import transaction
 from django.db.models import Q
@@ -19,12 +19,15 @@ from execution.order_charges import HANDED_ON
 from execution.services.events import note
 from execution.services.fill_apply import drain_parked
 from execution.states import OrderState
+from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.monitoring.models import Alert
 from trading.outbox import after_commit
+from trading.venue.sessions import exchange_date
 
+EVER = datetime(1970, 1, 1, tzinfo=UTC)
 OUTSIDE = "outside:"
 """How the wish begins that an adopted order is told to be of."""
 
@@ -88,7 +91,7 @@ def _reduced_by(account_id: int, news: BookOrder, traded_at: datetime) -> Group 
         .filter(
             Q(closed_at=None) | Q(closed_at__gte=traded_at),
             portfolio__account_id=account_id, instrument__symbol=news.symbol, product=news.product,
-            opened_at__lte=traded_at,
+            opened_at__range=(opened_since(news.product, traded_at), traded_at),
         )
         .order_by("created_at", "pk")
     )  # fmt: skip
@@ -96,6 +99,14 @@ def _reduced_by(account_id: int, news: BookOrder, traded_at: datetime) -> Group 
         if held_at(group, traded_at) * news.side.sign < 0:
             return group
     return None
+
+
+def opened_since(product: str, traded_at: datetime) -> datetime:
+    """When a trade must have been opened at the earliest to be closed by an order of that product: what is intraday and
+    of an earlier day the broker squared off then, whether or not we saw it."""
+    if product != Product.INTRADAY:
+        return EVER
+    return datetime.combine(exchange_date(traded_at), time.min, tzinfo=IST)
 
 
 def held_at(group: Group, at: datetime, *, but_for: Order | None = None) -> int:

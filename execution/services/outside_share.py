@@ -16,7 +16,7 @@ from execution.models import Fill, Group, Intent, Order
 from execution.order_charges import HANDED_ON
 from execution.services.events import note
 from execution.services.fill_apply import fill_apply
-from execution.services.order_adopt import OUTSIDE, held_at
+from execution.services.order_adopt import OUTSIDE, held_at, opened_since
 from execution.states import OrderState
 from trading.domain.fills import FillFact
 from trading.domain.orders import Reason, Side
@@ -45,10 +45,11 @@ def _beyond(group: Group, order: Order) -> int:
 
 
 def _share_out(group: Group, order: Order, due: int) -> bool:
+    last: datetime = order.fills.latest("filled_at").filled_at
     others = (
         Group.objects.filter(
             portfolio__account=order.account_id, instrument=order.instrument_id, product=order.product,
-            side=group.side, closed_at=None, opened_at__lte=order.fills.latest("filled_at").filled_at,
+            side=group.side, closed_at=None, opened_at__range=(opened_since(order.product, last), last),
         )
         .exclude(pk=group.pk)
         .order_by("created_at", "pk")

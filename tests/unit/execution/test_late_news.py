@@ -2,13 +2,15 @@
 
 from datetime import timedelta
 from itertools import permutations
+from threading import Event
 
 import pytest
 from django.utils import timezone
 
 from execution.brokers.port import BrokerStatus
 from execution.engine.books import read_books
-from execution.models import Fill, Group, Order, OrderEvent, ParkedFill
+from execution.engine.runner import AccountRunner
+from execution.models import Fill, Group, Order, OrderEvent, ParkedFill, ReconRun
 from execution.services.order_submit import lease_expired
 from execution.services.order_update import order_expired_with_its_day
 from execution.states import OrderState
@@ -128,9 +130,27 @@ def test_fault_61_an_order_of_a_restored_backup_is_not_sent_a_second_time(desk):
     desk.engine.sweep()
     # The rows of an hour ago: queued, says the backup.
     Order.objects.filter(pk=order.pk).update(state=OrderState.QUEUED, broker_order_id=None, claim_token=None)
-    desk.engine.read_books()
+    desk.engine.sends_from = timezone.now()  # an engine that has just started
+    desk.engine.sweep()
+    desk.engine.send_queued()
+    assert desk.broker.calls.count("place BUY 10 LIMIT") == 1, "its sweep is faster than the first reading of the books"
+    desk.engine.reconcile(ReconRun.Cause.STARTUP)
+    desk.engine.sends_from = None
     desk.turn(2)
     assert desk.broker.calls.count("place BUY 10 LIMIT") == 1
+
+
+def test_what_was_queued_when_an_engine_died_leaves_once_the_books_have_been_read(desk):
+    order = desk.order(desk.ask())
+    desk.engine.sends_from = timezone.now()
+    desk.engine.sweep()
+    assert not desk.broker.calls
+    runner = AccountRunner(desk.account, stop=Event())
+    runner.engine = desk.engine
+    runner._look_at_books()
+    desk.engine.sweep()
+    order.refresh_from_db()
+    assert (order.state, desk.broker.calls) == (OrderState.ACKED, ["place BUY 10 LIMIT"])
 
 
 def test_an_engine_that_died_while_sending_leaves_an_unknown_order(desk):

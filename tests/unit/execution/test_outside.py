@@ -72,3 +72,23 @@ def test_a_sale_by_hand_that_races_our_own_stop_is_bought_back(desk):
     desk.turn(3)
     agrees(desk)
     assert desk.held() == 0 == desk.net_at_broker() and Group.objects.get(pk=group.pk).state == CLOSED
+
+
+def test_a_square_off_of_today_closes_no_intraday_trade_of_yesterday(desk):
+    left_over = desk.enter()
+    desk.pass_time(days=1)
+    desk.broker.book.clear()  # the broker squared it off, and nobody here was awake
+    desk.broker.facts.clear()
+    desk.turn(2)
+    desk.world.feed.refresh_from_db()
+    other = PortfolioFactory(owner=desk.world.user, account=desk.account)
+    intent = desk.ask(portfolio=other)
+    assert intent.state == "APPROVED", intent.refusal
+    desk.turn()
+    desk.broker.fill(desk.order(intent).broker_order_id, 10, "812.30")
+    desk.turn(3)
+    desk.pass_time(seconds=5)
+    desk.broker.fill(desk.broker.outside(desk.instrument.symbol, Side.SELL, 10), 10, "813.00")
+    desk.turn(4)
+    assert Group.objects.get(pk=intent.group_id).state == CLOSED
+    assert Group.objects.get(pk=left_over.pk).quarantined and Order.objects.filter(reason="SQUARE_OFF").count() == 1
