@@ -13,8 +13,8 @@ from channels.routing import ProtocolTypeRouter, URLRouter  # noqa: E402
 from channels.security.websocket import AllowedHostsOriginValidator  # noqa: E402
 
 from trading.routing import websocket_urlpatterns  # noqa: E402
-from trading.web.alert_way import warm  # noqa: E402
 from trading.web.handler import OneStepHandler  # noqa: E402
+from trading.web.ready import get_ready  # noqa: E402
 
 application = ProtocolTypeRouter(
     {
@@ -22,4 +22,4 @@ application = ProtocolTypeRouter(
         "websocket": AllowedHostsOriginValidator(AuthMiddlewareStack(URLRouter(websocket_urlpatterns))),
     }
 )
-Thread(target=warm, name="warm", daemon=True).start()  # beside the first request, which does not wait for it
+Thread(target=get_ready, name="get ready", daemon=True).start()  # beside the first request, which does not wait for it
