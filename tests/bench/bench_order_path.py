@@ -34,8 +34,10 @@ from accounts.models import ApiKey, BrokerAccount, User
 from accounts.secrets import seal
 from execution.brokers.registry import SECRET, sign_in, token_of
 from execution.engine_settings import publish_settings
-from execution.models import EngineLease, Group, Order
+from execution.models import EngineLease, Group, Intent, Order
+from execution.services.intent_create import Decided
 from execution.services.order_cancel import order_cancel
+from execution.services.order_ticket import ticket_ask, tickets_decide
 from execution.states import AT_EXCHANGE
 from risk.models import OrderRate
 from risk.policies import publish_policy
@@ -49,7 +51,7 @@ from tests.bench.small_desk import APP_SECRET, APPS, Stamps, wait_for
 from trading.celery import app as celery
 from trading.desk.seed import seed_instruments
 from trading.domain.money import to_tick
-from trading.domain.orders import Side
+from trading.domain.orders import OrderType, Product, Side
 from trading.domain.signals import SignalDraft
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Feed, Instrument, PriceBand, UniverseMember
@@ -167,6 +169,10 @@ def order_path(run: Run) -> Iterator[Figure]:
         with celery_peer(peer, run):
             theirs = measured(samples // 2, lambda: celery_sample(peer, street))
         yield from figures("signal_to_wire", ours, "the same services behind a Celery task", theirs)
+
+        added = [one[""] for one in measured(samples // 2, lambda: street.sample(mine, lambda: intent(mine, street)))]
+        yield Figure("intent_committed_to_wire_p50", median(added), "ms")
+        yield Figure("intent_committed_to_wire_p99", percentile(added, 0.99), "ms")
 
         web = stack.enter_context(small_desk.web(run.var))
         yield from counted(mine, street)
@@ -405,6 +411,23 @@ def signal(trader: Trader, street: Street) -> int:
     with transaction.atomic():
         transaction.on_commit(lambda: committed.append(time.monotonic_ns()))  # before the bell rings
         assert emit_signal(deployment=trader.deployment, draft=draft)
+    return committed[0]
+
+
+def intent(trader: Trader, street: Street) -> int:
+    """An order's rows commit, written here; the instant after."""
+    committed: list[int] = []
+    price, portfolio = street.price(), Portfolio.objects.select_related("account", "owner").get(pk=trader.portfolio.pk)
+    ask = ticket_ask(
+        user=portfolio.owner, portfolio=portfolio, instrument=street.instrument, side=Side.BUY,
+        quantity=10, order_type=OrderType.LIMIT, limit_price=price, stop_price=price - 10, target_price=None,
+        product=Product.INTRADAY, idempotency_key=uuid4().hex, source=Intent.Source.API, now=venue_now("BENCH"),
+    )  # fmt: skip
+    with transaction.atomic():
+        transaction.on_commit(lambda: committed.append(time.monotonic_ns()))  # before the bell rings
+        (decided,) = tickets_decide([ask])
+    assert isinstance(decided, Decided), decided
+    assert decided.orders, decided.intent.refusal
     return committed[0]
 
 
