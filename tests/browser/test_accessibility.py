@@ -7,6 +7,8 @@ import pytest
 from django.urls import reverse
 
 from strategies.contracts.publish import publish_library
+from tests.factories import PASSWORD
+from tests.factories.hooks import a_hook, an_alert
 from tests.factories.runs import finished_run
 from tests.flows.full_desk import FullDesk, full_desk
 from trading.portfolio.watchlists import watchlist_add, watchlist_create
@@ -31,6 +33,8 @@ def desk(valkey) -> FullDesk:
 
 
 def test_the_main_pages_have_no_grave_fault(page, web, desk, sign_in):
+    from playwright.sync_api import expect
+
     run = finished_run(desk.user)
     page.goto(f"{web}/")
     found = {"sign-in": grave(page)}
@@ -41,6 +45,18 @@ def test_the_main_pages_have_no_grave_fault(page, web, desk, sign_in):
     for path in paths:
         page.goto(f"{web}{path}")
         found[path] = grave(page)
+    hook, secret = a_hook(desk.world.portfolio)
+    assert page.request.post(f"{web}{hook.path}", data=an_alert(secret)).status == 202
+    for press in ("New secret", "Replay"):
+        page.goto(f"{web}{reverse('web:hook', args=[hook.pk])}")
+        page.locator("button", has_text=press).first.click()
+        page.wait_for_selector("#dialog-body h2, #id_password")
+        if page.locator("#id_password").count():  # a while has passed since the sign-in
+            page.fill("#id_password", PASSWORD)
+            page.click("text=Confirm >> nth=-1")
+            page.locator("button", has_text=press).first.click()
+        expect(page.locator("#dialog-body h2")).to_be_visible()
+        found[press] = grave(page)
     assert {path: faults for path, faults in found.items() if faults} == {}
 
 
