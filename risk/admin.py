@@ -9,7 +9,8 @@ from django.db.models import Q, QuerySet
 from django.http import HttpRequest, HttpResponse
 from django.shortcuts import redirect
 from django.template.response import TemplateResponse
-from django.utils.html import format_html_join
+from django.utils.html import format_html, format_html_join
+from django.utils.safestring import mark_safe
 
 from accounts.console import ReadOnlyAdmin, ShallowPaginator, may_operate, money
 from risk.gates import ENTRY_GATES, EXIT_GATES
@@ -18,6 +19,10 @@ from risk.models import Assessment, BrokerFunds, LossLock, OrderRate, Reservatio
 from risk.policies import FIELDS, active_policy, draft_policy, limits_of, publish_policy, values_of
 from risk.preview import preview
 from trading.domain.errors import TradingError
+
+VERDICT_HEAD = mark_safe(
+    "<thead><tr><th>Gate</th><th>Verdict</th><th>Seen</th><th>Limit</th><th>In words</th></tr></thead>"
+)
 
 
 @admin.register(RiskPolicy)
@@ -141,7 +146,8 @@ class AssessmentAdmin(ReadOnlyAdmin):
     @admin.display(description="verdicts")
     def verdicts(self, assessment: Assessment) -> str:
         lines = [(one.gate, one.outcome, one.value, one.limit, one.message) for one in assessment.verdicts]
-        return format_html_join("", "<p>{} {} ({} of {}): {}</p>", lines)
+        rows = format_html_join("", "<tr><th>{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>", lines)
+        return format_html("<table>{}<tbody>{}</tbody></table>", VERDICT_HEAD, rows)
 
 
 @admin.register(BrokerFunds)
