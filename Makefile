@@ -7,7 +7,7 @@ LOCKED := requirements/base.txt requirements/fyers.txt requirements/test.txt req
 WORKERS ?= 2
 PIP = $(PYTHON) -m pip --disable-pip-version-check --python $(BIN)/python install --quiet --quiet
 
-.PHONY: setup kernels setup-test setup-dev run test prove bench check lock clean help
+.PHONY: setup kernels setup-test setup-dev setup-research run test prove bench check lock clean help
 
 help:
 	@echo "make run     start the desk (PORT=8000)      make test   run the tests"
@@ -44,6 +44,12 @@ kernels: $(STAMP)
 	@$(PIP) -r requirements/dev.txt
 	@touch $@
 
+# Search by Optuna, which the desk does without.
+.venv/.ready-research: requirements/research.txt $(STAMP)
+	@$(PIP) -r requirements/research.txt
+	@touch $@
+
+setup-research: .venv/.ready-research
 setup-test: .venv/.ready-test kernels
 setup-dev: .venv/.ready-dev .venv/.ready-test
 

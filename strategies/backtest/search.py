@@ -91,8 +91,8 @@ def asked_of_optuna(
     except ImportError as error:
         raise BacktestRefused(
             "OPTUNA_MISSING",
-            "Optuna is not installed here: pip install -r requirements/research.txt into the worker's environment, or"
-            " search by grid or by lot",
+            "Optuna is not installed here: make setup-research (or requirements/research.txt into the environment of"
+            " web and worker), or search by grid or by lot",
         ) from error
     optuna.logging.set_verbosity(optuna.logging.WARNING)
     space: dict[str, Any] = {
