@@ -9,7 +9,7 @@ from decimal import Decimal
 from typing import Any
 
 from execution.brokers.errors import AuthError, TransientError
-from execution.brokers.port import Bar, Profile, Quote, Tick
+from execution.brokers.port import Bar, History, Profile, Quote, Tick
 
 
 class OrderOnTheTape(AssertionError):
@@ -41,9 +41,9 @@ class Tape:
         self._answer()
         return {symbol: self.band for symbol in symbols if self.band is not None}
 
-    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> History:
         self._answer()
-        return [bar for bar in self.bars if start <= bar.started_at < end]
+        return History([bar for bar in self.bars if start <= bar.started_at < end])
 
     def profile(self) -> Profile:
         self._answer()

@@ -138,6 +138,7 @@ def epoch(value: Any, what: str) -> datetime:
     """Seconds since 1970, as number or digits, as UTC."""
     if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) < 12:
         value = int(value)
-    if isinstance(value, bool) or not isinstance(value, int | Decimal) or not 0 < value < 2**35:
+    is_number = isinstance(value, int | Decimal) and not isinstance(value, bool) and value == value  # not NaN
+    if not is_number or not 0 < value < 2**35:
         raise UnexpectedReply(f"{what}: an instant was expected.")
     return datetime.fromtimestamp(float(value), UTC)

@@ -71,11 +71,14 @@ class Reply:
     headers: Mapping[str, str]
     body: bytes
 
-    def json(self) -> Any:
-        """The body with exact numbers: fractions as Decimal. UnexpectedReply for anything that is not JSON."""
+    def json(self, *, nan: bool = False) -> Any:
+        """The body with exact numbers: fractions as Decimal. UnexpectedReply for anything that is not JSON.
+
+        `nan`: what is no number (NaN, Infinity) comes as such a Decimal, for readers that judge value by value.
+        """
         trouble: str
         try:
-            return json.loads(self.body, parse_float=Decimal, parse_constant=_no_such_number)
+            return json.loads(self.body, parse_float=Decimal, parse_constant=Decimal if nan else _no_such_number)
         except (ValueError, RecursionError, ArithmeticError) as error:
             trouble = type(error).__name__
         raise UnexpectedReply(f"HTTP {self.status}: the body is not JSON ({trouble}).", status=self.status)

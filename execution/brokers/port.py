@@ -13,6 +13,7 @@ from typing import Protocol, runtime_checkable
 
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
+from trading.marketdata.quality.impossible import RefusedLine
 from trading.marketdata.sources import HistoryLimits
 
 # -- what became of something we sent ------------------------------------------------------------------------------
@@ -299,6 +300,14 @@ class Bar:
 
 
 @dataclass(frozen=True, slots=True)
+class History:
+    """Past bars, oldest first, and the lines of the answer that cannot be bars: set aside, and told."""
+
+    bars: list[Bar] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
+
+
+@dataclass(frozen=True, slots=True)
 class ListedInstrument:
     """A line of the broker's instrument master. Bands and freeze are None where none is given."""
 
@@ -480,8 +489,9 @@ class BrokerGateway(Protocol):
     def history_limits(self) -> HistoryLimits:
         """What one request of `history` may span."""
 
-    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
-        """Bars that begin within [start, end), oldest first; the last may still be forming.
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> History:
+        """Bars that begin within [start, end), oldest first; the last may still be forming. What cannot be a bar is set
+        aside in `History.refused` and costs nothing of the rest.
 
         Timeframes: 1m, 5m, 15m, 30m, 60m, 1d … Long spans are asked for in pieces.
         """

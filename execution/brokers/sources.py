@@ -7,7 +7,7 @@ from datetime import datetime
 from execution.brokers.errors import BrokerError, RateLimited
 from execution.brokers.port import BrokerGateway
 from trading.marketdata.builder import Bar
-from trading.marketdata.sources import HistoryLimits, HistoryUnavailable
+from trading.marketdata.sources import Answer, HistoryLimits, HistoryUnavailable
 
 LONGEST_PATIENCE_S = 30.0
 TRIES = 3
@@ -31,12 +31,12 @@ class BrokerHistory:
     def limits(self) -> HistoryLimits:
         return self._gateway.history_limits
 
-    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> Answer:
         name = "1d" if timeframe == 1440 else f"{timeframe}m"
         for left in reversed(range(self._tries)):
             self._before_call()
             try:
-                bars = self._gateway.history(symbol, timeframe=name, start=start, end=end)
+                told = self._gateway.history(symbol, timeframe=name, start=start, end=end)
             except RateLimited as error:
                 if not left:
                     raise HistoryUnavailable(error.code, error.message) from error
@@ -44,5 +44,11 @@ class BrokerHistory:
             except BrokerError as error:
                 raise HistoryUnavailable(error.code, error.message) from error
             else:
-                return [Bar(symbol, bar.started_at, bar.open, bar.high, bar.low, bar.close, bar.volume) for bar in bars]
+                return Answer(
+                    [
+                        Bar(symbol, one.started_at, one.open, one.high, one.low, one.close, one.volume)
+                        for one in told.bars
+                    ],
+                    told.refused,
+                )
         raise AssertionError("unreachable")

@@ -27,6 +27,7 @@ from execution.brokers.port import (
     BrokerPosition,
     BrokerStatus,
     Funds,
+    History,
     Refused,
     Unknown,
 )
@@ -455,7 +456,7 @@ def test_the_asks_stand_under_a_singular_name():
 
 def test_a_candle_begins_when_it_is_stamped():
     candles = [[1763610300, 612.0, 612.9, 611.8, 612.4, 48211], [1763610360, 612.4, 612.6, 612.1, 612.2, 20155, 7]]
-    bars = mapping.read_candles(reply({"s": "ok", "candles": candles}))
+    bars = mapping.read_candles(reply({"s": "ok", "candles": candles})).bars
     assert bars[0] == Bar(
         started_at=datetime.fromtimestamp(1763610300, UTC),
         open=Decimal("612.0"),
@@ -468,16 +469,16 @@ def test_a_candle_begins_when_it_is_stamped():
 
 
 def test_no_bars_may_be_said_in_two_ways():
-    assert mapping.read_candles(reply({"s": "ok", "candles": []})) == []
-    assert mapping.read_candles(reply({"s": "no_data"})) == []
+    assert mapping.read_candles(reply({"s": "ok", "candles": []})) == History()
+    assert mapping.read_candles(reply({"s": "no_data"})) == History()
 
 
 @pytest.mark.parametrize(
-    "candle", [[1763610300, 612.0, 600.0, 611.8, 612.4, 1], [1763610300, 1, 1, 1, 1], ["x", 1, 1, 1, 1, 1], 5, [0] * 6]
+    "candles", [["x"], [5], [[1763610300, 1, 1, 1, 1]], [["x", 1, 1, 1, 1, 1]], {}, [[0] * 6] * 21]
 )
-def test_an_impossible_candle_is_refused(candle):
+def test_lines_of_which_none_is_a_candle_are_no_answer(candles):
     with pytest.raises(UnexpectedReply):
-        mapping.read_candles(reply({"s": "ok", "candles": [candle]}))
+        mapping.read_candles(reply({"s": "ok", "candles": candles}))
 
 
 @given(

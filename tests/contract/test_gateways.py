@@ -132,7 +132,7 @@ def test_the_book_of_five_is_sorted_from_the_best(venue):
 def test_minute_bars_stand_on_their_grid_within_the_span(venue, timeframe, minutes):
     now = venue.control.clock().venue
     start = now - timedelta(days=7)
-    bars = venue.gateway.history(venue.share, timeframe=timeframe, start=start, end=now)
+    bars = venue.gateway.history(venue.share, timeframe=timeframe, start=start, end=now).bars
     assert len(bars) > 375 // minutes
     for bar in bars:
         assert start <= bar.started_at < now and bar.started_at.tzinfo is UTC
@@ -142,7 +142,7 @@ def test_minute_bars_stand_on_their_grid_within_the_span(venue, timeframe, minut
 
 def test_a_long_span_comes_back_whole(venue):
     now = venue.control.clock().venue
-    bars = venue.gateway.history(venue.share, timeframe="1d", start=now - timedelta(days=800), end=now)
+    bars = venue.gateway.history(venue.share, timeframe="1d", start=now - timedelta(days=800), end=now).bars
     assert bars and [bar.started_at for bar in bars] == sorted({bar.started_at for bar in bars})
     assert all(bar.started_at.hour == bar.started_at.minute == 0 for bar in bars)
 

@@ -354,7 +354,7 @@ def test_a_long_history_is_asked_for_in_pieces_and_comes_back_as_one(at):
 
     start, end = datetime(2025, 1, 1, tzinfo=UTC), datetime(2025, 9, 1, tzinfo=UTC)
     with serving(tell) as server:
-        bars = at(server.url).history("NSE:SBIN-EQ", timeframe="1m", start=start, end=end)
+        bars = at(server.url).history("NSE:SBIN-EQ", timeframe="1m", start=start, end=end).bars
     assert len(server.requests) == 3 and len(bars) == 6
     assert [bar.started_at for bar in bars] == sorted(bar.started_at for bar in bars)
     assert bars[0].started_at == start and bars[-1].started_at < end

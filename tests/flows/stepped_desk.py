@@ -161,7 +161,7 @@ class SteppedDesk:
 
     def bars_since(self, start: datetime) -> list[Bar]:
         """The minutes of the share from an instant to now, those that began after it."""
-        return self.gateway.history(SYMBOL, timeframe="1m", start=start, end=self.now)
+        return self.gateway.history(SYMBOL, timeframe="1m", start=start, end=self.now).bars
 
     def tagged(self, order: Order) -> int:
         return sum(one.client_order_id == order.client_order_id for one in self.gateway.orders())

@@ -160,7 +160,7 @@ def test_candles_made_of_the_stream_are_those_of_the_exchanges_history(valkey, s
         for symbol in SYMBOLS[:2]:
             mine = {at: bar for (name, at), bar in whole.items() if name == symbol}
             first, last = min(mine), max(mine)
-            history = one.gateway.history(symbol, timeframe="1m", start=first, end=last + timedelta(minutes=1))
+            history = one.gateway.history(symbol, timeframe="1m", start=first, end=last + timedelta(minutes=1)).bars
             for bar in history:
                 if bar.started_at in mine:
                     own = mine[bar.started_at]

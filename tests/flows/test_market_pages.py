@@ -12,6 +12,7 @@ from django.utils import timezone
 from tests.factories import FillFactory, GroupFactory, InstrumentFactory, PositionFactory, UserFactory
 from tests.factories.execution import IntentFactory, OrderFactory
 from tests.factories.world import World, open_market
+from trading.domain.clock import IST
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, IMPORT, mark_bars, store_bars
 from trading.marketdata.clocks import venue_now
@@ -24,6 +25,7 @@ from trading.marketdata.models import (
     Feed,
     HistoryTally,
     QualityDay,
+    RefusedBar,
     Universe,
 )
 from trading.marketdata.quality.trust import sources_name
@@ -259,6 +261,46 @@ def test_the_data_page_says_what_is_stored_what_is_missing_and_why(client, world
     day = {"symbol": world.instrument.symbol, "day": "2026-02-13"}
     gap = client.get("/market/data/missing/", day, **HTMX).content.decode()
     assert "10:55:00" in gap and ">10<" in gap
+
+
+def test_doubtful_minutes_are_told_apart_from_missing_ones(client, world):
+    minutes(world, 30)
+    first = venue_now(world.feed.name).replace(second=0, microsecond=0) - timedelta(minutes=30)
+    at = {n: first + timedelta(minutes=n) for n in range(30)}
+    mark_bars(world.feed, world.instrument, 1, {at[3]: Mark.OUTLIER, at[4]: Mark.OUTLIER, at[9]: Mark.BROKEN})
+    RefusedBar.objects.create(
+        feed=world.feed, instrument=world.instrument, timeframe=1, started_at=at[9], why="HIGH_BELOW_LOW",
+        raw="[1, 2, 3, 1, 7]", found_at=at[20], next_ask_at=at[22],
+    )  # fmt: skip
+    gap = {"symbol": world.instrument.symbol, "day": venue_now(world.feed.name).astimezone(IST).date().isoformat()}
+    told = client.get("/market/data/missing/", gap, **HTMX).content.decode()
+    missing, doubtful = told.split("Stored, and not traded on")
+    assert "a price that those around it contradict" in doubtful and "its numbers cannot be" in doubtful
+    assert "contradict" not in missing
+    assert "[1, 2, 3, 1, 7]" in doubtful and "High below low" in doubtful
+
+
+def test_a_bar_that_cannot_be_is_shown_with_its_numbers_and_asked_for_again_at_a_press(client, world):
+    minutes(world, 30)
+    at = venue_now(world.feed.name).replace(second=0, microsecond=0) - timedelta(minutes=21)
+    assert "Bars that cannot be" not in client.get("/market/data/").content.decode()
+    row = RefusedBar.objects.create(
+        feed=world.feed, instrument=world.instrument, timeframe=1, started_at=at, why="NO_PRICE", state="GIVEN_UP",
+        raw='["<b>", 0]', asked=5, found_at=at,
+    )  # fmt: skip
+    page = client.get("/market/data/").content.decode()
+    assert "Bars that cannot be" in page and "&lt;b&gt;" in page and "no more by itself" in page
+    day = at.astimezone(IST).date().isoformat()
+    sent = client.post(
+        "/market/data/download/",
+        asked(again=str(row.pk), symbols=world.instrument.symbol, **{"from": day, "to": day}),
+        **HTMX,
+    )  # fmt: skip
+    assert sent.status_code == 200 and Backfill.objects.count() == 1
+    row.refresh_from_db()
+    assert row.state == "OPEN" and row.next_ask_at is not None
+    for nonsense in ("x", "9" * 30, "٣", "-1"):
+        assert client.post("/market/data/download/", asked(again=nonsense), **HTMX).status_code in (200, 409)
 
 
 def test_a_gap_that_the_history_was_asked_about_never_was(client, world):

@@ -130,3 +130,10 @@ def duration(seconds: float | None) -> str:
     if whole < 86400:
         return f"{whole // 3600} h {whole % 3600 // 60} m"
     return f"{whole // 86400} d {whole % 86400 // 3600} h"
+
+
+def timeframe(minutes: int) -> str:
+    """The length of a bar: `5 min`, `2 h`, `1 day`."""
+    if minutes >= 1440:
+        return "1 day" if minutes == 1440 else f"{minutes // 1440} days"
+    return f"{minutes // 60} h" if minutes % 60 == 0 else f"{minutes} min"

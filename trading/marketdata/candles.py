@@ -1,8 +1,9 @@
 """Candles: what is stored, and how it is written and read.
 
-A candle is written once. A bar made of our own ticks (STREAM) gives way to the exchange's own (HISTORY, IMPORT);
-nothing else is ever overwritten, so that storing the same bars again changes nothing. Writers of one series wait for
-each other at its row; the blocks below it (`blocks.py`) are then theirs alone.
+A candle is written once. A bar made of our own ticks (STREAM) gives way to the exchange's own (HISTORY, IMPORT), and
+so does one that only holds the place of a bar that cannot be (BROKEN); nothing else is ever overwritten, so that
+storing the same bars again changes nothing. Writers of one series wait for each other at its row; the blocks below it
+(`blocks.py`) are then theirs alone.
 """
 
 import logging
@@ -345,7 +346,9 @@ def _better(stored: Columns, incoming: Columns) -> tuple[Columns, Bytes]:
     both, ours = both.take(order), ours[order]
     again = (np.diff(both.series) == 0) & (np.diff(both.starts) == 0)
     after = np.flatnonzero(again) + 1  # a given bar right after the stored one of its start
-    better = (both.source[after - 1] == Source.STREAM) & (both.source[after] != Source.STREAM)
+    broken = (both.mark & int(Mark.BROKEN)) != 0
+    poor = (both.source[after - 1] == Source.STREAM) | (broken[after - 1] & ~broken[after])
+    better = poor & (both.source[after] != Source.STREAM)
     differs = np.zeros(after.size, bool)
     for name in ("open", "high", "low", "close", "volume", "mark"):
         values = getattr(both, name)

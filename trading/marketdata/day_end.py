@@ -5,12 +5,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
 from typing import Any, Final
 
+from django.db.models import Count
 from django.utils import timezone
 
 from trading.audit.record import record
 from trading.marketdata.candles import bars_by_day
 from trading.marketdata.files.archive import archive_candles
-from trading.marketdata.models import CandleSeries, Feed, Instrument
+from trading.marketdata.models import CandleSeries, Feed, Instrument, RefusedBar
 from trading.marketdata.sessions import session_kind
 from trading.monitoring.alerts import Level, clear_alerts, raise_alert
 from trading.monitoring.models import JobSlot
@@ -87,7 +88,19 @@ def judge_day(feed: Feed, day: date) -> dict[str, Any]:
         bars += there
         if session is not None and there < COMPLETE_FROM * session.minutes:
             short.append(one.symbol)
-    return {"instruments": len(instruments), "bars": bars, "short": len(short), "such_as": short[:10]}
+    told = {"instruments": len(instruments), "bars": bars, "short": len(short), "such_as": short[:10]}
+    return told | _refused_bars(feed)
+
+
+def _refused_bars(feed: Feed) -> dict[str, Any]:
+    """Bars that the history told and that cannot be, of any day, of which no good one came so far."""
+    rows = RefusedBar.objects.filter(feed=feed, state__in=RefusedBar.UNSETTLED)
+    count = rows.count()
+    if not count:
+        return {}
+    worst = rows.values_list("instrument__symbol").annotate(bars=Count("pk")).order_by("-bars", "instrument__symbol")
+    given_up = rows.filter(state=RefusedBar.State.GIVEN_UP).count()
+    return {"refused": count, "given_up": given_up, "refused_of": dict(worst[:10])}
 
 
 def _take(day: date) -> bool:

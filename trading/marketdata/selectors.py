@@ -8,20 +8,29 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Sequence
-from dataclasses import dataclass
-from datetime import UTC, date, datetime, timedelta
+from dataclasses import dataclass, replace
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Any
 
 import numpy as np
-from django.db.models import Max, Sum
+from django.db.models import Max, QuerySet, Sum
 
+from trading.marketdata.candles import columns_of
 from trading.marketdata.files.archive import archived_between
 from trading.marketdata.marks import UNTRUSTED, Source
-from trading.marketdata.models import CandleArchive, CandleBlock, CandleCoverage, CandleSeries, Feed, Instrument
+from trading.marketdata.models import (
+    CandleArchive,
+    CandleBlock,
+    CandleCoverage,
+    CandleSeries,
+    Feed,
+    Instrument,
+    RefusedBar,
+)
 from trading.marketdata.packing.blocks import date_of, unpack
+from trading.marketdata.quality.stored import doubt_of
 from trading.marketdata.sessions import session_kind
-from trading.marketdata.windows import load_window
 from trading.venue import calendar
 from trading.venue.sessions import Session, exchange_date, session_on
 
@@ -145,26 +154,42 @@ def stored(feed: Feed) -> Stored:
     return Stored(series.values("instrument_id").distinct().count(), sums["bars"], archived, sums["untrusted"], newest)
 
 
-def missing_minutes(feed: Feed, instrument: Instrument, day: date, *, now: datetime) -> list[tuple[datetime, int]]:
-    """The runs of minutes of one day that are not stored: when each begins, and how many minutes it lasts."""
+@dataclass(frozen=True, slots=True)
+class Run:
+    """Minutes in a row of one day that are not there, or that nothing is traded on. `doubt`: why; empty: not there."""
+
+    starts_at: datetime
+    minutes: int
+    doubt: str = ""
+
+
+def lacking_minutes(feed: Feed, instrument: Instrument, day: date, *, now: datetime) -> list[Run]:
+    """What one day lacks of its minutes so far, in order: the missing ones and, apart from them, the doubtful ones."""
     session = session_on(day, kind=session_kind(instrument), assume_weekdays=_is_assumed(feed, day))
     if session is None:
         return []
     until = min(now, session.closes_at)
-    wanted = [start for start in session.bar_starts(MINUTE) if start + timedelta(minutes=1) <= until]
-    if not wanted:
-        return []
-    window = load_window(feed, [instrument], MINUTE, bars=len(wanted), until=until)
-    have = {datetime.fromtimestamp(at, UTC) for at in window.starts.tolist()}
-    runs: list[tuple[datetime, int]] = []
-    for start in wanted:
-        if start in have:
+    found = columns_of(feed, [instrument], MINUTE, start=session.opens_at, end=until)
+    said = {at: doubt_of(mark) for at, mark in zip(found.starts.tolist(), found.mark.tolist(), strict=True)}
+    runs: list[Run] = []
+    for start in session.bar_starts(MINUTE):
+        if start + timedelta(minutes=1) > until:
+            break
+        doubt = said.get(int(start.timestamp()))
+        if doubt == "":
             continue
-        if runs and runs[-1][0] + timedelta(minutes=runs[-1][1]) == start:
-            runs[-1] = (runs[-1][0], runs[-1][1] + 1)
+        last = runs[-1] if runs else None
+        if last and last.starts_at + timedelta(minutes=last.minutes) == start and last.doubt == (doubt or ""):
+            runs[-1] = replace(last, minutes=last.minutes + 1)
         else:
-            runs.append((start, 1))
+            runs.append(Run(start, 1, doubt or ""))
     return runs
+
+
+def refused_bars(feed: Feed, instruments: Sequence[Instrument] | None = None) -> QuerySet[RefusedBar]:
+    """Bars that the history told and that cannot be, of which no good one came so far, newest first."""
+    rows = RefusedBar.objects.filter(feed=feed, state__in=RefusedBar.UNSETTLED).select_related("instrument")
+    return rows if instruments is None else rows.filter(instrument__in=instruments)
 
 
 def _archived(feed: Feed, ids: list[int], days: Sequence[date]) -> dict[tuple[int, date], tuple[int, int, int]]:

@@ -9,6 +9,7 @@ from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.marketdata.builder import Bar
 from trading.marketdata.fetching.ranges import Range
+from trading.marketdata.quality.impossible import RefusedLine
 
 DAILY = 1440  # minutes
 
@@ -40,6 +41,14 @@ class HistoryLimits:
 NO_LIMITS = HistoryLimits()
 
 
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a history told of a range: its bars, in order, and the lines that cannot be bars."""
+
+    bars: list[Bar] = field(default_factory=list)
+    refused: list[RefusedLine] = field(default_factory=list)
+
+
 class HistorySource(Protocol):
     """Bars of the past."""
 
@@ -48,8 +57,8 @@ class HistorySource(Protocol):
         """What one call of `history` may ask for."""
         ...
 
-    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
-        """All bars of `timeframe` minutes with start <= started_at < end, in order; an empty list means: none exist.
+    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> Answer:
+        """All bars of `timeframe` minutes with start <= started_at < end; an empty answer means: none exist.
 
         Errors: HistoryUnavailable.
         """

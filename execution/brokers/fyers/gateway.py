@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import urlencode
 
+from execution.brokers.candle_lines import as_one
 from execution.brokers.environment import of_other_environment
 from execution.brokers.errors import BusinessError
 from execution.brokers.fyers import account_mapping, mapping, trigger_mapping
@@ -15,13 +16,13 @@ from execution.brokers.fyers.endpoints import Endpoints
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient, Reply
 from execution.brokers.port import (
     MARGIN_ORDERS,
-    Bar,
     BookOrder,
     BrokerHolding,
     BrokerPosition,
     CallClass,
     Depth,
     Funds,
+    History,
     ListedInstrument,
     Margin,
     OptionChain,
@@ -219,9 +220,9 @@ class FyersGateway:
     def history_limits(self) -> HistoryLimits:
         return mapping.HISTORY_LIMITS
 
-    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> History:
         """Bars that begin within [start, end). Long spans are asked for in pieces and come back as one."""
-        bars: dict[datetime, Bar] = {}
+        parts: list[History] = []
         for first, last in mapping.spans(timeframe, start, end):
             url = _with(
                 f"{self.endpoints.data}/history",
@@ -232,8 +233,8 @@ class FyersGateway:
                 range_to=last,
                 cont_flag=0,
             )
-            bars.update((bar.started_at, bar) for bar in self._get(url, mapping.read_candles))
-        return [bars[at] for at in sorted(bars) if start <= at < end]
+            parts.append(self._get(url, mapping.read_candles))
+        return as_one(parts, start=start, end=end)
 
     def instruments(self) -> list[ListedInstrument]:
         """Every active line of the account's instrument files."""

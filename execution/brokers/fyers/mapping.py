@@ -13,6 +13,7 @@ from decimal import Decimal
 from typing import Any, TypeVar
 
 from execution.brokers import fields
+from execution.brokers.candle_lines import read_lines
 from execution.brokers.doubt import is_doubtful
 from execution.brokers.errors import (
     AuthError,
@@ -27,7 +28,6 @@ from execution.brokers.fields import Row
 from execution.brokers.http import Reply
 from execution.brokers.port import (
     Acknowledged,
-    Bar,
     BookOrder,
     BrokerPosition,
     BrokerStatus,
@@ -35,6 +35,7 @@ from execution.brokers.port import (
     Depth,
     DepthLevel,
     Funds,
+    History,
     ListedInstrument,
     OptionChain,
     Profile,
@@ -185,14 +186,15 @@ def _order_id(body: Row) -> str | None:
 # -- reading: the envelope -----------------------------------------------------------------------------------------
 
 
-def open_envelope(reply: Reply, *, empty: tuple[str, ...] = ()) -> Row:
-    """The body of a good answer. `empty` lists further states that are good (`no_data`). Else a typed error."""
+def open_envelope(reply: Reply, *, empty: tuple[str, ...] = (), nan: bool = False) -> Row:
+    """The body of a good answer. `empty` lists further states that are good (`no_data`); `nan` as `Reply.json` has it.
+    Else a typed error."""
     if reply.status in (502, 503, 504):
         raise TransientError("BROKER_UNAVAILABLE", f"HTTP {reply.status}.", status=reply.status)
     if reply.status == 410:
         raise DeprecatedError("DEPRECATED", "The broker no longer offers this call.")
     try:
-        body = fields.row(reply.json(), "reply")
+        body = fields.row(reply.json(nan=nan), "reply")
     except UnexpectedReply as unreadable:
         raise _by_status(reply, "") or unreadable from None
     state = body.get("s")
@@ -425,32 +427,12 @@ def _levels(payload: Any) -> tuple[DepthLevel, ...]:
     )
 
 
-def read_candles(reply: Reply) -> list[Bar]:
+def read_candles(reply: Reply) -> History:
     """Oldest first. Here an empty answer is an answer: no bar fell into the span."""
-    body = open_envelope(reply, empty=("no_data",))
+    body = open_envelope(reply, empty=("no_data",), nan=True)
     if body["s"] == "no_data":
-        return []
-    candles = fields.pick(body, "candles")
-    if not isinstance(candles, list):
-        raise UnexpectedReply("candles: a list was expected.")
-    return [_bar(candle) for candle in candles]
-
-
-def _bar(candle: Any) -> Bar:
-    if not isinstance(candle, list) or len(candle) < 6:
-        raise UnexpectedReply("candles: six values were expected.")
-    named = dict(zip(("time", "open", "high", "low", "close", "volume"), candle, strict=False))
-    bar = Bar(
-        started_at=fields.epoch(named["time"], "candle time"),
-        open=fields.price(named, "open"),
-        high=fields.price(named, "high"),
-        low=fields.price(named, "low"),
-        close=fields.price(named, "close"),
-        volume=fields.quantity(named, "volume"),
-    )
-    if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
-        raise UnexpectedReply("candles: high and low do not enclose open and close.")
-    return bar
+        return History()
+    return read_lines(fields.pick(body, "candles"), time_of=lambda value: fields.epoch(value, "candle time"))
 
 
 def read_option_chain(payload: Any) -> OptionChain:

@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any, TypeVar
 from urllib.parse import quote, urlencode
 
+from execution.brokers.candle_lines import as_one
 from execution.brokers.environment import of_other_environment
 from execution.brokers.errors import BusinessError
 from execution.brokers.http import BULK, BeforeCall, CallGuard, HttpClient
@@ -17,13 +18,13 @@ from execution.brokers.kite.endpoints import Endpoints
 from execution.brokers.kite.symbols import DERIVATIVES, KiteName, to_kite
 from execution.brokers.port import (
     MARGIN_ORDERS,
-    Bar,
     BookOrder,
     BrokerHolding,
     BrokerPosition,
     CallClass,
     Depth,
     Funds,
+    History,
     ListedInstrument,
     Margin,
     OptionChain,
@@ -228,18 +229,18 @@ class KiteGateway:
     def history_limits(self) -> HistoryLimits:
         return mapping.HISTORY_LIMITS
 
-    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> History:
         """Bars that begin within [start, end). Long spans are asked for in pieces and come back as one."""
         token = self.token_of(symbol)
         daily = timeframe == "1d"
         first, last = _indian_days(start, end) if daily else (start, end)
-        bars: dict[datetime, Bar] = {}
+        parts: list[History] = []
         for since, until in mapping.spans(timeframe, first, last):
             asked = urlencode({"from": since, "to": until, "continuous": 0, "oi": 0})
             path = f"instruments/historical/{token}/{mapping.INTERVALS[timeframe]}?{asked}"
-            found = self._get(path, lambda said: mapping.read_candles(said, daily=daily), klass=CallClass.DATA)
-            bars.update((bar.started_at, bar) for bar in found)
-        return [bars[at] for at in sorted(bars) if start <= at < end]
+            read = mapping.reader(lambda said: mapping.read_candles(said, daily=daily), nan=True)
+            parts.append(self._http.read("GET", f"{self.endpoints.api}/{path}", understand=read, klass=CallClass.DATA))
+        return as_one(parts, start=start, end=end)
 
     def instruments(self) -> list[ListedInstrument]:
         """Every line of the account's instrument dumps."""

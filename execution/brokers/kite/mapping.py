@@ -11,6 +11,7 @@ from typing import Any, Final, TypeVar
 from urllib.parse import urlencode
 
 from execution.brokers import fields
+from execution.brokers.candle_lines import read_lines
 from execution.brokers.doubt import is_doubtful
 from execution.brokers.errors import (
     AuthError,
@@ -27,13 +28,13 @@ from execution.brokers.kite.masters import read_csv
 from execution.brokers.kite.symbols import from_kite, to_kite
 from execution.brokers.port import (
     Acknowledged,
-    Bar,
     BookOrder,
     BrokerPosition,
     BrokerStatus,
     Depth,
     DepthLevel,
     Funds,
+    History,
     ListedInstrument,
     Profile,
     Quote,
@@ -176,14 +177,14 @@ def _order_id(data: Row) -> str | None:
 # -- reading: the envelope -----------------------------------------------------------------------------------------
 
 
-def open_envelope(reply: Reply) -> Any:
-    """The `data` of a good answer, else a typed error."""
+def open_envelope(reply: Reply, *, nan: bool = False) -> Any:
+    """The `data` of a good answer, else a typed error. `nan` as `Reply.json` has it."""
     if reply.status in (502, 503, 504):
         raise TransientError("BROKER_UNAVAILABLE", f"HTTP {reply.status}.", status=reply.status)
     if reply.status == 410:
         raise DeprecatedError("DEPRECATED", "The broker no longer offers this call.")
     try:
-        body = fields.row(reply.json(), "reply")
+        body = fields.row(reply.json(nan=nan), "reply")
     except UnexpectedReply as unreadable:
         raise _by_status(reply, "") or unreadable from None
     if 200 <= reply.status < 300 and body.get("status") == "success":
@@ -212,9 +213,9 @@ def _by_status(reply: Reply, message: str) -> Exception | None:
     return None
 
 
-def reader(understand: Callable[[Any], T]) -> Callable[[Reply], T]:
-    """From a reply to what its payload says."""
-    return lambda reply: understand(open_envelope(reply))
+def reader(understand: Callable[[Any], T], *, nan: bool = False) -> Callable[[Reply], T]:
+    """From a reply to what its payload says. `nan`: as `Reply.json` has it."""
+    return lambda reply: understand(open_envelope(reply, nan=nan))
 
 
 # -- reading: account ----------------------------------------------------------------------------------------------
@@ -406,36 +407,20 @@ def _levels(payload: Any) -> tuple[DepthLevel, ...]:
     )
 
 
-def read_candles(payload: Any, *, daily: bool) -> list[Bar]:
+def read_candles(payload: Any, *, daily: bool) -> History:
     """Oldest first. A daily bar is stamped midnight in India; ours is stamped midnight UTC of the same day."""
     candles = fields.pick(fields.row(payload, "history"), "candles")
-    if not isinstance(candles, list):
-        raise UnexpectedReply("candles: a list was expected.")
-    return [_bar(candle, daily=daily) for candle in candles]
+    return read_lines(candles, time_of=lambda value: _candle_time(value, daily=daily))
 
 
-def _bar(candle: Any, *, daily: bool) -> Bar:
-    if not isinstance(candle, list) or len(candle) < 6 or not isinstance(candle[0], str):
-        raise UnexpectedReply("candles: a time and five numbers were expected.")
+def _candle_time(value: Any, *, daily: bool) -> datetime:
     try:
-        at = datetime.fromisoformat(candle[0])
-    except ValueError:
+        at = datetime.fromisoformat(value)
+    except (TypeError, ValueError):
         raise UnexpectedReply("candle time: an instant was expected.") from None
     if at.tzinfo is None:
         raise UnexpectedReply("candle time: a zone was expected.")
-    named = dict(zip(("open", "high", "low", "close", "volume"), candle[1:], strict=False))
-    started_at = datetime.combine(at.astimezone(IST).date(), datetime.min.time(), UTC) if daily else at.astimezone(UTC)
-    bar = Bar(
-        started_at=started_at,
-        open=fields.price(named, "open"),
-        high=fields.price(named, "high"),
-        low=fields.price(named, "low"),
-        close=fields.price(named, "close"),
-        volume=fields.quantity(named, "volume"),
-    )
-    if not bar.low <= min(bar.open, bar.close) <= max(bar.open, bar.close) <= bar.high:
-        raise UnexpectedReply("candles: high and low do not enclose open and close.")
-    return bar
+    return datetime.combine(at.astimezone(IST).date(), datetime.min.time(), UTC) if daily else at.astimezone(UTC)
 
 
 # -- reading: what is listed ---------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ from execution.brokers.port import (
     CallClass,
     Depth,
     Funds,
+    History,
     ListedInstrument,
     Margin,
     OptionChain,
@@ -290,7 +291,7 @@ class PaperGateway:
     def history_limits(self) -> HistoryLimits:
         return self.prices.history_limits
 
-    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> History:
         return self.prices.history(symbol, timeframe=timeframe, start=start, end=end)
 
     def instruments(self) -> list[ListedInstrument]:
@@ -414,7 +415,7 @@ class PaperGateway:
         if start >= end:
             return []
         try:
-            return self.prices.history(symbol, timeframe="1m", start=start, end=end)
+            return self.prices.history(symbol, timeframe="1m", start=start, end=end).bars
         except AuthError:
             raise
         except BusinessError:

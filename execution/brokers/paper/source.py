@@ -9,9 +9,9 @@ from decimal import Decimal
 
 from execution.brokers.errors import AuthError, BrokerError
 from execution.brokers.port import (
-    Bar,
     BrokerGateway,
     Depth,
+    History,
     ListedInstrument,
     OptionChain,
     Profile,
@@ -97,7 +97,7 @@ class PriceSource:
     def history_limits(self) -> HistoryLimits:
         return self.connection.history_limits
 
-    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, *, timeframe: str, start: datetime, end: datetime) -> History:
         return self.connection.history(symbol, timeframe=timeframe, start=start, end=end)
 
     def instruments(self) -> list[ListedInstrument]:

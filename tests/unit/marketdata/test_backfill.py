@@ -27,7 +27,7 @@ from trading.marketdata.fetching.history import ensure_candles
 from trading.marketdata.fetching.ranges import joined
 from trading.marketdata.fetching.tally import calls_saved
 from trading.marketdata.models import Backfill, CandleCoverage, HistoryTally, QualityDay
-from trading.marketdata.sources import HistoryLimits, HistoryUnavailable
+from trading.marketdata.sources import Answer, HistoryLimits, HistoryUnavailable
 from trading.venue.sessions import exchange_date, session_on
 
 FIRST, LAST = date(2026, 1, 1), date(2026, 3, 30)
@@ -44,7 +44,7 @@ class Source:
         self.dies_after: int | None = None
         self.unknown: set[str] = set()
 
-    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> Answer:
         assert end - start <= self.limits.minutes_span and exchange_date(start) >= self.limits.since
         if symbol in self.unknown:
             raise HistoryUnavailable("INVALID_SYMBOL", "never heard of")
@@ -59,7 +59,7 @@ class Source:
                 if start <= at < end:
                     bars.append(Bar(symbol, at, *[Decimal(100)] * 4, volume=5))
             day += timedelta(days=1)
-        return bars
+        return Answer(bars)
 
     def asked(self) -> list[str]:
         return self.noted.read_text().splitlines() if self.noted.exists() else []
@@ -187,8 +187,8 @@ def test_what_is_older_than_the_source_is_not_asked_for_but_known_to_be_absent(w
 def test_daily_bars_begin_with_their_session_whatever_they_are_labelled(wish, source):
     def history(symbol, timeframe, start, end):
         midnight = datetime(2026, 2, 16, tzinfo=UTC)  # as some label a day: half past five in India
-        return [Bar(symbol, midnight + timedelta(days=n), *[Decimal(7)] * 4, volume=1) for n in range(5)
-                if start <= midnight + timedelta(days=n) < end]  # fmt: skip
+        days = (midnight + timedelta(days=n) for n in range(5))
+        return Answer([Bar(symbol, at, *[Decimal(7)] * 4, volume=1) for at in days if start <= at < end])
 
     source.history = history
     one = wish["instruments"][0]

@@ -15,7 +15,7 @@ from trading.marketdata.candles import HISTORY, STREAM, candles_of, store_bars
 from trading.marketdata.fetching.history import ensure_candles
 from trading.marketdata.marks import Mark
 from trading.marketdata.models import CandleBlock, CandleCoverage, Feed, Instrument
-from trading.marketdata.sources import NO_LIMITS, HistoryUnavailable
+from trading.marketdata.sources import NO_LIMITS, Answer, HistoryUnavailable
 from trading.marketdata.windows import load_window
 from trading.venue.sessions import exchange_date, session_on
 
@@ -37,7 +37,10 @@ class Tape:
         self.asked: list[tuple[str, datetime, datetime]] = []
         self.fails = False
 
-    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
+    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> Answer:
+        return Answer(self.bars(symbol, timeframe, start, end))
+
+    def bars(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
         self.asked.append((symbol, start, end))
         if self.fails:
             raise HistoryUnavailable("HISTORY_UNAVAILABLE", "no answer")
@@ -75,8 +78,8 @@ def test_a_repeated_scan_fetches_nothing(feed, names):
 
 def test_only_the_missing_range_is_asked_for(feed, names):
     tape, at = Tape(), lambda minute: OPEN + timedelta(minutes=minute)
-    store_bars(feed, 1, tape.history("NSE:AAA-EQ", 1, OPEN, at(100)), STREAM)
-    store_bars(feed, 1, tape.history("NSE:AAA-EQ", 1, at(130), CLOSE), STREAM)
+    store_bars(feed, 1, tape.bars("NSE:AAA-EQ", 1, OPEN, at(100)), STREAM)
+    store_bars(feed, 1, tape.bars("NSE:AAA-EQ", 1, at(130), CLOSE), STREAM)
     tape.asked.clear()
     ensure_candles(feed, names[:1], 1, OPEN, CLOSE, tape, now=CLOSE)
     assert tape.asked == [("NSE:AAA-EQ", at(100), at(130))]
@@ -185,14 +188,14 @@ def test_a_share_that_closes_by_auction_is_not_missing_its_last_quarter_of_an_ho
     opens = datetime(2026, 9, 15, 3, 45, tzinfo=UTC)
     name, tape = names[0], Tape()
     name.has_derivatives = True
-    store_bars(feed, 1, tape.history(name.symbol, 1, opens, opens + timedelta(minutes=360)), STREAM)
+    store_bars(feed, 1, tape.bars(name.symbol, 1, opens, opens + timedelta(minutes=360)), STREAM)
     result = ensure_candles(feed, [name], 1, opens, opens + timedelta(minutes=375), tape, now=opens + timedelta(days=1))
     assert (result.calls, result.saved) == (0, 1)
 
 
 def test_many_small_holes_are_one_question(feed, names):
     tape = Tape(*[OPEN + timedelta(minutes=minute) for minute in range(10, 300, 10)])
-    store_bars(feed, 1, tape.history("NSE:AAA-EQ", 1, OPEN, CLOSE), STREAM)
+    store_bars(feed, 1, tape.bars("NSE:AAA-EQ", 1, OPEN, CLOSE), STREAM)
     tape.lacking.clear()
     tape.asked.clear()
     ensure_candles(feed, names[:1], 1, OPEN, CLOSE, tape, now=CLOSE)
@@ -207,20 +210,22 @@ class Said(Tape):
         super().__init__()
         self.answers = list(answers)
 
-    def history(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
-        told = super().history(symbol, timeframe, start, end)
+    def bars(self, symbol: str, timeframe: int, start: datetime, end: datetime) -> list[Bar]:
+        told = super().bars(symbol, timeframe, start, end)
         return self.answers.pop(0) if self.answers else told
 
 
-def test_a_stamp_between_two_minutes_is_left_out_and_the_others_are_stored(feed, names):
-    bars = Tape().history("NSE:AAA-EQ", 1, OPEN, CLOSE)
+def test_a_stamp_between_two_minutes_is_not_traded_on_and_the_others_are_stored(feed, names):
+    bars = Tape().bars("NSE:AAA-EQ", 1, OPEN, CLOSE)
     bars[7].started_at += timedelta(seconds=30)
     fetched = ensure_candles(feed, names[:1], 1, OPEN, CLOSE, Said(bars), now=CLOSE + timedelta(days=1))
-    assert (fetched.failed, fetched.stored, count()) == ({}, 374, 374)
+    assert (fetched.failed, fetched.stored, fetched.refused, count()) == ({}, 374, 1, 375)
+    window = load_window(feed, names[:1], 1, bars=375, until=CLOSE)
+    assert np.flatnonzero(np.isnan(window.close[0])).tolist() == [7]
 
 
 def test_bars_out_of_order_twice_and_of_other_times_are_stored_once_and_in_order(feed, names):
-    bars = Tape().history("NSE:AAA-EQ", 1, OPEN - timedelta(days=3), CLOSE)
+    bars = Tape().bars("NSE:AAA-EQ", 1, OPEN - timedelta(days=3), CLOSE)
     fetched = ensure_candles(feed, names[:1], 1, OPEN, CLOSE, Said([*bars[::-1], *bars]), now=CLOSE + timedelta(days=1))
     found = candles_of(feed, names[0], 1, start=OPEN - timedelta(days=9), end=CLOSE)
     assert (fetched.stored, len(found)) == (375, 375)
@@ -228,7 +233,7 @@ def test_bars_out_of_order_twice_and_of_other_times_are_stored_once_and_in_order
 
 
 def test_bars_of_another_share_are_no_answer(feed, names):
-    bars = Tape().history("NSE:BBB-EQ", 1, OPEN, CLOSE)
+    bars = Tape().bars("NSE:BBB-EQ", 1, OPEN, CLOSE)
     fetched = ensure_candles(feed, names[:1], 1, OPEN, CLOSE, Said(bars), now=CLOSE + timedelta(days=1))
     assert (fetched.failed, count()) == ({"NSE:AAA-EQ": "OTHER_SYMBOL"}, 0)
     assert not CandleCoverage.objects.exists()
@@ -237,7 +242,7 @@ def test_bars_of_another_share_are_no_answer(feed, names):
 @pytest.mark.parametrize("half", [slice(None, 800), slice(800, None)])
 def test_what_half_an_answer_lacks_is_asked_for_again(feed, names, half):
     first = OPEN - timedelta(days=7)
-    source = Said(Tape().history("NSE:AAA-EQ", 1, first, CLOSE)[half])
+    source = Said(Tape().bars("NSE:AAA-EQ", 1, first, CLOSE)[half])
     ensure_candles(feed, names[:1], 1, first, CLOSE, source, now=CLOSE + timedelta(days=1))
     assert count() == 6 * 375
     assert len(source.asked) == 2
@@ -245,7 +250,7 @@ def test_what_half_an_answer_lacks_is_asked_for_again(feed, names, half):
 
 def test_what_two_answers_lack_was_never_there_and_is_not_asked_for_again(feed, names):
     first = OPEN - timedelta(days=7)
-    listed = [bar for bar in Tape().history("NSE:AAA-EQ", 1, first, CLOSE) if bar.started_at >= OPEN]
+    listed = [bar for bar in Tape().bars("NSE:AAA-EQ", 1, first, CLOSE) if bar.started_at >= OPEN]
     source = Said(listed, [])
     for _ in range(3):
         ensure_candles(feed, names[:1], 1, first, CLOSE, source, now=CLOSE + timedelta(days=1))
@@ -255,7 +260,7 @@ def test_what_two_answers_lack_was_never_there_and_is_not_asked_for_again(feed, 
 def test_bars_outside_the_session_are_not_traded_on_from_the_start(feed, names):
     """What sources let slip in of a Saturday's test session, of the pre-open and of after the close."""
     friday = OPEN - timedelta(days=3)
-    bars = Tape().history("NSE:AAA-EQ", 1, friday, CLOSE)
+    bars = Tape().bars("NSE:AAA-EQ", 1, friday, CLOSE)
     stray = [OPEN - timedelta(days=2), OPEN - timedelta(minutes=7), CLOSE - timedelta(days=3)]
     bars += [Bar("NSE:AAA-EQ", at, *[Decimal(500)] * 4, volume=5) for at in stray]
     ensure_candles(feed, names[:1], 1, friday, CLOSE, Said(bars), now=CLOSE + timedelta(days=1))

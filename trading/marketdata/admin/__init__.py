@@ -5,7 +5,13 @@ from django.http import HttpRequest
 
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline
 from trading.marketdata.admin.calendar import CalendarDayAdmin
-from trading.marketdata.admin.candles import BackfillAdmin, CandleBlockAdmin, CandleSeriesAdmin, HistoryTallyAdmin
+from trading.marketdata.admin.candles import (
+    BackfillAdmin,
+    CandleBlockAdmin,
+    CandleSeriesAdmin,
+    HistoryTallyAdmin,
+    RefusedBarAdmin,
+)
 from trading.marketdata.admin.instruments import InstrumentAdmin
 from trading.marketdata.admin.quality import QualityDayAdmin
 from trading.marketdata.models import Feed, Universe, UniverseMember
@@ -19,6 +25,7 @@ __all__ = [
     "HistoryTallyAdmin",
     "InstrumentAdmin",
     "QualityDayAdmin",
+    "RefusedBarAdmin",
     "UniverseAdmin",
 ]
 

@@ -13,8 +13,10 @@ from django.utils.html import format_html, format_html_join
 from accounts.console import ReadOnlyAdmin, ShallowPaginator
 from trading.domain.clock import IST
 from trading.marketdata.candles import bars_of_block
+from trading.marketdata.clocks import venue_now
 from trading.marketdata.fetching.backfill import backfill_cancel
-from trading.marketdata.models import Backfill, CandleBlock, CandleSeries, Feed, HistoryTally
+from trading.marketdata.fetching.refused import ask_again
+from trading.marketdata.models import Backfill, CandleBlock, CandleSeries, Feed, HistoryTally, RefusedBar
 
 USUAL_TIMEFRAME = 1
 
@@ -119,6 +121,31 @@ class BackfillAdmin(ReadOnlyAdmin):
     @admin.action(description="Cancel", permissions=["operate"])
     def cancel(self, request: HttpRequest, rows: QuerySet[Backfill]) -> None:
         self.press(request, rows, lambda row: backfill_cancel(backfill=row, wall=timezone.now()), told="Cancelled")
+
+
+@admin.register(RefusedBar)
+class RefusedBarAdmin(ReadOnlyAdmin):
+    """Bars that a history told and that cannot be, with their numbers as they came."""
+
+    list_display = (
+        "started_at", "instrument", "timeframe", "why", "raw", "state", "asked", "next_ask_at", "settled_at", "feed",
+    )  # fmt: skip
+    list_select_related = ("instrument", "feed")
+    list_filter = ("state", "why", "feed", "timeframe")
+    search_fields = ("=instrument__symbol",)
+    ordering = ("-started_at",)
+    paginator = ShallowPaginator
+    actions = ("ask_once_more",)
+
+    @admin.action(description="Ask again at the next fetch", permissions=["operate"])
+    def ask_once_more(self, request: HttpRequest, rows: QuerySet[RefusedBar]) -> None:
+        ids = list(rows.values_list("pk", flat=True))
+        actor = request.user.get_username()
+        asked = sum(
+            ask_again(rows=rows.filter(feed=feed).values_list("pk", flat=True), actor=actor, now=venue_now(feed.name))
+            for feed in Feed.objects.filter(pk__in=rows.order_by().values("feed"))
+        )
+        self.message_user(request, f"{asked} of {len(ids)} are asked for at the next fetch of their minutes.")
 
 
 @admin.register(HistoryTally)

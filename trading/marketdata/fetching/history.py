@@ -3,7 +3,7 @@
 import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime, timedelta
 
 import numpy as np
@@ -12,10 +12,12 @@ from django.db import DatabaseError, connection, transaction
 from trading.domain.clock import IST
 from trading.marketdata.builder import Bar
 from trading.marketdata.candles import HISTORY, columns_of, store_bars
-from trading.marketdata.fetching.ranges import Range, joined, merged, without
+from trading.marketdata.fetching.ranges import Range, common, joined, merged, without
+from trading.marketdata.fetching.refused import due_again, set_aside, told_apart
 from trading.marketdata.fetching.tally import tally
 from trading.marketdata.marks import Mark
 from trading.marketdata.models import CandleCoverage, Feed, Instrument
+from trading.marketdata.quality.impossible import RefusedLine
 from trading.marketdata.sessions import session_kind
 from trading.marketdata.sources import DAILY, HistoryLimits, HistorySource, HistoryUnavailable
 from trading.venue.calendar import remembered
@@ -42,6 +44,7 @@ class Fetched:
     saved: int = 0
     bars: int = 0
     stored: int = 0
+    refused: int = 0  # bars that cannot be, and were not known before
     failed: dict[str, str] = field(default_factory=dict)  # symbol → why its history could not be had
 
     @property
@@ -78,14 +81,14 @@ def ensure_candles(
     wanted = {one.pk: _session_ranges(start, end, timeframe, session_kind(one)) for one in instruments}
     result = Fetched(instruments=len(instruments))
     result.needed = sum(requests_for(ranges, timeframe, history.limits) for ranges in wanted.values())
-    missing = _missing(feed, timeframe, wanted)
+    missing = _missing(feed, timeframe, wanted, now=now)
     try:
         for instrument in instruments:
             if not missing[instrument.pk]:
                 result.saved += 1
                 continue
             with _sole_fetcher(feed, instrument, timeframe):
-                ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]})[instrument.pk]
+                ranges = _missing(feed, timeframe, {instrument.pk: wanted[instrument.pk]}, now=now)[instrument.pk]
                 if not ranges:  # another fetcher was quicker
                     result.saved += 1
                     continue
@@ -133,33 +136,44 @@ def _fetch(
     while open_ranges:
         start, end = open_ranges.pop(0)
         result.calls += 1
-        bars = history.history(instrument.symbol, timeframe, *_whole_days(start, end, timeframe))
-        if any(bar.symbol != instrument.symbol for bar in bars):
-            raise HistoryUnavailable("OTHER_SYMBOL", f"bars of {bars[0].symbol} came for {instrument.symbol}")
+        told = history.history(instrument.symbol, timeframe, *_whole_days(start, end, timeframe))
+        if any(bar.symbol != instrument.symbol for bar in told.bars):
+            raise HistoryUnavailable("OTHER_SYMBOL", f"bars of {told.bars[0].symbol} came for {instrument.symbol}")
+        bars, odd = told_apart(told.bars)
         bars = [
             bar for bar in _in_session(bars, timeframe, session_kind(instrument))
             if start <= bar.started_at < end and _ends_at(bar.started_at, timeframe) <= now
         ]  # fmt: skip
+        refused = [
+            one for one in (_of_its_day(line, timeframe) for line in [*told.refused, *odd])
+            if one.started_at is None
+            or (start <= one.started_at < end and _ends_at(one.started_at, timeframe) <= now)
+        ]  # fmt: skip
         result.bars += len(bars)
         known = min(end, settled)
-        lacking = _lacking(bars, (start, known), timeframe, session_kind(instrument))
+        answered = [bar.started_at for bar in bars] + [one.started_at for one in refused if one.started_at]
+        lacking = _lacking(answered, (start, known), timeframe, session_kind(instrument))
         with transaction.atomic():
             result.stored += store_bars(feed, timeframe, bars, HISTORY)
+            result.refused += set_aside(
+                feed=feed, instrument=instrument, timeframe=timeframe, asked=(start, end), bars=bars, refused=refused,
+                in_session=_due(refused, timeframe, session_kind(instrument)), now=now,
+            )  # fmt: skip
             for one in without([(start, known)], lacking):
                 _remember(feed, instrument, timeframe, one)
         watch(result)
         open_ranges = lacking + open_ranges
 
 
-def _lacking(bars: list[Bar], asked: Range, timeframe: int, kind: SessionKind) -> list[Range]:
+def _lacking(starts: list[datetime], asked: Range, timeframe: int, kind: SessionKind) -> list[Range]:
     """What of a range must be asked for once more: much before or behind the bars of an answer that may have been cut.
 
-    Sources answer with the newest thousand bars, or stop in the middle. An answer without a bar is believed.
+    `starts`: of the answer's bars, those that cannot be too. Sources answer with the newest thousand bars, or stop in
+    the middle. An answer without a bar is believed.
     """
-    if not bars:
+    if not starts:
         return []
-    first = min(bar.started_at for bar in bars)
-    last = max(_ends_at(bar.started_at, timeframe) for bar in bars)
+    first, last = min(starts), max(_ends_at(at, timeframe) for at in starts)
     sides = [(asked[0], min(first, asked[1])), (max(last, asked[0]), asked[1])]
     return [
         side for side in sides
@@ -187,6 +201,25 @@ def _in_session(bars: list[Bar], timeframe: int, kind: SessionKind) -> list[Bar]
     return bars
 
 
+def _of_its_day(line: RefusedLine, timeframe: int) -> RefusedLine:
+    """A refused daily line begins when its session does, as its bar would."""
+    if timeframe < DAILY or line.started_at is None:
+        return line
+    session = session_on(exchange_date(line.started_at), assume_weekdays=True)
+    return line if session is None else replace(line, started_at=session.opens_at)
+
+
+def _due(refused: list[RefusedLine], timeframe: int, kind: SessionKind) -> list[datetime]:
+    """The starts among these at which a session has a bar."""
+    return [
+        one.started_at for one in refused
+        if one.started_at is not None and (
+            session_on(exchange_date(one.started_at), assume_weekdays=True) is not None if timeframe >= DAILY
+            else one.started_at in _starts_of(exchange_date(one.started_at), timeframe, kind)
+        )
+    ]  # fmt: skip
+
+
 @remembered(maxsize=4096)
 def _starts_of(day: date, timeframe: int, kind: SessionKind) -> frozenset[datetime]:
     return frozenset(at for _, starts in _bars_of(day, timeframe, kind) for at in starts)
@@ -210,8 +243,9 @@ def _remember(feed: Feed, instrument: Instrument, timeframe: int, known: Range) 
     )
 
 
-def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]]) -> dict[int, list[Range]]:
-    """What must be asked for, by instrument id: what is wanted, less what was asked before, less what is stored."""
+def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]], *, now: datetime) -> dict[int, list[Range]]:
+    """What must be asked for, by instrument id: what is wanted, less what was asked before, less what is stored; and
+    the bars that were refused and may be asked for again."""
     ids = [pk for pk, ranges in wanted.items() if ranges]
     if not ids:
         return {pk: [] for pk in wanted}
@@ -227,6 +261,8 @@ def _missing(feed: Feed, timeframe: int, wanted: dict[int, list[Range]]) -> dict
         earliest = min(left[pk][0][0] for pk in open_ids)
         stored = _stored_ranges(feed, open_ids, timeframe, (earliest, last))
         left |= {pk: without(left[pk], stored.get(pk, [])) for pk in open_ids}
+    for pk, again in due_again(feed, ids, timeframe, now=now).items():
+        left[pk] = merged([*left[pk], *common(again, wanted[pk])])
     return {pk: _few_questions(joined(left.get(pk, []), wanted[pk])) for pk in wanted}
 
 

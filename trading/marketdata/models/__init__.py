@@ -15,7 +15,7 @@ from trading.marketdata.models.dated import (
     SessionPlan,
 )
 from trading.marketdata.models.feed import Feed
-from trading.marketdata.models.fetching import Backfill, CandleArchive, HistoryTally
+from trading.marketdata.models.fetching import Backfill, CandleArchive, HistoryTally, RefusedBar
 from trading.marketdata.models.instrument import Instrument, Universe, UniverseMember
 
 __all__ = [
@@ -38,6 +38,7 @@ __all__ = [
     "InstrumentTerms",
     "PriceBand",
     "QualityDay",
+    "RefusedBar",
     "SectorStay",
     "SessionPlan",
     "Universe",

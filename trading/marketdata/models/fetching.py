@@ -36,6 +36,52 @@ class HistoryTally(models.Model):
         return 100.0 * self.saved / self.needed if self.needed else 100.0
 
 
+class RefusedBar(models.Model):
+    """A bar that a history told and that cannot be: set aside with its numbers as they came.
+
+    Its minute is not traded on while the row is open. It is asked for again a few times, longer and longer apart, and
+    settled by a good bar of that start, whoever brings it.
+    """
+
+    class State(models.TextChoices):
+        OPEN = "OPEN", "is asked for again"
+        SETTLED = "SETTLED", "a good bar came"
+        GIVEN_UP = "GIVEN_UP", "not asked for any more"
+
+    UNSETTLED = (State.OPEN, State.GIVEN_UP)
+
+    feed = models.ForeignKey(Feed, on_delete=models.CASCADE, related_name="+", db_index=False)
+    instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.CASCADE, related_name="+")
+    timeframe = models.PositiveSmallIntegerField(help_text="minutes; 1440 is a day")
+    started_at = models.DateTimeField(help_text="the bar's start; of a line without a time the begin of what was asked")
+    why = models.CharField(max_length=16, help_text="HIGH_BELOW_LOW, NOT_ENCLOSED, NO_PRICE, NO_NUMBER, …")
+    raw = models.CharField(max_length=300, help_text="the line as it came, last time")
+    state = models.CharField(max_length=8, choices=State, default=State.OPEN)
+    asked = models.PositiveSmallIntegerField(default=1, help_text="answers that had no good bar of this start")
+    next_ask_at = models.DateTimeField(null=True, help_text="venue time; empty: not asked for again")
+    found_at = models.DateTimeField(help_text="venue time")
+    settled_at = models.DateTimeField(null=True, help_text="venue time")
+
+    class Meta:
+        ordering = ["-started_at", "pk"]
+        constraints = [
+            models.UniqueConstraint(fields=["feed", "timeframe", "instrument", "started_at"], name="refused_bar_once"),
+            models.CheckConstraint(
+                condition=models.Q(state="OPEN") | models.Q(next_ask_at__isnull=True), name="only_open_is_asked_again"
+            ),
+        ]
+        indexes = [
+            models.Index(
+                fields=["feed", "timeframe", "instrument"],
+                condition=Q(state__in=["OPEN", "GIVEN_UP"]),
+                name="refused_unsettled",
+            )
+        ]
+
+    def __str__(self) -> str:
+        return f"{self.instrument} {self.timeframe}m {self.started_at:%Y-%m-%d %H:%M} {self.why.lower()}"
+
+
 class CandleArchive(models.Model):
     """One file of old candles that were taken out of the database once the file had been read back and compared."""
 

@@ -21,6 +21,7 @@ class Defect(StrEnum):
     DUPLICATE_BARS = "DUPLICATE_BARS"
     UNSORTED_ROWS = "UNSORTED_ROWS"
     IMPOSSIBLE_BARS = "IMPOSSIBLE_BARS"
+    DISPUTED_BARS = "DISPUTED_BARS"
     OUTLIERS = "OUTLIERS"
     FLOAT_NOISE = "FLOAT_NOISE"
     ZERO_FIRST_VOLUME = "ZERO_FIRST_VOLUME"
@@ -67,6 +68,7 @@ MEANINGS: Final[dict[Defect, Meaning]] = {
     Defect.DUPLICATE_BARS: Meaning("a bar that is there twice; the first counts", 2),
     Defect.UNSORTED_ROWS: Meaning("rows that step backward in time", 1),
     Defect.IMPOSSIBLE_BARS: Meaning("prices that are not positive, or that high and low do not enclose", 10, True),
+    Defect.DISPUTED_BARS: Meaning("two sources disagree about its numbers", 10, True),
     Defect.OUTLIERS: Meaning("a price that leaves those around it and comes back", 10, True),
     Defect.FLOAT_NOISE: Meaning("prices with more digits than the exchange has", 1),
     Defect.ZERO_FIRST_VOLUME: Meaning("the first bar of the day has no volume", 3),

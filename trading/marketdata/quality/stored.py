@@ -11,7 +11,8 @@ import numpy as np
 
 from trading.domain.clock import IST
 from trading.marketdata.candles import columns_of, mark_bars
-from trading.marketdata.marks import UNTRUSTED, Mark
+from trading.marketdata.fetching.refused import unsettled
+from trading.marketdata.marks import UNTRUSTED, Mark, Source
 from trading.marketdata.models import CorporateAction, Feed, Instrument, QualityDay
 from trading.marketdata.packing.blocks import UNITS_PER_RUPEE, Columns
 from trading.marketdata.quality.bars import DayBook, SessionLookup
@@ -25,6 +26,7 @@ DAILY: Final = 1440
 MARKS: Final[dict[Defect, Mark]] = {
     Defect.OUTLIERS: Mark.OUTLIER,
     Defect.IMPOSSIBLE_BARS: Mark.BROKEN,
+    Defect.DISPUTED_BARS: Mark.DISPUTED,
     Defect.STRAY_SESSION: Mark.MISPLACED,
     Defect.EARLY_BARS: Mark.MISPLACED,
     Defect.LATE_BARS: Mark.MISPLACED,
@@ -113,6 +115,7 @@ def _check_series(
     volumes = _daily_volumes(feed, instrument, first, last)
     days = judge_days(bars, timeframe, is_index=is_index, daily_volume=volumes, session_lookup=lookup)
     days = [day for day in days if first <= day.day <= last]
+    _doubt_refused(feed, instrument, timeframe, stored, days, now)
     if _ends_labelled(bars, timeframe, is_index, lookup):
         _doubt_all(days, bars)
     report = SeriesReport(instrument.symbol, timeframe, days=len(days))
@@ -142,6 +145,23 @@ def _ends_labelled(bars: Bars, timeframe: int, is_index: bool, lookup: SessionLo
     book = DayBook(timeframe, is_index=is_index, session_lookup=lookup)
     book.judge(bars.starts, bars.open, bars.high, bars.low, bars.close, bars.volume)
     return book.finish().suspected_label == "end"
+
+
+def _doubt_refused(
+    feed: Feed, instrument: Instrument, timeframe: int, stored: Columns, days: list[DayQuality], now: datetime
+) -> None:
+    """Minutes of which the history told what cannot be: nothing of its own is there, or only what our ticks made."""
+    if not days:
+        return
+    span = {"start": _midnight(days[0].day), "end": _midnight(days[-1].day + timedelta(1))}
+    by_day = {day.day: day for day in days}
+    for at in unsettled(feed, instrument, timeframe, **span, now=now):
+        day, start = by_day.get(exchange_date(at)), int(at.timestamp())
+        place = int(np.searchsorted(stored.starts, start))
+        if day is None or place == len(stored) or stored.starts[place] != start:
+            continue
+        ours = stored.source[place] == Source.STREAM
+        day.doubt(Defect.DISPUTED_BARS if ours else Defect.IMPOSSIBLE_BARS, np.array([start]))
 
 
 def _doubt_all(days: list[DayQuality], bars: Bars) -> None:
@@ -216,6 +236,11 @@ REASONS: Final[dict[Mark, str]] = {
 }
 
 
+def doubt_of(mark: int) -> str:
+    """Why nothing is traded on a bar of these marks; empty: it is trusted."""
+    return ", ".join(text for one, text in REASONS.items() if mark & one)
+
+
 def distrusted(
     feed: Feed, instruments: Iterable[Instrument], timeframe: int, *, start: datetime, end: datetime
 ) -> dict[int, str]:
@@ -230,7 +255,7 @@ def distrusted(
         bad = (stored.mark & int(UNTRUSTED)) != 0
         for pk, mark in zip(stored.series[bad].tolist(), stored.mark[bad].tolist(), strict=True):
             found[pk] = found.get(pk, 0) | mark
-    return {pk: ", ".join(text for one, text in REASONS.items() if mark & one) for pk, mark in found.items()}
+    return {pk: doubt_of(mark) for pk, mark in found.items()}
 
 
 def doubts_about(

@@ -23,7 +23,8 @@ from trading.marketdata.selectors import (
     coverage_by_day,
     feeds_with_candles,
     followed_instruments,
-    missing_minutes,
+    lacking_minutes,
+    refused_bars,
     session_days,
     stored,
 )
@@ -37,6 +38,7 @@ ROWS = 50
 DAYS = 20
 MOST_GAPS = 60
 MOST_JUDGED = 12
+MOST_REFUSED = 30
 BEHIND_S = 180
 EARLIEST = date(1990, 2, 1)
 TOLD_WITHIN = timedelta(seconds=60)  # the engine speaks of its sources more often than that
@@ -62,6 +64,7 @@ def market_data(request: DeskRequest) -> HttpResponse:
     covered = coverage_by_day(feed, shown, days, now=now)
     rows = [(one, covered[one.pk]) for one in shown]
     gaps = _gaps(rows)
+    refused = refused_bars(feed)
     context = {
         "feed": feed,
         "feeds": sorted({feed, *([desk.feed] if desk.feed else []), *feeds_with_candles()}, key=lambda one: one.name),
@@ -77,6 +80,8 @@ def market_data(request: DeskRequest) -> HttpResponse:
         "universes": Universe.objects.order_by("name"),
         "chosen": chosen,
         "stored": stored(feed),
+        "refused": refused[:MOST_REFUSED],
+        "refused_count": refused.count(),
         "sources": _sources(request, feed),
         "saved": calls_saved(feed, first=exchange_date(now) - timedelta(days=30), last=exchange_date(now)),
         "judged": QualityDay.objects.filter(
@@ -91,7 +96,7 @@ def market_data(request: DeskRequest) -> HttpResponse:
 @require_safe
 @signed_in
 def missing(request: DeskRequest) -> HttpResponse:
-    """Which minutes of one day of one instrument are not there."""
+    """Which minutes of one day of one instrument are not there, and which are and are not trusted."""
     feed, now = _feed(request)
     symbol, day = request.GET.get("symbol", "")[:60], request.GET.get("day", "")
     row = Instrument.objects.filter(symbol=symbol).first() if symbol.isprintable() else None
@@ -101,8 +106,13 @@ def missing(request: DeskRequest) -> HttpResponse:
         raise Http404 from None
     if row is None or feed is None or not 1990 <= on.year <= 2100:
         raise Http404
-    runs = missing_minutes(feed, row, on, now=now)
-    return render(request, "market/_missing.html", {"instrument": row, "day": on, "runs": runs})
+    runs = lacking_minutes(feed, row, on, now=now)
+    opens = datetime.combine(on, time(), IST)
+    refused = refused_bars(feed, [row]).filter(started_at__gte=opens, started_at__lt=opens + timedelta(days=1))
+    return render(request, "market/_missing.html", {
+        "instrument": row, "day": on, "missing": [run for run in runs if not run.doubt],
+        "doubtful": [run for run in runs if run.doubt], "refused": refused.order_by("started_at")[:MOST_REFUSED],
+    })  # fmt: skip
 
 
 def _feed(request: DeskRequest) -> tuple[Feed | None, datetime]:

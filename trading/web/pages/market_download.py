@@ -11,6 +11,7 @@ from django.views.decorators.http import require_POST, require_safe
 from execution.backfills import backfill_ask
 from trading.domain.errors import NotAllowed, NotFound
 from trading.marketdata.fetching.backfill import TIMEFRAMES, backfill_cancel
+from trading.marketdata.fetching.refused import ask_again
 from trading.marketdata.models import Backfill, Feed
 from trading.marketdata.selectors import followed_instruments
 from trading.web.access import signed_in
@@ -34,6 +35,8 @@ def download(request: DeskRequest) -> HttpResponse:
     minutes = asked.get("timeframe", "1")
     if minutes not in {str(one) for one in TIMEFRAMES}:
         raise NotAllowed("UNKNOWN_TIMEFRAME", "Choose the length of the candles from the list.")
+    if (again := asked.get("again", "")).isascii() and again.isdigit() and len(again) < 19:
+        ask_again(rows=[int(again)], actor=request.user.get_username(), now=desk.now)
     backfill_ask(
         user=request.user, account=desk.account, symbols=symbols, universe=universe, timeframe=int(minutes),
         from_date=_day(asked.get("from", "")), to_date=_day(asked.get("to", "")),

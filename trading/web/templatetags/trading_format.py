@@ -90,3 +90,8 @@ def age(at: datetime, wall: datetime) -> str:
 def words(code: str) -> str:
     """A stored code as words: `SQUARE_OFF` → `Square off`, `order.filled` → `Order filled`."""
     return str(code).replace("_", " ").replace(".", " ").capitalize()
+
+
+@register.filter
+def timeframe(minutes: int) -> str:
+    return formatting.timeframe(minutes)
