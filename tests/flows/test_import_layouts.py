@@ -15,7 +15,9 @@ from tests.factories.market import InstrumentFactory
 from trading.audit.models import AuditEntry
 from trading.domain.clock import IST
 from trading.marketdata.candles import candles_of
-from trading.marketdata.models import CandleBlock, CorporateAction, Feed, FormerIdentity, Instrument
+from trading.marketdata.marks import Mark
+from trading.marketdata.models import CandleBlock, CorporateAction, Feed, FormerIdentity, Instrument, QualityDay
+from trading.venue.sessions import session_on
 
 pytestmark = pytest.mark.django_db
 MONDAY = date(2026, 2, 16)
@@ -193,6 +195,23 @@ def test_a_step_that_no_trading_explains_waits_for_a_person_whichever_file_it_li
     assert (action.state, action.source) == ("SUSPECTED", "two.csv")
     action.delete()
     assert run("import_bhavcopy", tmp_path / "both.csv")[1][0]["suspected"] == 1
+
+
+def test_minutes_that_leave_the_exchange_s_own_day_are_disputed_when_its_file_comes(tmp_path, shares):
+    lines = ["ts,open,high,low,close,volume"]
+    for n, start in enumerate(session_on(date(2026, 2, 16)).bar_starts(1)):
+        high = 120 if n == 50 else 102.9
+        lines.append(f"{start.astimezone(IST).isoformat()},102,{high},101,102.5,20")
+    minutes = tmp_path / "TCS.csv"
+    minutes.write_text("\n".join(lines))
+    run("import_candles", minutes, "--timeframe", "1m", "--label", "start", "--tz", "Asia/Kolkata", "--feed", "NSE")
+    assert not bars(1)[50].mark & Mark.DISPUTED
+    path = tmp_path / "day.csv"
+    path.write_text("\n".join([HEADER, LINES[0]]))
+    (report,) = run("import_bhavcopy", path)[1]
+    assert report["compared"] == 1
+    assert [n for n, bar in enumerate(bars(1)) if bar.mark & Mark.DISPUTED] == [50]
+    assert QualityDay.objects.get().defects["DISPUTED_BARS"] == 1
 
 
 def test_unknown_shares_are_made_when_that_is_asked_for_and_a_dry_run_makes_none(tmp_path, shares):

@@ -1,11 +1,12 @@
 """Every class of defect is found where it was planted, and nowhere else."""
 
+from dataclasses import replace
 from datetime import date, timedelta
 
 import numpy as np
 import pytest
 
-from trading.marketdata.quality.days import Bars, judge_days
+from trading.marketdata.quality.days import Bars, OfficialDay, judge_days
 from trading.marketdata.quality.defects import Defect, score_of
 from trading.venue.sessions import SessionKind, session_on
 
@@ -37,6 +38,46 @@ def with_bar(bars: Bars, start: int) -> Bars:
 def judged(bars: Bars, **more):
     (found,) = judge_days(bars, 1, **more)
     return found
+
+
+def official(bars: Bars, *, volume: float | None = None, scale: float = 1.0) -> OfficialDay:
+    """What the exchange says of a day of these bars."""
+    prices = (float(bars.high.max()), float(bars.low.min()), float(bars.close[-1]))
+    return OfficialDay(*(price * scale for price in prices), float(bars.volume.sum()) if volume is None else volume)
+
+
+def test_a_bar_beyond_the_exchange_s_own_day_is_disputed_and_it_alone():
+    bars = day_of()
+    told = official(bars, volume=float(bars.volume.sum()) * 1.02)
+    bars.high[100] *= 1.002
+    found = judged(bars, official={MONDAY: told})
+    assert found.doubts == {int(bars.starts[100]): {Defect.DISPUTED_BARS}} and found.untrusted == 1
+    bars = day_of()
+    bars.low[7] *= 0.998
+    assert judged(bars, official={MONDAY: told}).defects[Defect.DISPUTED_BARS] == 1
+    assert Defect.DISPUTED_BARS not in judged(day_of(), official={MONDAY: told}).defects
+
+
+def test_a_day_that_ends_elsewhere_or_holds_more_than_was_traded_is_disputed_as_a_whole():
+    bars = day_of()
+    told = official(bars)
+    for other in (replace(told, close=told.close * 1.06), replace(told, volume=told.volume / 1.03)):
+        found = judged(bars, official={MONDAY: other})
+        assert found.untrusted == found.expected and found.score == 0
+    small = replace(told, close=told.close * 1.02, volume=told.volume / 1.01)  # an auction, a rounding
+    assert Defect.DISPUTED_BARS not in judged(bars, official={MONDAY: small}).defects
+    assert Defect.DISPUTED_BARS not in judged(bars, official={MONDAY: replace(told, volume=1.0)}, is_index=True).defects
+
+
+@pytest.mark.parametrize("scale", [0.5, 0.98, 2.0])
+def test_the_same_day_adjusted_for_an_action_is_no_dispute(scale):
+    bars = day_of()
+    assert Defect.DISPUTED_BARS not in judged(bars, official={MONDAY: official(bars, scale=scale)}).defects
+
+
+@pytest.mark.parametrize("nothing", [(0, 0, 0, 0), (float("nan"), 1, 1, 1), (1, 2, 0, 0)])
+def test_an_exchange_s_day_without_numbers_disputes_nothing(nothing):
+    assert Defect.DISPUTED_BARS not in judged(day_of(), official={MONDAY: OfficialDay(*nothing)}).defects
 
 
 def test_a_calm_whole_day_is_worth_a_hundred():
@@ -130,11 +171,11 @@ def test_pre_open_volume_shows_against_the_exchanges_own_volume():
     joined = Bars(*(np.concatenate([getattr(b, n) for b in bars])
                     for n in ("starts", "open", "high", "low", "close", "volume")))  # fmt: skip
     total = float(bars[0].volume.sum())
-    found = judge_days(joined, 1, daily_volume=dict.fromkeys(days, total * 1.0005))
+    found = judge_days(joined, 1, official=dict.fromkeys(days, official(bars[0], volume=total * 1.0005)))
     assert [Defect.PREOPEN_VOLUME in day.defects for day in found] == [True] * 3
-    found = judge_days(joined, 1, daily_volume=dict.fromkeys(days, total * 1.02))
+    found = judge_days(joined, 1, official=dict.fromkeys(days, official(bars[0], volume=total * 1.02)))
     assert not any(day.defects for day in found)
-    found = judge_days(joined, 1, daily_volume=dict.fromkeys(days, total * 1.5))
+    found = judge_days(joined, 1, official=dict.fromkeys(days, official(bars[0], volume=total * 1.5)))
     assert all(day.defects == {Defect.VOLUME_SHORT: 1} for day in found)
 
 

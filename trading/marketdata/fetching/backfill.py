@@ -7,7 +7,7 @@ import logging
 import uuid
 from collections.abc import Callable, Sequence
 from datetime import UTC, date, datetime, timedelta
-from typing import Final
+from typing import Any, Final
 
 from django.db.models import Q, QuerySet
 
@@ -15,7 +15,7 @@ from trading.domain.clock import IST
 from trading.domain.errors import TradingError
 from trading.marketdata.fetching.history import Fetched, Interrupted, ensure_candles, requests_between
 from trading.marketdata.models import Backfill, Feed, Instrument
-from trading.marketdata.quality.stored import check_stored, mark_spikes
+from trading.marketdata.quality.stored import check_stored, judge_again, mark_spikes
 from trading.marketdata.sources import DAILY, HistorySource
 from trading.outbox import after_commit
 from trading.venue.sessions import exchange_date
@@ -160,7 +160,11 @@ def _judge(backfill: Backfill, instrument: Instrument, now: datetime) -> None:
             last=last, now=now,
         )  # fmt: skip
     else:
-        mark_spikes(feed=backfill.feed, instruments=[instrument], timeframe=DAILY, first=backfill.from_date, last=last)
+        among: dict[str, Any] = {
+            "feed": backfill.feed, "instruments": [instrument], "first": backfill.from_date, "last": last,
+        }  # fmt: skip
+        mark_spikes(**among, timeframe=DAILY)
+        judge_again(**among, now=now)
 
 
 class _Lost(Exception):

@@ -30,7 +30,7 @@ from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, FormerIdentity, Instrument
 from trading.marketdata.packing.blocks import DAY, UNITS_PER_RUPEE, Columns, date_of, days_of
 from trading.marketdata.quality.bars import ordinary_calendar, sensible
-from trading.marketdata.quality.stored import mark_spikes
+from trading.marketdata.quality.stored import judge_again, mark_spikes
 from trading.venue import calendar
 from trading.venue.precision import stock_tick
 
@@ -62,6 +62,7 @@ class BhavReport:
     stored: int = 0
     created: int = 0
     suspected: int = 0  # corporate actions, newly
+    compared: int = 0  # series of shorter bars that were held against these days
     symbols: int = 0
     first: str | None = None
     last: str | None = None
@@ -105,10 +106,10 @@ def import_bhavcopy(
         np.full(len(names), Source.IMPORT, np.uint8), np.zeros(len(names), np.uint8),
     )  # fmt: skip
     report.stored = store_columns(feed, DAY, columns)
-    mark_spikes(
-        feed=feed, instruments=list(Instrument.objects.filter(pk__in=np.unique(numbers).tolist())), timeframe=DAY,
-        first=date_of(int(days_of(days[:1])[0])) - _DAYS_BEFORE, last=date_of(int(days_of(days[-1:])[0])),
-    )  # fmt: skip
+    shares = list(Instrument.objects.filter(pk__in=np.unique(numbers).tolist()))
+    first, last = (date_of(int(days_of(days[place : place + 1])[0])) for place in (0, days.size - 1))
+    mark_spikes(feed=feed, instruments=shares, timeframe=DAY, first=first - _DAYS_BEFORE, last=last)
+    report.compared = judge_again(feed=feed, instruments=shares, first=first, last=last, now=now)
     if report.stored:
         record(
             "candles.imported", actor="import_bhavcopy", subject=path.name, feed=feed.name, timeframe=DAY,

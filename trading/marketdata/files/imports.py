@@ -29,7 +29,7 @@ from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, Instrument
 from trading.marketdata.packing.blocks import Columns
 from trading.marketdata.quality.bars import QualityReport
-from trading.marketdata.quality.stored import DAILY, check_stored, mark_spikes
+from trading.marketdata.quality.stored import DAILY, check_stored, judge_again, mark_spikes
 from trading.venue.precision import stock_tick
 from trading.venue.sessions import exchange_date
 
@@ -243,6 +243,7 @@ def _import_file(
             report.untrusted = judged.untrusted
         else:
             report.untrusted = sum(mark_spikes(**among, timeframe=DAILY).values())
+            judge_again(**among, now=venue_now(feed.name))
         if report.stored:
             record(
                 "candles.imported", actor="import_candles", subject=report.stored_as, named=report.symbol,

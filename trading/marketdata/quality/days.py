@@ -38,6 +38,19 @@ CATCH_UP: Final = 4.0  # times the usual volume
 FULL_VOLUME: Final = 0.9975  # share of the exchange's day from which on the pre-open must be among the bars
 SHORT_VOLUME: Final = 0.9  # share below which the bars miss trading
 WHOLE_SHARE: Final = 0.9  # of a day's bars, for its volume to be compared
+OUTSIDE_DAY: Final = 0.0005  # of a price, by which a bar may leave the exchange's own high and low of the day
+CLOSE_APART: Final = 0.05  # of a price, by which a day's last bar may end from the official close
+OVER_VOLUME: Final = 1.02  # times the exchange's volume of the day that its bars may hold
+
+
+@dataclass(frozen=True, slots=True)
+class OfficialDay:
+    """What somebody else says of a whole day: the exchange's own file, or a daily candle. Rupees and units."""
+
+    high: float
+    low: float
+    close: float
+    volume: float
 
 
 @dataclass(slots=True)
@@ -103,13 +116,13 @@ def judge_days(
     timeframe: int,
     *,
     is_index: bool = False,
-    daily_volume: Mapping[date, float] | None = None,
+    official: Mapping[date, OfficialDay] | None = None,
     session_lookup: SessionLookup = ordinary_calendar,
 ) -> list[DayQuality]:
     """Every day from the first bar to the last, those without bars too; rising.
 
-    `daily_volume`: the exchange's own volume of days, where it is known: only it tells whether the first bar holds the
-    pre-open. `timeframe` in minutes, below a day.
+    `official`: days as the exchange tells them, where that is known: bars that contradict them are disputed, and only
+    their volume tells whether the first bar holds the pre-open. `timeframe` in minutes, below a day.
     """
     if not bars.starts.size:
         return []
@@ -123,8 +136,8 @@ def judge_days(
         found += _days_without(expected_next, number, timeframe, session_lookup)
         expected_next = number + 1
         part = bars.part(slice(int(begins[at]), int(begins[at + 1])))
-        volume = (daily_volume or {}).get(date_of(number))
-        found.append(_judge(part, number, timeframe, is_index=is_index, daily=volume, session_lookup=session_lookup))
+        told = (official or {}).get(date_of(number))
+        found.append(_judge(part, number, timeframe, is_index=is_index, official=told, session_lookup=session_lookup))
     _judge_preopen(found)
     return found
 
@@ -150,8 +163,9 @@ def _days_without(first: int, end: int, timeframe: int, session_lookup: SessionL
 
 
 def _judge(
-    bars: Bars, number: int, timeframe: int, *, is_index: bool, daily: float | None, session_lookup: SessionLookup
-) -> DayQuality:
+    bars: Bars, number: int, timeframe: int, *, is_index: bool, official: OfficialDay | None,
+    session_lookup: SessionLookup,
+) -> DayQuality:  # fmt: skip
     day = date_of(number)
     plan = plan_of(day, timeframe, session_lookup)
     minutes = (bars.starts + IST_OFFSET_S) % DAY_S // 60
@@ -181,11 +195,37 @@ def _judge(
     rows = np.flatnonzero(good)
     result.doubt(Defect.OUTLIERS, bars.starts[rows][spikes(bars.high[rows], bars.low[rows], bars.close[rows])])
     ticks = None if bars.ticks is None else bars.ticks[rows]
+    if official is not None:
+        _compare(result, bars.part(rows), official, is_index=is_index)
     if not is_index:
+        daily = None if official is None else official.volume
         _judge_volume(result, bars.starts[rows], bars.volume[rows], ticks, timeframe, daily)
     elif not bars.volume[rows].any():
         result.met(Defect.NO_VOLUME)
     return result
+
+
+def _compare(result: DayQuality, bars: Bars, official: OfficialDay, *, is_index: bool) -> None:
+    """Hold the bars of a session against the exchange's own day.
+
+    Of 724 days of recorded minutes none left the official range by a single tick, and none held more than the official
+    volume; last prices ended up to 2.1 % from the official close. A day whose high and low are both off by one same
+    factor is the same day adjusted for something: that is no dispute, and volumes are not compared.
+    """
+    if not 0 < official.low <= official.high or official.close <= 0:
+        return
+    upper, lower = float(bars.high.max()) / official.high, float(bars.low.min()) / official.low
+    scale = upper if abs(upper / lower - 1) <= OUTSIDE_DAY else 1.0
+    outside = (bars.high > official.high * scale * (1 + OUTSIDE_DAY)) | (
+        bars.low < official.low * scale * (1 - OUTSIDE_DAY)
+    )
+    whole = result.present >= WHOLE_SHARE * result.expected
+    apart = whole and abs(float(bars.close[-1]) / (official.close * scale) - 1) > CLOSE_APART
+    is_raw = abs(scale - 1) <= OUTSIDE_DAY and not is_index
+    too_much = is_raw and 0 < OVER_VOLUME * official.volume < float(bars.volume.sum())
+    if apart or too_much:
+        outside[:] = True
+    result.doubt(Defect.DISPUTED_BARS, bars.starts[outside])
 
 
 def _judge_presence(result: DayQuality, expected: Ints, minutes: Ints, timeframe: int) -> None:

@@ -19,7 +19,7 @@ from trading.marketdata.files.tables import Table, TableRefused, read_table
 from trading.marketdata.listing.actions import ExchangeDay, Suspicion, steps_between, steps_of
 from trading.marketdata.listing.renames import all_renames, successor
 from trading.marketdata.quality.bars import DayBook, Ints, SessionLookup
-from trading.marketdata.quality.days import Bars, DayQuality, judge_days
+from trading.marketdata.quality.days import Bars, DayQuality, OfficialDay, judge_days
 from trading.marketdata.quality.defects import Defect, Findings
 from trading.venue.calendar import current
 from trading.venue.sessions import session_on
@@ -135,10 +135,10 @@ def _check_bars(
     opened, high, low, close, volume = (column[fresh] for column in prices)
     bars = Bars(starts[fresh], opened, high, low, close, volume, ticks)
     days = known.get(one.symbol, [])
-    volumes = {day.day: day.volume for day in days if isinstance(day, _WithVolume)}
+    official = {day.day: day.official for day in days if isinstance(day, _WholeDay)}
     lookup = {} if session_lookup is None else {"session_lookup": session_lookup}
-    one.days = judge_days(bars, one.timeframe, is_index=is_index, daily_volume=volumes, **lookup)
-    if not volumes and not is_index:
+    one.days = judge_days(bars, one.timeframe, is_index=is_index, official=official, **lookup)
+    if not official and not is_index:
         one.unchecked.append("PREOPEN_VOLUME and VOLUME_SHORT by the exchange's volume: none is at hand")
     _sum_up(one)
     _span(one, bars.starts)
@@ -187,8 +187,10 @@ def _span(one: CheckedFile, starts: Ints) -> None:
 
 
 @dataclass(frozen=True, slots=True)
-class _WithVolume(ExchangeDay):
-    volume: float = 0.0
+class _WholeDay(ExchangeDay):
+    """With what the exchange says of the day as a whole."""
+
+    official: OfficialDay = field(kw_only=True)
 
 
 def _exchange_days(table: Table) -> dict[str, list[ExchangeDay]]:
@@ -202,11 +204,15 @@ def _exchange_days(table: Table) -> dict[str, list[ExchangeDay]]:
     series = table.texts("series") if "series" in table.names else ["EQ"] * len(table)
     opened = "open" if "open" in table.names else "open_price"
     previous, closes, volumes = table.floats("prev_close"), table.floats(close), table.floats(volume)
-    opens = table.floats(opened) if opened in table.names else np.zeros(len(table))
+    nothing = np.zeros(len(table))
+    opens = table.floats(opened) if opened in table.names else nothing
+    high, low = (next((one for one in (name, f"{name}_price") if one in table.names), "") for name in ("high", "low"))
+    highs, lows = (table.floats(name) if name else nothing for name in (high, low))
     found: dict[str, list[ExchangeDay]] = {}
     for at, (day, symbol) in enumerate(zip(days, symbols, strict=True)):
         if series[at] in ("EQ", "BE"):
-            row = _WithVolume(day, float(previous[at]), float(closes[at]), float(opens[at]), float(volumes[at]))
+            whole = OfficialDay(*(float(column[at]) for column in (highs, lows, closes, volumes)))
+            row = _WholeDay(day, float(previous[at]), float(closes[at]), float(opens[at]), official=whole)
             found.setdefault(symbol, []).append(row)
     for rows in found.values():
         rows.sort(key=lambda row: row.day)

@@ -13,10 +13,10 @@ from trading.domain.clock import IST
 from trading.marketdata.candles import columns_of, mark_bars
 from trading.marketdata.fetching.refused import unsettled
 from trading.marketdata.marks import UNTRUSTED, Mark, Source
-from trading.marketdata.models import CorporateAction, Feed, Instrument, QualityDay
+from trading.marketdata.models import CandleSeries, CorporateAction, Feed, Instrument, QualityDay
 from trading.marketdata.packing.blocks import UNITS_PER_RUPEE, Columns
 from trading.marketdata.quality.bars import DayBook, SessionLookup
-from trading.marketdata.quality.days import Bars, DayQuality, judge_days
+from trading.marketdata.quality.days import Bars, DayQuality, OfficialDay, judge_days
 from trading.marketdata.quality.defects import MEANINGS, Defect
 from trading.marketdata.quality.spikes import LEAST, LEAST_DAILY, spikes
 from trading.marketdata.sessions import session_kind
@@ -71,7 +71,7 @@ def check_stored(
     """Judge the stored candles of these days, keep a QualityDay for each and mark the bars in doubt.
 
     Judged again, a day's report and marks are written anew. An instrument without candles in these days is left out.
-    `timeframe` in minutes, below a day. Volumes are compared with the exchange's, where daily candles are stored.
+    `timeframe` in minutes, below a day. Bars are held against the exchange's own day where daily candles are stored.
     """
     reports = []
     for instrument in instruments:
@@ -112,8 +112,8 @@ def _check_series(
     bars = _bars(stored)
     is_index = instrument.instrument_type == "INDEX"
     lookup = lookup_of(session_kind(instrument))
-    volumes = _daily_volumes(feed, instrument, first, last)
-    days = judge_days(bars, timeframe, is_index=is_index, daily_volume=volumes, session_lookup=lookup)
+    official = _official_days(feed, instrument, first, last)
+    days = judge_days(bars, timeframe, is_index=is_index, official=official, session_lookup=lookup)
     days = [day for day in days if first <= day.day <= last]
     _doubt_refused(feed, instrument, timeframe, stored, days, now)
     if _ends_labelled(bars, timeframe, is_index, lookup):
@@ -135,10 +135,32 @@ def _bars(stored: Columns) -> Bars:
     return Bars(stored.starts, opened, high, low, close, stored.volume.astype(np.float64))
 
 
-def _daily_volumes(feed: Feed, instrument: Instrument, first: date, last: date) -> dict[date, float]:
+def _official_days(feed: Feed, instrument: Instrument, first: date, last: date) -> dict[date, OfficialDay]:
+    """The stored daily candles of these days, but for those that are in doubt themselves."""
     found = columns_of(feed, [instrument], DAILY, start=_midnight(first), end=_midnight(last + timedelta(1)))
+    found = found.take((found.mark & int(UNTRUSTED)) == 0)
     days = (exchange_date(datetime.fromtimestamp(start, UTC)) for start in found.starts.tolist())
-    return dict(zip(days, found.volume.astype(float).tolist(), strict=True))
+    prices = (one / UNITS_PER_RUPEE for one in (found.high, found.low, found.close))
+    numbers = zip(*(one.tolist() for one in prices), found.volume.astype(float).tolist(), strict=True)
+    return {day: OfficialDay(*one) for day, one in zip(days, numbers, strict=True)}
+
+
+def judge_again(*, feed: Feed, instruments: Sequence[Instrument], first: date, last: date, now: datetime) -> int:
+    """Hold the stored bars of these days against daily candles that came just now; how many series were judged."""
+    begin, end = _midnight(first), _midnight(last + timedelta(1))
+    series = CandleSeries.objects.filter(
+        feed=feed, instrument__in=instruments, timeframe__lt=DAILY, newest_at__gte=begin
+    )
+    judged = 0
+    for timeframe in sorted(set(series.values_list("timeframe", flat=True))):
+        shares = Instrument.objects.filter(pk__in=series.filter(timeframe=timeframe).values("instrument_id"))
+        for share in shares:
+            stored = columns_of(feed, [share], timeframe, start=begin, end=end)
+            if len(stored):
+                days = [exchange_date(datetime.fromtimestamp(int(stored.starts[at]), UTC)) for at in (0, -1)]
+                _check_series(feed, share, timeframe, stored, first=days[0], last=days[1], now=now)
+                judged += 1
+    return judged
 
 
 def _ends_labelled(bars: Bars, timeframe: int, is_index: bool, lookup: SessionLookup) -> bool:
