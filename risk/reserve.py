@@ -20,7 +20,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed
 from trading.domain.money import to_paise
 from trading.domain.orders import OrderIntent
-from trading.statements import ask, run, tell
+from trading.statements import Rows, ask, run, tell
 
 Kind = RiskBucket.Kind
 
@@ -43,7 +43,7 @@ OPTIONS = "OPT"
 
 # Rows are taken one after the other in the order of their keys; each is checked as it is taken: `most` is what may be
 # in the bucket before.
-TAKE = """
+_TAKEN = """
 WITH wanted AS MATERIALIZED (
     SELECT * FROM jsonb_to_recordset(%(wanted)s::jsonb)
         AS w (key text, portfolio bigint, kind text, amount bigint, most bigint)
@@ -53,14 +53,17 @@ WITH wanted AS MATERIALIZED (
     ON CONFLICT (key) DO UPDATE SET reserved = b.reserved + EXCLUDED.reserved, version = b.version + 1
     WHERE b.reserved + b.used <= (%(most)s::jsonb ->> b.key)::bigint
     RETURNING id, key
-), kept AS (
-    INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
-    SELECT taken.id, part.intent, part.amount, 0
-    FROM jsonb_to_recordset(%(parts)s::jsonb) AS part (intent uuid, key text, amount bigint)
-    JOIN taken USING (key)
 )
-SELECT key FROM taken
 """
+_KEPT = """
+INSERT INTO risk_reservation (bucket_id, intent_id, amount, used)
+SELECT taken.id, part.intent, part.amount, 0
+FROM jsonb_to_recordset(%(parts)s::jsonb) AS part (intent uuid, key text, amount bigint)
+"""
+# What fits is taken, and told.
+TAKE = f"{_TAKEN}, kept AS ({_KEPT} JOIN taken USING (key)) SELECT key FROM taken"  # noqa: S608 - our own names
+# All of it or an error: what found no room is in no bucket, and cannot be written.
+TAKE_ALL = f"{_TAKEN} {_KEPT} LEFT JOIN taken USING (key)"
 
 # Of what was just taken, nothing is kept: a refused intent has no reservation.
 UNDO = """
@@ -225,35 +228,54 @@ def taken(wanted: Sequence[Wanted]) -> Callable[[], Claim | None]:
     """Take the room of several intents, asked with the caller's other statements and read later: the first claim that
     did not fit, None where all did. Of those that fit the room is taken then: the caller's transaction must not commit.
     """
-    amounts: dict[str, int] = {}
-    most: dict[str, int] = {}
-    first: dict[str, tuple[int, Claim]] = {}
-    parts = [
-        {"intent": str(one.intent_id), "key": claim.key, "amount": claim.amount}
-        for one in wanted for claim in one.claims
-    ]  # fmt: skip
-    for one in wanted:
-        for claim in one.claims:
-            amounts[claim.key] = amounts.get(claim.key, 0) + claim.amount
-            left = claim.cap - amounts[claim.key]
-            most[claim.key] = min(left, most.get(claim.key, left))
-            first.setdefault(claim.key, (one.portfolio_id, claim))
-    keys = sorted(amounts)
-    asked = [
-        {
-            "key": key, "portfolio": first[key][0], "kind": str(first[key][1].kind), "amount": amounts[key],
-            "most": most[key],
-        }
-        for key in keys
-    ]  # fmt: skip
-    rows = ask(TAKE, {"wanted": json.dumps(asked), "parts": json.dumps(parts), "most": json.dumps(most)})
-    crashpoint("risk.reserved")
+    asked = _Asked(wanted)
+    rows = _sent(TAKE, asked)
 
     def first_that_is_full() -> Claim | None:
         fit = {key for (key,) in rows()}
-        return next((first[key][1] for key in keys if key not in fit), None)
+        return next((claim for key, claim in asked.first.items() if key not in fit), None)
 
     return first_that_is_full
+
+
+def take_all(wanted: Sequence[Wanted]) -> None:
+    """Take the room of several intents inside `together`, waiting for no answer: where it is not there the statement
+    fails with an IntegrityError, and with it the caller's transaction."""
+    _sent(TAKE_ALL, _Asked(wanted))
+
+
+def _sent(statement: str, asked: "_Asked") -> Rows:
+    rows = ask(statement, asked.parameters)
+    crashpoint("risk.reserved")
+    return rows
+
+
+class _Asked:
+    """What several intents take, by bucket; `first`: in the order of keys, who asks first for each."""
+
+    def __init__(self, wanted: Sequence[Wanted]) -> None:
+        amounts: dict[str, int] = {}
+        most: dict[str, int] = {}
+        first: dict[str, tuple[int, Claim]] = {}
+        parts = []
+        for one in wanted:
+            intent = str(one.intent_id)
+            for claim in one.claims:
+                parts.append({"intent": intent, "key": claim.key, "amount": claim.amount})
+                amounts[claim.key] = amounts.get(claim.key, 0) + claim.amount
+                left = claim.cap - amounts[claim.key]
+                most[claim.key] = min(left, most.get(claim.key, left))
+                first.setdefault(claim.key, (one.portfolio_id, claim))
+        keys = sorted(amounts)
+        self.first = {key: first[key][1] for key in keys}
+        asked = [
+            {
+                "key": key, "portfolio": first[key][0], "kind": str(first[key][1].kind), "amount": amounts[key],
+                "most": most[key],
+            }
+            for key in keys
+        ]  # fmt: skip
+        self.parameters = {"wanted": json.dumps(asked), "parts": json.dumps(parts), "most": json.dumps(most)}
 
 
 def use(*, intent_id: UUID, value_paise: int, remaining: int, remaining_before: int) -> None:

@@ -172,6 +172,7 @@ class Standings:
             "account": account.pk, "believed": BrokerFunds.BELIEVED,
         }  # fmt: skip
         self._asked = ask(FACTS, asked)
+        self._asked_first: dict[str, Quote] = {}
 
     @cached_property
     def _rows(self) -> list[tuple[Any, ...]]:
@@ -187,11 +188,19 @@ class Standings:
         """By bucket: what was reserved and used, and what those took that were looked at before."""
         return self._shared["taken"] or {}
 
+    def get_ready(self) -> None:
+        """Ask for the prices of what they are about, while the rows are on their way."""
+        self._asked_first |= self._quotes_of({one.instrument.symbol for one in self._questions})
+
     @cached_property
     def _quotes(self) -> Mapping[str, Quote]:
-        held = {one[1] for row in self._rows for one in _plain(row[2]) or ()}
-        account = self._questions[0].portfolio.account
-        return last_quotes(account.feed, held | {one.instrument.symbol for one in self._questions})
+        wanted = {one.instrument.symbol for one in self._questions}
+        wanted |= {one[1] for row in self._rows for one in _plain(row[2]) or ()}
+        missing = wanted - self._asked_first.keys()
+        return self._asked_first | (self._quotes_of(missing) if missing else {})
+
+    def _quotes_of(self, symbols: set[str]) -> dict[str, Quote]:
+        return dict(last_quotes(self._questions[0].portfolio.account.feed, symbols))
 
     def took(self, claims: Iterable[Claim]) -> None:
         """Room that one of them was given: who comes after it sees it taken."""

@@ -7,12 +7,16 @@ logs queries; a row that comes back is the same model instance that the ORM woul
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import lru_cache
+from functools import lru_cache, partial
+from threading import local
 from typing import Any, Generic, TypeVar
 
 import psycopg
 from django.db import connection, models, transaction
 
+from trading.trips import Answer, Trip
+
+_local = local()
 M = TypeVar("M", bound=models.Model)
 
 
@@ -35,21 +39,41 @@ def prepared() -> Iterator[Any]:
 
 
 @contextmanager
-def together() -> Iterator[None]:
+def together() -> Iterator[Trip]:
     """What is told and asked here goes out without waiting for the answer to what went before: one round trip.
 
     Inside a transaction, or for questions alone. An error of any of it is raised by the next answer that is waited
     for, or at the end.
     """
     connection.ensure_connection()
-    with connection.wrap_database_errors, connection.connection.pipeline():
-        yield
+    before: Trip | None = getattr(_local, "trip", None)
+    with connection.wrap_database_errors, connection.connection.pipeline() as pipeline:
+        mine = before is None or before.connection is not connection.connection
+        trip = Trip(connection.connection, pipeline) if mine else before
+        _local.trip = trip
+        try:
+            yield trip  # type: ignore[misc]
+        finally:
+            _local.trip = before
+
+
+def _send(statement: str, parameters: Any) -> Answer | None:
+    """Put a statement on the trip that is open, where there is one and nobody keeps a log of what is asked."""
+    trip: Trip | None = getattr(_local, "trip", None)
+    if trip is None or trip.connection is not connection.connection or connection.queries_logged:
+        return None
+    execute: Any = trip.send
+    for wrapper in reversed(connection.execute_wrappers):
+        execute = partial(wrapper, execute)
+    answer: Answer = execute(statement, parameters, False, {"connection": connection, "cursor": None})
+    return answer
 
 
 def tell(statement: str, parameters: Any = None) -> None:
     """Run a statement whose answer nobody needs."""
-    with prepared() as cursor:
-        cursor.execute(statement, parameters)
+    if _send(statement, parameters) is None:
+        with prepared() as cursor:
+            cursor.execute(statement, parameters)
 
 
 def run(statement: str, parameters: Any = None) -> list[tuple[Any, ...]]:
@@ -66,6 +90,9 @@ Rows = Callable[[], list[tuple[Any, ...]]]
 def ask(statement: str, parameters: Any = None) -> Rows:
     """Run a statement and take its rows later. Inside `together`: once that is over, all its questions have been one
     round trip."""
+    answer = _send(statement, parameters)
+    if answer is not None:
+        return answer.rows
     with ExitStack() as open_until_read:
         cursor = open_until_read.enter_context(prepared())
         cursor.execute(statement, parameters)

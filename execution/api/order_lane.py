@@ -184,12 +184,17 @@ class Order:
     """One request on its way, with the rows it names."""
 
     posted: Posted
-    counted: Counted
     key: Version[ApiKey]
+    counted: Counted | None = None
     portfolio: Version[Portfolio] | None = None
     instrument: Version[Instrument] | None = None
     wish: Ask | None = None
     answer: Answer | None = None
+
+    @property
+    def has_a_call(self) -> bool:
+        """Left, as far as it was counted."""
+        return self.counted is None or not self.counted.is_one_too_many
 
     @property
     def portfolio_name(self) -> tuple[int, int | None]:
@@ -200,6 +205,23 @@ class Order:
         _keys.forget(self.posted.digest)
         _portfolios.forget(self.portfolio_name)
         _instruments.forget(self.posted.ticket["symbol"])
+
+
+_spent: dict[int, float] = {}
+"""Until when a key has no call left. It is asked for before anything else is; all others are counted on the way."""
+
+
+def _count(orders: Sequence[Order]) -> None:
+    """A call of each, once."""
+    orders = [one for one in orders if one.counted is None]
+    if not orders:
+        return
+    for one, count in zip(orders, counted("write", [f"key:{one.key.row.pk}" for one in orders]), strict=True):
+        one.counted = count
+        if count.count >= count.limit:
+            if len(_spent) >= MOST_KEPT:
+                _spent.clear()
+            _spent[one.key.row.pk] = timezone.now().timestamp() + count.reset_s
 
 
 class OrderLane:
@@ -235,13 +257,11 @@ class OrderLane:
             if key is None:
                 continue
             if key.row.scope == ApiKey.Scope.TRADE and key.row.opens_at(now) and key.row.is_noted_at(now):
-                found[place] = Order(request, Counted(0, 0, 0), key)
+                found[place] = Order(request, key)
             else:
                 _keys.forget(request.digest)
-        counts = counted("write", [f"key:{one.key.row.pk}" for one in found.values()]) if found else []
-        for one, count in zip(found.values(), counts, strict=True):
-            one.counted = count
-        orders = [one for one in found.values() if not one.counted.is_one_too_many]
+        _count([one for one in found.values() if _spent.get(one.key.row.pk, 0.0) > now.timestamp()])
+        orders = [one for one in found.values() if one.has_a_call]
         portfolios = _portfolios.of(one.portfolio_name for one in orders)
         instruments = _instruments.of(one.posted.ticket["symbol"] for one in orders)
         for one in orders:
@@ -302,12 +322,16 @@ class _Door:
         def let_in() -> list[bool]:
             welcome = []
             for one, still in zip(orders, rows(), strict=True):
-                welcome.append(all(still))
+                welcome.append(all(still) and one.has_a_call)
                 if not all(still[:3]):
                     one.forget()
             return welcome
 
         return let_in
+
+    def get_ready(self) -> None:
+        """Count the calls."""
+        _count(list(self._orders.values()))
 
     def write(self, decided: Sequence[tuple[Ask, Decided]]) -> None:
         kept = {}

@@ -25,7 +25,7 @@ from execution.services.slot_reserve import Room, slots_asked
 from risk.assess import ApprovedIntent, Judged, RefusedIntent, assess, store_verdicts
 from risk.gates.finding import Finding, Outcome, Snapshot
 from risk.policies import limits_in
-from risk.reserve import Claim, Wanted, claims_of, reserve_all, taken
+from risk.reserve import Claim, Wanted, claims_of, reserve_all, take_all
 from risk.snapshot import Question, Standing, Standings
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed
@@ -86,6 +86,9 @@ class Door(Protocol):
 
     def ask(self, asks: Sequence[Ask]) -> Callable[[], list[bool]]:
         """Which of them may come in; read once all has been asked."""
+
+    def get_ready(self) -> None:
+        """What is to be done while the database answers."""
 
     def write(self, decided: Sequence[tuple[Ask, "Decided"]]) -> None:
         """What is to be true with the rows of those that were decided now, in their transaction; it waits for no
@@ -197,20 +200,17 @@ def refusals_write(refused: Sequence[Assessed]) -> None:
         _write_rows([], [_intent(one) for one in refused], [_judged(one) for one in refused])
 
 
-class _RoomWasTaken(Exception):
-    """By somebody else, since the gates looked: what they said is not true any more, and nothing of it is kept."""
-
-
 def _create(asks: Sequence[Ask], door: Door | None) -> list[Decided | Exception]:
     try:
         return _created(asks, door, _write)
-    except (_RoomWasTaken, IntegrityError):  # the room, the instrument or the key is somebody else's by now
+    except IntegrityError:  # the room that the gates saw, the instrument or the key is somebody else's by now
         if len(asks) > 1:
             raise
     return _created(asks, door, _write_in_what_room_is_left)
 
 
-_Writing = Callable[[Sequence[Assessed], Sequence[int], Door | None], list[Decided]]
+_Writing = Callable[[Sequence[Assessed], Sequence[int], Door | None, bool], list[Decided]]
+"""The last says whether the transaction ends with what is written."""
 
 
 def _created(asks: Sequence[Ask], door: Door | None, write: _Writing) -> list[Decided | Exception]:
@@ -218,18 +218,22 @@ def _created(asks: Sequence[Ask], door: Door | None, write: _Writing) -> list[De
         begun = in_a_transaction()
         if not begun:
             until_written.enter_context(transaction.atomic())
-        with together():
+        with together() as trip:
             if begun:  # within a step: its savepoint goes with the questions
                 until_written.enter_context(transaction.atomic())
             bench = _Bench(asks)
             numbers = numbers_asked(len(asks))
             let_in = door.ask(asks) if door else lambda: [True] * len(asks)
-        return _decided(asks, door, write, bench, numbers, let_in)
+            trip.leave()  # while the database answers, what is not its own is asked for
+            bench.get_ready()
+            if door:
+                door.get_ready()
+        return _decided(asks, bench, let_in, lambda found: write(found, numbers(), door, not begun))
 
 
 def _decided(
-    asks: Sequence[Ask], door: Door | None, write: _Writing, bench: "_Bench", numbers: Callable[[], list[int]],
-    let_in: Callable[[], list[bool]],
+    asks: Sequence[Ask], bench: "_Bench", let_in: Callable[[], list[bool]],
+    write: Callable[[Sequence[Assessed]], list[Decided]],
 ) -> list[Decided | Exception]:  # fmt: skip
     first: dict[tuple[int, str], Intent] = dict(bench.known())
     welcome = let_in()
@@ -237,7 +241,7 @@ def _decided(
     for place, one in enumerate(asks):
         if welcome[place] and one.name not in first and one.name not in {other.ask.name for other in found.values()}:
             found[place] = bench.judge(place)
-    written = write(list(found.values()), numbers(), door) if found else []
+    written = write(list(found.values())) if found else []
     decided = dict(zip(found, written, strict=True))
     first |= {asks[place].name: one.intent for place, one in decided.items()}
     return [
@@ -264,6 +268,11 @@ class _Bench:
         self._outstanding: list[Outstanding] | None = None
         self._begun: dict[int, int] = {}
         self._entering: dict[tuple[int, Side], int] = {}
+
+    def get_ready(self) -> None:
+        """Ask for prices, while what the database was asked is under way."""
+        if self._standings:
+            self._standings.get_ready()
 
     def judge(self, place: int) -> Assessed:
         """What the gates say to this wish, as things are after those before it."""
@@ -328,7 +337,9 @@ def _under_way(asks: Sequence[Ask]) -> Callable[[], list[Outstanding]]:
     return lambda: [one() for one in exits]
 
 
-def _write_in_what_room_is_left(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None) -> list[Decided]:
+def _write_in_what_room_is_left(
+    found: Sequence[Assessed], numbers: Sequence[int], door: Door | None, commits: bool
+) -> list[Decided]:
     """The same for one after whose gates others took the room: refused where there is none, with what is left of it."""
     (one,) = found
     try:
@@ -336,16 +347,17 @@ def _write_in_what_room_is_left(found: Sequence[Assessed], numbers: Sequence[int
     except NotAllowed as full:
         one.refuse(full.code, full.message, full.numbers["wanted"], full.numbers["cap"])
     one.claims = []
-    return _write(found, numbers, door)
+    return _write(found, numbers, door, commits)
 
 
 def _wanted(one: Assessed) -> Wanted:
     return Wanted(one.ask.portfolio.pk, one.verdict.intent_id, one.claims)
 
 
-def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None) -> list[Decided]:
+def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None, commits: bool) -> list[Decided]:
     """The room that the gates saw, the intents with their trades and the verdicts on them, and of approved ones the
-    orders: one round trip. Raises _RoomWasTaken."""
+    orders: one round trip. IntegrityError where the room is somebody else's by now: what the gates said is not true any
+    more, and nothing of it is kept."""
     intents = {one.verdict.intent_id: _intent(one) for one in found}
     judged = {one.verdict.intent_id: _judged(one) for one in found}
     groups = [one.group for one in intents.values() if one.group is not None and one.group._state.adding]
@@ -361,18 +373,19 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None)
     for order in orders:
         own.setdefault(order.intent_id, []).append(order)
     decided = [Decided(intent, judged[number], own.get(number, [])) for number, intent in intents.items()]
-    with together():
-        full = taken(wanted) if wanted else lambda: None
+    with together() as trip:
+        if wanted:
+            take_all(wanted)
         _write_rows(groups, list(intents.values()), list(judged.values()))
         if orders:
             orders_queue(orders)
         if door:
             door.write([(one.ask, told) for one, told in zip(found, decided, strict=True)])
-    if full() is not None:
-        raise _RoomWasTaken
-    for one in found:
-        kind = "position" if one.ask.wish.signal is None else "signal"
-        publish(one.ask.portfolio.owner_id, kind, intent=str(one.verdict.intent_id))
+        for one in found:
+            kind = "position" if one.ask.wish.signal is None else "signal"
+            publish(one.ask.portfolio.owner_id, kind, intent=str(one.verdict.intent_id))
+        if commits:
+            trip.commit()
     return decided
 
 

@@ -1,14 +1,18 @@
 """Prepared statements give and write what the ORM would."""
 
+from datetime import UTC, datetime
+from uuid import UUID
+
 import pytest
-from django.db import connection
+from django.db import DataError, IntegrityError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from execution.models import Group
 from strategies.models import Signal
 from tests.flows.full_desk import full_desk
+from trading.api.models import IdempotencyRecord
 from trading.portfolio.models import Portfolio
-from trading.statements import FORGETTABLE, Select, insert, run, run_forgettable, tell
+from trading.statements import FORGETTABLE, Select, ask, insert, run, run_forgettable, tell, together
 
 pytestmark = pytest.mark.django_db
 
@@ -70,3 +74,70 @@ def test_only_a_transaction_of_its_own_does_not_wait_for_the_disk():
     assert run("SHOW synchronous_commit") == [("on",)]
     run(statement, {"alone": True})
     assert run("SHOW synchronous_commit") == [("off",)]
+
+
+EVERYTHING = """
+SELECT %(word)s::text, %(number)s::bigint, %(nothing)s::int, %(many)s::bigint[], %(words)b::text[], %(one)s::uuid,
+       %(at)s::timestamptz, %(said)s::jsonb ->> 'a', '100%%', %(word)s::text, '{"b": 1}'::json
+"""
+VALUES = {
+    "word": "it's 5 % \\ of $1", "number": 2**40, "nothing": None, "many": [1, 2**40], "words": ["a,b", '"'],
+    "one": UUID(int=5), "at": datetime(2026, 2, 16, 5, 30, tzinfo=UTC), "said": '{"a": "x"}',
+}  # fmt: skip
+
+
+def test_what_goes_together_is_answered_as_what_goes_alone(desk):
+    alone = run(EVERYTHING, VALUES)
+    mine = {"portfolio": desk.world.portfolio.pk}
+    for _ in range(2):  # prepared, then by its name
+        with together() as trip:
+            everything = ask(EVERYTHING, VALUES)
+            trip.leave()
+            signals, places = SIGNALS.ask(mine), ask("SELECT %s::int + %s::int", [1, 2])
+            assert everything() == alone  # read while others are under way
+        assert places() == [(3,)]
+        assert signals() == SIGNALS.rows(mine)
+    with CaptureQueriesContext(connection) as asked, together():
+        everything = ask(EVERYTHING, VALUES)
+    assert everything() == alone and len(asked) == 1
+
+
+def test_whoever_listens_to_statements_hears_those_that_go_together():
+    heard = []
+
+    def listen(execute, statement, parameters, many, context):
+        heard.append(statement)
+        return execute(statement, parameters, many, context)
+
+    with connection.execute_wrapper(listen), together():
+        one = ask("SELECT 1")
+    assert heard == ["SELECT 1"] and one() == [(1,)]
+
+
+RECORD = """
+INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, created_at)
+VALUES (%(owner)s, %(key)s, 'x', %(at)s::timestamptz)
+"""
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_transaction_may_end_with_its_last_trip():
+    owner = full_desk(name="Trips").world.user
+    rung: list[str] = []
+
+    def record(*keys: str) -> None:
+        with transaction.atomic():
+            transaction.on_commit(lambda: rung.append(keys[-1]))
+            with together() as trip:
+                for key in keys:
+                    tell(RECORD, {"owner": owner.pk, "key": key, "at": VALUES["at"]})
+                trip.commit()
+
+    record("one", "two")
+    with pytest.raises(IntegrityError):
+        record("three", "one")
+    with pytest.raises(DataError):
+        record("four", "x" * 300)
+    record("five")
+    assert rung == ["two", "five"]
+    assert set(IdempotencyRecord.objects.values_list("key", flat=True)) == {"one", "two", "five"}
