@@ -8,6 +8,16 @@ LOGIN_STATES = (
     BrokerAccount.AuthState.EXPIRED,
     BrokerAccount.AuthState.ERROR,
 )
+_WAITING = ", ".join(f"'{state}'" for state in LOGIN_STATES)
+
+
+def needs_login(account: str) -> str:
+    """Whether nothing may leave for an account before somebody has signed in, in a statement that calls its number
+    `account`. A paper account is signed in where its prices come from."""
+    return f"""EXISTS (
+        SELECT 1 FROM accounts_brokeraccount b WHERE b.id = {account} AND b.auth_state IN ({_WAITING})
+        AND b.environment <> '{BrokerAccount.Environment.PAPER}'
+    )"""  # noqa: S608 - made of constants
 
 
 def accounts_of(user) -> OwnedQuerySet:

@@ -7,12 +7,11 @@ two places: one among those of its class, that no second has too many, and one i
 
 import json
 import time
-from collections.abc import Callable
 from typing import Any
 
 from django.db import connection
 
-from trading.statements import FORGETTABLE, ask, run_forgettable
+from trading.statements import FORGETTABLE, run_forgettable
 
 RATES = {
     # Calls a second, and how many may leave at once. A broker counts all of them: in any one second there are at most
@@ -35,11 +34,11 @@ _MINUTES = json.dumps({"ZERODHA": 2.0})
 SANDBOX_MINUTES = 10.0
 """The desk's own exchange does too: a minute at it may be an hour of its market, and it blocks nobody for a day."""
 
-# A place that a crash forgets was not used either. Rows are locked in one order. An exit takes what is free at once in
-# the shared pool, and else where its turn comes sooner.
-_PLACES = """, held AS MATERIALIZED (
+# Rows are locked in one order. An exit takes what is free at once in the shared pool, and else where its turn comes
+# sooner.
+_PLACES = """held AS MATERIALIZED (
     SELECT r.call_class AS kind, greatest(r.next_free_at, clock_timestamp()) AS free
-    FROM risk_orderrate r, quick
+    FROM risk_orderrate r{quick}
     WHERE r.account_id = %(account)s AND r.call_class = ANY(%(kinds)s) ORDER BY r.call_class FOR UPDATE OF r
 ), pace AS MATERIALIZED (
     SELECT CASE b.environment WHEN 'SANDBOX' THEN %(sandbox)s
@@ -55,15 +54,26 @@ _PLACES = """, held AS MATERIALIZED (
                      AND s.free > clock_timestamp() + %(grace)s * interval '1 second' THEN 'kept' ELSE 'shared'
            END AS pool
     FROM held s LEFT JOIN held k ON k.kind = 'kept' WHERE s.kind = 'shared'
-)
-UPDATE risk_orderrate r
-SET next_free_at = held.free + interval '1 second' * %(places)s * paced.step
-FROM held JOIN paced ON paced.kind = held.kind LEFT JOIN chosen ON true
-WHERE r.account_id = %(account)s AND r.call_class = held.kind
-  AND held.kind IN (%(class)s, coalesce(chosen.pool, %(class)s))
-RETURNING held.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8, paced.step::float8
+), place AS MATERIALIZED (
+    SELECT held.kind, paced.step, held.free + interval '1 second' * %(places)s * paced.step AS until
+    FROM held JOIN paced ON paced.kind = held.kind LEFT JOIN chosen ON true
+    WHERE held.kind IN (%(class)s, coalesce(chosen.pool, %(class)s))
+)"""
+_TAKE = """UPDATE risk_orderrate r SET next_free_at = place.until FROM place
+WHERE r.account_id = %(account)s AND r.call_class = place.kind"""
+# A place that a crash forgets was not used either.
+TAKE = f"""{FORGETTABLE}, {_PLACES.format(quick=", quick")}
+{_TAKE}
+RETURNING place.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8, place.step::float8
 """
-TAKE = FORGETTABLE + _PLACES
+_IN_TURN = f"""{_PLACES.format(quick="")}, turn AS (
+    {_TAKE}
+      AND {{also}}
+      AND (SELECT count(*) = %(rows)s AND bool_and(
+               p.until <= clock_timestamp() + interval '1 second' * CASE p.kind WHEN %(class)s THEN %(reach)s::float8
+                          WHEN 'kept' THEN %(kept_reach)s::float8 ELSE %(shared_reach)s::float8 END) FROM place p)
+    RETURNING 1
+)"""  # noqa: S608 - made of constants
 BEGIN = """
 INSERT INTO risk_orderrate (account_id, call_class, next_free_at)
 SELECT %(account)s, kind, clock_timestamp() FROM unnest(%(kinds)s::text[]) AS kind ORDER BY kind
@@ -95,17 +105,21 @@ def take_turns(account_id: int, call_class: str, places: int) -> list[float]:
     return _waits(call_class, places, taken)
 
 
-def ask_turns(account_id: int, call_class: str, places: int) -> Callable[[], list[float] | None]:
-    """The same within the caller's transaction, read later (see `trading.statements.ask`). None: the account has never
-    made a call of this class, and no place was taken."""
+def taking_turns(*, also: str) -> str:
+    """The beginning of a statement, after WITH, that takes places with whatever else it does (`in_turn`): `turn` has
+    rows where none of them has to be waited for, `also` is true, and the account has made a call of this class before.
+    Else none was taken."""
+    return _IN_TURN.format(also=also)
+
+
+def in_turn(account_id: int, call_class: str, places: int) -> dict[str, Any]:
+    """What that is given."""
     asked = _asked(account_id, call_class, places)
-    rows = ask(TAKE, asked | {"alone": False})
-
-    def waits() -> list[float] | None:
-        taken = rows()
-        return _waits(call_class, places, taken) if len(taken) == _pools_and_class(asked) else None
-
-    return waits
+    reach = {kind: at_once / pace for kind, (pace, at_once) in {**POOLS, "class": RATES[call_class]}.items()}
+    return asked | {
+        "rows": _pools_and_class(asked), "reach": reach["class"], "kept_reach": reach["kept"],
+        "shared_reach": reach["shared"],
+    }  # fmt: skip
 
 
 def _asked(account_id: int, call_class: str, places: int) -> dict[str, Any]:

@@ -130,6 +130,17 @@ def whole() -> AbstractContextManager[None]:
     return transaction.atomic() if connection.in_atomic_block else nullcontext()
 
 
+@contextmanager
+def alone() -> Iterator[None]:
+    """For one statement that is a transaction of its own: what it wrote has committed when it returns. RuntimeError
+    within somebody's transaction, which could still undo it."""
+    if not connection.in_atomic_block:
+        yield
+        return
+    with transaction.atomic(durable=True):  # a test's own is none
+        yield
+
+
 class Select(Generic[M]):
     """Whole rows of a model with the rows they point to (`related`, as in select_related). `where` calls them `t`.
 

@@ -16,6 +16,7 @@ from django.db import InterfaceError, OperationalError
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
+from accounts.selectors import needs_login
 from execution.brokers.port import BookOrder, BrokerGateway, CallClass, Tick
 from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
@@ -35,7 +36,7 @@ from execution.services.loss_flatten import loss_flatten
 from execution.services.offset_run import offset_run
 from execution.services.order_change import order_change
 from execution.services.order_chase import ENTRY_PATIENCE
-from execution.services.order_claim import class_of
+from execution.services.order_claim import class_of, orders_hold
 from execution.services.order_submit import lease_expired, orders_submit
 from execution.services.order_update import order_update
 from execution.services.orders_seen import orders_seen
@@ -73,7 +74,7 @@ ROUNDS = 20
 """Rounds of signals that a bell or a sweep decides before other work has its turn."""
 _LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
 QUEUED = f"""
-SELECT id, reason FROM execution_order
+SELECT id, reason, {needs_login("account_id")} FROM execution_order
 WHERE account_id = %s AND state = 'QUEUED' AND created_at >= coalesce(%s::timestamptz, created_at)
 ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
@@ -227,10 +228,12 @@ class AccountEngine:
                 undecided.pop()
 
     def send_queued(self) -> int:
-        """Give every queued order to the broker, exits first."""
+        """Give every queued order to the broker, exits first; none while somebody has to sign in there."""
         queued = run(QUEUED, [self.account.pk, self.sends_from])
-        if queued:
-            self.give([(order_id, reason) for order_id, reason in queued])
+        if queued and queued[0][2]:
+            orders_hold(account_id=self.account.pk, fence=self.fence)
+        elif queued:
+            self.give([(order_id, reason) for order_id, reason, _ in queued])
         return len(queued)
 
     def give(self, queued: Sequence[tuple[int, str]]) -> bool:

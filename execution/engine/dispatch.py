@@ -17,6 +17,7 @@ from functools import partial
 
 from django.db import connection
 
+from accounts.selectors import needs_login
 from execution.brokers.port import BrokerGateway, CallClass, SendsTogether
 from execution.services.order_claim import Claimed, class_of, orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, PriceOf, orders_place, outcomes_record
@@ -32,9 +33,10 @@ TOGETHER = 8
 ERRANDS_AT_ONCE = 2  # cancels and changes wait for their turn on the line: they never hold every hand
 
 STILL_QUEUED = f"""
-SELECT id, reason FROM execution_order WHERE id = ANY(%s) AND state = 'QUEUED'
+SELECT id, reason FROM execution_order o WHERE id = ANY(%s) AND state = 'QUEUED' AND NOT {needs_login("o.account_id")}
 ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
+"""They take no turn while nothing may leave: the sweep gives them again."""
 
 Work = Callable[[], object]
 

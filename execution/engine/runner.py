@@ -45,6 +45,7 @@ from execution.engine.preflight import PreflightGate, as_plain, preflight
 from execution.engine.show import keep_equity, show_prices, show_summary
 from execution.models import EngineLease, Order, ReconRun
 from execution.reconcile.heal import SECOND_LOOK
+from execution.services.order_claim import EXITS_WAIT, orders_hold
 from risk.circuit_breaker import CircuitBreaker
 from strategies.models import Deployment
 from trading.domain.errors import TradingError
@@ -177,6 +178,9 @@ class AccountRunner:
             try:
                 self._prepare()
                 return True
+            except AuthError as error:
+                self._say_state(State.PREFLIGHT, f"{error.code}: {error.message}")
+                self._guarded(lambda: orders_hold(account_id=self.account.pk, fence=self.fence))
             except TradingError as error:
                 self._say_state(State.PREFLIGHT, f"{error.code}: {error.message}")
             except DatabaseError as error:
@@ -224,7 +228,8 @@ class AccountRunner:
             sign_in(self.account)
         else:
             set_auth_state(self.account, AuthState.AUTHENTICATED, "")
-        clear_alerts("NEEDS_LOGIN", owner_id=self.account.owner_id, about=str(self.account.pk))
+        for code in ("NEEDS_LOGIN", EXITS_WAIT):
+            clear_alerts(code, owner_id=self.account.owner_id, about=str(self.account.pk))
 
     def _wanted_instruments(self) -> list[Instrument]:
         """Everything this account's deployments may trade, what it holds, the indices at the top of the page, and what

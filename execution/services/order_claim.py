@@ -1,45 +1,53 @@
 """What may go to the broker now, claimed together: each row by its own compare-and-swap, all of them in one commit."""
 
 import logging
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import Any
 from uuid import UUID, uuid4
 
-from django.db import connection, transaction
+from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
 
+from accounts.selectors import needs_login
 from execution.brokers.port import CallClass
 from execution.kill_scopes import keys_of
 from execution.models import EngineLease, Order
 from execution.services.events import note
 from execution.states import OrderState, PendingOp
 from risk.kill_switch import kill_state
-from risk.order_rate import ask_turns
+from risk.order_rate import in_turn, taking_turns
 from trading.domain.clock import running_s
 from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
+from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.realtime.publish import publish_aside
-from trading.statements import ask, together
+from trading.statements import alone, run
 
 logger = logging.getLogger(__name__)
 LEASE_S = 15
 SEND_WITHIN_S = 5.0
 """A claim that is older does not leave any more: less than an engine's lease of the account lasts without it."""
+ASK_AGAIN_S = 0.1
+EXITS_WAIT = "EXITS_WAIT_FOR_LOGIN"
 
-# One statement decides for each: still queued, still in time, this engine still holds the account and may enter, and no
-# kill switch since. Of several, one that somebody else holds is left alone: whoever waits holds nothing meanwhile.
+# One statement decides for each: still queued, still in time, this engine still holds the account and may enter, the
+# broker knows us, and no kill switch since. Of several, one that somebody else holds is left alone: whoever waits holds
+# nothing meanwhile. It is a transaction of its own: what it gives back has committed.
 _CLAIM = """
-WITH picked AS MATERIALIZED (
+WITH {turn}picked AS MATERIALIZED (
     SELECT o.id, asked.token FROM execution_order o
     JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) AS asked(id, token) ON asked.id = o.id
-    WHERE o.state = 'QUEUED' ORDER BY o.id FOR UPDATE OF o {others}
+    WHERE {come} AND o.state = 'QUEUED' ORDER BY o.id FOR UPDATE OF o {others}
 ), claimed AS (
     UPDATE execution_order AS o
     SET state = 'SENDING', claim_token = picked.token, sent_at = clock_timestamp(),
         lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
     FROM picked
     WHERE o.id = picked.id AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
+      AND NOT {needs_login}
       AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
                   AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
       AND (SELECT CASE WHEN o.reason = 'ENTRY'
@@ -61,19 +69,49 @@ WITH picked AS MATERIALIZED (
            'order.claimed', 'ENGINE', 'QUEUED', 'SENDING', true, '{{}}', clock_timestamp()
     FROM claimed
 )
-SELECT c.id, c.claim_token, c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product, c.limit_price,
-       c.trigger_price, c.reason, c.group_id, p.owner_id
-FROM claimed c
-JOIN marketdata_instrument i ON i.id = c.instrument_id
-JOIN portfolio_portfolio p ON p.id = c.portfolio_id
+{told}
 """
-CLAIM_ONE, CLAIM_MANY = _CLAIM.format(others=""), _CLAIM.format(others="SKIP LOCKED")
+# As they are given to the broker; one row without an order where there is none.
+_TOLD = """
+SELECT {come}, c.id, c.claim_token, c.client_order_id, i.symbol, c.side, c.quantity, c.order_type, c.product,
+       c.limit_price, c.trigger_price, c.reason, c.group_id, p.owner_id
+FROM (SELECT 1) one LEFT JOIN (
+    claimed c JOIN marketdata_instrument i ON i.id = c.instrument_id
+    JOIN portfolio_portfolio p ON p.id = c.portfolio_id
+) ON true
+"""
+# Those of the orders that bear these tokens. Whoever writes one of them is waited for: its newest row counts.
+CLAIMED = """
+WITH kept AS MATERIALIZED (
+    SELECT o.* FROM execution_order o WHERE o.id = ANY(%(orders)s) ORDER BY o.id FOR UPDATE
+), claimed AS (
+    SELECT kept.* FROM kept
+    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) AS asked(id, token)
+      ON asked.id = kept.id AND asked.token = kept.claim_token
+    WHERE kept.state = 'SENDING'
+)
+""" + _TOLD.format(come="true")  # noqa: S608 - made of constants
+
+
+def _statement(*, others: str, in_turn: bool) -> str:
+    come = "EXISTS (SELECT 1 FROM turn)" if in_turn else "true"
+    turn = taking_turns(also=f"NOT {needs_login('%(account)s')}") + ", " if in_turn else ""
+    return _CLAIM.format(
+        turn=turn, come=come, others=others, needs_login=needs_login("o.account_id"), told=_TOLD.format(come=come)
+    )
+
+
+# Of one order or of several, whether their turn is taken with them.
+CLAIM = {
+    (many, turn): _statement(others="SKIP LOCKED" if many else "", in_turn=turn)
+    for many in (False, True) for turn in (False, True)
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class Claimed:
     """One order that this engine has to give to the broker, now. `token` names the claim in whatever is said of it;
-    `claimed_at` is by `running_s`."""
+    `claimed_at` is by `running_s`, before the claim was asked for."""
 
     order_id: int
     token: UUID
@@ -84,14 +122,6 @@ class Claimed:
 
 def class_of(reason: str) -> CallClass:
     return CallClass.ORDER if reason == Reason.ENTRY else CallClass.EXIT
-
-
-Turns = Callable[[], Callable[[], list[float] | None]]
-
-
-def _of_nobody() -> Callable[[], list[float] | None]:
-    """Turns of those who had theirs before."""
-    return list
 
 
 def orders_claim(*, order_ids: Sequence[int], fence: int) -> list[Claimed]:
@@ -105,9 +135,9 @@ def orders_claim(*, order_ids: Sequence[int], fence: int) -> list[Claimed]:
 def orders_claim_in_turn(
     *, account_id: int, klass: CallClass, order_ids: Sequence[int], fence: int
 ) -> list[Claimed] | None:  # fmt: skip
-    """The same for orders of one account and class, with their places in its rate: one trip, one commit. None: the turn
-    of one of them has not come; then nothing was claimed and no place taken."""
-    claimed = _claim(order_ids, fence, lambda: ask_turns(account_id, klass, len(order_ids)))
+    """The same for orders of one account and class, with their places in its rate: one statement, one commit. None: the
+    turn of one of them has not come, or somebody has to sign in; then nothing was claimed and no place taken."""
+    claimed = _claim(order_ids, fence, in_turn(account_id, klass, len(order_ids)))
     return None if claimed is None else _rest_alone(order_ids, fence, claimed)
 
 
@@ -131,30 +161,22 @@ def _rest_alone(order_ids: Sequence[int], fence: int, found: list[Claimed] | Non
     return [claimed[order_id] for order_id in order_ids if order_id in claimed]
 
 
-class _NotYet(Exception):
-    """Undoes a claim whose turn has not come."""
-
-
-def _claim(order_ids: Sequence[int], fence: int, turns: Turns = _of_nobody) -> list[Claimed] | None:
+def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = None) -> list[Claimed] | None:
     crashpoint("dispatch.before_claim")
+    began = running_s()  # before the commit: what is counted from here is never too short
+    asked = {
+        "orders": list(order_ids), "tokens": [uuid4() for _ in order_ids], "lease": LEASE_S, "fence": fence,
+        **(turns or {}),
+    }  # fmt: skip
+    crashpoint("dispatch.claiming")
     try:
-        with transaction.atomic(durable=True):
-            with together():
-                waits = turns()
-                rows = ask(CLAIM_ONE if len(order_ids) == 1 else CLAIM_MANY, {
-                    "orders": list(order_ids), "tokens": [uuid4() for _ in order_ids], "lease": LEASE_S,
-                    "fence": fence,
-                })  # fmt: skip
-            come, found = waits(), rows()
-            if come is None or any(come):
-                raise _NotYet
-            if not found:
-                return []
-            crashpoint("dispatch.claiming")
-    except _NotYet:
-        return None
+        with alone():
+            rows = run(CLAIM[len(order_ids) > 1, turns is not None], asked)
+    except (OperationalError, InterfaceError) as error:
+        rows = _kept_all_the_same(asked, began, error)
+    come = rows[0][0]
     claimed, told = [], []
-    for row in found:
+    for _, *row in (row for row in rows if row[1] is not None):
         order_id, token, tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner = row
         told.append((owner, "order", {
             "order": order_id, "group": str(group_id), "state": OrderState.SENDING, "event": "order.claimed",
@@ -163,9 +185,43 @@ def _claim(order_ids: Sequence[int], fence: int, turns: Turns = _of_nobody) -> l
             client_order_id=tag, symbol=symbol, side=Side(side), quantity=quantity, order_type=OrderType(order_type),
             product=Product(product), limit_price=limit, trigger_price=trigger,
         )  # fmt: skip
-        claimed.append(Claimed(order_id, token, request, class_of(reason)))
+        claimed.append(Claimed(order_id, token, request, class_of(reason), began))
     publish_aside(told)  # the pages hear of it while the broker is being asked: they are not waited for
-    return claimed
+    return claimed if come else None
+
+
+def _kept_all_the_same(asked: dict[str, Any], began: float, lost: Exception) -> list[tuple[Any, ...]]:
+    """The line to the database was lost with the answer: what has been claimed under our tokens is ours, nothing of it
+    was sent, and it leaves now. Asked for as long as it might still leave; raises `lost` where nothing was claimed."""
+    while running_s() - began < SEND_WITHIN_S:
+        connection.close()
+        try:
+            with alone():
+                rows = run(CLAIMED, asked)
+        except (OperationalError, InterfaceError):
+            time.sleep(ASK_AGAIN_S)
+            continue
+        if rows[0][1] is None:
+            break
+        logger.warning("the answer to a claim was lost: %d of %d were claimed", len(rows), len(asked["orders"]))
+        return rows
+    raise lost
+
+
+def orders_hold(*, account_id: int, fence: int) -> None:
+    """Nothing leaves before somebody has signed in at the broker. What has become void meanwhile is withdrawn, as an
+    entry is after half a minute; ways out are made anew by their trade, wait, and are told of."""
+    queued = Order.objects.filter(account_id=account_id, state=OrderState.QUEUED)
+    for order_id in queued.order_by("pk").values_list("pk", flat=True):
+        _withdraw_if_void(order_id, fence)
+    ways_out = queued.exclude(reason=Reason.ENTRY).select_related("instrument", "account").order_by("pk")
+    if ways_out:
+        first, others = ways_out[0], len(ways_out) - 1
+        raise_alert(
+            EXITS_WAIT, f"{first.instrument.ticker}{f' and {others} more' if others else ''}: the way out waits for a"
+            f" sign-in at {first.account.name}.", level=Level.SEVERE, owner_id=first.account.owner_id,
+            about=str(account_id), next_step="Sign in at the broker, or close it in the broker's app.",
+        )  # fmt: skip
 
 
 @transaction.atomic

@@ -4,6 +4,7 @@ sees the gap in the numbers and asks again, and no trade ever waits for, or depe
 import json
 import logging
 import threading
+import time
 from collections import Counter
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from trading.gathering import last_on_commit
 
 logger = logging.getLogger(__name__)
 
+MOMENT_S = 0.003
 _aside = ThreadPoolExecutor(1, thread_name_prefix="publish")
 _waiting: "list[Event]" = []  # to be told from there
 _lock = threading.Lock()
@@ -146,8 +148,8 @@ def _call(client: redis.Redis, script: Any, calls: Sequence[tuple[list[str], lis
 
 
 def publish_aside(events: Sequence[Event]) -> None:
-    """Publish from a thread of its own, for who must not wait for it: what is told has been committed. What comes while
-    it is busy is told together."""
+    """Publish from a thread of its own, for who must not wait for it: what is told has been committed. What comes
+    within a moment is told together, and whoever tells it has gone on by then."""
     with _lock:
         is_busy = bool(_waiting)
         _waiting.extend(events)
@@ -162,6 +164,7 @@ def publish_aside_after_commit(events: Sequence[Event]) -> None:
 
 
 def _send_waiting() -> None:
+    time.sleep(MOMENT_S)
     with _lock:
         events = list(_waiting)
         _waiting.clear()

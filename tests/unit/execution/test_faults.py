@@ -177,6 +177,11 @@ def test_fault_33_an_order_refused_for_its_token_is_not_sent_again_and_an_exit_i
     group_exit(group_id=group.pk, reason=Reason.MANUAL, actor="me")
     desk.turn(4)
     assert Order.objects.filter(reason="MANUAL").earliest("pk").state == OrderState.REJECTED
+    second = Order.objects.filter(reason="MANUAL").latest("pk")
+    assert (second.state, desk.working()) == (OrderState.QUEUED, 0), "it waits for the sign-in, and its owner knows"
+    assert Alert.objects.filter(code="EXITS_WAIT_FOR_LOGIN", acknowledged_at=None).exists()
+    set_auth_state(account, BrokerAccount.AuthState.AUTHENTICATED, "")
+    desk.turn(2)
     assert Order.objects.filter(reason="MANUAL").count() == 2 and desk.working() == 10
 
 
