@@ -1,13 +1,14 @@
 """`after_commit(name, **ids)`: the one way to ring a worker or an engine.
 
 The row is the work and this is only its bell: it rings after the commit, and when it cannot ring, the sweep finds the
-row. Names that start with `engine.` go to the engine that holds the account, over a stream of Valkey (0.2 ms); all
-others are Celery tasks. Ids and plain values only: a message may be read by a newer or an older process.
+row. Names that start with `engine.` go to the engine that holds the account: in this process, through its door on this
+machine (`trading/doorbell.py`), else over a stream of Valkey; all others are Celery tasks. Ids and plain values only: a
+message may be read by a newer or an older process.
 """
 
 import json
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import lru_cache
 
@@ -19,6 +20,7 @@ from kombu.exceptions import KombuError, OperationalError
 from prometheus_client import Counter
 
 from trading.domain.crashpoint import crashpoint
+from trading.doorbell import Bell, ring_nearby
 from trading.gathering import last_on_commit
 
 logger = logging.getLogger(__name__)
@@ -69,26 +71,31 @@ class _Bells:
         self.bells = bells
 
     def ring(self) -> None:
-        far = []
+        by_account: dict[int, list[Bell]] = {}
         for name, ids in self.bells:
             crashpoint("intake.before_bell")
-            answer = _here.get(int(ids["account_id"] or 0))
+            account_id = int(ids["account_id"] or 0)
+            answer = _here.get(account_id)
             if answer is None or not answer(name, ids):
-                far.append((name, ids))
-        if not far:
-            return
-        try:
-            with _connection().pipeline(transaction=False) as pipe:
-                for name, ids in far:
+                by_account.setdefault(account_id, []).append((name, ids))
+        far = {account_id: bells for account_id, bells in by_account.items() if not ring_nearby(account_id, bells)}
+        if far:
+            _ring_far(far)
+
+
+def _ring_far(by_account: Mapping[int, Sequence[Bell]]) -> None:
+    try:
+        with _connection().pipeline(transaction=False) as pipe:
+            for account_id, bells in by_account.items():
+                for name, ids in bells:
                     pipe.xadd(
-                        nudge_stream(int(ids["account_id"] or 0)),
-                        {"name": name, "ids": json.dumps(ids)},
-                        maxlen=LONGEST_STREAM,
+                        nudge_stream(account_id), {"name": name, "ids": json.dumps(ids)}, maxlen=LONGEST_STREAM,
                         approximate=True,
-                    )
-                pipe.execute()
-        except (redis.RedisError, OSError) as error:
-            for name, ids in far:
+                    )  # fmt: skip
+            pipe.execute()
+    except (redis.RedisError, OSError) as error:
+        for bells in by_account.values():
+            for name, ids in bells:
                 _lost(name, ids, error)
 
 
@@ -99,7 +106,7 @@ def _send(name: str, ids: dict[str, Id]) -> None:
         _lost(name, ids, error)
 
 
-def _lost(name: str, ids: dict[str, Id], error: Exception) -> None:
+def _lost(name: str, ids: Mapping[str, Id], error: Exception) -> None:
     LOST_BELLS.labels(name=name).inc()
     logger.warning("bell %s %s was not rung, the sweep will find its row: %s", name, ids, type(error).__name__)
 

@@ -7,9 +7,10 @@ very path that a live one does.
 import logging
 import threading
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime, time, timedelta
 from functools import partial
+from typing import Any
 from uuid import UUID
 
 from django.db import InterfaceError, OperationalError
@@ -56,6 +57,7 @@ from strategies.models import Signal
 from trading.domain.clock import IST
 from trading.domain.fills import FillFact
 from trading.domain.orders import Reason
+from trading.doorbell import Bell
 from trading.marketdata.candles import STREAM, store_bars
 from trading.marketdata.fetching.history import ensure_candles
 from trading.marketdata.models import Feed, Instrument
@@ -173,11 +175,11 @@ class AccountEngine:
 
     # -- acting ------------------------------------------------------------------------------------------------------
 
-    def answer(self, name: str, ids: dict) -> None:
-        """One bell of the stream. What it names is looked up: the row decides, not the message."""
+    def answer(self, name: str, ids: Mapping[str, Any]) -> None:
+        """One bell. What it names is looked up: the row decides, not the message."""
         self.answer_all([(name, ids)])
 
-    def answer_all(self, bells: Sequence[tuple[str, dict]]) -> None:
+    def answer_all(self, bells: Sequence[Bell]) -> None:
         """Bells of one reading: orders that wait are given away first, and together; each other has its own turn."""
         queued = [(ids["order_id"], ids["reason"]) for name, ids in bells if name == "engine.order" and "reason" in ids]
         if queued:

@@ -5,7 +5,7 @@ import logging
 import sys
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
@@ -36,6 +36,7 @@ from execution.brokers.registry import (
 from execution.brokers.socket_loop import Pace
 from execution.engine.account_engine import HISTORY_DAYS, AccountEngine
 from execution.engine.bands import BandKeeper
+from execution.engine.bells import Bells
 from execution.engine.clock_check import RIGHT, ClockState, read_clock
 from execution.engine.dispatch import Dispatch
 from execution.engine.inbox import Inbox
@@ -50,6 +51,7 @@ from risk.circuit_breaker import CircuitBreaker
 from strategies.models import Deployment
 from trading.domain.errors import TradingError
 from trading.domain.heap import settle_heap
+from trading.doorbell import Bell, Door
 from trading.marketdata.clocks import anchor, venue_now
 from trading.marketdata.listing.instruments import Origin, refresh_instruments
 from trading.marketdata.listing.universes import members
@@ -79,7 +81,6 @@ WISHES_EVERY = 20  # turns of the show: five seconds
 SHOW_EVERY_S = 0.25
 TOKEN_LOOK_S = 2.0
 CLOCK_DRIFT_S = 0.05
-URGENT = frozenset({"engine.signal", "engine.order"})  # what may end at the wire
 BELLS_WAIT_MS = 300  # less than what is believed of the circuit breaker is good for
 SWITCH_S = 0.0002
 LONGEST_PAUSE_S = 5.0
@@ -133,7 +134,7 @@ class AccountRunner:
         keeper = self._thread("lease", self._keep_lease)
         try:
             if self._get_ready():
-                with heard_here(self.account.pk, self._answer_here):
+                with heard_here(self.account.pk, self._bells.hear):
                     self._work()
         finally:
             self.stop.set()
@@ -209,6 +210,9 @@ class AccountRunner:
             now=lambda: venue_now(self.account.feed),
         )  # fmt: skip
         self.engine.sends_from = timezone.now()
+        self._bells = Bells(
+            give=self.engine.give, answer=self.engine.answer_all, read_books=self._books_asked_for, is_open=self._sends,
+        )  # fmt: skip
         self.instruments = self._wanted_instruments()
         self.by_symbol = {one.symbol: one for one in self.instruments}
 
@@ -283,8 +287,10 @@ class AccountRunner:
             self._thread("orders", lambda: self._supervise("order socket", lambda: orders.run(self.stop))),
             self._thread("news", lambda: self._supervise("news", lambda: inbox.run(self.stop))),
             self._thread("prices", lambda: self._supervise("price socket", lambda: prices.run(self.stop))),
-            self._thread("bells", lambda: self._supervise("bells", lambda: self._answer_bells(urgent=True))),
-            self._thread("steps", lambda: self._supervise("steps", lambda: self._answer_bells(urgent=False))),
+            self._thread("door", lambda: self._supervise("door", self._answer_door)),
+            self._thread("bells", lambda: self._supervise("bells", self._answer_stream)),
+            self._thread("asked", lambda: self._supervise("asked", lambda: self._bells.work(self.stop, urgent=True))),
+            self._thread("steps", lambda: self._supervise("steps", lambda: self._bells.work(self.stop, urgent=False))),
             self._thread("sweep", lambda: self._supervise("sweep", self._sweep)),
             self._thread("books", lambda: self._supervise("books", self._read_books)),
             self._thread("keep", lambda: self._supervise("keep", self._keep)),
@@ -388,42 +394,35 @@ class AccountRunner:
 
     # -- the loops ---------------------------------------------------------------------------------------------------
 
-    def _answer_bells(self, *, urgent: bool) -> None:
-        """Wait for bells and answer each at once. A lost one is found by the sweep.
+    def _answer_door(self) -> None:
+        """What is rung on this machine. Nothing else is done here: the next order may be at the door."""
+        door = Door(self.account.pk)
+        try:
+            while not self.stop.is_set():
+                self._bells.hear_all(door.wait())
+        finally:
+            door.close()
 
-        What may end at the wire has a thread of its own: it never waits for the step of another trade.
-        """
+    def _answer_stream(self) -> None:
+        """What is rung elsewhere, or found no room at the door. A lost one is found by the sweep."""
         stream, last = nudge_stream(self.account.pk), "$"
         assert self._redis is not None
         while not self.stop.is_set():
-            if urgent:
-                CircuitBreaker.keep_believing(self.account.pk)
-            else:
-                connection.close()
+            CircuitBreaker.keep_believing(self.account.pk)
             rung: Any = self._redis.xread({stream: last}, count=50, block=BELLS_WAIT_MS)
-            bells: dict[tuple[str, str], None] = {}  # what was rung twice is answered once: the row tells all
+            bells: list[Bell] = []
             for _, entries in rung or ():
-                for entry_id, fields in entries:
-                    last = entry_id
-                    if ((name := fields[b"name"].decode()) in URGENT) is urgent:
-                        # Signals are taken in their order, whichever of them rang.
-                        bells[name, "{}" if name == "engine.signal" else fields[b"ids"].decode()] = None
-            steps: list[tuple[str, dict[str, Any]]] = []
-            for name, ids in bells:
-                if name in ("engine.books", "engine.reconcile"):
-                    if name == "engine.reconcile":
-                        self._recon_cause = ReconRun.Cause.ASKED
-                    self._books_due.set()
-                else:
-                    steps.append((name, json.loads(ids)))
-            if steps:
-                self.engine.answer_all(steps)
+                last = entries[-1][0]
+                bells += [(fields[b"name"].decode(), json.loads(fields[b"ids"])) for _, fields in entries]
+            self._bells.hear_all(bells)
 
-    def _answer_here(self, name: str, ids: Mapping[str, Any]) -> bool:
-        """An order that this process has written goes to the senders as soon as its row has committed."""
-        if name != "engine.order" or "reason" not in ids or self.stop.is_set():
-            return False
-        return self.engine.give([(ids["order_id"], ids["reason"])])
+    def _sends(self) -> bool:
+        return self.engine.dispatch is not None and not self.stop.is_set()
+
+    def _books_asked_for(self, bell: str) -> None:
+        if bell == "engine.reconcile":
+            self._recon_cause = ReconRun.Cause.ASKED
+        self._books_due.set()
 
     def _sweep(self) -> None:
         while not self._rest(SWEEP_EVERY_S):

@@ -1,0 +1,71 @@
+"""A bell is rung at the door of an engine on this machine, and where there is none, over the stream."""
+
+import queue
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import closing
+from typing import Any
+
+import pytest
+import redis
+from django.conf import settings
+
+from execution.engine.bells import Bells
+from trading.doorbell import LARGEST, Bell, Door, ring_nearby
+from trading.outbox import after_commit, nudge_stream
+
+ACCOUNT = 4_000_017
+ORDER: Bell = ("engine.order", {"account_id": ACCOUNT, "order_id": 5, "reason": "ENTRY"})
+STEP: Bell = ("engine.group", {"account_id": ACCOUNT, "group_id": "a trade"})
+
+
+def test_what_is_rung_together_is_heard_together_at_the_newest_door_alone():
+    assert not ring_nearby(ACCOUNT, [ORDER]), "no engine lives here"
+    with closing(Door(ACCOUNT, wait_s=0.01)) as former:
+        with closing(Door(ACCOUNT, wait_s=0.01)) as door:
+            assert ring_nearby(ACCOUNT, [ORDER, STEP])
+            assert door.wait() == [ORDER, STEP]
+            assert door.wait() == [] and former.wait() == []
+            former.close()
+            assert ring_nearby(ACCOUNT, [STEP]) and door.wait() == [STEP], "whoever goes leaves the door of the next"
+    assert not ring_nearby(ACCOUNT, [ORDER])
+
+
+def test_a_door_that_nobody_answers_does_not_hold_up_whoever_rings():
+    with closing(Door(ACCOUNT)):
+        most = 100_000  # more than any machine lets wait
+        assert any(not ring_nearby(ACCOUNT, [ORDER]) for _ in range(most))
+        assert not ring_nearby(ACCOUNT, [("engine.group", {"group_id": "x" * LARGEST})])
+
+
+@pytest.mark.django_db(transaction=True)
+def test_a_bell_goes_over_the_stream_only_where_no_door_takes_it(valkey):
+    line, stream = redis.Redis.from_url(settings.REDIS_URL), nudge_stream(ACCOUNT)
+    with closing(Door(ACCOUNT)) as door:
+        after_commit(ORDER[0], **ORDER[1])
+        assert door.wait() == [ORDER] and not line.exists(stream)
+    after_commit(ORDER[0], **ORDER[1])
+    assert line.xlen(stream) == 1
+
+
+@pytest.mark.django_db(transaction=True)
+def test_each_bell_goes_to_whom_it_is_for_and_what_was_rung_twice_is_answered_once():
+    given, asked, answered, stop = list[Any](), list[str](), queue.Queue[Sequence[Bell]](), threading.Event()
+
+    def give(orders: Sequence[tuple[int, str]]) -> bool:
+        given.extend(orders)
+        return True
+
+    bells = Bells(give=give, answer=answered.put, read_books=asked.append, is_open=lambda: not stop.is_set())
+    cancel: Mapping[str, Any] = {"account_id": ACCOUNT, "order_id": 6}
+    assert bells.hear_all([STEP, ORDER, ("engine.signal", {"signal_id": "1"}), ("engine.order", cancel), STEP])
+    assert bells.hear("engine.signal", {"signal_id": "2"}) and bells.hear("engine.books", {})
+    assert given == [(5, "ENTRY")] and asked == ["engine.books"]
+    for urgent, expected in ((True, [("engine.signal", {}), ("engine.order", cancel)]), (False, [STEP])):
+        stop.clear()
+        answering = threading.Thread(target=bells.work, args=(stop,), kwargs={"urgent": urgent})
+        answering.start()
+        assert answered.get(timeout=30) == expected
+        stop.set()
+        answering.join()
+    assert not bells.hear(*ORDER), "an engine that ends takes nothing"
