@@ -15,7 +15,7 @@ from django.db import connection, transaction
 from django.utils import timezone
 
 from risk.gates.finding import Limits, Snapshot
-from risk.models import Reservation, RiskBucket
+from risk.models import RiskBucket
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import NotAllowed
 from trading.domain.money import to_paise
@@ -41,6 +41,8 @@ COUNTS = [str(kind) for kind in RiskBucket.COUNTS]
 OPTIONS = "OPT"
 
 
+HOLDS = "SELECT 1 FROM risk_reservation WHERE intent_id = %s AND released_at IS NULL LIMIT 1"
+UNSETTLED = "SELECT 1 FROM risk_reservation WHERE intent_id = %s AND released_at IS NULL AND amount > 0 LIMIT 1"
 # Rows are taken one after the other in the order of their keys; each is checked as it is taken: `most` is what may be
 # in the bucket before.
 _TAKEN = """
@@ -305,9 +307,13 @@ def hold_anew(*, intent_id: UUID, value_paise: int, caps: Mapping[str, int] | No
 
 def settle(*, intent_id: UUID, value_paise: int) -> None:
     """Once an entry that traded has ended, its exposure is what was filled, no longer what was asked for."""
-    unsettled = Reservation.objects.filter(intent_id=intent_id, released_at=None, amount__gt=0)
-    if value_paise > 0 and unsettled.exists():  # asked at every step of a trade, true once
+    if value_paise > 0 and run(UNSETTLED, [intent_id]):  # asked at every step of a trade, true once
         _run(MOVE, intent_id, left=0, before=1, value=value_paise)
+
+
+def holds_room(intent_id: UUID) -> bool:
+    """Whether an intent still holds anything: asked by who looks at it again and again."""
+    return bool(run(HOLDS, [intent_id]))
 
 
 def release(*, intent_id: UUID, keep_trades: bool) -> int:

@@ -25,16 +25,13 @@ from execution.engine.dispatch import Dispatch
 from execution.engine.funds import read_funds
 from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
-from execution.models import Group, Intent, Order, PartExit, QueuedSignal, ReconRun
+from execution.engine.rules_due import rules_due
+from execution.models import Group, PartExit, ReconRun
 from execution.reconcile.run import reconcile
 from execution.services.approval_decide import approval_expire
-from execution.services.bar_exit import bar_exit
 from execution.services.fill_apply import fill_apply
 from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
-from execution.services.kill_resume import kill_resume
-from execution.services.loss_flatten import loss_flatten
-from execution.services.offset_run import offset_run
 from execution.services.order_change import order_change
 from execution.services.order_chase import ENTRY_PATIENCE
 from execution.services.order_claim import class_of, orders_hold
@@ -43,12 +40,8 @@ from execution.services.order_update import order_update
 from execution.services.orders_seen import orders_seen
 from execution.services.part_exit import part_due
 from execution.services.queue_promote import queue_promote
-from execution.services.runaway_watch import runaway_watch
 from execution.services.signal_accept import MOST, signal_accept, signals_accept
-from execution.services.square_off import square_off
-from execution.services.stop_closer import stops_tighten
-from execution.services.time_exit import time_exit
-from execution.states import AT_EXCHANGE, LIVE_STATES, OrderState, PendingOp
+from execution.states import AT_EXCHANGE, LIVE_STATES
 from risk.drawdown_watch import watch_drawdown
 from risk.loss_locks import latch_losses
 from risk.models import BrokerFunds
@@ -66,7 +59,7 @@ from trading.marketdata.watermark import set_candles_through
 from trading.outbox import after_commit
 from trading.portfolio.models import Portfolio, Position
 from trading.portfolio.valuation import Valuation, value_portfolio
-from trading.statements import run
+from trading.statements import Select, run
 from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
@@ -74,12 +67,50 @@ logger = logging.getLogger(__name__)
 Now = Callable[[], datetime]
 ROUNDS = 20
 """Rounds of signals that a bell or a sweep decides before other work has its turn."""
-_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
+
+
+def _quoted(states: Iterable[str]) -> str:
+    return ", ".join(f"'{state}'" for state in sorted(states))
+
+
+_LIVE = _quoted(LIVE_STATES)
 QUEUED = f"""
 SELECT id, reason, {needs_login("account_id")} FROM execution_order
 WHERE account_id = %s AND state = 'QUEUED' AND created_at >= coalesce(%s::timestamptz, created_at)
 ORDER BY reason = '{Reason.ENTRY}', id
 """  # noqa: S608 - made of constants
+CHANGES = f"""
+SELECT id FROM execution_order WHERE account_id = %s AND state IN ({_quoted(AT_EXCHANGE)}) AND pending_op <> 'NONE'
+ORDER BY id
+"""  # noqa: S608 - made of constants
+WATCHED = Select(
+    Group,
+    "instrument",
+    where=f"""
+JOIN portfolio_portfolio p ON p.id = t.portfolio_id
+WHERE p.account_id = %s AND t.state IN ({_quoted(Group.HELD)}) AND t.close_reason = ''
+""",
+)
+WATCHED_PARTS = Select(
+    PartExit,
+    "group__instrument",
+    where=f"""
+JOIN portfolio_portfolio p ON p.id = t_group.portfolio_id
+WHERE p.account_id = %s AND t.state = 'WAITING'
+  AND t_group.state IN ({_quoted(Group.HELD)}) AND t_group.close_reason = ''
+""",
+)
+# Whose queue has somebody waiting, which questions nobody answered in time, which claims nobody came back from.
+WAITING = """
+SELECT
+    ARRAY(SELECT DISTINCT q.portfolio_id FROM execution_queuedsignal q
+          JOIN portfolio_portfolio p ON p.id = q.portfolio_id
+          WHERE p.account_id = %(account)s AND q.state = 'WAITING' ORDER BY 1),
+    ARRAY(SELECT i.id FROM execution_intent i JOIN portfolio_portfolio p ON p.id = i.portfolio_id
+          WHERE p.account_id = %(account)s AND i.state = 'WAITING' AND i.decide_by < %(wall)s),
+    ARRAY(SELECT id FROM execution_order
+          WHERE account_id = %(account)s AND state = 'SENDING' AND lease_expires_at < %(wall)s)
+"""
 
 # All that are not over, and of each whether it is at rest: nothing follows before somebody says something, or its
 # patience ends. There may be hundreds. The one order of a hand is on its way to the exchange, or rests there, unfilled;
@@ -257,13 +288,8 @@ class AccountEngine:
 
     def send_changes(self) -> int:
         """Carry out cancels and modifications that wait."""
-        waiting = (
-            Order.objects.filter(account=self.account, state__in=AT_EXCHANGE)
-            .exclude(pending_op=PendingOp.NONE)
-            .order_by("pk")
-            .values_list("pk", flat=True)
-        )
-        for order_id in waiting:
+        waiting = run(CHANGES, [self.account.pk])
+        for (order_id,) in waiting:
             change = partial(order_change, order_id=order_id, gateway=self.gateway)
             if self.dispatch is not None:
                 self.dispatch.do(order_id, change)
@@ -273,20 +299,15 @@ class AccountEngine:
 
     def sweep(self) -> None:
         """Do whatever waits in the rows, rung for or not. This is what makes a lost bell harmless."""
-        now, wall = self.now(), timezone.now()
+        now = self.now()
         self._decide()
-        for portfolio_id in QueuedSignal.objects.filter(
-            portfolio__account=self.account, state=QueuedSignal.State.WAITING
-        ).order_by("portfolio").values_list("portfolio", flat=True).distinct():  # fmt: skip
+        ((queues, late_intents, late_orders),) = run(WAITING, {"account": self.account.pk, "wall": timezone.now()})
+        for portfolio_id in queues:
             with one_of_many("queue", str(portfolio_id)):
                 self._promote(portfolio_id)
-        for intent_id in Intent.objects.filter(
-            portfolio__account=self.account, state=Intent.State.WAITING, decide_by__lt=wall
-        ).values_list("pk", flat=True):  # fmt: skip
+        for intent_id in late_intents:
             approval_expire(intent_id=intent_id, now=now)
-        for order_id in Order.objects.filter(
-            account=self.account, state=OrderState.SENDING, lease_expires_at__lt=wall
-        ).values_list("pk", flat=True):  # fmt: skip
+        for order_id in late_orders:
             lease_expired(order_id=order_id)
         self.advance_groups()
         self.send_queued()
@@ -322,14 +343,7 @@ class AccountEngine:
 
     def watch_groups(self) -> None:
         """Tell the market which targets and stops to watch."""
-        groups = Group.objects.filter(
-            portfolio__account=self.account, state__in=Group.HELD, close_reason=""
-        ).select_related("instrument")  # fmt: skip
-        parts = PartExit.objects.filter(
-            group__portfolio__account=self.account, group__state__in=Group.HELD, group__close_reason="",
-            state=PartExit.State.WAITING,
-        ).select_related("group__instrument")  # fmt: skip
-        self.market.guard(groups, parts)
+        self.market.guard(WATCHED.rows([self.account.pk]), WATCHED_PARTS.rows([self.account.pk]))
 
     def read_books(self) -> int:
         return read_books(account=self.account, gateway=self.gateway, now=self.now())
@@ -370,10 +384,7 @@ class AccountEngine:
         what runs away, out of intraday before the close, the contract's last bar, nearer stops in a drawdown; winners
         that pay for a loser. None waits for one that fails."""
         now, asked = self.now(), 0
-        rules = (
-            kill_resume, loss_flatten, runaway_watch, square_off, time_exit, bar_exit, stops_tighten, offset_run,
-        )  # fmt: skip
-        for rule in rules:
+        for rule in rules_due(account_id=self.account.pk, now=now):
             with one_of_many("rules", f"{self.account.pk}:{rule.__name__}"):
                 asked += rule(account_id=self.account.pk, now=now)
         return asked

@@ -3,28 +3,59 @@
 import logging
 from datetime import datetime, time
 
-from django.db.models import Q
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerStatus
 from execution.engine.one_of_many import one_of_many
 from execution.identity import OF_THE_DESK, execution_key
-from execution.models import Fill, Group, Order, ParkedFill
+from execution.models import Order
 from execution.services.fill_apply import fill_apply
 from execution.services.fill_stand_in import PATIENCE_S
 from execution.services.order_update import STATE_OF, order_absent, order_expired_with_its_day, order_update
 from execution.services.orders_seen import orders_seen
-from execution.states import LIVE_STATES, OrderState, PendingOp
+from execution.states import LIVE_STATES, OrderState
 from trading.domain.clock import IST
 from trading.domain.crashpoint import crashpoint
 from trading.domain.fills import FillFact
-from trading.monitoring.models import Heartbeat
+from trading.statements import Select, run, tell
 from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
 ABSENT_BOOKS = 6
 ABSENT_SPAN_S = 180.0
+_LIVE = ", ".join(f"'{state}'" for state in sorted(LIVE_STATES))
+BEAT = """
+INSERT INTO monitoring_heartbeat (name, at, detail) VALUES (%s, %s, '{}')
+ON CONFLICT (name) DO UPDATE SET at = excluded.at
+"""
+KNOWN_TODAY = """
+SELECT broker_order_id FROM execution_order
+WHERE account_id = %s AND placed_at >= %s AND broker_order_id IS NOT NULL AND NOT starts_with(broker_order_id, %s)
+"""
+BOOKED = "SELECT execution_key, quantity, price FROM execution_fill WHERE execution_key = ANY(%s::varchar[])"
+SETTLED = f"""
+SELECT broker_order_id, state, filled_quantity FROM execution_order
+WHERE account_id = %s AND broker_order_id = ANY(%s::varchar[]) AND state NOT IN ({_LIVE})
+"""  # noqa: S608 - made of constants
+# Live here when the books were asked for, and in neither of them.
+MISSED = Select(
+    Order,
+    where=f"""
+WHERE t.account_id = %(account)s AND t.state IN ({_LIVE}) AND t.state <> 'QUEUED'
+  AND coalesce(t.sent_at, t.created_at) < %(asked_at)s AND t.client_order_id <> ALL(%(seen)s::varchar[])
+  AND coalesce(t.broker_order_id <> ALL(%(seen)s::varchar[]), true)
+ORDER BY t.id
+""",
+)
+RESTING = """
+SELECT o.broker_order_id, o.filled_quantity, o.quantity, o.broker_updated_at
+FROM execution_order o LEFT JOIN execution_group g ON g.id = o.group_id
+WHERE o.account_id = %(account)s AND o.broker_order_id = ANY(%(works)s::varchar[]) AND o.state = 'OPEN'
+  AND o.pending_op = 'NONE' AND o.unknown_since IS NULL AND o.broker_updated_at IS NOT NULL
+  AND g.state IS DISTINCT FROM 'CLOSED'
+  AND NOT EXISTS (SELECT 1 FROM execution_parkedfill f WHERE f.account_id = %(account)s AND f.drained_at IS NULL)
+"""
 
 
 def read_books(
@@ -67,23 +98,18 @@ def apply_books(
             order_update(account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s)
     # A book that has lost an order it once had is not complete, and proves the absence of none.
     complete = known_today(account.pk, now) <= seen
-    live = Order.objects.filter(account=account).live().exclude(state=OrderState.QUEUED)
-    for order in live.filter(Q(sent_at__lt=asked_at) | Q(sent_at=None, created_at__lt=asked_at)):
-        if order.client_order_id in seen or order.broker_order_id in seen:
-            continue
+    for order in MISSED.rows({"account": account.pk, "asked_at": asked_at, "seen": list(seen)}):
         if exchange_date(order.placed_at) < exchange_date(now):
             order_expired_with_its_day(order_id=order.pk)
         elif order.state == OrderState.UNKNOWN and complete:
             order_absent(order_id=order.pk, span_s=absent_span_s, books=absent_books)
-    Heartbeat.objects.update_or_create(name=f"books:{account.pk}", defaults={"at": timezone.now()})
+    tell(BEAT, [f"books:{account.pk}", timezone.now()])
 
 
 def known_today(account_id: int, now: datetime) -> set[str]:
     """Broker orders of ours that a whole book of today shows."""
     midnight = datetime.combine(exchange_date(now), time.min, tzinfo=IST)
-    placed = Order.objects.filter(account_id=account_id, placed_at__gte=midnight, broker_order_id__isnull=False)
-    numbers = placed.exclude(broker_order_id__startswith=OF_THE_DESK).values_list("broker_order_id", flat=True)
-    return {number for number in numbers if number is not None}
+    return {number for (number,) in run(KNOWN_TODAY, [account_id, midnight, OF_THE_DESK])}
 
 
 def _unbooked(account_id: int, trades: list[FillFact]) -> list[FillFact]:
@@ -101,16 +127,14 @@ def _unbooked(account_id: int, trades: list[FillFact]) -> list[FillFact]:
         )
         for fact in trades
     ]  # fmt: skip
-    rows = Fill.objects.filter(execution_key__in={key for key, _ in keyed})
-    booked = set(rows.values_list("execution_key", "quantity", "price"))
+    booked = set(run(BOOKED, [[key for key, _ in keyed]])) if keyed else set()
     return [fact for key, fact in keyed if (key, fact.quantity, fact.price) not in booked]
 
 
 def _settled(account_id: int, orders: list[BookOrder]) -> set[tuple[str | None, str, int]]:
     """What of the book is over for us too: number, state and filled quantity of orders that have ended here."""
     ended = [news.broker_order_id for news in orders if news.status.is_final]
-    rows = Order.objects.filter(account_id=account_id, broker_order_id__in=ended).exclude(state__in=LIVE_STATES)
-    return set(rows.values_list("broker_order_id", "state", "filled_quantity"))
+    return set(run(SETTLED, [account_id, ended])) if ended else set()
 
 
 def _picture(news: BookOrder) -> tuple[object, ...]:
@@ -120,11 +144,5 @@ def _picture(news: BookOrder) -> tuple[object, ...]:
 def _resting(account_id: int, orders: list[BookOrder]) -> set[tuple[object, ...]]:
     """What of the book works as we know it, in the very picture that we saw last: it tells nothing new. None of it
     while a fill waits for its order."""
-    if ParkedFill.objects.filter(account=account_id, drained_at=None).exists():
-        return set()
     works = [news.broker_order_id for news in orders if news.status is BrokerStatus.PENDING]
-    rows = Order.objects.filter(
-        account_id=account_id, broker_order_id__in=works, state=OrderState.OPEN, pending_op=PendingOp.NONE,
-        unknown_since=None, broker_updated_at__isnull=False,
-    ).exclude(group__state=Group.State.CLOSED)  # fmt: skip
-    return set(rows.values_list("broker_order_id", "filled_quantity", "quantity", "broker_updated_at"))
+    return set(run(RESTING, {"account": account_id, "works": works})) if works else set()

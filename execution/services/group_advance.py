@@ -12,7 +12,7 @@ from django.db import transaction
 from django.db.models import prefetch_related_objects
 from django.utils import timezone
 
-from execution.models import Group, Intent, Order, PartExit
+from execution.models import Group, Order, PartExit
 from execution.services.build_up import build_up
 from execution.services.contract_parts import keep_contract_parts
 from execution.services.group_state import move_group, tell_illegal_move
@@ -35,7 +35,7 @@ from execution.services.trade_orders import (
     send,
 )
 from execution.states import AT_EXCHANGE, PendingOp
-from risk.reserve import release, settle
+from risk.reserve import holds_room, release, settle
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import IllegalTransition
 from trading.domain.money import to_tick
@@ -44,7 +44,7 @@ from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
 from trading.portfolio.models import ClosedTrade
 from trading.realtime.publish import publish
-from trading.statements import Select
+from trading.statements import Select, run
 from trading.venue.sessions import exchange_date
 
 State = Group.State
@@ -59,6 +59,7 @@ LOCKED = Select(
 ITS_ORDERS = Select(
     Order, "instrument", "intent__leg__pyramid", "intent__parent", where="WHERE t.group_id = %s ORDER BY t.id"
 )
+WAITS = "SELECT 1 FROM execution_intent WHERE group_id = %s AND state = 'WAITING' LIMIT 1"
 SEND_AGAIN_AFTER = timedelta(seconds=2)
 """Wall time between two tries of a stop that did not get through."""
 
@@ -89,7 +90,7 @@ def _advance(group_id, now: datetime) -> str:
             return group.state
         if held < 0:
             _quarantine(group, held)
-        waiting = Intent.objects.filter(group=group, state=Intent.State.WAITING).exists()
+        waiting = bool(run(WAITS, [group_id]))
         live = [order for order in orders if not order.is_final]
         follows = parents_advance(group, orders, waiting, now)
         if held and _left_over(group, now):
@@ -131,7 +132,7 @@ def _mark_opened(group: Group, orders: list[Order], held: int, now: datetime) ->
                 hold_room(live)  # what ended of it without a fill is given back
         elif any(order.filled_quantity for order in children):
             settle(intent_id=intent_id, value_paise=sum(order.fill_value_paise for order in children))
-        elif group.ladder_id is not None or children[0].intent.parent_id is not None:
+        elif (group.ladder_id is not None or children[0].intent.parent_id is not None) and holds_room(intent_id):
             release(intent_id=intent_id, keep_trades=False)  # its trade goes on without it
 
 

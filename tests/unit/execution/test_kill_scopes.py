@@ -8,10 +8,12 @@ from django.core.management import CommandError, call_command
 from django.utils import timezone
 
 from accounts.second_factor import FreshFactor, give_factor
+from execution.engine.rules_due import rules_due
 from execution.kill_choices import choices_for, scope_for
 from execution.kill_report import kill_report
 from execution.models import Group, Order
 from execution.services import runaway_watch as watch
+from execution.services.kill_resume import kill_resume
 from execution.services.kill_switch_pull import kill_switch_pull, kill_switch_rearm
 from execution.services.signal_accept import signal_accept
 from execution.states import OrderState
@@ -210,3 +212,13 @@ def test_the_command_refuses_nonsense_and_rearms_with_a_code(desk):
     assert status == 0 and "may go on" in said
     assert not TradingState.objects.filter(level__gt=0).exists()
     assert not Alert.objects.filter(code="KILL_SWITCH", acknowledged_at=None).exists()
+
+
+def test_a_switch_of_others_is_no_work_for_this_account_and_one_of_ours_is_of_whatever_scope(desk):
+    order, now = signalled(desk), desk.now[0]
+    kill_switch_pull(scope=of_portfolio(PortfolioFactory()), level=2, reason="not ours", actor="them", now=now)
+    assert kill_resume not in rules_due(account_id=desk.account.pk, now=now)
+    for name, scope in scopes_of(desk, order).items():
+        TradingState.objects.all().delete()
+        TradingState.objects.create(scope=scope.key, owner_id=scope.owner_id, level=2, set_at=timezone.now())
+        assert kill_resume in rules_due(account_id=desk.account.pk, now=now), name
