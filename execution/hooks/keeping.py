@@ -25,6 +25,7 @@ from execution.hooks.refusal import FieldError, Refused
 from execution.hooks.signal_of import Draft, Surroundings, draft_signals
 from execution.models import Delivery
 from strategies.models import Signal
+from trading.domain.crashpoint import crashpoint
 from trading.outbox import after_commit
 from trading.realtime.publish import Event, publish_aside
 from trading.statements import Select, as_columns, as_json, from_json, run, tell
@@ -147,11 +148,13 @@ def _store(alerts: Sequence[tuple[Arrival, Drafted]]) -> None:
     signals = [
         {"delivery": one.delivery.pk, "signal": columns} for one in in_order for columns in as_columns(*one.signals)
     ]  # fmt: skip
+    crashpoint("intake.alerts_read")
     stored = {
         delivery for (delivery,) in run(STORE, {
             "deliveries": as_json(*(one.delivery for one in in_order)), "signals": json.dumps(signals, default=str),
         })
     }  # fmt: skip
+    crashpoint("intake.alerts_stored")
     taken = [one for one in drafted if one.delivery.pk in stored]
     for one in taken:
         one.arrival.reply = Reply(one.delivery.status, one.delivery.answer)

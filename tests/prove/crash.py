@@ -10,14 +10,19 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tests.prove.designs import DESIGNS
+from tests.prove.door import door_loaded
 from tests.prove.line import Exchange
 from tests.prove.trial import Kill, Outcome, Stage, run_trial
 from tests.small_broker import LOST, VANISHED
 from trading.domain.crashpoint import POINTS
 
-SCENARIOS = ("trade", "signal", "kill", "hand", "pieces", "ladder", "resting")
+SCENARIOS = ("trade", "signal", "kill", "hand", "pieces", "ladder", "resting", "posted")
 ENGINE = ("ladder.", "parts.", "pool.")
 """Points of the signal engine: only a trade of a hook passes them."""
+POSTED = {
+    "intake.asked", "intake.intent_written", "intake.committed", "intake.before_bell", "risk.assessed", "risk.reserved",
+}  # fmt: skip
+"""Points of an order that several programs post at once: half of their trials go that way."""
 COUNTED = {"fills.stood_in", "fills.replaced"}
 """Points of fills that stand in for trades which the broker only counts."""
 ONCE = {
@@ -57,6 +62,10 @@ def trial_of(point: str, seed: int) -> Trial:
     roughness, answer = rng.choice([0.2, 0.5, 0.8]), None
     if point in ("intake.signal_locked", "intake.fates_written"):
         scenario = "signal"
+    elif point.startswith("intake.alerts_"):
+        scenario, roughness = "hooked", rng.choice([0.1, 0.2, 0.5])
+    elif point in POSTED and rng.random() < 0.5:
+        scenario = "posted"
     elif point == "intake.approved":
         scenario = "approval"
     elif point in COUNTED:
@@ -66,7 +75,7 @@ def trial_of(point: str, seed: int) -> Trial:
     elif point.startswith("kill."):
         scenario = "kill"
     elif point.startswith(ENGINE):
-        scenario, roughness = rng.choice(["ladder", "ladder", "resting"]), rng.choice([0.1, 0.2, 0.5])
+        scenario, roughness = rng.choice(["ladder", "hooked", "resting"]), rng.choice([0.1, 0.2, 0.5])
         if point == "parts.due" or point.startswith("pool."):  # what rests at the broker is not watched, and gone soon
             scenario = "ladder"
     elif point.startswith("chase."):
@@ -102,7 +111,7 @@ def run(stage: Stage, trial: Trial) -> Outcome:
         fair = "ladder"
     elif last.point in COUNTED:
         fair = "counted"
-    elif last.point in ("intake.approved", "recon.adopted", "protect.move_asked"):
+    elif last.point in ("intake.approved", "recon.adopted", "protect.move_asked") or "alerts" in last.point:
         fair = trial.scenario
     fairer = replace(first, roughness=0.0, scenario=fair)
     for one in (trial, first, fairer):
@@ -133,6 +142,7 @@ def stage(*, feed: str = "proof") -> Iterator[Stage]:
     """A line to the broker, and what all trials of a process share in the database."""
     with tempfile.TemporaryDirectory(prefix="tarazu-proof-") as folder:
         exchange = Exchange(Path(folder))
+        door_loaded()
         gc.collect()
         gc.freeze()  # what is loaded stays shared with every life that is forked from here
         try:

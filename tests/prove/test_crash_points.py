@@ -103,6 +103,14 @@ def test_kill_while_a_person_says_yes(stage):
     survives(stage, "intake.approved")
 
 
+def test_killed_while_programs_post_orders_and_alerts_by_the_short_ways(stage):
+    """What is posted together is decided together; whoever was not answered posts again, by the long way it is."""
+    seed = next(seed for seed in range(50) if crash.trial_of("intake.committed", seed).scenario == "posted")
+    for trial in (crash.trial_of("intake.committed", seed), crash.trial_of("intake.alerts_stored", 0)):
+        outcome = crash.run(stage, trial)
+        assert trial.point in outcome.killed and not outcome.trouble, (trial, outcome.trouble)
+
+
 def test_killed_between_a_child_of_a_large_order_and_the_turn_that_it_took(stage):
     survives(stage, "parent.child_asked")
 

@@ -9,9 +9,10 @@ import os
 import random
 import signal
 import threading
+import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -40,6 +41,7 @@ from strategies.models import Signal
 from tests.factories import DeploymentFactory, InstrumentFactory, PortfolioFactory, SignalFactory
 from tests.factories.world import ELEVEN, house_policy, open_feed, quote
 from tests.many_trades import OFFSETS
+from tests.prove.door import Door, Request, alerts_of, orders_of
 from tests.prove.line import Exchange, Line
 from tests.prove.oracle import disagreements
 from tests.prove.rough_broker import LONGEST_LAG, RoughBroker
@@ -54,7 +56,12 @@ from trading.portfolio.models import Portfolio
 QUIET_TURNS = 60
 STRIDE_S = 36
 """Wall seconds that pass between two turns of the end: rows are made older, so nobody waits. Five of them are the three
-minutes that a proof takes, in which every book is read fifteen times: later than the latest of them shows an order."""
+minutes that a proof takes, in which every book is read twelve times: later than the latest of them shows an order."""
+COMPARED_EVERY = 2
+"""Turns between two comparisons of everything: where time passes a turn is half a minute of an engine, which compares
+once a minute. In between the books are read once more instead."""
+BEAT_S = 1.0
+"""A price of more than five seconds ago is stale, a lease of more than six is lost."""
 
 Step = tuple[str, Any]
 TakeProfit = EngineSettings.TakeProfit
@@ -112,6 +119,7 @@ class World:
     signal_id: Any = None
     other: Instrument | None = None  # of a ladder: the share whose alert waits for the slot; of an offset: the winner
     has_stop: bool = True  # of a ladder
+    requests: Sequence[Request] = ()  # of programs, as they come to the door
     moves: bool = False  # the shares go where the script says, and do not stay where all began
 
     @classmethod
@@ -122,7 +130,10 @@ class World:
         if scenario == "approval":
             Portfolio.objects.filter(pk=portfolio.pk).update(approval_mode=Portfolio.ApprovalMode.MANUAL)
             portfolio.refresh_from_db()
-        if scenario in ("ladder", "resting") or scenario in CYCLES:
+        if scenario == "posted":
+            world.other = InstrumentFactory()
+            world.requests = orders_of(portfolio, [world.instrument, world.other])
+        if scenario in ("ladder", "resting", "hooked") or scenario in CYCLES:
             world.other, world.has_stop = InstrumentFactory(), not scenario.startswith("resting")
             chosen: dict[str, object] = {"max_open_groups": 1}
             values = {"loss_streak": 0, "cooldown_min": 0, "daily_loss_soft_pct": "90", "daily_loss_hard_pct": "95"}
@@ -135,6 +146,8 @@ class World:
                 values["stop_required"] = False
             publish_settings(portfolio=portfolio, values=chosen, actor="the proof")
             publish_policy(portfolio=portfolio, values=values, actor="the proof")
+            if scenario == "hooked":
+                world.requests = alerts_of(portfolio, [world.instrument, world.instrument, world.other])
         if scenario == "offset":
             world.other, world.moves = InstrumentFactory(), True
             publish_settings(portfolio=portfolio, values=OFFSETS, actor="the proof")
@@ -187,7 +200,7 @@ class Progress:
 def script_of(seed: str, *, scenario: str) -> list[Step]:
     """What people and the market do, the same for the same seed."""
     rng = random.Random(f"script:{seed}")
-    if scenario in ("ladder", "resting"):
+    if scenario in ("ladder", "resting", "hooked"):
         return _ladder_script(rng, about=seed.partition(".")[0])
     if scenario in CYCLES:
         return _cycle_script(CYCLES[scenario])
@@ -197,6 +210,8 @@ def script_of(seed: str, *, scenario: str) -> list[Step]:
         return _chase_script(rng)
     if scenario == "counted":
         return _counted_script(rng)
+    if scenario == "posted":
+        return [("post", None), *script_of(seed, scenario="trade")[1:]]
     if scenario == "approval":
         return [("ask_by_key", 10), ("turn", 1), ("approve", None), *script_of(seed, scenario="trade")[1:]]
     if scenario == "large":
@@ -328,6 +343,8 @@ class Life:
         self.world = world
         self.line = line
         self.now = now
+        self.turns, self.beaten_at = 0, -BEAT_S
+        self._door: Door | None = None
         self.account = world.portfolio.account
         fence = acquire(self.account.pk, this_process())
         if fence is None:
@@ -353,9 +370,12 @@ class Life:
         self.come_to_rest()
 
     def beat(self) -> None:
-        """A sign of life, and a fresh price."""
+        """A sign of life, and a fresh price: before the last ones are too old, and where prices move each time."""
         if self.clock is not None:
             self.clock.step()
+        elif not self.world.moves and time.monotonic() - self.beaten_at < BEAT_S:
+            return
+        self.beaten_at = time.monotonic()
         renew(self.account.pk, self.fence)
         set_state(self.account.pk, self.fence, State.RUNNING)
         priced = self.line.call("where") if self.world.moves else {}
@@ -411,8 +431,7 @@ class Life:
     def rest(self, seconds: int) -> None:
         """Market time passes for what rests."""
         with connection.cursor() as cursor:
-            for statement in RESTED.split(";"):
-                cursor.execute(statement, {"by": timedelta(seconds=seconds), "account": self.account.pk})
+            cursor.execute(RESTED, {"by": timedelta(seconds=seconds), "account": self.account.pk})
 
     def signal(self, _: None) -> None:
         """It is in its row already: the sweep takes it up."""
@@ -420,6 +439,9 @@ class Life:
 
     def alert(self, number: int) -> None:
         """An alert of a hook; sent again after a death it is the same row. The third is for the other share."""
+        if self.world.requests:
+            self._by_hook(number)
+            return
         wall = timezone.now()
         mine = {"portfolio": self.world.portfolio, "dedupe_key": f"hook:{self.world.portfolio.pk}:{number}"}
         defaults = {
@@ -431,6 +453,21 @@ class Life:
         }  # fmt: skip
         signal, _ = Signal.objects.get_or_create(**mine, defaults=defaults)
         self.engine.answer("engine.signal", {"signal_id": str(signal.pk)})
+
+    def post(self, _: None) -> None:
+        """Programs ask for several shares at once, by the short way of orders."""
+        self.door().knock(self.world.requests)
+
+    def _by_hook(self, number: int) -> None:
+        """The same alert twice at once, by the short way of alerts: one of them is a copy."""
+        answers = self.door().knock([self.world.requests[number]] * 2)
+        for signal_id in {one["id"] for answer in answers for one in answer.body["signals"]}:
+            self.engine.answer("engine.signal", {"signal_id": signal_id})
+
+    def door(self) -> Door:
+        if self._door is None:
+            self._door = Door()
+        return self._door
 
     def defend(self, _: None) -> None:
         """So much was lost elsewhere; told again after a death it is the same loss."""
@@ -480,7 +517,11 @@ class Life:
                     self.engine.hear_order(one)
             self.engine.read_books()
         self.engine.keep_rules_of_time()
-        self.engine.reconcile(ReconRun.Cause.PERIODIC)
+        self.turns += 1
+        if self.turns % COMPARED_EVERY == 0:
+            self.engine.reconcile(ReconRun.Cause.PERIODIC)
+        else:
+            self.engine.read_books()
 
     def come_to_rest(self) -> None:
         """The broker is honest from here on, everything that rests trades, and time passes until nothing is left."""
@@ -537,8 +578,7 @@ WHERE order_id IN (SELECT id FROM execution_order WHERE account_id = %(account)s
 def grow_older(account_id: int, seconds: float) -> None:
     """Let wall time pass for the rows of one account: leases run out, patience ends."""
     with connection.cursor() as cursor:
-        for statement in OLDER.split(";"):
-            cursor.execute(statement, {"by": timedelta(seconds=seconds), "account": account_id})
+        cursor.execute(OLDER, {"by": timedelta(seconds=seconds), "account": account_id})
 
 
 # -- lives and deaths --------------------------------------------------------------------------------------------

@@ -14,6 +14,8 @@ POINTS: tuple[str, ...] = (
     "intake.committed",
     "intake.before_bell",
     "intake.approved",
+    "intake.alerts_read",
+    "intake.alerts_stored",
     # risk: room under a limit
     "risk.assessed",
     "risk.reserved",
