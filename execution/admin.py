@@ -14,7 +14,7 @@ from django.utils.html import format_html_join
 from accounts.console import ReadOnlyAdmin, ReadOnlyInline, ShallowPaginator, money, require_operator
 from accounts.models import User
 from accounts.second_factor import give_factor
-from execution import admin_hooks, large_orders_admin, paper_admin  # noqa: F401
+from execution import admin_actions, admin_hooks, large_orders_admin, paper_admin  # noqa: F401
 from execution.engine import lifecycle
 from execution.engine_admin import PartInline, PyramidInline
 from execution.kill_choices import any_scope

@@ -6,7 +6,18 @@ from django.urls import path, re_path
 from drf_spectacular.views import SpectacularAPIView, SpectacularSwaggerSplitView
 
 import trading.api.schema  # noqa: F401 - tells drf-spectacular of our keys, when there is something to describe
-from execution.api import accounts, backfills, engine, hooks, ladders, large_orders, offsets, quality, risk
+from execution.api import (
+    accounts,
+    backfills,
+    corporate_actions,
+    engine,
+    hooks,
+    ladders,
+    large_orders,
+    offsets,
+    quality,
+    risk,
+)
 from execution.api import views as execution
 from execution.api.postbacks import Postback
 from strategies.api import backtests
@@ -92,6 +103,12 @@ urlpatterns = [
     path("backfills/", backfills.Backfills.as_view(), name="api_backfills"),
     path("backfills/<uuid:backfill_id>/", backfills.BackfillDetail.as_view(), name="api_backfill"),
     path("backfills/<uuid:backfill_id>/cancel/", backfills.BackfillCancel.as_view(), name="api_backfill_cancel"),
+    path("corporate-actions/", corporate_actions.CorporateActions.as_view(), name="api_corporate_actions"),
+    path(
+        "corporate-actions/withdraw/",
+        corporate_actions.CorporateActionWithdraw.as_view(),
+        name="api_corporate_action_withdraw",
+    ),
     path("candles/", candles.CandlesDownload.as_view(), name="api_candles"),
     path("calls-saved/", backfills.CallsSaved.as_view(), name="api_calls_saved"),
     path("postbacks/<str:key>/", Postback.as_view(), name="api_postback"),

@@ -129,7 +129,7 @@ def _with_actions(market: Market, instruments: Sequence[Instrument], last: date)
 def _as_traded(stored: StoredAction, symbol: str, close: float) -> CorporateAction:
     """A split or bonus changes shares. What else lowers a price (a demerger, rights, a special dividend) gives its
     value to the holder: it is paid in rupees, as if what was received had been sold at once."""
-    if stored.kind == StoredAction.Kind.SPLIT_OR_BONUS:
+    if stored.kind in StoredAction.CHANGES_SHARES:
         after, before = shares_of(stored.factor)
         return CorporateAction(symbol, stored.ex_date, after=after, before=before)
     worth = (Decimal(str(close)) * (1 - stored.factor)).quantize(Decimal(1) / UNITS_PER_RUPEE)

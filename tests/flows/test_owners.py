@@ -130,7 +130,8 @@ OF_NOBODY = {
     "market/data/missing/",
     "api/v1/option-chain/", "api/v1/option-chain/expiries/",
     "strategies/names/", "strategies/check/", "strategies/fired/", "api/v1/contracts/validate/",
-    "api/v1/calls-saved/", "api/v1/candles/",
+    "api/v1/calls-saved/", "api/v1/candles/", "api/v1/corporate-actions/",
+    "api/v1/corporate-actions/withdraw/",
     "healthz", "readyz", "api/v1/postbacks/<str:key>/",
     "api/v1/schema/", "api/v1/docs/", "api/v1/^.*$", "ticket/symbols/", "ticket/quote/",
 }  # fmt: skip

@@ -7,6 +7,7 @@ from celery import shared_task
 
 from trading.domain.clock import IST
 from trading.marketdata.clocks import venue_now
+from trading.marketdata.listing.announcements import complete_announced
 from trading.marketdata.models import CandleSeries, Feed, Instrument
 from trading.marketdata.quality.stored import check_stored, mark_spikes
 from trading.marketdata.sources import DAILY
@@ -44,6 +45,8 @@ def check_quality(*, forced: bool = False, **_from_newer_callers: object) -> Non
     """After the close: judge the stored candles of the last days of every feed that follows an exchange."""
     if not forced and not take_slot("check_quality", every_s=QUALITY_EVERY_S):
         return
+    for row in complete_announced(now=venue_now("NSE")):
+        logger.info("the announced action of %s, %s, has its factor: %s", row.instrument, row.ex_date, row.factor)
     for feed in Feed.objects.filter(kind=Feed.Kind.EXCHANGE):
         now = venue_now(feed.name)
         since = now - JUDGED_DAYS

@@ -49,11 +49,11 @@ def official(bars: Bars, *, volume: float | None = None, scale: float = 1.0) -> 
 def test_a_bar_beyond_the_exchange_s_own_day_is_disputed_and_it_alone():
     bars = day_of()
     told = official(bars, volume=float(bars.volume.sum()) * 1.02)
-    bars.high[100] *= 1.002
+    bars.high[100] = told.high * 1.001
     found = judged(bars, official={MONDAY: told})
     assert found.doubts == {int(bars.starts[100]): {Defect.DISPUTED_BARS}} and found.untrusted == 1
     bars = day_of()
-    bars.low[7] *= 0.998
+    bars.low[7] = told.low * 0.999
     assert judged(bars, official={MONDAY: told}).defects[Defect.DISPUTED_BARS] == 1
     assert Defect.DISPUTED_BARS not in judged(day_of(), official={MONDAY: told}).defects
 

@@ -1,20 +1,10 @@
-"""What the candles are worth, and the corporate actions that people decide on."""
+"""What the candles are worth, and option chains as they were seen."""
 
-from decimal import Decimal
-from typing import Any
-
-from django import forms
-from django.contrib import admin, messages
-from django.http import HttpRequest, HttpResponse
-from django.shortcuts import get_object_or_404, redirect, render
-from django.urls import path, reverse
-from django.utils import timezone
+from django.contrib import admin
 from django.utils.html import format_html, format_html_join
 
-from accounts.console import ReadOnlyAdmin, ShallowPaginator, require_operator
-from trading.domain.errors import TradingError
-from trading.marketdata.listing.actions import confirm_action, dismiss_action
-from trading.marketdata.models import ChainSnapshot, CorporateAction, QualityDay
+from accounts.console import ReadOnlyAdmin, ShallowPaginator
+from trading.marketdata.models import ChainSnapshot, QualityDay
 from trading.marketdata.option_chain import Chain, as_rows
 
 SHOWN = ("ltp", "bid", "ask", "oi", "volume", "iv")
@@ -36,66 +26,6 @@ class QualityDayAdmin(ReadOnlyAdmin):
     @admin.display(description="defects")
     def told(self, row: QualityDay) -> str:
         return ", ".join(f"{code} {count}" for code, count in sorted(row.defects.items())) or "none"
-
-
-class DecisionForm(forms.Form):
-    """What a person decides about a suspected action, and by which notice."""
-
-    decision = forms.ChoiceField(choices=[("confirm", "confirm: adjust for it"), ("dismiss", "dismiss: it was none")])
-    kind = forms.ChoiceField(choices=CorporateAction.Kind.choices)
-    factor = forms.DecimalField(
-        max_digits=16, decimal_places=10, min_value=Decimal("0.001"), max_value=Decimal(1000),
-        help_text="prices before the ex-date are multiplied by it; 0.5 for a split of 1 into 2",
-    )  # fmt: skip
-    source = forms.CharField(max_length=200, help_text="the notice or circular that says so")
-    note = forms.CharField(max_length=300, required=False)
-
-
-@admin.register(CorporateAction)
-class CorporateActionAdmin(ReadOnlyAdmin):
-    """Suspected and decided actions. Only confirmed ones adjust anything."""
-
-    list_display = ("ex_date", "instrument", "kind", "factor", "state", "note", "source", "decided_by", "decide")
-    list_select_related = ("instrument",)
-    list_filter = ("state", "kind")
-    search_fields = ("instrument__symbol", "source", "note")
-    ordering = ("-ex_date",)
-
-    @admin.display(description="")
-    def decide(self, row: CorporateAction) -> str:
-        return format_html('<a href="{}">Decide</a>', reverse("admin:marketdata_corporateaction_decide", args=[row.pk]))
-
-    def get_urls(self) -> list[Any]:
-        page = path(
-            "<int:object_id>/decide/", self.admin_site.admin_view(self.decision),
-            name="marketdata_corporateaction_decide",
-        )  # fmt: skip
-        return [page, *super().get_urls()]
-
-    def decision(self, request: HttpRequest, object_id: int) -> HttpResponse:
-        require_operator(request)
-        row = get_object_or_404(CorporateAction.objects.select_related("instrument"), pk=object_id)
-        known = {"kind": row.kind, "factor": row.factor.normalize(), "source": row.source, "note": row.note}
-        form = DecisionForm(request.POST or None, initial=known)
-        if request.method == "POST" and form.is_valid():
-            given = form.cleaned_data
-            actor, now = request.user.get_username(), timezone.now()
-            try:
-                if given["decision"] == "confirm":
-                    confirm_action(
-                        action_id=row.pk, factor=given["factor"], kind=given["kind"], actor=actor,
-                        source=given["source"], note=given["note"], now=now,
-                    )  # fmt: skip
-                else:
-                    dismiss_action(action_id=row.pk, actor=actor, note=given["note"], now=now)
-            except TradingError as error:
-                self.message_user(request, f"{error.message} ({error.code})", messages.ERROR)
-            else:
-                self.message_user(request, f"{row.instrument.symbol} of {row.ex_date}: decided.", messages.SUCCESS)
-            return redirect("admin:marketdata_corporateaction_changelist")
-        title = f"{row.instrument.symbol}, {row.ex_date}: {row.note}"
-        context = {**self.admin_site.each_context(request), "title": title, "form": form, "opts": self.opts}
-        return render(request, "admin/decide_action.html", context)
 
 
 @admin.register(ChainSnapshot)

@@ -25,6 +25,7 @@ from trading.marketdata.candles import columns_of, store_columns
 from trading.marketdata.files.layouts import plain
 from trading.marketdata.files.reading import ImportRefused
 from trading.marketdata.listing.actions import ExchangeDay, steps_of, suspect_actions
+from trading.marketdata.listing.announcements import complete_announced
 from trading.marketdata.listing.renames import successor
 from trading.marketdata.marks import Source
 from trading.marketdata.models import Feed, FormerIdentity, Instrument
@@ -115,6 +116,7 @@ def import_bhavcopy(
             "candles.imported", actor="import_bhavcopy", subject=path.name, feed=feed.name, timeframe=DAY,
             stored=report.stored, symbols=report.symbols, first=report.first, last=report.last,
         )  # fmt: skip
+    complete_announced(now=now)
     report.suspected = _suspect(feed, numbers, table, source=path.name, now=now)
     return report
 

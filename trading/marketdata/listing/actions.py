@@ -117,12 +117,14 @@ def suspect_actions(
     """Keep what is suspected; what is known of that day already is left alone. Gives the new rows."""
     made = []
     for one in suspicions:
-        if CorporateAction.objects.filter(instrument=instrument, ex_date=one.ex_date).exists():
+        row = CorporateAction.objects.filter(instrument=instrument, ex_date=one.ex_date).first()
+        if row is None:
+            row = CorporateAction(instrument=instrument, ex_date=one.ex_date)
+        elif row.state != State.WITHDRAWN:  # what was entered wrongly says nothing of what happened that day
             continue
-        row = CorporateAction.objects.create(
-            instrument=instrument, ex_date=one.ex_date, kind=one.kind, factor=_exact(one.factor), source=source[:200],
-            note=one.told[:300], found_at=now,
-        )  # fmt: skip
+        row.kind, row.factor, row.state, row.found_at = one.kind, _exact(one.factor), State.SUSPECTED, now
+        row.source, row.note, row.decided_by, row.decided_at = source[:200], one.told[:300], "", None
+        row.save()
         made.append(row)
     if made:
         record(
@@ -146,7 +148,7 @@ def confirm_action(
     if not source.strip():
         raise NotAllowed("NO_SOURCE", "name the notice or circular that says so")
     before = {"state": row.state, "factor": str(row.factor), "kind": row.kind}
-    row.state, row.factor, row.kind = State.CONFIRMED, factor, kind
+    row.state, row.factor, row.kind, row.terms = State.CONFIRMED, factor, kind, {}
     row.source, row.note = source[:200], (note or row.note)[:300]
     row.decided_by, row.decided_at = actor[:60], now
     row.save()
@@ -193,9 +195,12 @@ def confirmed_between(instrument_ids: Sequence[int], first: date, last: date) ->
 
 
 def undecided_between(instrument_ids: Sequence[int], first: date, last: date) -> list[CorporateAction]:
-    """Suspected actions with first < ex-date <= last that nobody decided on, oldest first."""
+    """Actions with first < ex-date <= last that nobody decided on, or whose factor is not known yet, oldest first."""
     rows = CorporateAction.objects.filter(
-        instrument_id__in=list(instrument_ids), state=State.SUSPECTED, ex_date__gt=first, ex_date__lte=last
+        instrument_id__in=list(instrument_ids),
+        state__in=CorporateAction.UNDECIDED,
+        ex_date__gt=first,
+        ex_date__lte=last,
     )
     return list(rows.order_by("ex_date", "instrument_id"))
 
@@ -225,6 +230,6 @@ def factors_at(instrument_ids: Sequence[int], starts: Ints, *, known_on: date) -
         if prices is None or volumes is None:
             prices, volumes = np.ones((len(rows), starts.size)), np.ones((len(rows), starts.size))
         prices[rows[pk], :before] *= float(factor)
-        if kind == Kind.SPLIT_OR_BONUS:
+        if kind in CorporateAction.CHANGES_SHARES:
             volumes[rows[pk], :before] *= float(factor)
     return None if prices is None or volumes is None else (prices, volumes)

@@ -259,12 +259,20 @@ class CorporateAction(models.Model):
         DEMERGER = "DEMERGER", "demerger"
         DIVIDEND = "DIVIDEND", "special dividend"
         RIGHTS = "RIGHTS", "rights"
+        MERGER = "MERGER", "merger: its shares become shares of another"
         OTHER = "OTHER", "other"
 
     class State(models.TextChoices):
         SUSPECTED = "SUSPECTED"
+        ANNOUNCED = "ANNOUNCED", "Announced, waits for the close before it"
         CONFIRMED = "CONFIRMED"
         DISMISSED = "DISMISSED"
+        WITHDRAWN = "WITHDRAWN"
+
+    UNDECIDED = (State.SUSPECTED, State.ANNOUNCED)
+    """States in which old and new prices of the instrument cannot be compared."""
+    CHANGES_SHARES = (Kind.SPLIT_OR_BONUS, Kind.MERGER)
+    """Kinds that change the number of shares, and so the volumes before."""
 
     instrument = models.ForeignKey("marketdata.Instrument", on_delete=models.PROTECT, related_name="actions")
     ex_date = models.DateField(help_text="first day that trades without it")
@@ -273,6 +281,8 @@ class CorporateAction(models.Model):
     state = models.CharField(max_length=10, choices=State, default=State.SUSPECTED)
     source = models.CharField(max_length=200)
     note = models.CharField(max_length=300, blank=True)
+    terms = models.JSONField(default=dict, blank=True, help_text="as it was announced; empty: found by its prices")
+    suspected = models.JSONField(default=dict, blank=True, help_text="what prices had shown before it was announced")
     found_at = models.DateTimeField()
     decided_by = models.CharField(max_length=60, blank=True)
     decided_at = models.DateTimeField(null=True)
@@ -286,6 +296,11 @@ class CorporateAction(models.Model):
 
     def __str__(self) -> str:
         return f"{self.instrument} {self.ex_date} × {self.factor.normalize():f}"
+
+    @property
+    def told(self) -> str:
+        """What it is, in words."""
+        return self.note or self.get_kind_display()
 
 
 class QualityDay(models.Model):

@@ -250,6 +250,7 @@ def _midnight(day: date) -> datetime:
 # -- why a bar is not trusted ------------------------------------------------------------------------------------------
 
 NOT_TRUSTED: Final = "DATA_NOT_TRUSTED"
+WAITS_FOR_CLOSE: Final = "an announced corporate action of {} waits for the close before it"
 REASONS: Final[dict[Mark, str]] = {
     Mark.OUTLIER: "a price that those around it contradict",
     Mark.MISPLACED: "its time is in doubt",
@@ -291,11 +292,13 @@ def doubts_about(
     wanted = list(instruments)
     found = distrusted(feed, wanted, timeframe, start=bar_at - timedelta(minutes=timeframe), end=bar_at)
     undecided = CorporateAction.objects.filter(
-        instrument__in=wanted, state=CorporateAction.State.SUSPECTED, ex_date__gt=exchange_date(since),
+        instrument__in=wanted, state__in=CorporateAction.UNDECIDED, ex_date__gt=exchange_date(since),
         ex_date__lte=exchange_date(bar_at),
-    ).values_list("instrument_id", "ex_date")  # fmt: skip
-    for pk, ex_date in undecided:
-        found.setdefault(pk, f"a suspected corporate action of {ex_date} is not decided")
+    ).values_list("instrument_id", "ex_date", "state")  # fmt: skip
+    for pk, ex_date, state in undecided:
+        is_suspected = state == CorporateAction.State.SUSPECTED
+        what = "a suspected corporate action of {} is not decided" if is_suspected else WAITS_FOR_CLOSE
+        found.setdefault(pk, what.format(ex_date))
     return found
 
 

@@ -69,8 +69,8 @@ def quality_summary(feed: Feed, timeframe: int, *, first: date, last: date) -> l
 
 
 def undecided_actions(instruments: Sequence[Instrument] | None = None) -> list[CorporateAction]:
-    """Suspected corporate actions that wait for a person, newest first; of these instruments, or of all."""
-    rows = CorporateAction.objects.filter(state=CorporateAction.State.SUSPECTED).select_related("instrument")
+    """Corporate actions that wait for a person, or for a price, newest first; of these instruments, or of all."""
+    rows = CorporateAction.objects.filter(state__in=CorporateAction.UNDECIDED).select_related("instrument")
     if instruments is not None:
         rows = rows.filter(instrument__in=instruments)
     return list(rows.order_by("-ex_date"))
