@@ -100,7 +100,7 @@ class Line:
         self.headers: dict[str, str] = {}
         self._body: list[bytes] = []
         self._size = 0
-        self._head_came = self._more = False
+        self._head_came = self._more = self._goes_on = False
         self.is_whole = False
 
     def fileno(self) -> int:
@@ -179,7 +179,7 @@ class Line:
     @property
     def may_go_on(self) -> bool:
         """Another request may follow its answer."""
-        return self.is_whole and not self._more and bool(self._parser.should_keep_alive())
+        return self.is_whole and not self._more and self._goes_on
 
     # What llhttp calls.
 
@@ -206,6 +206,7 @@ class Line:
             self._forget()
         else:
             self.is_whole = True
+            self._goes_on = bool(self._parser.should_keep_alive())  # llhttp knows it here, and not afterwards
 
 
 @dataclass(slots=True)

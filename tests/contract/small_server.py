@@ -13,6 +13,7 @@ Handler = Callable[[socket.socket, bytes], None]
 class SmallServer:
     port: int
     requests: list[bytes] = field(default_factory=list)
+    lines: list[socket.socket] = field(default_factory=list)
 
     @property
     def url(self) -> str:
@@ -48,7 +49,6 @@ def in_turn(*handlers: Handler) -> Handler:
 def serving(handler: Handler) -> Iterator[SmallServer]:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         server = SmallServer(listener.getsockname()[1])
-        lines: list[socket.socket] = []
         threads: list[threading.Thread] = []
 
         def serve(line: socket.socket) -> None:
@@ -65,7 +65,7 @@ def serving(handler: Handler) -> Iterator[SmallServer]:
                     line, _ = listener.accept()
                 except OSError:
                     return
-                lines.append(line)
+                server.lines.append(line)
                 threads.append(threading.Thread(target=serve, args=(line,)))
                 threads[-1].start()
 
@@ -76,7 +76,7 @@ def serving(handler: Handler) -> Iterator[SmallServer]:
         finally:
             listener.shutdown(socket.SHUT_RDWR)
             doorman.join(5)
-            for line in lines:
+            for line in server.lines:
                 try:
                     line.shutdown(socket.SHUT_RDWR)
                 except OSError:

@@ -157,16 +157,30 @@ def test_a_change_need_not_repeat_its_order(at):
 
 
 def test_a_line_closed_while_it_was_idle_costs_no_order(at):
+    has_left = threading.Semaphore(0)
+
     def answer_and_leave(line, sent):
         answer(PLACED)(line, sent)
         hang_up(line, sent)
+        has_left.release()
 
     with serving(answer_and_leave) as server:
         gateway = at(server.url)
         for _ in range(5):
             assert isinstance(gateway.place(request()), Acknowledged)
-            time.sleep(0.02)
-    assert len(server.requests) == 5
+            assert has_left.acquire(timeout=30)
+    assert len(server.requests) == len(server.lines) == 5
+
+
+def test_a_line_is_kept_for_whoever_asks_next(at):
+    with serving(in_turn(answer(PLACED), answer(BOOK), answer(PLACED, headers="connection: close\r\n"))) as server:
+        gateway = at(server.url)
+        gateway.place(request())
+        gateway.orders()
+        gateway.place(request())
+        assert len(server.lines) == 1
+        gateway.place(request())
+    assert len(server.requests) == 4 and len(server.lines) == 2, "a server that closes has said so"
 
 
 def test_our_own_bucket_may_refuse_before_anything_is_sent(at):
