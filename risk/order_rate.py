@@ -49,13 +49,13 @@ _PLACES = """held AS MATERIALIZED (
                       ELSE %(shared)s / pace.times END AS step
     FROM held, pace
 ), chosen AS (
-    SELECT CASE WHEN k.free - %(kept_grace)s * interval '1 second' <
-                     s.free - %(grace)s * interval '1 second'
-                     AND s.free > clock_timestamp() + %(grace)s * interval '1 second' THEN 'kept' ELSE 'shared'
+    SELECT CASE WHEN k.free - %(kept_grace)s * interval '1s' <
+                     s.free - %(grace)s * interval '1s'
+                     AND s.free > clock_timestamp() + %(grace)s * interval '1s' THEN 'kept' ELSE 'shared'
            END AS pool
     FROM held s LEFT JOIN held k ON k.kind = 'kept' WHERE s.kind = 'shared'
-), place AS MATERIALIZED (
-    SELECT held.kind, paced.step, held.free + interval '1 second' * %(places)s * paced.step AS until
+), place AS (
+    SELECT held.kind, paced.step, held.free + interval '1s' * %(places)s * paced.step AS until
     FROM held JOIN paced ON paced.kind = held.kind LEFT JOIN chosen ON true
     WHERE held.kind IN (%(class)s, coalesce(chosen.pool, %(class)s))
 )"""
@@ -70,8 +70,8 @@ _IN_TURN = f"""{_PLACES.format(quick="")}, turn AS (
     {_TAKE}
       AND {{also}}
       AND (SELECT count(*) = %(rows)s AND bool_and(
-               p.until <= clock_timestamp() + interval '1 second' * CASE p.kind WHEN %(class)s THEN %(reach)s::float8
-                          WHEN 'kept' THEN %(kept_reach)s::float8 ELSE %(shared_reach)s::float8 END) FROM place p)
+               p.until <= clock_timestamp() + interval '1s' * CASE p.kind WHEN %(class)s THEN %(reach)s
+                          WHEN 'kept' THEN %(kept_reach)s ELSE %(shared_reach)s END) FROM place p)
     RETURNING 1
 )"""  # noqa: S608 - made of constants
 BEGIN = """

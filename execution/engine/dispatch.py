@@ -19,7 +19,7 @@ from django.db import connection
 
 from accounts.selectors import needs_login
 from execution.brokers.port import BrokerGateway, CallClass, SendsTogether
-from execution.services.order_claim import Claimed, class_of, orders_claim, orders_claim_in_turn
+from execution.services.order_claim import Claimed, claims_prepare, class_of, orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, PriceOf, orders_place, outcomes_record
 from risk.order_rate import RATES, take_turns
 from trading.domain.newest_first import NewestFirst
@@ -102,6 +102,7 @@ class Dispatch:
     # -- a hand ------------------------------------------------------------------------------------------------------
 
     def _work(self) -> None:
+        self._guarded(partial(claims_prepare, self._account_id))
         while (work := self._next()) is not None:
             self._guarded(work)
         connection.close()

@@ -63,7 +63,7 @@ from trading.monitoring.models import Heartbeat
 from trading.outbox import heard_here, nudge_stream
 from trading.portfolio.models import Position, WatchlistItem
 from trading.portfolio.valuation import Valuation
-from trading.realtime.publish import publish_now, somebody_watches
+from trading.realtime.publish import publish_aside, publish_now, somebody_watches
 from trading.venue.sessions import exchange_date
 
 logger = logging.getLogger(__name__)
@@ -607,6 +607,7 @@ class AccountRunner:
         """Prices and figures for open pages; the quotes for every other process."""
         turn, valued, kept = 0, dict[int, _Valued](), dict[int, datetime]()
         while not self._rest(SHOW_EVERY_S):
+            publish_aside([])  # of orders whose broker is slow to answer
             quotes = self.engine.market.changed_quotes()
             store_quotes(self.feed.name, quotes)
             watched = somebody_watches(self.account.owner_id)

@@ -23,7 +23,7 @@ from trading.domain.crashpoint import crashpoint
 from trading.domain.orders import OrderRequest, OrderType, Product, Reason, Side
 from trading.monitoring.alerts import Level, raise_alert
 from trading.outbox import after_commit
-from trading.realtime.publish import publish_aside
+from trading.realtime.publish import publish_with_next
 from trading.statements import alone, run
 
 logger = logging.getLogger(__name__)
@@ -39,12 +39,12 @@ EXITS_WAIT = "EXITS_WAIT_FOR_LOGIN"
 _CLAIM = """
 WITH {turn}picked AS MATERIALIZED (
     SELECT o.id, asked.token FROM execution_order o
-    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) AS asked(id, token) ON asked.id = o.id
+    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) asked(id, token) ON asked.id = o.id
     WHERE {come} AND o.state = 'QUEUED' ORDER BY o.id FOR UPDATE OF o {others}
 ), claimed AS (
-    UPDATE execution_order AS o
+    UPDATE execution_order o
     SET state = 'SENDING', claim_token = picked.token, sent_at = clock_timestamp(),
-        lease_expires_at = clock_timestamp() + %(lease)s * interval '1 second'
+        lease_expires_at = clock_timestamp() + %(lease)s * interval '1s'
     FROM picked
     WHERE o.id = picked.id AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
       AND NOT {needs_login}
@@ -96,9 +96,10 @@ WITH kept AS MATERIALIZED (
 def _statement(*, others: str, in_turn: bool) -> str:
     come = "EXISTS (SELECT 1 FROM turn)" if in_turn else "true"
     turn = taking_turns(also=f"NOT {needs_login('%(account)s')}") + ", " if in_turn else ""
-    return _CLAIM.format(
+    whole = _CLAIM.format(
         turn=turn, come=come, others=others, needs_login=needs_login("o.account_id"), told=_TOLD.format(come=come)
     )
+    return " ".join(whole.split())  # how a longer statement than 4,096 characters is read, psycopg does not keep
 
 
 # Of one order or of several, whether their turn is taken with them.
@@ -161,6 +162,13 @@ def _rest_alone(order_ids: Sequence[int], fence: int, found: list[Claimed] | Non
     return [claimed[order_id] for order_id in order_ids if order_id in claimed]
 
 
+def claims_prepare(account_id: int) -> None:
+    """Plan what this thread's connection will claim with, before the first order waits for it."""
+    nothing = {"orders": [], "tokens": [], "lease": LEASE_S, "fence": 0}
+    for (_, turn), statement in CLAIM.items():
+        run(statement, nothing | (in_turn(account_id, CallClass.ORDER, 0) if turn else {}))
+
+
 def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = None) -> list[Claimed] | None:
     crashpoint("dispatch.before_claim")
     began = running_s()  # before the commit: what is counted from here is never too short
@@ -186,7 +194,7 @@ def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = 
             product=Product(product), limit_price=limit, trigger_price=trigger,
         )  # fmt: skip
         claimed.append(Claimed(order_id, token, request, class_of(reason), began))
-    publish_aside(told)  # the pages hear of it while the broker is being asked: they are not waited for
+    publish_with_next(told)  # a thread that woke now would hold up the one that writes to the broker
     return claimed if come else None
 
 

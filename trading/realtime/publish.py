@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 
 MOMENT_S = 0.003
 _aside = ThreadPoolExecutor(1, thread_name_prefix="publish")
-_waiting: "list[Event]" = []  # to be told from there
+_waiting: "list[Event]" = []  # to be told with whatever is told next
+_under_way = False  # the thread will send them in a moment
 _lock = threading.Lock()
 # The number is taken and put into the message where the message is sent from: one way there, and no two numbers can
 # overtake each other on it. `_PLACE` keeps its place: eight bytes, as MessagePack writes a number of this size.
@@ -98,7 +99,10 @@ class _Events:
 
 
 def _send(events: Sequence[Event]) -> None:
-    """In their order, in one trip; in another before it, where nobody may be looking."""
+    """What waits, then these, in their order, in one trip; in another before it, where nobody may be looking."""
+    events = [*_take_waiting(), *events]
+    if not events:
+        return
     try:
         client = _connection()
         alone = _count_unwatched(client, events)
@@ -150,11 +154,20 @@ def _call(client: redis.Redis, script: Any, calls: Sequence[tuple[list[str], lis
 def publish_aside(events: Sequence[Event]) -> None:
     """Publish from a thread of its own, for who must not wait for it: what is told has been committed. What comes
     within a moment is told together, and whoever tells it has gone on by then."""
+    global _under_way
     with _lock:
-        is_busy = bool(_waiting)
         _waiting.extend(events)
-    if events and not is_busy:
-        _aside.submit(_send_waiting)
+        begins = bool(_waiting) and not _under_way
+        _under_way = _under_way or begins
+    if begins:
+        _aside.submit(_send_in_a_moment)
+
+
+def publish_with_next(events: Sequence[Event]) -> None:
+    """Publish with whatever this process tells next, and wake nobody for it: for who has something to do that must not
+    be held up by a thread that wakes. Something more is sure to be told of it, or `publish_aside([])` to follow."""
+    with _lock:
+        _waiting.extend(events)
 
 
 def publish_aside_after_commit(events: Sequence[Event]) -> None:
@@ -163,12 +176,19 @@ def publish_aside_after_commit(events: Sequence[Event]) -> None:
         transaction.on_commit(lambda: publish_aside(events), robust=True)
 
 
-def _send_waiting() -> None:
+def _send_in_a_moment() -> None:
+    global _under_way
     time.sleep(MOMENT_S)
+    with _lock:
+        _under_way = False
+    _send([])
+
+
+def _take_waiting() -> list[Event]:
     with _lock:
         events = list(_waiting)
         _waiting.clear()
-    _send([(user_id, kind, json.loads(json.dumps(data, default=str))) for user_id, kind, data in events])
+    return [(user_id, kind, json.loads(json.dumps(data, default=str))) for user_id, kind, data in events]
 
 
 def somebody_watches(user_id: int) -> bool:

@@ -11,6 +11,7 @@ from uuid import uuid4
 import pytest
 from django.db import connection
 from django.utils import timezone
+from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 
 from execution.brokers.port import Acknowledged, CallClass
 from execution.brokers.registry import AuthState, set_auth_state
@@ -18,7 +19,7 @@ from execution.engine.dispatch import Dispatch
 from execution.engine_settings import publish_settings
 from execution.models import EngineLease, Group, Order, ParkedFill
 from execution.services.fill_apply import fill_apply
-from execution.services.order_claim import SEND_WITHIN_S, Claimed, orders_claim, orders_claim_in_turn
+from execution.services.order_claim import CLAIM, SEND_WITHIN_S, Claimed, orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, orders_place, outcomes_record
 from execution.services.order_update import order_update
 from execution.states import OrderState
@@ -72,6 +73,10 @@ def test_nothing_is_claimed_together_without_the_lease_or_after_the_switch(desk)
     raise_level(scope=of_portfolio(desk.portfolio), level=1, reason="enough", actor="me")
     assert orders_claim(order_ids=numbers, fence=2) == []
     assert states(orders) == ["WITHDRAWN", "WITHDRAWN"]
+
+
+def test_how_a_claim_is_read_is_kept():
+    assert max(len(statement) for statement in CLAIM.values()) <= MAX_CACHED_STATEMENT_LENGTH, "else it is read anew"
 
 
 def test_a_claim_takes_its_turn_with_it_or_leaves_everything_as_it_was(desk):
