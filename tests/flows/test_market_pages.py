@@ -332,6 +332,37 @@ def test_a_day_that_lacks_minutes_says_so_though_others_of_it_are_doubtful(clien
     assert "13 Feb: 300 of 375 minutes, 1 doubtful, missing" in page
 
 
+def test_days_and_other_lengths_have_their_coverage_too(client, world):
+    """Daily candles by month, longer bars by day; a switch where more than minutes are stored."""
+    minutes(world, 5)
+    assert 'name="tf"' not in client.get("/market/data/").content.decode()
+    name, ten = world.instrument.symbol, [Decimal(10)] * 4
+    sessions = [session_on(date(2026, 1, day), assume_weekdays=True) for day in range(1, 31)]
+    days = [Bar(name, one.opens_at, *ten, volume=1) for one in sessions if one is not None]
+    store_bars(world.feed, 1440, days[:5] + days[7:], HISTORY)
+    mark_bars(world.feed, world.instrument, 1440, {days[9].started_at: Mark.OUTLIER})
+    friday = session_on(date(2026, 2, 13), assume_weekdays=True)
+    quarters = [Bar(name, at, *ten, volume=1) for at in friday.bar_starts(15)]
+    store_bars(world.feed, 15, quarters[:20], HISTORY)
+    page = client.get("/market/data/", {"tf": "1440"}).content.decode()
+    assert (
+        f"Jan 2026: {len(days) - 2} of {len(days)} days, 1 doubtful, missing" in page and "days of each month" in page
+    )
+    told = client.get(
+        "/market/data/missing/", {"symbol": name, "day": "2026-01-31", "tf": "1440"}, **HTMX
+    ).content.decode()
+    assert f"{days[5].started_at.astimezone(IST).date():%-d %b %Y}" in told and ">2<" in told
+    assert "a price that those around it contradict" in told
+    page = client.get("/market/data/", {"tf": "15"}).content.decode()
+    assert "13 Feb: 20 of 25 bars, missing" in page and '<option value="15" selected>15 min</option>' in page
+    told = client.get(
+        "/market/data/missing/", {"symbol": name, "day": "2026-02-13", "tf": "15"}, **HTMX
+    ).content.decode()
+    assert "14:15:00" in told and ">5<" in told
+    for wrong in ("7", "0", "x", "9" * 30, "٣", "-5"):
+        assert "minutes of each day" in client.get("/market/data/", {"tf": wrong}).content.decode()
+
+
 def test_days_that_were_archived_are_there(client, world, settings, tmp_path):
     settings.VAR = tmp_path
     feed = Feed.objects.create(name="NSE", kind=Feed.Kind.EXCHANGE)

@@ -18,16 +18,20 @@ from trading.marketdata.live import SourceKind
 from trading.marketdata.models import Feed, Instrument, InstrumentRefresh, QualityDay, Universe
 from trading.marketdata.quality.trust import SourcesState, sources_state
 from trading.marketdata.selectors import (
-    DayOfData,
+    MINUTE,
+    Cell,
     GapClass,
-    coverage_by_day,
+    Span,
+    coverage,
     feeds_with_candles,
     followed_instruments,
-    lacking_minutes,
+    lacking_bars,
     refused_bars,
-    session_days,
+    spans_until,
     stored,
+    timeframes_of,
 )
+from trading.marketdata.sources import DAILY
 from trading.marketdata.watermark import candles_through
 from trading.venue.sessions import exchange_date
 from trading.web.access import signed_in
@@ -57,11 +61,14 @@ def market_data(request: DeskRequest) -> HttpResponse:
     feed, now = _feed(request)
     if feed is None:
         return render(request, "market/data.html", {"feed": None})
-    days = session_days(feed, until=_until(request, now), count=DAYS)
-    chosen, instruments = _chosen(request, feed, days)
+    timeframes = timeframes_of(feed)
+    timeframe = _timeframe(request, timeframes)
+    spans = spans_until(feed, timeframe, until=_until(request, now), count=DAYS)
+    days = [spans[0].first, spans[-1].last] if spans else []
+    chosen, instruments = _chosen(request, feed, days, timeframe)
     page = Paginator(instruments, ROWS).get_page(request.GET.get("page"))
     shown = list(page.object_list)
-    covered = coverage_by_day(feed, shown, days, now=now)
+    covered = coverage(feed, shown, spans, timeframe=timeframe, now=now)
     rows = [(one, covered[one.pk]) for one in shown]
     gaps = _gaps(rows)
     refused = refused_bars(feed)
@@ -70,7 +77,11 @@ def market_data(request: DeskRequest) -> HttpResponse:
         "feeds": sorted({feed, *([desk.feed] if desk.feed else []), *feeds_with_candles()}, key=lambda one: one.name),
         "is_own": feed == desk.feed,
         "days": days,
-        **_places(feed, chosen, days, now),
+        "spans": spans,
+        "timeframe": timeframe,
+        "lengths": sorted({MINUTE, timeframe, *timeframes}),
+        "by_month": timeframe >= DAILY,
+        **_places(feed, chosen, days, timeframe, now),
         "page": page,
         "rows": rows,
         "gaps": gaps[:MOST_GAPS],
@@ -100,19 +111,28 @@ def missing(request: DeskRequest) -> HttpResponse:
     feed, now = _feed(request)
     symbol, day = request.GET.get("symbol", "")[:60], request.GET.get("day", "")
     row = Instrument.objects.filter(symbol=symbol).first() if symbol.isprintable() else None
+    minutes = request.GET.get("tf", "1")
+    timeframe = int(minutes) if _is_number(minutes) and 1 <= int(minutes) <= DAILY else MINUTE
     try:
         on = date.fromisoformat(day)
     except ValueError:
         raise Http404 from None
     if row is None or feed is None or not 1990 <= on.year <= 2100:
         raise Http404
-    runs = lacking_minutes(feed, row, on, now=now)
-    opens = datetime.combine(on, time(), IST)
-    refused = refused_bars(feed, [row]).filter(started_at__gte=opens, started_at__lt=opens + timedelta(days=1))
+    span = _month(on) if timeframe >= DAILY else Span(on, on)
+    runs = lacking_bars(feed, row, span, timeframe=timeframe, now=now)
+    opens, ends = (datetime.combine(at, time(), IST) for at in (span.first, span.last + timedelta(days=1)))
+    refused = refused_bars(feed, [row]).filter(timeframe=timeframe, started_at__gte=opens, started_at__lt=ends)
     return render(request, "market/_missing.html", {
-        "instrument": row, "day": on, "missing": [run for run in runs if not run.doubt],
-        "doubtful": [run for run in runs if run.doubt], "refused": refused.order_by("started_at")[:MOST_REFUSED],
+        "instrument": row, "day": on, "timeframe": timeframe, "by_month": timeframe >= DAILY,
+        "missing": [run for run in runs if not run.doubt], "doubtful": [run for run in runs if run.doubt],
+        "refused": refused.order_by("started_at")[:MOST_REFUSED],
     })  # fmt: skip
+
+
+def _month(day: date) -> Span:
+    first = day.replace(day=1)
+    return Span(first, (first + timedelta(days=31)).replace(day=1) - timedelta(days=1))
 
 
 def _feed(request: DeskRequest) -> tuple[Feed | None, datetime]:
@@ -133,11 +153,19 @@ def _until(request: DeskRequest, now: datetime) -> datetime:
     return datetime.combine(day, time(12), IST)
 
 
-def _places(feed: Feed, chosen: Universe | None, days: list[date], now: datetime) -> dict[str, object]:
+def _timeframe(request: DeskRequest, stored: list[int]) -> int:
+    """The length of candles that was asked for, if any are stored; else minutes, or the shortest there is."""
+    wanted = request.GET.get("tf", "")
+    if _is_number(wanted) and int(wanted) in stored:
+        return int(wanted)
+    return MINUTE if MINUTE in stored or not stored else stored[0]
+
+
+def _places(feed: Feed, chosen: Universe | None, days: list[date], timeframe: int, now: datetime) -> dict[str, object]:
     """Where else one may look: the same of earlier and of later days, as queries."""
     if not days:
         return {}
-    asked = {"feed": feed.pk, "list": chosen.pk if chosen else ""}
+    asked = {"feed": feed.pk, "list": chosen.pk if chosen else "", "tf": timeframe}
     span = days[-1] - days[0] + timedelta(days=1)
     later = min(days[-1] + span, exchange_date(now))
     return {
@@ -151,18 +179,20 @@ def _is_number(text: str) -> bool:
     return text.isascii() and text.isdigit() and len(text) < 10
 
 
-def _chosen(request: DeskRequest, feed: Feed, days: list[date]) -> tuple[Universe | None, list[Instrument]]:
-    """The instruments of the list that was asked for, else all of which minutes are stored."""
+def _chosen(
+    request: DeskRequest, feed: Feed, days: list[date], timeframe: int
+) -> tuple[Universe | None, list[Instrument]]:
+    """The instruments of the list that was asked for, else all of which bars of this timeframe are stored."""
     wanted = request.GET.get("list", "")
     universe = Universe.objects.filter(pk=wanted).first() if _is_number(wanted) else None
     if universe is None:
-        return None, followed_instruments(feed)
+        return None, followed_instruments(feed, timeframe)
     return universe, members(universe, days[-1] if days else request.desk.today)
 
 
 @dataclass(slots=True)
 class Gap:
-    """Days in a row of one instrument that lack bars, or have doubtful ones, for the same reason. Newest last."""
+    """Days in a row, or months, of one instrument that lack bars or have doubtful ones, for one reason. Newest last."""
 
     instrument: Instrument
     kind: GapClass
@@ -186,7 +216,7 @@ class Gap:
         return WHY[self.kind][1]
 
 
-def _gaps(rows: list[tuple[Instrument, list[DayOfData]]]) -> list[Gap]:
+def _gaps(rows: list[tuple[Instrument, list[Cell]]]) -> list[Gap]:
     """What is not whole, newest first; whole days without a bar are told together."""
     found: list[Gap] = []
     for one, cells in rows:
@@ -196,10 +226,10 @@ def _gaps(rows: list[tuple[Instrument, list[DayOfData]]]) -> list[Gap]:
                 running = None
                 continue
             if running is not None and not cell.bars and running.kind == cell.kind:
-                running.last, running.days = cell.day, running.days + 1
+                running.last, running.days = cell.span.last, running.days + 1
                 running.missing += cell.missing
                 continue
-            gap = Gap(one, cell.kind, cell.day, cell.day, 1, cell.missing, cell.untrusted)
+            gap = Gap(one, cell.kind, cell.span.first, cell.span.last, 1, cell.missing, cell.untrusted)
             running = gap if not cell.bars else None
             found.append(gap)
     return sorted(found, key=lambda gap: (-gap.last.toordinal(), -gap.missing, gap.instrument.symbol))
