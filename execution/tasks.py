@@ -16,6 +16,7 @@ from execution.brokers.errors import BrokerError
 from execution.brokers.instrument_refresh import refresh_from_broker
 from execution.brokers.login import check_sign_in
 from execution.brokers.registry import AuthState, gateway_of, place_of, set_auth_state
+from execution.brokers.road import road_check
 from execution.brokers.sign_in_hours import before_the_open, hours_of_sign_in
 from execution.engine.books import read_books
 from execution.hooks.tidy import forget_deliveries
@@ -135,6 +136,15 @@ def check_sign_ins(**_from_newer_callers: object) -> None:
     ):
         if hours_of_sign_in(timezone.now()):
             check_sign_in(account)
+
+
+@shared_task(name="execution.check_roads", ignore_result=True)
+def check_roads(**_from_newer_callers: object) -> None:
+    """Names, certificates and our own address, of live accounts: before the open and through the day."""
+    if not take_slot("check_roads", every_s=300) or not hours_of_sign_in(timezone.now()):
+        return
+    for account in BrokerAccount.objects.filter(environment=BrokerAccount.Environment.LIVE):
+        road_check(account)
 
 
 @shared_task(name="execution.remind_of_sign_in", ignore_result=True)

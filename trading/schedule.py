@@ -13,6 +13,7 @@ BEAT_SCHEDULE = {
         "task": "execution.refresh_instruments", "schedule": crontab(hour=8, minute=5), "options": {"expires": 3600},
     },
     "sign-ins": {"task": "execution.check_sign_ins", "schedule": 300.0, "options": {"expires": 120}},
+    "roads": {"task": "execution.check_roads", "schedule": 300.0, "options": {"expires": 120}},
     "sign-in-reminder": {"task": "execution.remind_of_sign_in", "schedule": 300.0, "options": {"expires": 120}},
     "chains": {"task": "execution.snapshot_chains", "schedule": 60.0, "options": {"expires": 50}},
     "room": {"task": "execution.recount_room", "schedule": 60.0, "options": {"expires": 60}},

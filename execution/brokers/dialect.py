@@ -63,6 +63,9 @@ class Dialect(Protocol):
     def is_loopback(self, place: Place) -> bool:
         """Plain http on this machine: the only place where a sign-in may go without a person."""
 
+    def addresses(self, place: Place) -> tuple[str, ...]:
+        """Of whatever a day of trading speaks to, one for each host."""
+
     def login(self, place: Place, *, app_id: str, secret: str) -> Login: ...
 
     def sign_in_sandbox(self, place: Place, *, app_id: str, secret: str) -> Tokens: ...

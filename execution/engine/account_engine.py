@@ -109,7 +109,7 @@ SELECT
     ARRAY(SELECT i.id FROM execution_intent i JOIN portfolio_portfolio p ON p.id = i.portfolio_id
           WHERE p.account_id = %(account)s AND i.state = 'WAITING' AND i.decide_by < %(wall)s),
     ARRAY(SELECT id FROM execution_order
-          WHERE account_id = %(account)s AND state = 'SENDING' AND lease_expires_at < %(wall)s)
+          WHERE account_id = %(account)s AND state = 'SENDING' AND lease_expires_at < clock_timestamp())
 """
 
 # All that are not over, and of each whether it is at rest: nothing follows before somebody says something, or its

@@ -7,6 +7,7 @@ from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from execution.brokers.port import BookOrder, BrokerGateway, BrokerStatus
+from execution.engine.clock_step import doubts_begin_anew_after_a_step
 from execution.engine.one_of_many import one_of_many
 from execution.identity import OF_THE_DESK, execution_key
 from execution.models import Order
@@ -96,6 +97,7 @@ def apply_books(
     for news in orders_seen(account_id=account.pk, news=told, source="BOOK"):
         with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
             order_update(account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s)
+    doubts_begin_anew_after_a_step(account.pk)
     # A book that has lost an order it once had is not complete, and proves the absence of none.
     complete = known_today(account.pk, now) <= seen
     for order in MISSED.rows({"account": account.pk, "asked_at": asked_at, "seen": list(seen)}):

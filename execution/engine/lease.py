@@ -1,5 +1,9 @@
 """One engine speaks for an account at a time. Its token only grows, so that an engine that lost the lease while it
-slept finds its claims refused by the database."""
+slept finds its claims refused by the database.
+
+Two processes compare, so the database's clock decides: the claim asks it too. A machine whose clock is stepped neither
+loses a lease nor takes one that is held.
+"""
 
 import os
 import socket
@@ -7,7 +11,7 @@ from datetime import timedelta
 from pathlib import Path
 
 from django.db.models import F, Q
-from django.utils import timezone
+from django.db.models.functions import Now
 
 from execution.models import EngineLease
 from trading.build import build_id
@@ -42,12 +46,11 @@ def acquire(account_id: int, holder: str) -> int | None:
     The lease of a process that was killed on this machine is taken at once: open trades need not wait for its end.
     """
     lease, _ = EngineLease.objects.get_or_create(account_id=account_id)
-    wall = timezone.now()
-    free = Q(expires_at=None) | Q(expires_at__lt=wall) | Q(holder=holder)
+    free = Q(expires_at=None) | Q(expires_at__lt=Now()) | Q(holder=holder)
     if _has_died(lease.holder):
         free |= Q(holder=lease.holder)
     taken = EngineLease.objects.filter(free, account_id=account_id).update(
-        holder=holder, token=F("token") + 1, expires_at=wall + TTL, beat_at=wall, state=State.PREFLIGHT, cause="",
+        holder=holder, token=F("token") + 1, expires_at=Now() + TTL, beat_at=Now(), state=State.PREFLIGHT, cause="",
         streams={}, build=build_id(),
     )  # fmt: skip
     return EngineLease.objects.get(account_id=account_id).token if taken else None
@@ -55,9 +58,8 @@ def acquire(account_id: int, holder: str) -> int | None:
 
 def renew(account_id: int, token: int) -> bool:
     """Hold on to it for another while. False: it is lost, and this engine must stop."""
-    wall = timezone.now()
     return bool(
-        EngineLease.objects.filter(account_id=account_id, token=token).update(expires_at=wall + TTL, beat_at=wall)
+        EngineLease.objects.filter(account_id=account_id, token=token).update(expires_at=Now() + TTL, beat_at=Now())
     )
 
 

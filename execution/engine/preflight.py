@@ -12,6 +12,7 @@ from typing import Any
 from django.db.models import Q, QuerySet
 
 from accounts.models import BrokerAccount
+from execution.brokers.road import road_name
 from execution.engine.clock_check import ClockState
 from execution.models import Mismatch
 from risk.drawdown import DrawdownStep
@@ -20,6 +21,7 @@ from risk.loss_locks import locks_in_force
 from risk.models import DrawdownState, LossLock, TradingState
 from risk.policies import active_policy
 from trading.marketdata.models import Feed
+from trading.monitoring.models import Heartbeat
 from trading.portfolio.models import Portfolio
 from trading.venue.sessions import Phase, exchange_date, session_on
 
@@ -53,6 +55,7 @@ def preflight(
         PreflightGate(
             "broker", signed_in, "signed in" if signed_in else account.auth_cause or account.auth_state.lower()
         ),
+        road_gate(account),
         PreflightGate("streams", not missing, waits if missing else "orders and prices are heard"),
         _reconciliation(account, compared),
         PreflightGate("clock", not clock.blocks, clock.cause or "this machine's clock is right"),
@@ -65,6 +68,18 @@ def preflight(
 def as_plain(gates: tuple[PreflightGate, ...]) -> list[dict[str, Any]]:
     """As it is kept with the lease."""
     return [asdict(gate) for gate in gates]
+
+
+def road_gate(account: BrokerAccount) -> PreflightGate:
+    """What was found when somebody last walked to the broker's hosts. Of a simulated venue nobody asks."""
+    if not account.is_live:
+        return PreflightGate("road", True, "a simulated venue")
+    walked = Heartbeat.objects.filter(name=road_name(account.pk)).first()
+    if walked is None:
+        return PreflightGate("road", False, "nobody has looked at the broker's hosts yet", blocks=False)
+    cause = walked.detail["cause"]
+    said = cause or "names, certificates and our own address are right"
+    return PreflightGate("road", not cause, said, blocks=walked.detail["blocks"])
 
 
 def _reconciliation(account: BrokerAccount, compared: bool) -> PreflightGate:

@@ -40,6 +40,7 @@ from execution.engine.bells import Bells
 from execution.engine.clock_check import RIGHT, ClockState, read_clock
 from execution.engine.dispatch import Dispatch
 from execution.engine.inbox import Inbox
+from execution.engine.job_watch import watch_jobs
 from execution.engine.lease import State, acquire, give_up, renew, set_state, this_process
 from execution.engine.live_sources import LiveSources
 from execution.engine.preflight import PreflightGate, as_plain, preflight
@@ -112,7 +113,7 @@ class AccountRunner:
         self._compared = threading.Event()  # nothing is entered before the two sides were laid side by side
         self._compared_at = 0.0
         self._funds_at, self._read = 0.0, 0
-        self._clock_at, self._clock_state = 0.0, RIGHT
+        self._clock_at, self._clock_state, self._began_at = 0.0, RIGHT, time.monotonic()
         self._gates_at = float("-inf")
         self._gates_of: tuple[dict[str, str], bool, bool] | None = None
         self._gates: tuple[PreflightGate, ...] = ()
@@ -544,6 +545,7 @@ class AccountRunner:
                 )  # fmt: skip
             else:
                 clear_alerts("CLOCK_OFF", owner_id=None)
+            watch_jobs(up_s=time.monotonic() - self._began_at)
         return self._clock_state
 
     def _say_state(self, state: str, cause: str) -> None:

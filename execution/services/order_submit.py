@@ -13,6 +13,7 @@ from decimal import Decimal
 from uuid import UUID
 
 from django.db import IntegrityError, transaction
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from execution.brokers.port import (
@@ -339,7 +340,8 @@ def bind(order: Order, broker_order_id: str) -> None:
 def lease_expired(*, order_id: int) -> bool:
     """An order that was being sent by an engine that is gone: it may have left."""
     order = Order.objects.lock(order_id)
-    if order.state != OrderState.SENDING or order.lease_expires_at is None or order.lease_expires_at > timezone.now():
+    # By the clock that gave the lease.
+    if order.state != OrderState.SENDING or not Order.objects.filter(pk=order.pk, lease_expires_at__lte=Now()).exists():
         return False
     ORDER_MOVES.check(order.state, OrderState.UNKNOWN)
     mark_unknown(order, "the engine stopped while it was sending")

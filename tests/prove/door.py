@@ -121,8 +121,8 @@ class Door:
         async def receive() -> dict[str, Any]:
             return {"type": "http.request", "body": raw, "more_body": False}
 
-        async def send(message: dict[str, Any]) -> None:
-            sent.append(message)
+        async def send(message: Mapping[str, Any]) -> None:
+            sent.append(dict(message))
 
         await self._handler(scope, receive, send)
         return Answer(sent[0]["status"], json.loads(sent[1]["body"]))

@@ -19,11 +19,11 @@ READING_S = 1e-6
 
 
 class ScriptClock:
-    """Takes the place of the process's wall clock, from the present on, for as long as the process lives."""
+    """Takes the place of the process's clocks, from the present on, for as long as the process lives."""
 
     def __init__(self) -> None:
         self._at = time.time()
-        time.time = self.read
+        time.time = time.monotonic = self.read
         timezone.now = self.now
 
     def read(self) -> float:

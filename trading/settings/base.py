@@ -274,6 +274,9 @@ SANDBOX_PORT = env.number("TARAZU_SANDBOX_PORT", 7401, low=1, high=65535)
 # Where brokers send people back after they signed in; must be the address registered with the broker's app.
 BROKER_REDIRECT_URI = env.text("BROKER_REDIRECT_URI", "")
 SANDBOX_URL = env.text("SANDBOX_URL", f"http://127.0.0.1:{SANDBOX_PORT}").rstrip("/")
+# The addresses that were registered with the broker for orders, and a page that answers with its caller's address.
+BROKER_STATIC_IPS = env.words("TARAZU_STATIC_IPS", ())
+EGRESS_URL = env.text("TARAZU_EGRESS_URL", "")
 SANDBOX_SPEED = env.number("TARAZU_SANDBOX_SPEED", 60, low=1, high=600)
 # Whose option chains are kept while the market trades, once a minute, and of how many expiries each.
 OPTION_CHAINS = env.words("TARAZU_OPTION_CHAINS", ("NSE:NIFTY50-INDEX", "NSE:NIFTYBANK-INDEX"))

@@ -27,6 +27,10 @@ class Fyers:
     def is_loopback(self, place: Place) -> bool:
         return _at(place).is_loopback
 
+    def addresses(self, place: Place) -> tuple[str, ...]:
+        at = _at(place)
+        return at.api, at.data, at.order_socket, at.price_socket
+
     def login(self, place: Place, *, app_id: str, secret: str) -> FyersLogin:
         return FyersLogin(endpoints=_at(place), app=App(app_id, secret, place.redirect_uri))
 

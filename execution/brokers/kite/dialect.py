@@ -27,6 +27,9 @@ class Kite:
     def is_loopback(self, place: Place) -> bool:
         return _at(place).is_loopback
 
+    def addresses(self, place: Place) -> tuple[str, ...]:
+        return _at(place).api, _at(place).socket
+
     def login(self, place: Place, *, app_id: str, secret: str) -> KiteLogin:
         return KiteLogin(endpoints=_at(place), app=App(app_id, secret))
 

@@ -1,5 +1,6 @@
 """Faults of the machine and of a deployment: wrong clocks, code of two builds, rows that outlive a migration."""
 
+import time
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 
@@ -7,21 +8,27 @@ import pytest
 from django.core.management import call_command
 from django.db import connection
 from django.db.migrations.executor import MigrationExecutor
+from django.db.models import F
+from django.db.models.functions import Now
 from django.utils import timezone
 
 from accounts.models import BrokerAccount
 from accounts.secrets import key_of, reseal, seal, unseal
 from execution.brokers.http import HttpClient
+from execution.engine.books import ABSENT_BOOKS, ABSENT_SPAN_S
 from execution.engine.clock_check import BLOCKED_S, RIGHT, judge_clock, read_clock
-from execution.engine.lease import acquire
+from execution.engine.lease import TTL, acquire, renew
 from execution.models import EngineLease, Group, Intent, Order, ReconRun
 from execution.states import OrderState
 from risk.models import Assessment
 from tests.contract.small_server import answer, serving
 from tests.factories.people import BrokerAccountFactory
+from tests.small_broker import VANISHED
 from tests.small_desk import small_desk
 from trading.build import build_id, digest_of
 from trading.domain.clock import IST
+from trading.monitoring.models import JobSlot
+from trading.monitoring.slots import take_slot
 from trading.venue.sessions import exchange_date
 
 # -- 43: clocks ----------------------------------------------------------------------------------------------------
@@ -87,6 +94,60 @@ def test_fault_43_the_exchange_day_turns_at_midnight_in_india():
     before, after = midnight - timedelta(microseconds=1), midnight
     assert (exchange_date(before).day, exchange_date(after).day) == (16, 17)
     assert (exchange_date(before.astimezone(UTC)).day, exchange_date(after.astimezone(UTC)).day) == (16, 17)
+
+
+def step_the_clock(monkeypatch, seconds: float) -> None:
+    """What a correction of the time service does to every process of the machine but the database's."""
+    wall, now = time.time, timezone.now
+    monkeypatch.setattr("time.time", lambda: wall() + seconds)
+    monkeypatch.setattr("django.utils.timezone.now", lambda: now() + timedelta(seconds=seconds))
+
+
+@pytest.mark.parametrize("seconds", [3600, -3600])
+def test_fault_43_a_stepped_clock_neither_takes_a_lease_that_is_held_nor_shortens_ones_own(db, monkeypatch, seconds):
+    account = BrokerAccountFactory().pk
+    fence = acquire(account, "another machine:1")
+    step_the_clock(monkeypatch, seconds)
+    assert acquire(account, "this machine:2") is None
+    assert renew(account, fence)
+    assert EngineLease.objects.filter(expires_at__gt=Now(), expires_at__lte=Now() + TTL).exists()
+
+
+def test_fault_43_minutes_that_did_not_pass_prove_no_absence(desk, monkeypatch):
+    desk.broker.answers.append(VANISHED)
+    order = desk.order(desk.ask())
+    desk.turn(ABSENT_BOOKS)
+    step_the_clock(monkeypatch, 600)
+    for _ in range(3):
+        desk.engine.read_books()
+    order.refresh_from_db()
+    assert (order.state, order.absent_books) == (OrderState.UNKNOWN, 3), "looked for as if the doubt had just begun"
+    Order.objects.filter(pk=order.pk).update(unknown_since=timezone.now() - timedelta(seconds=ABSENT_SPAN_S))
+    for _ in range(ABSENT_BOOKS):
+        desk.engine.read_books()
+    order.refresh_from_db()
+    assert order.state == OrderState.NOT_PLACED, "and once they have passed they do"
+
+
+def test_fault_43_a_clock_that_is_put_back_leaves_a_doubt_a_doubt(desk, monkeypatch):
+    """What was sent after the hour that a book was asked for, as it now seems, may be missing in it."""
+    desk.broker.answers.append(VANISHED)
+    order = desk.order(desk.ask())
+    desk.turn(ABSENT_BOOKS)
+    step_the_clock(monkeypatch, -600)
+    for _ in range(3 * ABSENT_BOOKS):
+        desk.engine.read_books()
+    order.refresh_from_db()
+    assert (order.state, order.absent_books) == (OrderState.UNKNOWN, 0)
+
+
+def test_fault_43_a_job_has_one_turn_in_a_period_and_goes_on_after_a_clock_that_was_ahead(db, monkeypatch):
+    assert take_slot("a job", every_s=1e9)
+    step_the_clock(monkeypatch, 2 * 3600)
+    assert not take_slot("a job", every_s=1e9), "one process's own clock makes no period"
+    JobSlot.objects.update(last_slot=F("last_slot") + 24)
+    assert take_slot("a job", every_s=1e9), "a day ahead of the present: no day is waited for"
+    assert not take_slot("a job", every_s=1e9)
 
 
 # -- 57: builds ----------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from execution.brokers.fyers.mapping import read_send_reply
 from execution.brokers.http import Reply
 from execution.brokers.port import Acknowledged, Refused, Unknown
 from execution.brokers.registry import set_auth_state, sign_in
+from execution.engine.job_watch import watch_jobs
 from execution.models import Fill, Group, Intent, Order, OrderEvent, ReconRun
 from execution.services.fill_apply import fill_apply
 from execution.services.fill_bust import fill_bust, fill_correct
@@ -29,13 +30,14 @@ from execution.states import OrderState, PendingOp
 from risk.models import RiskBucket
 from tests.factories import FillFactFactory
 from tests.prove.rough_broker import TIMED_OUT
+from tests.races.test_races import race
 from tests.small_broker import LOST, Refuse
 from tests.small_desk import small_desk
 from trading.desk.postgres import PostgresServer, durability
 from trading.domain.orders import Reason
 from trading.marketdata.models import Feed
-from trading.monitoring.models import Alert
-from trading.monitoring.slots import take_slot
+from trading.monitoring.models import Alert, JobSlot
+from trading.monitoring.slots import SAFETY_JOBS, take_slot
 from trading.portfolio.models import LedgerEntry, Position
 
 CLOSED = Group.State.CLOSED
@@ -311,8 +313,26 @@ def test_fault_48_a_second_delivery_of_an_order_finds_nothing_to_do(desk):
     assert (order.state, placed(desk)) == (OrderState.WITHDRAWN, 1)
 
 
-def test_fault_51_two_beats_do_a_job_once(db):
-    assert [take_slot("a job", every_s=3600) for _ in range(3)] == [True, False, False]
+@pytest.mark.django_db(transaction=True)
+def test_fault_51_eight_processes_that_ring_at_once_do_a_job_once(transactional_db):
+    turns = race(lambda number: [take_slot("a job", every_s=1e9) for _ in range(3)])
+    assert sorted(turn for own in turns for turn in own) == [False] * 23 + [True]
+    assert JobSlot.objects.get().taken_at is not None
+
+
+def test_fault_51_jobs_that_stop_are_told_by_the_engine_until_they_run_again(db):
+    for name, every_s in SAFETY_JOBS.items():
+        assert take_slot(name, every_s=every_s)
+    assert watch_jobs(up_s=600) == []
+    JobSlot.objects.filter(name="keep_risk").update(taken_at=timezone.now() - timedelta(seconds=31), last_slot=1)
+    assert watch_jobs(up_s=5) == [], "an engine that has just begun has not waited for anybody"
+    assert watch_jobs(up_s=600) == ["keep_risk"], "its beat or its worker is dead"
+    alert = Alert.objects.get(code="JOBS_MISSED", acknowledged_at=None)
+    assert alert.level == "SEVERE" and "keep_risk" in alert.message
+    assert take_slot("keep_risk", every_s=5)
+    assert watch_jobs(up_s=600) == [] and not Alert.objects.filter(acknowledged_at=None).exists()
+    JobSlot.objects.all().delete()
+    assert watch_jobs(up_s=600) == list(SAFETY_JOBS), "a beat that never began is dead too"
 
 
 @pytest.mark.django_db(transaction=True)

@@ -23,7 +23,17 @@ def gates(desk, **changes):
 
 def test_all_is_well_in_the_session(desk):
     found = gates(desk)
-    assert list(found) == ["database", "broker", "streams", "reconciliation", "clock", "session", "data", "risk"]
+    assert list(found) == [
+        "database",
+        "broker",
+        "road",
+        "streams",
+        "reconciliation",
+        "clock",
+        "session",
+        "data",
+        "risk",
+    ]
     assert all(gate.ok and gate.cause for gate in found.values()), found
     assert as_plain(tuple(found.values()))[0] == {
         "name": "database", "ok": True, "cause": "answers", "blocks": True
