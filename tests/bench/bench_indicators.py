@@ -1,6 +1,7 @@
 """Indicators beside TA-Lib on the same bars: one long series, many series at once, one new bar, a first screenful.
 
-Each round runs both, one after the other, and the ratio is the median over the rounds: a busy neighbour slows both.
+Both take turns in every round, so that a busy neighbour slows both, and each is called for 30 ms on end in its turn, as
+in a program that does nothing else. The ratio is that of the medians over the rounds.
 """
 
 import time
@@ -12,7 +13,7 @@ from statistics import geometric_mean, median
 
 import numpy as np
 
-from tests.bench.harness import Figure, Run, Skipped, bench, keep_freed_memory, timed
+from tests.bench.harness import Figure, Run, Skipped, bench, in_turns, keep_freed_memory, timed
 from trading.indicators import moving, oscillators, statistics, trend, volatility, volume
 from trading.indicators.streaming import stream
 
@@ -113,20 +114,10 @@ def beside_talib(what: str, bars: Bars, rounds: int, *, only: tuple[str, ...] = 
         if only and name not in only:
             continue
         ours = one_core if cores == 1 else in_parts(one_core, bars, cores)
-        ours(bars), [theirs(row) for row in rows]
-        mine, peer = [], []
-        for _ in range(rounds):
-            began = time.perf_counter()
-            kept: object = ours(bars)
-            between = time.perf_counter()
-            kept = [theirs(row) for row in rows]
-            ended = time.perf_counter()
-            mine.append(between - began)
-            peer.append(ended - between)
-            del kept
-        ratios[name] = median(p / m for m, p in zip(mine, peer, strict=True))
-        per_bar = median(mine) / (symbols * length) * 1e9
-        yield Figure(f"{what}_{name}", per_bar, "ns", PEER, per_bar * ratios[name])
+        took = in_turns({"ours": partial(ours, bars), "theirs": partial(_row_by_row, theirs, rows)}, rounds)
+        mine, peer = (took[side].settled / (symbols * length) * 1e9 for side in ("ours", "theirs"))
+        ratios[name] = peer / mine
+        yield Figure(f"{what}_{name}", mine, "ns", PEER, peer)
     for whom, names in (("seven", SEVEN), *((("all", tuple(ratios)),) if not only else ())):
         told = ", ".join(names) if whom == "seven" else f"all {len(names)} above"
         yield Figure(f"{what}_{whom}_mean", geometric_mean(ratios[name] for name in names), "×", f"{PEER}: {told}", 1.0)
@@ -138,45 +129,32 @@ BESIDE = (*SEVEN, "wma", "dema", "tema", "roc", "macd", "true_range", "stdev")
 
 
 def each_on_its_own(what: str, bars: Bars, rounds: int, only: tuple[str, ...]) -> Iterator[Figure]:
-    """Ours over symbols side by side and TA-Lib over rows that lie in one piece, in turns: each as it likes bars best.
+    """Ours over symbols side by side and TA-Lib over rows that lie in one piece: each as it likes bars best.
 
-    A turn is two calls: in the first the bars come from wherever the other side's turn has left them, in the second
-    they are near, as they are for both where both read the same. The second counts; the mean of the first is told too.
+    The first call of a turn finds its bars wherever the other side has left them, the others find them near. All of a
+    turn count; the mean of the first calls alone is told too.
     """
     keep_freed_memory()
     symbols, length = bars.close.shape
     beside, rows = bars.side_by_side(), [bars.row(s) for s in range(symbols)]
+    settled: dict[str, float] = {}
     first: dict[str, float] = {}
-    second: dict[str, float] = {}
     for name, (ours, theirs) in pairs().items():
         if name not in only:
             continue
-        mine, peer = [], []
-        ours(beside)
-        for _ in range(rounds):
-            mine.append(_seconds(partial(ours, beside)))
-            peer.append(_seconds(partial(_row_by_row, theirs, rows)))
-        first[name], second[name] = (median(p[k] / m[k] for m, p in zip(mine, peer, strict=True)) for k in (0, 1))
-        per_bar = median(m[1] for m in mine) / (symbols * length) * 1e9
-        yield Figure(f"{what}_{name}", per_bar, "ns", PEER, per_bar * second[name])
+        took = in_turns({"ours": partial(ours, beside), "theirs": partial(_row_by_row, theirs, rows)}, rounds)
+        mine, peer = took["ours"], took["theirs"]
+        settled[name], first[name] = peer.settled / mine.settled, peer.first / mine.first
+        scale = 1e9 / (symbols * length)
+        yield Figure(f"{what}_{name}", mine.settled * scale, "ns", PEER, peer.settled * scale)
     told = f"{PEER}: {', '.join(SEVEN)}"
-    yield Figure(f"{what}_seven_mean", geometric_mean(second[name] for name in SEVEN), "×", told, 1.0)
+    yield Figure(f"{what}_seven_mean", geometric_mean(settled[name] for name in SEVEN), "×", told, 1.0)
     yield Figure(f"{what}_seven_mean_first", geometric_mean(first[name] for name in SEVEN), "×", told, 1.0)
-    yield Figure(f"{what}_least", min(second.values()), "×", PEER, 1.0)
+    yield Figure(f"{what}_least", min(settled.values()), "×", PEER, 1.0)
 
 
 def _row_by_row(theirs: Ours, rows: list[Bars]) -> list[object]:
     return [theirs(row) for row in rows]
-
-
-def _seconds(call: Callable[[], object]) -> tuple[float, float]:
-    began = time.perf_counter()
-    call()
-    between = time.perf_counter()
-    kept = call()
-    ended = time.perf_counter()
-    del kept
-    return between - began, ended - between
 
 
 def in_parts(ours: Ours, bars: Bars, cores: int) -> Ours:

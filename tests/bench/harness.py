@@ -3,7 +3,7 @@
 import ctypes
 import gc
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -79,6 +79,38 @@ def timed(call: Callable[[], object], rounds: int, *, warm_up: int = 1) -> list[
 def middle_ms(call: Callable[[], object], rounds: int, *, warm_up: int = 1) -> float:
     """The median round, in milliseconds."""
     return median(timed(call, rounds, warm_up=warm_up)) * 1000
+
+
+@dataclass(frozen=True, slots=True)
+class Turns:
+    """Seconds of a call: the median over the rounds; and of the first call of a turn alone."""
+
+    settled: float
+    first: float
+
+
+def in_turns(calls: Mapping[str, Callable[[], object]], rounds: int, *, least_s: float = 0.03) -> dict[str, Turns]:
+    """Each call in turn in every round, so that a busy neighbour slows all; each for `least_s` on end in its turn.
+
+    A call then finds what it left near, as in a program of its own. The first call of a turn finds what others left:
+    it counts as one of its turn, and is told by itself too.
+    """
+    again = {}
+    for name, call in calls.items():
+        call()
+        again[name] = max(1, int(least_s / max(timed(call, 1, warm_up=0)[0], 1e-9)))
+    settled: dict[str, list[float]] = {name: [] for name in calls}
+    first: dict[str, list[float]] = {name: [] for name in calls}
+    with _no_collections():
+        for _ in range(rounds):
+            for name, call in calls.items():
+                began = time.perf_counter()
+                call()
+                first[name].append(time.perf_counter() - began)
+                for _ in range(again[name] - 1):
+                    call()
+                settled[name].append((time.perf_counter() - began) / again[name])
+    return {name: Turns(settled=median(settled[name]), first=median(first[name])) for name in calls}
 
 
 def percentile(values: list[float], share: float) -> float:
