@@ -21,8 +21,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic, overload
 
-from trading.indicators.lanes import LANES, any_of, fma, lanes, where
-from trading.indicators.passes import divide
+from trading.indicators.lanes import LANES, any_of, lanes, row_of, where
+from trading.indicators.passes import divide, mean_of_sum
 from trading.indicators.rows import compiled
 
 STRETCH = 128  # bars each of the eight goes at most
@@ -189,8 +189,11 @@ def foretell(bits, first, bars, n, state, told):
 
 
 @compiled
-def means_of(x, out, first, last, n):
-    """Sums become means, in place; NaN before bar n - 1. Equal prices are their own mean, whatever the sum owes."""
+def means_of(x, out, first, last, n, total):
+    """Sums become means, in place; NaN before bar n - 1. Equal prices are their own mean, whatever the sum owes.
+
+    total: the last of the sums. Once a bar was no number it is none either, and no later bar has a mean.
+    """
     for i in range(first, min(last, n - 1)):
         out[i] = np.nan
     begin = max(first, n - 1)
@@ -204,10 +207,11 @@ def means_of(x, out, first, last, n):
     if perhaps == 0:
         return
     flat = 1
+    nothing = total * 0.0
     for i in range(begin - n + 2, last):
         flat = flat + 1 if x[i] == x[i - 1] else 1
         if flat >= n and i >= begin:
-            out[i] = x[i]
+            out[i] = where(nothing == 0.0, x[i], nothing)
 
 
 @compiled
@@ -216,19 +220,57 @@ def _mean_of_one(x, out, first, last, n, state):
     while first < last:
         end = min(max(first, n) + LANES * STRETCH, last)
         sum_of(x, bits, out, first, end, n, state)
-        means_of(x, out, first, end, n)
+        means_of(x, out, first, end, n, state[0])
         first = end
+
+
+@compiled
+def means_of_all(x, out, first, last, n, state):
+    """`mean_of` of neighbouring groups of lanes, a bar of all before the next: in the order in which memory lies."""
+    begin = max(first, min(n, last))
+    for s in range(x.shape[0]):
+        _first_means(row_of(x, s), row_of(out, s), first, begin, last, n, row_of(state, s))
+    inverse, size = 1.0 / n, float(n)
+    for i in range(begin, last):
+        for s in range(x.shape[0]):
+            row, kept = row_of(x, s), row_of(state, s)
+            kept[0], kept[1], kept[2] = _moved_on(row[i], row[i - n], kept[0], kept[1], kept[2])
+            row_of(out, s)[i] = mean_of_sum(kept[0], inverse, size)
+            same = where(row[i] == row[i - n + 1], where(row[i] == row[i - n // 2], 1.0, 0.0), 0.0)
+            if any_of(same):
+                kept[3] = 1.0
+    for s in range(x.shape[0]):
+        kept = row_of(state, s)
+        if last >= n and (begin < n + 1 or any_of(kept[3]) or any_of(kept[0] * 0.0)):
+            _flat_means(row_of(x, s), row_of(out, s), max(first, n - 1), last, n, kept[0] * 0.0)
+        kept[3] = 0.0
+
+
+@compiled
+def _moved_on(entering, leaving, total, gained, lost):
+    """One bar of `sum_alone`."""
+    step = -leaving - lost
+    more = total + step
+    lost = more - total - step
+    step = entering - gained
+    total = more + step
+    return total, total - more - step, lost
+
+
+@compiled
+def _first_means(x, out, first, begin, last, n, state):
+    sum_alone(x, out, first, begin, n, state)
+    for i in range(first, min(begin, n - 1)):
+        out[i] = np.nan
+    if first < n <= begin:
+        divide(out, n - 1, n, n)
 
 
 @compiled
 def _mean_of_eight(x, out, first, last, n, state):
     """The recursions of eight series wait together: nothing need be foretold, and the rest is done while they wait."""
     begin = max(first, min(n, last))
-    sum_alone(x, out, first, begin, n, state)
-    for i in range(first, min(begin, n - 1)):
-        out[i] = np.nan
-    if first < n <= begin:
-        divide(out, n - 1, n, n)
+    _first_means(x, out, first, begin, last, n, state)
     total, gained, lost = state[0], state[1], state[2]
     inverse, size = 1.0 / n, float(n)
     perhaps = total * 0.0
@@ -240,31 +282,25 @@ def _mean_of_eight(x, out, first, last, n, state):
     )
     mean = out[begin:last]
     for k in range(mean.size):
-        step = -leaving[k] - lost
-        more = total + step
-        lost = more - total - step
-        step = entering[k] - gained
-        total = more + step
-        gained = total - more - step
-        guess = total * inverse
-        mean[k] = fma(fma(-size, guess, total), inverse, guess)  # total / n, as in `divide`
+        total, gained, lost = _moved_on(entering[k], leaving[k], total, gained, lost)
+        mean[k] = mean_of_sum(total, inverse, size)
         perhaps += where(entering[k] == oldest[k], where(entering[k] == middle[k], 1.0, 0.0), 0.0)
     state[0], state[1], state[2] = total, gained, lost
     if last >= n and (begin < n + 1 or any_of(perhaps)):
-        _flat_means(x, out, max(first, n - 1), last, n)
+        _flat_means(x, out, max(first, n - 1), last, n, total * 0.0)
 
 
 @compiled
-def _flat_means(x, out, first, last, n):
-    """Equal prices are their own mean, whatever the sum owes."""
-    flat = x[first] * 0.0 + 1.0
+def _flat_means(x, out, first, last, n, nothing):
+    """Equal prices are their own mean, whatever the sum owes; none where one was no number: see `means_of`."""
+    flat = where(nothing == 0.0, 1.0, nothing)
     for i in range(first - n + 2, last):
-        flat = where(x[i] == x[i - 1], flat + 1.0, 1.0)
+        flat = where(x[i] == x[i - 1], flat + 1.0, where(nothing == 0.0, 1.0, nothing))
         if i >= first:
             out[i] = where(flat >= n, x[i], out[i])
     if n == 1:
         for i in range(first, last):
-            out[i] = x[i]
+            out[i] = where(nothing == 0.0, x[i], nothing)
 
 
 def mean_of(x, out, first, last, n, state):
@@ -275,3 +311,24 @@ def mean_of(x, out, first, last, n, state):
 def _mean_of(x, out, first, last, n, state):
     of = _mean_of_eight if x.dtype == lanes else _mean_of_one
     return lambda x, out, first, last, n, state: of(x, out, first, last, n, state)
+
+
+def mean_of_all(x, out, first, last, n, state):
+    """`mean_of` of every row."""
+
+
+@overload(mean_of_all)
+def _mean_of_all(x, out, first, last, n, state):
+    by_bars = x.ndim == 3
+
+    def in_turn(x, out, first, last, n, state):
+        for s in range(x.shape[0]):
+            mean_of(row_of(x, s), row_of(out, s), first[s], last[s], n, row_of(state, s))
+
+    def abreast(x, out, first, last, n, state):
+        if x.shape[0] == 1:
+            mean_of(row_of(x, 0), row_of(out, 0), first[0], last[0], n, row_of(state, 0))
+        else:
+            means_of_all(x, out, first[0], last[0], n, state)
+
+    return abreast if by_bars else in_turn

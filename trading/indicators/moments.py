@@ -53,7 +53,8 @@ def deviation_of(x, out, first, last, begin, n, state, at):
         if i == seed or age == renew:
             window = x[i - n + 1 : i + 1]
             anchor = add_up(window) * inverse
-            total, squares, more, more_squares, age = 0.0, 0.0, 0.0, 0.0, 0
+            total *= 0.0  # what was no number once stays none
+            squares, more, more_squares, age = 0.0, 0.0, 0.0, 0
             for k in range(window.size):
                 off = window[k] - anchor
                 total += off

@@ -4,6 +4,7 @@ A window in which nothing moved is neither strong nor weak: such a ratio stands 
 """
 
 import numpy as np
+from numba.extending import overload
 
 from trading.indicators.extremes import extreme_of
 from trading.indicators.lanes import row_of, where
@@ -12,26 +13,65 @@ from trading.indicators.passes import (
     divide,
     four,
     part_moves,
+    powers_of,
     share,
     share_of,
     slide,
     spread_around,
     steps,
     stride_from,
+    stride_on,
     typical_of,
     within,
 )
 from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, kernel
 
 
-@kernel(memory=lambda n: n + 1, state=6, work=1, turned=True)
+@kernel(memory=lambda n: n + 1, state=6, work=1, poisons=True, turned=True, by_bars=True)
 def rsi(first, last, state, work, x, out, n):
     """Relative strength index, 0 to 100, Wilder 1978. First value at bar n, from the simple mean of n changes.
 
     Only gains: 100. No movement at all: 50, neither strong nor weak (TA-Lib says 0, which reads as oversold).
     """
     for s in range(x.shape[0]):
-        row, gain, loss, kept = row_of(x, s), row_of(work[0], s), row_of(out[0], s), row_of(state, s)
+        if first[s] == 0 and last[s] > 0:
+            row_of(state, s)[0] += row_of(x, s)[0] * 0.0  # of a fall from no number, and below,
+    _strengths(x, work[0], out[0], first, last, n, state)
+    for s in range(x.shape[0]):
+        if last[s] > first[s]:
+            end = last[s] - 1
+            row_of(out[0], s)[end] += row_of(x, s)[end] * 0.0  # to none, the share alone would be 0, which is one
+
+
+def _strengths(x, aside, out, first, last, n, state):
+    """Of every row; of neighbouring groups of lanes a bar of all before the next."""
+
+
+@overload(_strengths)
+def _strengths_of(x, aside, out, first, last, n, state):
+    def each(x, aside, out, first, last, n, state):
+        _strengths_in_turn(x, aside, out, first, last, n, state)
+
+    def abreast(x, aside, out, first, last, n, state):
+        if x.shape[0] == 1:
+            _strengths_in_turn(x, aside, out, first, last, n, state)
+            return
+        a, b = first[0], last[0]
+        middle = stride_from(row_of(x, 0), a, b, n, row_of(state, 0)[2])
+        end = middle + (b - middle) // 4 * 4
+        for s in range(x.shape[0]):
+            _strength_by_steps(row_of(x, s), row_of(aside, s), row_of(out, s), a, middle, n, row_of(state, s))
+        _strength_by_bars(x, out, middle, end, n, state)
+        for s in range(x.shape[0]):
+            _strength_by_steps(row_of(x, s), row_of(aside, s), row_of(out, s), end, b, n, row_of(state, s))
+
+    return abreast if x.ndim == 3 else each
+
+
+@compiled
+def _strengths_in_turn(x, aside, out, first, last, n, state):
+    for s in range(x.shape[0]):
+        row, gain, loss, kept = row_of(x, s), row_of(aside, s), row_of(out, s), row_of(state, s)
         for start in range(first[s], last[s], bars_near(x)):
             a, b = start & WHOLE, min(start + bars_near(x), last[s])
             begin = stride_from(row, a, b, n, kept[2])
@@ -66,6 +106,21 @@ def _strength_by_strides(row, out, a, b, n, kept):
             share_of(gain, loss),
         )
     kept[0], kept[3] = gain, loss
+
+
+@compiled
+def _strength_by_bars(x, out, a, b, n, state):
+    """Whole strides of neighbouring groups in the order in which their bars lie, which memory foresees."""
+    weight = 1.0 / n
+    powers = powers_of(weight)
+    for i in range(a, b, 4):
+        for place in range(4):
+            for s in range(x.shape[0]):
+                row, kept = row_of(x, s), row_of(state, s)
+                change = row[i + place] - row[i + place - 1]
+                gain = stride_on(kept, 0, weight * max(change, 0.0), powers, place)
+                loss = stride_on(kept, 3, weight * max(-change, 0.0), powers, place)
+                row_of(out, s)[i + place] = share_of(gain, loss)
 
 
 @kernel(memory=lambda n: n + 1, lanes=True)

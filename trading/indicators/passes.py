@@ -8,7 +8,7 @@ the memory (`state`), so the same bars give the same bits, whether they come one
 import numpy as np
 from numba.extending import overload
 
-from trading.indicators.lanes import count_of, fma, lanes, where
+from trading.indicators.lanes import count_of, fma, lanes, row_of, where
 from trading.indicators.rows import compiled
 
 REFRESH = 256  # bars after which a running sum is formed anew, so that rounding errors do not pile up
@@ -79,6 +79,60 @@ def decay(x, out, first, last, begin, n, weight, state, at):
     state[at] = base
     state[at + 1] = part
     state[at + 2] = stride
+
+
+def decay_all(x, out, first, last, begin, n, weight, state, at):
+    """`decay` of every row of x into that of out; of neighbouring groups of lanes a bar of all before the next."""
+
+
+@overload(decay_all)
+def _decay_all(x, out, first, last, begin, n, weight, state, at):
+    def in_turn(x, out, first, last, begin, n, weight, state, at):
+        for s in range(x.shape[0]):
+            decay(row_of(x, s), row_of(out, s), first[s], last[s], begin, n, weight, row_of(state, s), at)
+
+    def abreast(x, out, first, last, begin, n, weight, state, at):
+        a, b = first[0], last[0]
+        middle = b if x.shape[0] == 1 else stride_from(row_of(x, 0), a, b, begin + n - 1, row_of(state, 0)[at + 2])
+        end = middle + (b - middle) // 4 * 4
+        for s in range(x.shape[0]):
+            decay(row_of(x, s), row_of(out, s), a, middle, begin, n, weight, row_of(state, s), at)
+        _decay_by_bars(x, out, middle, end, weight, state, at)
+        for s in range(x.shape[0]):
+            decay(row_of(x, s), row_of(out, s), end, b, begin, n, weight, row_of(state, s), at)
+
+    return abreast if x.ndim == 3 else in_turn
+
+
+@compiled
+def _decay_by_bars(x, out, a, b, weight, state, at):
+    """Whole strides of neighbouring groups in the order in which their bars lie, which memory foresees."""
+    powers = powers_of(weight)
+    for i in range(a, b, 4):
+        for place in range(4):
+            for s in range(x.shape[0]):
+                brought = weight * row_of(x, s)[i + place]
+                row_of(out, s)[i + place] = stride_on(row_of(state, s), at, brought, powers, place)
+
+
+@compiled
+def powers_of(weight):
+    """What a mean keeps of its past after one bar, two, three, four."""
+    keep = 1.0 - weight
+    keep2 = keep * keep
+    return keep, keep2, keep2 * keep, keep2 * keep2
+
+
+@compiled
+def stride_on(kept, at, brought, powers, place):
+    """What `decay` makes of one bar of a stride, the first (0) to the last (3); brought: weight · x."""
+    part = brought if place == 0 else fma(powers[0], kept[at + 1], brought)
+    mean = fma(powers[place], kept[at], part)
+    if place == 3:
+        kept[at], kept[at + 1] = mean, 0.0
+    else:
+        kept[at + 1] = part
+    return mean
 
 
 @compiled
@@ -233,7 +287,7 @@ def slide(x, out, first, last, begin, n, state, at):
         i += 1
     while i < last:
         if i == seed or age == renew:
-            base = add_up(x[i - n + 1 : i + 1])
+            base = add_up(x[i - n + 1 : i + 1]) + base * 0.0  # what was no number once stays none
             out[i] = base
             part = 0.0
             age = 0

@@ -55,6 +55,8 @@ class Kernel:
     whether there was one, and the bars need not be looked through before. `lanes`: its body takes eight series at once
     as well as one (`row_of` and `where` in place of `x[s]` and `if`): symbols that lie side by side in memory go
     through it as they lie, and what comes out lies so too. `turned`: it gains more by lanes than turning rows costs.
+    `by_bars`: it takes a bar of all groups of eight before the next bar; it has one output, and what it sets aside is
+    not looked back upon.
     """
 
     advance: Callable[..., None]
@@ -68,6 +70,7 @@ class Kernel:
     poisons: bool = False
     lanes: bool = False
     turned: bool = False
+    by_bars: bool = False
 
     def __call__(self, *arguments: Any) -> Floats:
         beside = self.lanes and lie_side_by_side(arguments[: self.series])
@@ -182,7 +185,7 @@ class Kernel:
         holed = groups_side_by_side(
             self.advance, given, out, picked=wanted.start, outputs=self.outputs, work=self.work,
             numbers=self.numbers(parameters), memory=int(self.memory(*parameters)), poisons=self.poisons,
-            parameters=parameters, scratch=_scratch,
+            by_bars=self.by_bars, parameters=parameters, scratch=_scratch,
         )  # fmt: skip
         for group in np.flatnonzero(holed):
             columns = group_of(int(group), given[0].shape[0])
@@ -290,6 +293,7 @@ def kernel(
     poisons: bool = False,
     lanes: bool = False,
     turned: bool = False,
+    by_bars: bool = False,
 ) -> Callable[[Callable[..., None]], Kernel]:
     """Compile a recursion `f(first, last, state, work, *series, out, *parameters)` into a Kernel.
 
@@ -301,7 +305,7 @@ def kernel(
         names = function.__code__.co_varnames
         built = Kernel(
             compiled(function), names.index("out") - 4, memory, state, work, outputs,
-            poisons=poisons, lanes=lanes or turned, turned=turned,
+            poisons=poisons, lanes=lanes or turned or by_bars, turned=turned, by_bars=by_bars,
         )  # fmt: skip
         object.__setattr__(built, "__doc__", function.__doc__)
         return built

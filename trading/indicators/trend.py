@@ -3,7 +3,7 @@
 import numpy as np
 
 from trading.indicators.extremes import bars_since, extreme_of
-from trading.indicators.lanes import row_of, where
+from trading.indicators.lanes import fma, row_of, where
 from trading.indicators.passes import decay, four, stride_from
 from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_making_arrays, kernel, nothing_of
 from trading.indicators.volatility import range_of
@@ -138,25 +138,31 @@ def _directed_by_strides(top, bottom, close, mean, rise, fall, a, b, n, kept):
     kept[0], kept[3], kept[6] = up, down, reach
 
 
-@kernel(memory=lambda n: 2 * n + 1, state=9, work=2, turned=True)
+@kernel(memory=lambda n: 2 * n + 1, state=9, work=2, poisons=True, turned=True)
 def adx(first, last, state, work, high, low, close, out, n):
     """ADX, 0 to 100, with the bits of `directional`: of DX alone the ranges fall out. First ADX at bar 2 n - 1."""
     for s in range(close.shape[0]):
-        top, bottom, mean, kept = row_of(high, s), row_of(low, s), row_of(out[0], s), row_of(state, s)
-        rise, fall = row_of(work[0], s), row_of(work[1], s)
+        top, bottom, end = row_of(high, s), row_of(low, s), row_of(close, s)
+        rise, fall, mean, kept = row_of(work[0], s), row_of(work[1], s), row_of(out[0], s), row_of(state, s)
         for start in range(first[s], last[s], bars_near(close)):
             a, b = start & WHOLE, min(start + bars_near(close), last[s])
             begin = stride_from(top, a, b, n, kept[2])
-            _apart_by_steps(top, bottom, mean, rise, fall, a, begin, n, kept)
+            _apart_by_steps(top, bottom, end, mean, rise, fall, a, begin, n, kept)
             if begin < b:
-                _apart_by_strides(top, bottom, mean, begin, b, n, kept)
-                _apart_by_steps(top, bottom, mean, rise, fall, begin + (b - begin) // 4 * 4, b, n, kept)
+                _apart_by_strides(top, bottom, end, mean, begin, b, n, kept)
+                _apart_by_steps(top, bottom, end, mean, rise, fall, begin + (b - begin) // 4 * 4, b, n, kept)
             decay(mean, mean, a, b, n, n, 1.0 / n, kept, 6)
 
 
 @compiled
-def _apart_by_steps(top, bottom, mean, rise, fall, a, b, n, kept):
+def _apart_by_steps(top, bottom, close, mean, rise, fall, a, b, n, kept):
     _moves(top, bottom, rise, fall, a, b)
+    begin = max(a, 1)
+    now, under, end, into = top[begin:b], bottom[begin:b], close[begin:b], rise[begin:b]
+    for k in range(into.size):
+        into[k] += (now[k] + under[k] + end[k]) * 0.0  # of what is no number a comparison makes one
+    if a <= 1 and b > 1:
+        rise[1] += (top[0] + bottom[0] + close[0]) * 0.0
     decay(rise, rise, a, b, 1, n, 1.0 / n, kept, 0)
     decay(fall, fall, a, b, 1, n, 1.0 / n, kept, 3)
     ups, downs, apart = rise[a:b], fall[a:b], mean[a:b]
@@ -165,10 +171,11 @@ def _apart_by_steps(top, bottom, mean, rise, fall, a, b, n, kept):
 
 
 @compiled
-def _apart_by_strides(top, bottom, mean, a, b, n, kept):
+def _apart_by_strides(top, bottom, close, mean, a, b, n, kept):
     """The same four bars at a time: bars that are whole, from the beginning of a stride on."""
     up, down, weight = kept[0], kept[3], 1.0 / n
-    now, under, then, low, apart = top[a:b], bottom[a:b], top[a - 1 : b], bottom[a - 1 : b], mean[a:b]
+    nothing = up * 0.0
+    now, under, end, then, low, apart = top[a:b], bottom[a:b], close[a:b], top[a - 1 : b], bottom[a - 1 : b], mean[a:b]
     for k in range(apart.size // 4):
         j = 4 * k
         u1, d1 = _moved(now[j], then[j], under[j], low[j])
@@ -180,7 +187,12 @@ def _apart_by_strides(top, bottom, mean, a, b, n, kept):
         apart[j], apart[j + 1], apart[j + 2], apart[j + 3] = (
             _apart(u1, d1), _apart(u2, d2), _apart(u3, d3), _apart(up, down),
         )  # fmt: skip
-    kept[0], kept[3] = up, down
+        tops = (now[j] + now[j + 1]) + (now[j + 2] + now[j + 3])
+        bottoms = (under[j] + under[j + 1]) + (under[j + 2] + under[j + 3])
+        ends = (end[j] + end[j + 1]) + (end[j + 2] + end[j + 3])
+        nothing = fma((tops + bottoms) + ends, 0.0, nothing)  # of what is no number a comparison makes one
+    kept[0], kept[3] = up + nothing, down
+    apart[(b - a) // 4 * 4 - 1] += nothing
 
 
 plus_di = directional.output(1)

@@ -1,18 +1,20 @@
 """How much prices move. float64[symbols, bars] each → float64 of the same shape. Missing bars: see `rows`."""
 
 import numpy as np
+from numba.extending import overload
 
-from trading.indicators.lanes import fma, row_of
+from trading.indicators.lanes import row_of
 from trading.indicators.moments import deviation_of, four_moments, root_of, variance_of
 from trading.indicators.passes import (
     decay,
     divide,
-    four,
     mean_of_sum,
     next_strides,
+    powers_of,
     renewal_of,
     slide,
     stride_from,
+    stride_on,
 )
 from trading.indicators.rows import TILE, WHOLE, bars_near, compiled, compiled_in_any_order, kernel
 
@@ -60,19 +62,38 @@ def true_range(first, last, state, work, high, low, close, out):
             row[last[s] - 1] += doubt
 
 
-@kernel(memory=lambda n: n + 1, state=3, poisons=True, lanes=True)
+@kernel(memory=lambda n: n + 1, state=3, poisons=True, by_bars=True)
 def atr(first, last, state, work, high, low, close, out, n):
     """Average true range, rupees. First value at bar n, the simple mean of bars 1 to n. Wilder 1978."""
-    for s in range(close.shape[0]):
-        top, bottom, end = row_of(high, s), row_of(low, s), row_of(close, s)
-        row, kept = row_of(out[0], s), row_of(state, s)
-        for start in range(first[s], last[s], bars_near(close)):
-            a, b = start & WHOLE, min(start + bars_near(close), last[s])
-            begin = stride_from(row, a, b, n, kept[2])
-            _mean_range_by_steps(top, bottom, end, row, a, begin, n, kept)
-            if begin < b:
-                _mean_range_by_strides(top, bottom, end, row, begin, b, n, kept)
-                _mean_range_by_steps(top, bottom, end, row, begin + (b - begin) // 4 * 4, b, n, kept)
+    mean_range_of(high, low, close, out[0], first, last, n, state)
+
+
+def mean_range_of(high, low, close, out, first, last, n, state):
+    """The mean range of every row; of neighbouring groups of lanes a bar of all before the next."""
+
+
+@overload(mean_range_of)
+def _mean_range_of(high, low, close, out, first, last, n, state):
+    def in_turn(high, low, close, out, first, last, n, state):
+        for s in range(close.shape[0]):
+            top, bottom, end, row = row_of(high, s), row_of(low, s), row_of(close, s), row_of(out, s)
+            for start in range(first[s], last[s], bars_near(close)):
+                a, b = start & WHOLE, min(start + bars_near(close), last[s])
+                _mean_range_by_steps(top, bottom, end, row, a, b, n, row_of(state, s))
+
+    def abreast(high, low, close, out, first, last, n, state):
+        a, b = first[0], last[0]
+        middle = stride_from(row_of(close, 0), a, b, n, row_of(state, 0)[2])
+        end = middle + (b - middle) // 4 * 4
+        for s in range(close.shape[0]):
+            top, bottom, over = row_of(high, s), row_of(low, s), row_of(close, s)
+            _mean_range_by_steps(top, bottom, over, row_of(out, s), a, middle, n, row_of(state, s))
+        _mean_range_by_bars(high, low, close, out, middle, end, n, state)
+        for s in range(close.shape[0]):
+            top, bottom, over = row_of(high, s), row_of(low, s), row_of(close, s)
+            _mean_range_by_steps(top, bottom, over, row_of(out, s), end, b, n, row_of(state, s))
+
+    return abreast if close.ndim == 3 else in_turn
 
 
 @compiled
@@ -82,30 +103,25 @@ def _mean_range_by_steps(top, bottom, close, out, a, b, n, kept):
 
 
 @compiled
-def _mean_range_by_strides(top, bottom, close, out, a, b, n, kept):
-    """The same four bars at a time: bars that are whole, from the beginning of a stride on."""
-    mean, weight = kept[0], 1.0 / n
-    nothing = mean * 0.0
-    now, under, ends, value = top[a:b], bottom[a:b], close[a - 1 : b], out[a:b]
-    for k in range(value.size // 4):
-        j = 4 * k
-        value[j], value[j + 1], value[j + 2], mean = four(
-            mean, weight,
-            max(now[j], ends[j]) - min(under[j], ends[j]),
-            max(now[j + 1], ends[j + 1]) - min(under[j + 1], ends[j + 1]),
-            max(now[j + 2], ends[j + 2]) - min(under[j + 2], ends[j + 2]),
-            max(now[j + 3], ends[j + 3]) - min(under[j + 3], ends[j + 3]),
-        )  # fmt: skip
-        value[j + 3] = mean
-        tops = (now[j] + now[j + 1]) + (now[j + 2] + now[j + 3])
-        bottoms = (under[j] + under[j + 1]) + (under[j + 2] + under[j + 3])
-        closes = (ends[j + 1] + ends[j + 2]) + (ends[j + 3] + ends[j + 4])
-        nothing = fma((tops + bottoms) + closes, 0.0, nothing)  # as in `range_of`: a mere comparison would lose it
-    kept[0] = mean + nothing
-    value[(b - a) // 4 * 4 - 1] = kept[0]
+def _mean_range_by_bars(high, low, close, out, a, b, n, state):
+    """Whole strides of neighbouring groups in the order in which their bars lie, which memory foresees."""
+    weight = 1.0 / n
+    powers = powers_of(weight)
+    for i in range(a, b, 4):
+        for place in range(4):
+            for s in range(close.shape[0]):
+                brought = weight * _range_at(high, low, close, s, i + place)
+                row_of(out, s)[i + place] = stride_on(row_of(state, s), 0, brought, powers, place)
 
 
-@kernel(memory=lambda n: n, state=6, turned=True)
+@compiled
+def _range_at(high, low, close, s, i):
+    """The true range of one bar, as in `range_of`."""
+    top, bottom, before, end = row_of(high, s)[i], row_of(low, s)[i], row_of(close, s)[i - 1], row_of(close, s)[i]
+    return max(top, before) - min(bottom, before) + (top + bottom + end) * 0.0
+
+
+@kernel(memory=lambda n: n, state=6, poisons=True, turned=True)
 def stdev(first, last, state, work, x, out, n):
     """Population standard deviation of the last n bars (divided by n, as Bollinger does). First value at bar n - 1."""
     for s in range(x.shape[0]):
@@ -114,7 +130,7 @@ def stdev(first, last, state, work, x, out, n):
             deviation_of(row_of(x, s), row_of(out[0], s), a, b, 0, n, row_of(state, s), 0)
 
 
-@kernel(memory=lambda n, width: n, state=9, outputs=3, turned=True)
+@kernel(memory=lambda n, width: n, state=9, outputs=3, poisons=True, turned=True)
 def bollinger(first, last, state, work, x, out, n, width):
     """Upper band, middle, lower band: simple mean of n bars ± `width` population deviations. From bar n - 1. 2001."""
     renew = renewal_of(n)

@@ -3,6 +3,8 @@
 Rows are turned for it, where that pays; symbols that lie side by side in memory are taken as they lie.
 """
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -14,6 +16,7 @@ from trading.indicators.trend import directional
 
 TAKEN = sorted(name for name, indicator in REGISTRY.items() if indicator.kernel.turned)
 BESIDE = sorted(name for name, indicator in REGISTRY.items() if indicator.kernel.lanes)
+NOTICED = sorted(name for name, indicator in REGISTRY.items() if indicator.kernel.poisons)
 SYMBOLS = 2 * LANES + 3  # two groups, and three that go alone
 SMALL = {"omega": 0.1, "alpha": 0.1, "beta": 0.8, "step": 0.02, "limit": 0.2}
 
@@ -26,11 +29,13 @@ def market(bars: int) -> dict[str, np.ndarray]:
     return {"high": close * 1.002, "low": close * 0.998, "close": close}
 
 
-def run(name: str, bars: dict[str, np.ndarray], period: int) -> np.ndarray:
+def run(name: str, bars: dict[str, np.ndarray], period: int, *, looks: bool = False) -> np.ndarray:
+    """looks: look through all bars before, as kernels do that would not notice in the end."""
     indicator = REGISTRY[name]
     constants = [SMALL.get(each.name, period + place) for place, each in enumerate(indicator.parameters)]
     series = [bars["close"]] * indicator.arity + [bars[field] for field in indicator.inputs]
-    return indicator.kernel(*series, *map(kernel_argument, indicator.parameters, constants))
+    kernel = replace(indicator.kernel, poisons=False) if looks else indicator.kernel
+    return kernel(*series, *map(kernel_argument, indicator.parameters, constants))
 
 
 def alone(name: str, bars: dict[str, np.ndarray], period: int) -> np.ndarray:
@@ -61,6 +66,26 @@ def test_a_series_with_a_missing_bar_changes_nothing_for_those_beside_it(name):
         np.testing.assert_array_equal(np.delete(answer, 1, axis=0), np.delete(whole, 1, axis=0))
         np.testing.assert_array_equal(answer, alone(name, holed, 5))
         assert np.isnan(answer[1, 40]) and np.isfinite(answer[1, -1])
+
+
+@pytest.mark.parametrize("name", NOTICED)
+def test_what_is_no_number_is_noticed_in_the_end_wherever_it_stands(name):
+    for lost in (np.nan, np.inf, -np.inf):
+        for bar in (
+            0,
+            1,
+            17,
+            298,
+            299,
+        ):  # then prices move on, or stand still, longer than sums are kept, or not at all
+            window = market(300)
+            for symbol, field in ((3, "close"), (4, "close"), (5, "high"), (6, "low")):
+                window[field][symbol, bar] = lost
+            for period in (1, 5):
+                wanted = run(name, window, period, looks=True)
+                np.testing.assert_array_equal(run(name, window, period), wanted)
+                np.testing.assert_array_equal(run(name, side_by_side(window), period), wanted)
+                np.testing.assert_array_equal(alone(name, window, period), wanted)
 
 
 @pytest.mark.parametrize("name", ["sma", "kama", "adx", "bollinger_upper"])
@@ -155,6 +180,15 @@ def test_few_symbols_side_by_side_and_none_at_all():
             REGISTRY["sma"].kernel(np.asfortranarray(rows), 5), REGISTRY["sma"].kernel(rows, 5)
         )
     assert REGISTRY["sma"].kernel(np.empty((20, 0), order="F"), 5).shape == (20, 0)
+
+
+@pytest.mark.parametrize("name", ["sma", "ema", "rsi", "atr", "kama", "adx", "bollinger_upper"])
+def test_many_symbols_side_by_side_give_the_bits_of_rows(name):
+    window = holed(300)
+    wanted = run(name, window, 5)
+    for times in (7, 29):  # more than are taken group by group, and more than are taken together
+        many = {field: np.tile(values, (times, 1)) for field, values in window.items()}
+        np.testing.assert_array_equal(run(name, side_by_side(many), 5), np.tile(wanted, (times, 1)))
 
 
 def test_series_of_unlike_shape_are_refused_side_by_side_too():
