@@ -237,18 +237,18 @@ def _stored(
             series__feed=feed, series__timeframe=timeframe, series__instrument_id__in=ids,
             first_day__range=(first, last),
         ).values_list("series__instrument_id", "first_day", "bars", "untrusted", "streamed")  # fmt: skip
-        return found | {(pk, day): tuple(numbers) for pk, day, *numbers in rows}  # type: ignore[misc]
-    bars = columns_of(feed, ids, timeframe, start=_midnight(first), end=_midnight(last + timedelta(days=1)))
-    if not len(bars):
+        return found | {(pk, day): (bars, doubtful, ours) for pk, day, bars, doubtful, ours in rows}
+    kept = columns_of(feed, ids, timeframe, start=_midnight(first), end=_midnight(last + timedelta(days=1)))
+    if not len(kept):
         return found
-    days = days_of(bars.starts)
-    heads = np.flatnonzero((np.diff(bars.series, prepend=-1) != 0) | (np.diff(days, prepend=-1) != 0))
-    counts = np.diff(heads, append=len(bars))
-    doubtful = np.add.reduceat((bars.mark & int(UNTRUSTED)) != 0, heads, dtype=np.int64)
-    ours = np.add.reduceat(bars.source == Source.STREAM, heads, dtype=np.int64)
-    table = (bars.series[heads], days[heads], counts, doubtful, ours)
+    days = days_of(kept.starts)
+    heads = np.flatnonzero((np.diff(kept.series, prepend=-1) != 0) | (np.diff(days, prepend=-1) != 0))
+    counts = np.diff(heads, append=len(kept))
+    untrusted = np.add.reduceat((kept.mark & int(UNTRUSTED)) != 0, heads, dtype=np.int64)
+    streamed = np.add.reduceat(kept.source == Source.STREAM, heads, dtype=np.int64)
+    table = (kept.series[heads], days[heads], counts, untrusted, streamed)
     for pk, day, *numbers in zip(*(column.tolist() for column in table), strict=True):
-        found[pk, date_of(day)] = tuple(numbers)  # type: ignore[assignment]
+        found[pk, date_of(day)] = (numbers[0], numbers[1], numbers[2])
     return found
 
 

@@ -8,8 +8,9 @@ import pytest
 
 from trading.audit.models import AuditEntry
 from trading.marketdata.listing.instruments import refresh_instruments
-from trading.marketdata.listing.universes import members
+from trading.marketdata.listing.universes import gone_members, members
 from trading.marketdata.models import Instrument, Universe, UniverseMember
+from trading.monitoring.models import Alert
 
 pytestmark = pytest.mark.django_db
 NOW = datetime(2026, 2, 16, 3, 0, tzinfo=UTC)
@@ -87,3 +88,23 @@ def test_membership_is_a_matter_of_the_day():
     assert members(universe, date(2025, 6, 1)) == [itc]
     assert members(universe, date(2026, 1, 31)) == [itc, sbin]
     assert members(universe, date(2026, 2, 1)) == [sbin]
+
+
+def test_a_member_of_a_list_that_no_master_knows_any_more_is_told_and_forgotten_when_it_is_back():
+    """Renamed in a way that nothing tells: neither its token, nor its ISIN, nor the list of renames."""
+    old = Line("NSE:OLDBANK-EQ", name="New Era Bank", fy_token="1", isin="INE001A01011")
+    others = [Line(f"NSE:S{n}-EQ", name=f"Share {n}", fy_token=f"9{n}", isin=f"INE9{n:02}A01010") for n in range(9)]
+    refresh_instruments([old, *others], now=NOW, retire=True)
+    universe = Universe.objects.create(name="banks")
+    member = Instrument.objects.get(symbol="NSE:OLDBANK-EQ")
+    UniverseMember.objects.create(universe=universe, instrument=member, from_date=date(2020, 1, 1))
+    new = Line("NSE:NEWBANK-EQ", name="New Era Bank", fy_token="2", isin="INE555Z01012")
+    refresh_instruments([new, *others], now=NOW, retire=True)
+    assert [(one.universe, one.symbol, one.perhaps) for one in gone_members(NOW.date())] == [
+        ("banks", "NSE:OLDBANK-EQ", "NSE:NEWBANK-EQ")
+    ]  # fmt: skip
+    (alert,) = Alert.objects.filter(code="MEMBERS_GONE", acknowledged_at=None)
+    assert "NSE:OLDBANK-EQ (now NSE:NEWBANK-EQ?)" in alert.message
+    refresh_instruments([old, new, *others], now=NOW, retire=True)
+    assert gone_members(NOW.date()) == []
+    assert not Alert.objects.filter(code="MEMBERS_GONE", acknowledged_at=None).exists()

@@ -17,7 +17,7 @@ from trading.domain.errors import TradingError
 from trading.marketdata.listing.matching import Identity, Matcher
 from trading.marketdata.listing.renames import all_renames, known_renames, names_between
 from trading.marketdata.listing.rows import Found, insert_new, insert_terms, stored_rows, tie_contracts, update_changed
-from trading.marketdata.listing.universes import set_members
+from trading.marketdata.listing.universes import Gone, gone_members, set_members
 from trading.marketdata.models import (
     FormerIdentity,
     Instrument,
@@ -26,6 +26,7 @@ from trading.marketdata.models import (
     SectorStay,
     Universe,
 )
+from trading.monitoring.alerts import clear_alerts, raise_alert
 from trading.venue.sessions import exchange_date
 
 TOLD = 50  # names an audit entry tells; the rest is in InstrumentChange
@@ -168,6 +169,7 @@ def _refresh(
     _take_over(lines, known, diff, day=day, source=came.source)
     if retire:
         _retire(lines, known, diff, day=day)
+        _tell_gone_members(day)
     refresh.counts = diff.counts()
     if not diff:
         refresh.outcome = InstrumentRefresh.Outcome.NOTHING_NEW
@@ -391,6 +393,21 @@ def _retire(lines: Mapping[str, Listed], known: list[Found], diff: Diff, *, day:
     diff.retired += sorted(one.symbol for one in gone if one.expiry is None or one.expiry >= day)
     diff.expired = sum(1 for one in gone if one.expiry is not None and one.expiry < day)
     Instrument.objects.filter(pk__in=[one.pk for one in gone]).update(active=False)
+
+
+def _tell_gone_members(day: date) -> None:
+    """Lists of an index that name a share no master lists: it is traded by nobody, and somebody should know."""
+    found: dict[str, list[Gone]] = {}
+    for one in gone_members(day):
+        found.setdefault(one.universe, []).append(one)
+    for universe in Universe.objects.exclude(name__in=found):
+        clear_alerts("MEMBERS_GONE", about=universe.name)
+    for name, gone in found.items():
+        told = ", ".join(f"{one.symbol} (now {one.perhaps}?)" if one.perhaps else one.symbol for one in gone[:5])
+        raise_alert(
+            "MEMBERS_GONE", f"{len(gone)} of {name} are listed by no master any more: {told}", about=name,
+            next_step="Renamed or delisted? Bring the exchange's list of today: manage.py import_universe.",
+        )  # fmt: skip
 
 
 def _take_sectors(lines: Mapping[str, Listed], *, day: date, source: str) -> None:

@@ -28,6 +28,37 @@ def members(universe: Universe, on_date: date) -> list[Instrument]:
     return list(Instrument.objects.filter(pk__in=stays.values("instrument_id"), active=True).order_by("symbol"))
 
 
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """A share that a list still names and no master lists any more. `perhaps`: the symbol that a company of the same
+    name has today, if there is one; nobody takes it over without a person."""
+
+    universe: str
+    instrument_id: int
+    symbol: str
+    perhaps: str = ""
+
+
+def gone_members(on_date: date) -> list[Gone]:
+    """Members of a day that are out of use: renamed in a way that no master and no list of renames tells, or delisted.
+
+    Contracts that have expired are not among them.
+    """
+    stays = UniverseMember.objects.filter(
+        Q(to_date__isnull=True) | Q(to_date__gte=on_date), from_date__lte=on_date,
+        instrument__active=False, instrument__expiry__isnull=True,
+    ).select_related("universe", "instrument").order_by("universe__name", "instrument__symbol")  # fmt: skip
+    found = []
+    for stay in stays:
+        one = stay.instrument
+        same = Instrument.objects.filter(
+            name__iexact=one.name, exchange=one.exchange, instrument_type=one.instrument_type, active=True
+        ).values_list("symbol", flat=True)  # fmt: skip
+        named = list(same[:2]) if one.name else []
+        found.append(Gone(stay.universe.name, one.pk, one.symbol, named[0] if len(named) == 1 else ""))
+    return found
+
+
 UNDATED: Final = date(2000, 1, 1)
 """First day of a list that came without one: it holds from the beginning, and nobody knows since when it is true."""
 

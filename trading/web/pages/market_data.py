@@ -13,7 +13,7 @@ from execution.models import EngineLease
 from trading.domain.clock import IST
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.fetching.tally import calls_saved
-from trading.marketdata.listing.universes import members
+from trading.marketdata.listing.universes import gone_members, members
 from trading.marketdata.live import SourceKind
 from trading.marketdata.models import Feed, Instrument, InstrumentRefresh, QualityDay, Universe
 from trading.marketdata.quality.trust import SourcesState, sources_state
@@ -89,6 +89,7 @@ def market_data(request: DeskRequest) -> HttpResponse:
         "whole": sum(1 for _, cells in rows for cell in cells if not cell.missing and cell.bars),
         "cells": sum(len(cells) for _, cells in rows),
         "universes": Universe.objects.order_by("name"),
+        "gone": [one for one in gone_members(exchange_date(now)) if chosen is None or one.universe == chosen.name],
         "chosen": chosen,
         "stored": stored(feed),
         "refused": refused[:MOST_REFUSED],
