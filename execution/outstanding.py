@@ -33,8 +33,8 @@ SELECT lease.state, lease.cause, lease.age, lease.build, working.opposite, worki
      JOIN strategies_signal s ON s.id = i.signal_id
      JOIN strategies_deployment d ON d.id = s.deployment_id
      JOIN strategies_contractversion v ON v.id = d.version_id
-     WHERE i.portfolio_id = w.portfolio AND i.instrument_id = w.instrument AND i.side = w.side
-       AND i.state <> 'REFUSED' AND v.contract_id = w.contract
+     WHERE w.contract IS NOT NULL AND i.portfolio_id = w.portfolio AND i.instrument_id = w.instrument
+       AND i.side = w.side AND i.state <> 'REFUSED' AND v.contract_id = w.contract
      ORDER BY i.created_at DESC LIMIT 1),
     (SELECT json_agg(json_build_array(m.id, m.symbol, CASE g.side WHEN 'BUY' THEN 1 ELSE -1 END)) FROM execution_group g
      JOIN marketdata_instrument m ON m.id = g.instrument_id

@@ -3,7 +3,6 @@
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any
 from uuid import UUID
 
 from risk.facts import fields_of
@@ -12,15 +11,16 @@ from risk.gates.finding import Finding, Gate, Limits, Outcome, Snapshot
 from risk.models.verdict import as_said
 from trading.domain.orders import OrderIntent
 from trading.statements import tell
+from trading.trips import Texts, array_of
 
 STORE = """
 INSERT INTO risk_assessment
   (portfolio_id, intent_id, policy_id, policy, said, intent, snapshot, allowed_quantity, refused_by, at, stored_at)
 SELECT portfolio, intent, policy_id, policy, said::jsonb, asked::jsonb, snapshot::jsonb, allowed, refused, at,
        clock_timestamp()
-FROM unnest(%(portfolio)b::bigint[], %(intent)b::uuid[], %(policy_id)b::bigint[], %(policy)b::text[], %(said)b::text[],
-            %(asked)b::text[], %(snapshot)b::text[], %(allowed)b::bigint[], %(refused)b::text[],
-            %(at)b::timestamptz[])
+FROM unnest(%(portfolio)s::bigint[], %(intent)s::uuid[], %(policy_id)s::bigint[], %(policy)b::text[], %(said)b::text[],
+            %(asked)b::text[], %(snapshot)b::text[], %(allowed)s::bigint[], %(refused)b::text[],
+            %(at)s::timestamptz[])
     AS j (portfolio, intent, policy_id, policy, said, asked, snapshot, allowed, refused, at)
 """  # binary: an array of JSON as text would be written quote by quote, and read so
 
@@ -85,17 +85,24 @@ class Judged:
 
 def store_verdicts(judged: Sequence[Judged]) -> None:
     """Keep what each gate said and all that it saw: "why was this not traded?" has an answer, and may be asked anew."""
+    if not judged:
+        return
     rows = [_as_row(one) for one in judged]
-    tell(STORE, {name: [row[name] for row in rows] for name in rows[0]} if rows else {})
+    told = {name: Texts(row[name] for row in rows) for name in rows[0]}
+    tell(STORE, told | {name: array_of(told[name]) for name in _PLAIN})
 
 
-def _as_row(judged: Judged) -> dict[str, Any]:
+_PLAIN = ("portfolio", "intent", "policy_id", "allowed", "at")
+"""Columns whose text needs no quotes."""
+
+
+def _as_row(judged: Judged) -> dict[str, str]:
     verdict = judged.verdict
     allowed, refused_by = (0, verdict.code) if isinstance(verdict, RefusedIntent) else (verdict.quantity, "")
     return {
-        "portfolio": judged.portfolio_id, "intent": verdict.intent_id, "policy_id": judged.policy_id,
+        "portfolio": str(judged.portfolio_id), "intent": str(verdict.intent_id), "policy_id": str(judged.policy_id),
         "policy": judged.policy[:80], "said": json.dumps(as_said(verdict.findings)),
         "asked": json.dumps(fields_of(judged.intent), default=str),
-        "snapshot": json.dumps(fields_of(judged.snapshot), default=str), "at": judged.snapshot.now,
-        "allowed": allowed, "refused": refused_by[:32],
+        "snapshot": json.dumps(fields_of(judged.snapshot), default=str),
+        "at": judged.snapshot.now.isoformat(), "allowed": str(allowed), "refused": refused_by[:32],
     }  # fmt: skip

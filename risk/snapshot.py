@@ -23,6 +23,7 @@ from trading.marketdata.sessions import session_at
 from trading.portfolio.models import Portfolio
 from trading.portfolio.valuation import Holding, opening_equity, worth_of
 from trading.statements import ask
+from trading.trips import Texts
 from trading.venue.sessions import Phase, entry_window, exchange_date
 
 # One row for each wish. What all of them share is of one account, and is in the first row alone.
@@ -39,9 +40,9 @@ SELECT
      WHERE portfolio_id = w.portfolio AND session_date = w.day),
     (SELECT json_agg(json_build_array(kind, session_date = w.day)) FROM risk_losslock
      WHERE portfolio_id = w.portfolio
-       AND (session_date = w.day OR (released_at IS NULL AND kind = ANY(%(lasting)s) AND session_date < w.day))),
+       AND (session_date = w.day OR (released_at IS NULL AND kind = ANY(%(lasting)b) AND session_date < w.day))),
     (SELECT closed_at FROM portfolio_closedtrade
-     WHERE portfolio_id = w.portfolio AND instrument_id = w.instrument AND exit_reason = ANY(%(stops)s)
+     WHERE portfolio_id = w.portfolio AND instrument_id = w.instrument AND exit_reason = ANY(%(stops)b)
      ORDER BY closed_at DESC, id DESC LIMIT 1),
     (SELECT json_build_array(count(*), max(closed_at)) FROM portfolio_closedtrade
      WHERE portfolio_id = w.portfolio AND gross_paise < charges_paise AND closed_at > coalesce(
@@ -54,8 +55,8 @@ SELECT
      WHERE f.name = %(feed)s AND b.instrument_id = w.instrument AND b.session_date = w.day),
     CASE WHEN w.place = 1 THEN json_build_object(
         'kill', (SELECT json_object_agg(scope, json_build_array(level, epoch, reason)) FROM risk_tradingstate
-                 WHERE scope = ANY(%(scopes)s)),
-        'taken', (SELECT json_object_agg(key, reserved + used) FROM risk_riskbucket WHERE key = ANY(%(keys)s)),
+                 WHERE scope = ANY(%(scopes)b)),
+        'taken', (SELECT json_object_agg(key, reserved + used) FROM risk_riskbucket WHERE key = ANY(%(keys)b)),
         'feed_kind', (SELECT kind FROM marketdata_feed WHERE name = %(feed)s),
         'equity', (SELECT coalesce(sum(coalesce((SELECT d.opening_equity_paise FROM portfolio_tradingday d
                                                  WHERE d.portfolio_id = p.id ORDER BY d.session_date DESC LIMIT 1),
@@ -74,7 +75,8 @@ ORDER BY w.place
 """
 
 
-STOPPED_OUT = [Reason.STOP.value, Reason.TRAILING.value]
+LASTING = Texts(str(kind) for kind in LossLock.LASTING)
+STOPPED_OUT = Texts([Reason.STOP.value, Reason.TRAILING.value])
 """A stop that was drawn closer is a stop too."""
 
 
@@ -160,19 +162,20 @@ class Standings:
     Made, it asks with the caller's other questions; the rows are read at the first look.
     """
 
-    def __init__(self, questions: Sequence[Question]) -> None:
+    def __init__(self, questions: Sequence[Question], prices: dict[str, Quote] | None = None) -> None:
+        """`prices`: those that the caller fetches meanwhile; what is not among them then is fetched."""
         self._questions = questions
         self._keys = [one.buckets() for one in questions]
         account = questions[0].portfolio.account
         asked: dict[str, Any] = {
             "wishes": json.dumps([one.as_row(place) for place, one in enumerate(questions, 1)]),
-            "scopes": sorted({scope for one in questions for scope in one.scopes()}),
-            "keys": sorted({key for keys in self._keys for key in keys.values()}),
-            "lasting": [str(kind) for kind in LossLock.LASTING], "stops": STOPPED_OUT, "feed": account.feed,
+            "scopes": Texts({scope for one in questions for scope in one.scopes()}),
+            "keys": Texts({key for keys in self._keys for key in keys.values()}),
+            "lasting": LASTING, "stops": STOPPED_OUT, "feed": account.feed,
             "account": account.pk, "believed": BrokerFunds.BELIEVED,
         }  # fmt: skip
         self._asked = ask(FACTS, asked)
-        self._asked_first: dict[str, Quote] = {}
+        self._prices = {} if prices is None else prices
 
     @cached_property
     def _rows(self) -> list[tuple[Any, ...]]:
@@ -188,19 +191,14 @@ class Standings:
         """By bucket: what was reserved and used, and what those took that were looked at before."""
         return self._shared["taken"] or {}
 
-    def get_ready(self) -> None:
-        """Ask for the prices of what they are about, while the rows are on their way."""
-        self._asked_first |= self._quotes_of({one.instrument.symbol for one in self._questions})
-
     @cached_property
     def _quotes(self) -> Mapping[str, Quote]:
         wanted = {one.instrument.symbol for one in self._questions}
         wanted |= {one[1] for row in self._rows for one in _plain(row[2]) or ()}
-        missing = wanted - self._asked_first.keys()
-        return self._asked_first | (self._quotes_of(missing) if missing else {})
-
-    def _quotes_of(self, symbols: set[str]) -> dict[str, Quote]:
-        return dict(last_quotes(self._questions[0].portfolio.account.feed, symbols))
+        missing = wanted - self._prices.keys()
+        if missing:
+            self._prices |= last_quotes(self._questions[0].portfolio.account.feed, missing)
+        return self._prices
 
     def took(self, claims: Iterable[Claim]) -> None:
         """Room that one of them was given: who comes after it sees it taken."""

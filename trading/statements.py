@@ -7,12 +7,13 @@ logs queries; a row that comes back is the same model instance that the ORM woul
 import json
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
-from functools import lru_cache, partial
+from functools import cache, lru_cache, partial
 from threading import local
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from django.db import connection, models, transaction
+from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
+from django.db.models.base import ModelState
 
 from trading.trips import Answer, Trip
 
@@ -45,14 +46,14 @@ def together() -> Iterator[Trip]:
     Inside a transaction, or for questions alone. An error of any of it is raised by the next answer that is waited
     for, or at the end.
     """
-    connection.ensure_connection()
+    wrapper: Any = connections[DEFAULT_DB_ALIAS]
+    wrapper.ensure_connection()
     before: Trip | None = getattr(_local, "trip", None)
-    with connection.wrap_database_errors, connection.connection.pipeline() as pipeline:
-        mine = before is None or before.connection is not connection.connection
-        trip = Trip(connection.connection, pipeline) if mine else before
+    with wrapper.wrap_database_errors, wrapper.connection.pipeline() as pipeline:
+        trip = Trip(wrapper, pipeline) if before is None or before.connection is not wrapper.connection else before
         _local.trip = trip
         try:
-            yield trip  # type: ignore[misc]
+            yield trip
         finally:
             _local.trip = before
 
@@ -60,10 +61,12 @@ def together() -> Iterator[Trip]:
 def _send(statement: str, parameters: Any) -> Answer | None:
     """Put a statement on the trip that is open, where there is one and nobody keeps a log of what is asked."""
     trip: Trip | None = getattr(_local, "trip", None)
-    if trip is None or trip.connection is not connection.connection or connection.queries_logged:
+    if trip is None or not trip.is_open():
         return None
+    if not trip.wrapper.execute_wrappers:
+        return trip.send(statement, parameters)
     execute: Any = trip.send
-    for wrapper in reversed(connection.execute_wrappers):
+    for wrapper in reversed(trip.wrapper.execute_wrappers):
         execute = partial(wrapper, execute)
     answer: Answer = execute(statement, parameters, False, {"connection": connection, "cursor": None})
     return answer
@@ -275,15 +278,54 @@ class Frozen:
         return ask(statement, [number if one == self.NUMBER else one for one in parameters])
 
 
+def new_row(model: type[M], **values: Any) -> M:
+    """A row that is not stored yet, as its model makes one, without asking each of its fields: `values` by the names of
+    fields, all else its default. A model that makes more of itself (files, signals) is not made so."""
+    plain, made, relations = _defaults(model)
+    row = model.__new__(model)
+    row._state = ModelState()
+    row.__dict__.update(plain)
+    for name, make in made:
+        row.__dict__[name] = make()
+    for name, value in values.items():
+        if name in relations:
+            row._state.fields_cache[name] = value
+            row.__dict__[relations[name]] = None if value is None else value.pk
+        else:
+            row.__dict__[name] = value
+    return row
+
+
+@cache
+def _defaults(model: type[models.Model]) -> tuple[dict[str, Any], list[tuple[str, Callable[[], Any]]], dict[str, str]]:
+    """By attribute: what never differs, what is made anew for each; by relation its attribute."""
+    meta: Any = model._meta
+    plain, made = {}, []
+    for field in meta.concrete_fields:
+        if callable(field.default):
+            made.append((field.attname, field.get_default))
+        else:
+            plain[field.attname] = field.get_default()
+    return plain, made, {one.name: one.attname for one in meta.concrete_fields if one.is_relation}
+
+
 def as_json(*rows: models.Model) -> str:
     """New rows of one table as `from_json` reads them."""
-    return json.dumps(as_columns(*rows), default=str)
+    return _ENCODE(as_columns(*rows))
 
 
 def as_columns(*rows: models.Model) -> list[dict[str, Any]]:
     """Rows of one table, each as what its columns hold."""
-    columns = [(str(one.column), one.attname) for one in rows[0]._meta.local_concrete_fields] if rows else []
+    columns = _columns(type(rows[0])) if rows else ()
     return [{column: getattr(row, name) for column, name in columns} for row in rows]
+
+
+@cache
+def _columns(model: type[models.Model]) -> list[tuple[str, str]]:
+    return [(str(one.column), one.attname) for one in model._meta.local_concrete_fields]
+
+
+_ENCODE = json.JSONEncoder(default=str).encode
 
 
 def from_json(model: type[models.Model], name: str) -> str:

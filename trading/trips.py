@@ -6,36 +6,66 @@ with the rest. Prepared statements are those of the connection: a cursor of psyc
 """
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache, partial
+from struct import Struct
 from typing import Any
 
+import psycopg
 from psycopg import errors
 from psycopg._preparing import Prepare
-from psycopg.adapt import PyFormat, Transformer
+from psycopg.adapt import Dumper, PyFormat, Transformer
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 
 _MARK = re.compile(r"%(?:\((?P<name>\w+)\))?(?P<kind>[sb%])")
 _ANSWERED = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 
 
+class Texts(list[str]):
+    """An array of text, written as the server keeps it: nothing in it is quoted by one side and unquoted by the other.
+    For a mark `%(name)b`. psycopg's own arrays look for the type of their elements first, one by one."""
+
+
+class _TextsDumper(Dumper):
+    format = Format.BINARY
+    oid = psycopg.adapters.types["text"].array_oid
+
+    def dump(self, obj: Any) -> bytes:
+        parts = [_ARRAY.pack(1, 0, psycopg.adapters.types["text"].oid, len(obj), 1)] if obj else [_EMPTY]
+        for one in obj:
+            written = one.encode()
+            parts += (_LENGTH.pack(len(written)), written)
+        return b"".join(parts)
+
+
+_LENGTH, _ARRAY = Struct("!i"), Struct("!iiIii")  # dimensions, whether some are missing, type, how many, from
+_EMPTY = Struct("!iiI").pack(0, 0, psycopg.adapters.types["text"].oid)
+psycopg.adapters.register_dumper(Texts, _TextsDumper)
+
+
+def array_of(values: Iterable[Any]) -> str:
+    """Numbers, ids or instants as an array that the statement casts: what needs no quotes."""
+    return f"{{{','.join(map(str, values))}}}"
+
+
 class Trip:
-    """What is out on one pipeline of a connection."""
+    """What is out on one pipeline of a connection; `wrapper` is Django's."""
 
-    def __init__(self, connection: Any, pipeline: Any) -> None:
-        self.connection, self.pipeline = connection, pipeline
-        self._transformer = Transformer(connection)
+    def __init__(self, wrapper: Any, pipeline: Any) -> None:
+        self.wrapper, self.connection, self.pipeline = wrapper, wrapper.connection, pipeline
+        self._transformer = Transformer(wrapper.connection)
         self._begun = False
+        self.trouble: Exception | None = None
+        """What went wrong first: all that comes after it is left undone, and says only that."""
 
-    def send(self, statement: str, parameters: Any, many: bool, context: Any) -> "Answer":
-        """Put a statement in its place (as Django's wrappers call what executes); it leaves with the others."""
+    def send(self, statement: str, parameters: Any, many: bool = False, context: Any = None) -> "Answer":
+        """Put a statement in its place; it leaves with the others. (Django's wrappers give what they give a cursor.)"""
         connection, pipeline = self.connection, self.pipeline
-        if not (self._begun or connection.autocommit) and (
-            connection.pgconn.transaction_status == TransactionStatus.IDLE
-        ):
-            self._command(b"BEGIN")
-        self._begun = True
-        answer = Answer(connection, pipeline)
+        if not (connection.autocommit or self._begun):
+            if connection.pgconn.transaction_status == TransactionStatus.IDLE:
+                self._command(b"BEGIN", Answer(self))
+            self._begun = True
+        answer = Answer(self)
         query = _Query(statement, parameters, self._transformer)
         plans = connection._prepared
         state, name = plans.get(query, True)
@@ -43,13 +73,17 @@ class Trip:
             pipeline.command_queue.append(
                 partial(connection.pgconn.send_prepare, name, query.query, param_types=query.types)
             )
-            pipeline.result_queue.append(None)
+            pipeline.result_queue.append((Answer(self), None))
         pipeline.command_queue.append(
             partial(connection.pgconn.send_query_prepared, name, query.values, param_formats=query.formats)
         )
         key = plans.maybe_add_to_cache(query, state, name)
         pipeline.result_queue.append((answer, None if key is None else (key, state, name)))
         return answer
+
+    def is_open(self) -> bool:
+        """Whether what is asked now may go with it: nobody keeps a log, which wants a cursor."""
+        return self.wrapper.connection is self.connection and not self.wrapper.queries_logged
 
     def leave(self) -> None:
         """Send what is in its place: the database works at it while its caller does something else."""
@@ -58,29 +92,29 @@ class Trip:
     def commit(self) -> None:
         """End the transaction with this trip; where anything of it fails, nothing is kept. For whoever began it, as the
         last statement: the commit of Django's that follows finds nothing to do."""
-        self._command(b"COMMIT")
+        self._command(b"COMMIT", _Commit(self))
 
-    def _command(self, command: bytes) -> None:
+    def _command(self, command: bytes, answer: "Answer") -> None:
         self.pipeline.command_queue.append(partial(self.connection.pgconn.send_query_params, command, None))
-        self.pipeline.result_queue.append(None)
+        self.pipeline.result_queue.append((answer, None))
 
 
 class Answer:
     """What the database says to one statement: as much of a cursor as a pipeline needs."""
 
-    __slots__ = ("_conn", "_pipeline", "_result")
+    __slots__ = ("_conn", "_result", "_trip")
 
-    def __init__(self, connection: Any, pipeline: Any) -> None:
-        self._conn, self._pipeline = connection, pipeline
+    def __init__(self, trip: Trip) -> None:
+        self._trip, self._conn = trip, trip.connection
         self._result: Any = None
 
     def rows(self) -> list[tuple[Any, ...]]:
         """Waits for them, where they have not come."""
         if self._result is None:
-            self._conn.wait(self._pipeline._communicate_gen())
-            self._conn.wait(self._pipeline._fetch_gen(flush=True))
+            self._conn.wait(self._trip.pipeline._communicate_gen())
+            self._conn.wait(self._trip.pipeline._fetch_gen(flush=True))
         if self._result is None:
-            raise errors.OperationalError("the trip ended before its answer")
+            raise self._trip.trouble or errors.OperationalError("the trip ended before its answer")
         reader = Transformer(self._conn)
         reader.set_pgresult(self._result)
         found: list[tuple[Any, ...]] = reader.load_rows(0, self._result.ntuples, tuple)
@@ -90,12 +124,23 @@ class Answer:
         for result in results:
             if result.status in _ANSWERED:
                 continue
-            if result.status == ExecStatus.PIPELINE_ABORTED:
-                raise errors.PipelineAborted("pipeline aborted")
-            raise errors.error_from_result(result, encoding=self._conn.pgconn._encoding)
+            if self._trip.trouble is None:
+                self._trip.trouble = errors.error_from_result(result, encoding=self._conn.pgconn._encoding)
+            raise self._trip.trouble
 
     def _set_results(self, results: list[Any]) -> None:
         (self._result,) = results
+
+
+class _Commit(Answer):
+    """Of a transaction that had failed before the end is a rollback, and no error: here it is one."""
+
+    __slots__ = ()
+
+    def _set_results(self, results: list[Any]) -> None:
+        super()._set_results(results)
+        if self._result.command_status != b"COMMIT":
+            raise errors.InternalError("the transaction was not kept: something of it had failed before")
 
 
 class _Query:

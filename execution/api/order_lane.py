@@ -24,19 +24,20 @@ from rest_framework.exceptions import APIException
 
 from accounts.api_keys import digest_of
 from accounts.models import ApiKey
-from execution.api.placing import VERDICTS, answer_to, wanted
+from execution.api.placing import Kept, wanted
 from execution.api.serializers import usual_ticket
 from execution.services.intent_create import Ask, Decided
 from execution.services.order_ticket import ticket_ask, tickets_decide
 from trading.api.idempotency import Answer, keep_answers, request_hash
 from trading.api.parsers import read_object
 from trading.api.problems import MEDIA_TYPE
-from trading.api.throttling import Counted, counted
+from trading.api.throttling import Counted, counting
 from trading.domain.errors import TradingError
 from trading.marketdata.clocks import venue_now
 from trading.marketdata.models import Instrument
 from trading.portfolio.models import Portfolio
 from trading.statements import Versioned, ask, version_of
+from trading.valkey import Errand, run_errands
 
 logger = logging.getLogger(__name__)
 M = TypeVar("M", bound=models.Model)
@@ -189,7 +190,7 @@ class Order:
     portfolio: Version[Portfolio] | None = None
     instrument: Version[Instrument] | None = None
     wish: Ask | None = None
-    answer: Answer | None = None
+    answer: Kept | None = None
 
     @property
     def has_a_call(self) -> bool:
@@ -211,17 +212,19 @@ _spent: dict[int, float] = {}
 """Until when a key has no call left. It is asked for before anything else is; all others are counted on the way."""
 
 
-def _count(orders: Sequence[Order]) -> None:
+def _counting(orders: Sequence[Order]) -> list[Errand]:
     """A call of each, once."""
     orders = [one for one in orders if one.counted is None]
-    if not orders:
-        return
-    for one, count in zip(orders, counted("write", [f"key:{one.key.row.pk}" for one in orders]), strict=True):
-        one.counted = count
-        if count.count >= count.limit:
-            if len(_spent) >= MOST_KEPT:
-                _spent.clear()
-            _spent[one.key.row.pk] = timezone.now().timestamp() + count.reset_s
+
+    def take(counts: Sequence[Counted]) -> None:
+        for one, count in zip(orders, counts, strict=True):
+            one.counted = count
+            if count.count >= count.limit:
+                if len(_spent) >= MOST_KEPT:
+                    _spent.clear()
+                _spent[one.key.row.pk] = timezone.now().timestamp() + count.reset_s
+
+    return [counting("write", [f"key:{one.key.row.pk}" for one in orders], take)] if orders else []
 
 
 class OrderLane:
@@ -260,7 +263,9 @@ class OrderLane:
                 found[place] = Order(request, key)
             else:
                 _keys.forget(request.digest)
-        _count([one for one in found.values() if _spent.get(one.key.row.pk, 0.0) > now.timestamp()])
+        if _spent:
+            spent = [one for one in found.values() if _spent.get(one.key.row.pk, 0.0) > now.timestamp()]
+            run_errands(*_counting(spent))
         orders = [one for one in found.values() if one.has_a_call]
         portfolios = _portfolios.of(one.portfolio_name for one in orders)
         instruments = _instruments.of(one.posted.ticket["symbol"] for one in orders)
@@ -303,7 +308,7 @@ def _told(order: Order | None) -> Answered:
         return Answered()
     if order.answer is None:
         return Answered(order.counted)
-    return Answered(order.counted, order.answer.status, order.answer.body)
+    return Answered(order.counted, order.answer.status, order.answer.body())
 
 
 class _Door:
@@ -312,7 +317,7 @@ class _Door:
     def __init__(self, orders: Sequence[Order]) -> None:
         self._orders = {id(one.wish): one for one in orders}
         self.wishes = [one.wish for one in orders if one.wish is not None]
-        self.answers: dict[UUID, Answer] = {}
+        self.answers: dict[UUID, Kept] = {}
         """By intent; those of a transaction that was undone are of intents that nobody will hear of."""
 
     def ask(self, asks: Sequence[Ask]) -> Callable[[], list[bool]]:
@@ -329,21 +334,16 @@ class _Door:
 
         return let_in
 
-    def get_ready(self) -> None:
-        """Count the calls."""
-        _count(list(self._orders.values()))
+    def errands(self, asks: Sequence[Ask]) -> list[Errand]:
+        return _counting([self._orders[id(one)] for one in asks])
 
     def write(self, decided: Sequence[tuple[Ask, Decided]]) -> None:
-        kept = {}
+        answers = []
         for wish, one in decided:
-            order, told = self._orders[id(wish)], answer_to(one)
-            assert told is not None  # what was decided now
-            status, body = told
-            kept[one.intent.pk] = Answer(
-                order.key.row.owner_id, order.posted.key, order.posted.asked, status, *VERDICTS.rendered(body)
-            )
-        keep_answers(list(kept.values()), now=timezone.now())
-        self.answers |= kept
+            order, kept = self._orders[id(wish)], Kept.of(one)
+            self.answers[one.intent.pk] = kept
+            answers.append(Answer(order.key.row.owner_id, order.posted.key, order.posted.asked, kept.status, kept.kept))
+        keep_answers(answers, now=timezone.now())
 
 
 def _as_row(place: int, order: Order) -> dict[str, Any]:

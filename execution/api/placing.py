@@ -1,6 +1,7 @@
 """An order of the API, between its body and its answer: the same for whoever lets it in."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -8,6 +9,7 @@ from uuid import UUID
 from execution.api.serializers import IntentSerializer, OrderDetailSerializer, VerdictSerializer, verdicts_told
 from execution.models import Intent
 from execution.services.intent_create import Decided
+from risk.assess import Judged
 from risk.models import Assessment, Verdict
 from trading.api.idempotency import Aside
 from trading.api.problems import problem_body
@@ -44,10 +46,29 @@ def wanted(user: Any, ticket: dict[str, Any], instrument: Instrument, key: str, 
 
 def answer_to(decided: Decided) -> tuple[int, dict[str, Any]] | None:
     """Status and body for what was decided now: of what was written, nothing is read again. None for a repeat."""
-    if decided.judged is None:
-        return None
-    told = verdicts_told(decided.judged)
-    return answer_of(decided.intent, told) or (201, STORY.as_queued(decided.orders[0], told))
+    return None if decided.judged is None else _answer(decided, verdicts_told(decided.judged))
+
+
+def _answer(decided: Decided, verdicts: list[dict[str, Any]]) -> tuple[int, dict[str, Any]]:
+    return answer_of(decided.intent, verdicts) or (201, STORY.as_queued(decided.orders[0], verdicts))
+
+
+@dataclass(slots=True)
+class Kept:
+    """The same in two steps: what is kept is made before the commit, and waited for; its verdicts, nine tenths of the
+    answer, once the order is on its way."""
+
+    status: int
+    kept: bytes
+    judged: Judged | None
+
+    @classmethod
+    def of(cls, decided: Decided) -> "Kept":
+        status, body = _answer(decided, [])
+        return cls(status, VERDICTS.kept(body), decided.judged if VERDICTS.name in body else None)
+
+    def body(self) -> bytes:
+        return self.kept if self.judged is None else VERDICTS.complete(self.kept, verdicts_told(self.judged))
 
 
 def answer_of(intent: Intent, verdicts: list[dict[str, Any]]) -> tuple[int, dict[str, Any]] | None:

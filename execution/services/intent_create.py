@@ -30,14 +30,17 @@ from risk.snapshot import Question, Standing, Standings
 from trading.domain.crashpoint import crashpoint
 from trading.domain.errors import Conflict, NotAllowed
 from trading.domain.orders import OrderIntent, Side
+from trading.marketdata.quotes import Quote, asking_quotes
 from trading.portfolio.models import Portfolio
 from trading.realtime.publish import publish
-from trading.statements import Select, as_json, from_json, in_a_transaction, tell, together
+from trading.statements import Select, as_json, from_json, in_a_transaction, new_row, tell, together
+from trading.trips import Texts, Trip, array_of
+from trading.valkey import Errand, on_errands
 
 APPROVAL_S = 120
 APART = Counter("tarazu_orders_decided_apart_total", "Orders that came together and had to be decided one by one")
 KNOWN = Select(Intent, where="""
-JOIN unnest(%(portfolios)s::bigint[], %(keys)s::text[]) AS w (portfolio, dedupe_key)
+JOIN unnest(%(portfolios)s::bigint[], %(keys)b::text[]) AS w (portfolio, dedupe_key)
   ON t.portfolio_id = w.portfolio AND t.dedupe_key = w.dedupe_key
 """)  # fmt: skip
 
@@ -87,8 +90,8 @@ class Door(Protocol):
     def ask(self, asks: Sequence[Ask]) -> Callable[[], list[bool]]:
         """Which of them may come in; read once all has been asked."""
 
-    def get_ready(self) -> None:
-        """What is to be done while the database answers."""
+    def errands(self, asks: Sequence[Ask]) -> Sequence[Errand]:
+        """What it wants to know beside that."""
 
     def write(self, decided: Sequence[tuple[Ask, "Decided"]]) -> None:
         """What is to be true with the rows of those that were decided now, in their transaction; it waits for no
@@ -142,7 +145,7 @@ def _each_alone(asks: Sequence[Ask], door: Door | None) -> list[Decided | Except
 
 def _known(asks: Sequence[Ask]) -> Callable[[], dict[tuple[int, str], Intent]]:
     rows = KNOWN.ask({
-        "portfolios": [one.portfolio.pk for one in asks], "keys": [one.wish.dedupe_key for one in asks],
+        "portfolios": array_of(one.portfolio.pk for one in asks), "keys": Texts(one.wish.dedupe_key for one in asks),
     })  # fmt: skip
     return lambda: {(one.portfolio_id, one.dedupe_key): one for one in rows()}
 
@@ -197,7 +200,8 @@ def assessed(ask: Ask, *, standing: Standing, under_way: Outstanding) -> Assesse
 def refusals_write(refused: Sequence[Assessed]) -> None:
     """Keep intents that risk refused, each with what every gate said. Inside `together`: one round trip for all."""
     if refused:
-        _write_rows([], [_intent(one) for one in refused], [_judged(one) for one in refused])
+        _write_rows([], [_intent(one) for one in refused])
+        store_verdicts([_judged(one) for one in refused])
 
 
 def _create(asks: Sequence[Ask], door: Door | None) -> list[Decided | Exception]:
@@ -218,17 +222,23 @@ def _created(asks: Sequence[Ask], door: Door | None, write: _Writing) -> list[De
         begun = in_a_transaction()
         if not begun:
             until_written.enter_context(transaction.atomic())
-        with together() as trip:
+        prices: dict[str, Quote] = {}
+        with together() as trip, on_errands(*_errands(asks, prices), *(door.errands(asks) if door else ())):
             if begun:  # within a step: its savepoint goes with the questions
                 until_written.enter_context(transaction.atomic())
-            bench = _Bench(asks)
+            bench = _Bench(asks, prices, trip, may_be_known=door is None)
             numbers = numbers_asked(len(asks))
             let_in = door.ask(asks) if door else lambda: [True] * len(asks)
-            trip.leave()  # while the database answers, what is not its own is asked for
-            bench.get_ready()
-            if door:
-                door.get_ready()
+            trip.leave()  # before what Valkey has said meanwhile is read
         return _decided(asks, bench, let_in, lambda found: write(found, numbers(), door, not begun))
+
+
+def _errands(asks: Sequence[Ask], prices: dict[str, Quote]) -> list[Errand]:
+    """Their prices, where nobody knows them."""
+    if asks[0].standing is not None:
+        return []
+    symbols = list({one.wish.instrument.symbol for one in asks})
+    return [asking_quotes(asks[0].portfolio.account.feed, symbols, prices.update)]
 
 
 def _decided(
@@ -253,26 +263,24 @@ def _decided(
 class _Bench:
     """Where wishes of one account are judged one after the other: asked together, read as each has its turn."""
 
-    def __init__(self, asks: Sequence[Ask]) -> None:
+    def __init__(self, asks: Sequence[Ask], prices: dict[str, Quote], trip: Trip, *, may_be_known: bool) -> None:
+        """`prices` are on their way. `may_be_known`: nobody has looked yet whether one of them is a repeat. What is one
+        all the same cannot be written."""
         self._asks = asks
         # The pools before all else that a trade's beginning locks: everybody takes them in this order.
         pools = {one.portfolio.pk for one in asks if _begins(one.wish) and one.room is None}
         self._rooms = slots_asked(pools) if pools else dict
         # A new signal is locked by who decides it, and its intent is stored with its fate: it has none yet.
-        self.known = _known(asks) if asks[0].wish.signal is None else dict
+        self.known = _known(asks) if may_be_known and asks[0].wish.signal is None else dict
         self._standings = None if asks[0].standing else Standings([
             Question(one.portfolio, one.wish.instrument, one.now, strategy_of(one.wish.signal)) for one in asks
-        ])  # fmt: skip
+        ], prices)  # fmt: skip
+        trip.leave()  # the most of it: the database is at it while the rest is asked
         self._under_way = _under_way(asks)
         self._room_of: dict[int, Room] | None = None
         self._outstanding: list[Outstanding] | None = None
         self._begun: dict[int, int] = {}
         self._entering: dict[tuple[int, Side], int] = {}
-
-    def get_ready(self) -> None:
-        """Ask for prices, while what the database was asked is under way."""
-        if self._standings:
-            self._standings.get_ready()
 
     def judge(self, place: int) -> Assessed:
         """What the gates say to this wish, as things are after those before it."""
@@ -358,27 +366,26 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
     """The room that the gates saw, the intents with their trades and the verdicts on them, and of approved ones the
     orders: one round trip. IntegrityError where the room is somebody else's by now: what the gates said is not true any
     more, and nothing of it is kept."""
-    intents = {one.verdict.intent_id: _intent(one) for one in found}
-    judged = {one.verdict.intent_id: _judged(one) for one in found}
-    groups = [one.group for one in intents.values() if one.group is not None and one.group._state.adding]
     wanted = [_wanted(one) for one in found if one.claims]
-    allowed = [
-        Allowed(intents[one.verdict.intent_id], one.verdict.kill_epoch, one.snapshot.last_price)
-        for one in found
-        if isinstance(one.verdict, ApprovedIntent)
-        and intents[one.verdict.intent_id].state == Intent.State.APPROVED
-    ]  # fmt: skip
-    orders = orders_of(allowed, numbers=numbers)
-    own: dict[UUID, list[Order]] = {}
-    for order in orders:
-        own.setdefault(order.intent_id, []).append(order)
-    decided = [Decided(intent, judged[number], own.get(number, [])) for number, intent in intents.items()]
     with together() as trip:
         if wanted:
             take_all(wanted)
-        _write_rows(groups, list(intents.values()), list(judged.values()))
+            trip.leave()  # the database is at it while the rest is put into words
+        intents = {one.verdict.intent_id: _intent(one) for one in found}
+        _write_rows(
+            [one.group for one in intents.values() if one.group is not None and one.group._state.adding],
+            list(intents.values()),
+        )
+        orders = _orders_of(found, intents, numbers)
         if orders:
             orders_queue(orders)
+            trip.leave()
+        judged = {one.verdict.intent_id: _judged(one) for one in found}
+        store_verdicts(list(judged.values()))
+        own: dict[UUID, list[Order]] = {}
+        for order in orders:
+            own.setdefault(order.intent_id, []).append(order)
+        decided = [Decided(intent, judged[number], own.get(number, [])) for number, intent in intents.items()]
         if door:
             door.write([(one.ask, told) for one, told in zip(found, decided, strict=True)])
         for one in found:
@@ -389,12 +396,22 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
     return decided
 
 
-def _write_rows(groups: Sequence[Group], intents: Sequence[Intent], judged: Sequence[Judged]) -> None:
+def _orders_of(found: Sequence[Assessed], intents: dict[UUID, Intent], numbers: Sequence[int]) -> list[Order]:
+    """Those of what was approved and waits for nobody's yes."""
+    allowed = [
+        Allowed(intents[one.verdict.intent_id], one.verdict.kill_epoch, one.snapshot.last_price)
+        for one in found
+        if isinstance(one.verdict, ApprovedIntent)
+        and intents[one.verdict.intent_id].state == Intent.State.APPROVED
+    ]  # fmt: skip
+    return orders_of(allowed, numbers=numbers)
+
+
+def _write_rows(groups: Sequence[Group], intents: Sequence[Intent]) -> None:
     tell(_rows(), {"groups": as_json(*groups), "intents": as_json(*intents)})
     for row in (*groups, *intents):
         row._state.adding, row._state.db = False, connection.alias
     crashpoint("intake.intent_written")
-    store_verdicts(judged)
 
 
 def _judged(one: Assessed) -> Judged:
@@ -407,7 +424,8 @@ def _judged(one: Assessed) -> Judged:
 
 def _intent(one: Assessed) -> Intent:
     portfolio, wish, verdict, wall = one.ask.portfolio, one.ask.wish, one.verdict, timezone.now()
-    intent = Intent(
+    intent = new_row(
+        Intent,
         id=verdict.intent_id,
         portfolio=portfolio,
         group=wish.group,
@@ -438,8 +456,8 @@ def _intent(one: Assessed) -> Intent:
         return intent
     intent.allowed_quantity = verdict.quantity
     if intent.group is None:
-        intent.group = Group(
-            portfolio=portfolio, instrument=wish.instrument, product=wish.product, side=wish.side,
+        intent.group = new_row(
+            Group, portfolio=portfolio, instrument=wish.instrument, product=wish.product, side=wish.side,
             signal=wish.signal, stop_price=wish.stop_price, target_price=wish.target_price, created_at=wall,
         )  # fmt: skip
     intent.state = Intent.State.WAITING if wish.needs_approval else Intent.State.APPROVED

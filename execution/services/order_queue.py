@@ -20,7 +20,7 @@ from execution.states import OrderState
 from trading.domain.orders import Reason
 from trading.marketdata.models import Instrument
 from trading.outbox import after_commit
-from trading.statements import as_json, ask, from_json, tell
+from trading.statements import as_json, ask, from_json, new_row, tell
 from trading.venue.precision import slice_quantity
 
 NUMBERS = "SELECT nextval('execution_order_id_seq') FROM generate_series(1, %(many)s::int)"
@@ -85,7 +85,8 @@ def _orders_of(allowed: Allowed, numbers: Iterator[int]) -> list[Order]:
     intent = allowed.intent
     instrument, account, wall = intent.instrument, intent.portfolio.account, timezone.now()
     return [
-        Order(
+        new_row(
+            Order,
             id=next(numbers),
             client_order_id=client_order_id(
                 account_id=account.pk, intent_id=intent.pk, live=account.is_live, child=child

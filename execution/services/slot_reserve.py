@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from trading.domain.errors import TradingError
 from trading.statements import ask, tell, together
+from trading.trips import array_of
 
 LOCK = """
 INSERT INTO execution_pool (portfolio_id) SELECT one FROM unnest(%(portfolios)s::bigint[]) AS one ORDER BY one
@@ -57,7 +58,7 @@ def slots_asked(portfolio_ids: Collection[int]) -> Callable[[], dict[int, Room]]
     Pools are locked in the order of their numbers, and counted by a statement of its own: what others committed while
     a lock was waited for is seen.
     """
-    tell(LOCK, {"portfolios": sorted(portfolio_ids)})
+    tell(LOCK, {"portfolios": array_of(sorted(portfolio_ids))})
     return _rooms_asked(portfolio_ids)
 
 
@@ -67,7 +68,7 @@ def pool_room(portfolio_id: int) -> Room:
 
 
 def _rooms_asked(portfolio_ids: Collection[int]) -> Callable[[], dict[int, Room]]:
-    rows = ask(ROOM, {"portfolios": list(portfolio_ids)})
+    rows = ask(ROOM, {"portfolios": array_of(portfolio_ids)})
 
     def rooms() -> dict[int, Room]:
         found = {}

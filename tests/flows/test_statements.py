@@ -4,7 +4,7 @@ from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
-from django.db import DataError, IntegrityError, connection, transaction
+from django.db import DataError, IntegrityError, InternalError, connection, transaction
 from django.test.utils import CaptureQueriesContext
 
 from execution.models import Group
@@ -131,13 +131,24 @@ def test_a_transaction_may_end_with_its_last_trip():
             with together() as trip:
                 for key in keys:
                     tell(RECORD, {"owner": owner.pk, "key": key, "at": VALUES["at"]})
+                    trip.leave()
                 trip.commit()
 
     record("one", "two")
     with pytest.raises(IntegrityError):
         record("three", "one")
     with pytest.raises(DataError):
-        record("four", "x" * 300)
+        record("four", "x" * 300, "six", "seven")
     record("five")
     assert rung == ["two", "five"]
     assert set(IdempotencyRecord.objects.values_list("key", flat=True)) == {"one", "two", "five"}
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_end_of_a_transaction_that_had_failed_is_no_commit():
+    with pytest.raises(InternalError), transaction.atomic():
+        with pytest.raises(DataError), together():
+            tell("SELECT 1 / %s::int", [0])
+        with together() as trip:
+            trip.commit()
+    assert run("SELECT 1") == [(1,)]

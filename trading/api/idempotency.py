@@ -25,6 +25,7 @@ from trading.api.models import IdempotencyRecord
 from trading.domain.errors import NotAllowed, NotFound
 from trading.gathering import Gathering
 from trading.statements import FORGETTABLE, in_a_transaction, run_forgettable, tell
+from trading.trips import Texts, array_of
 
 HEADER = "Idempotency-Key"
 KEY_SHAPE = re.compile(r"[A-Za-z0-9._:\-]{8,64}")
@@ -54,7 +55,7 @@ RETURNING r.id
 KEEP = """
 INSERT INTO api_idempotencyrecord (owner_id, key, request_hash, status, body, created_at)
 SELECT w.owner, w.key, w.asked, w.status, w.body::jsonb, %(now)s::timestamptz
-FROM unnest(%(owners)b::bigint[], %(keys)b::text[], %(asked)b::text[], %(statuses)b::int[], %(bodies)b::text[])
+FROM unnest(%(owners)s::bigint[], %(keys)b::text[], %(asked)b::text[], %(statuses)s::int[], %(bodies)b::text[])
     AS w (owner, key, asked, status, body)
 ORDER BY w.owner, w.key
 """  # binary: nothing in the bodies is quoted, nor unquoted
@@ -94,13 +95,12 @@ _answers: Gathering[tuple[int, int, str], None] = Gathering(_answer, most=MOST_T
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a request was answered under its key; `body` is JSON, and `kept` what of it the record keeps."""
+    """What a request was answered under its key; `kept` is what of it the record keeps, as JSON."""
 
     owner_id: int
     key: str
     asked: str
     status: int
-    body: bytes
     kept: bytes
 
 
@@ -112,12 +112,14 @@ class Aside:
     name: str
     told: Callable[[dict[str, Any]], Any]
 
-    def rendered(self, data: dict[str, Any]) -> tuple[bytes, bytes]:
-        """An answer as it goes out, and as it is kept."""
-        kept = RENDERER.render({name: value for name, value in data.items() if name != self.name})
-        if self.name not in data:
-            return kept, kept
-        return b'%s,"%s":%s}' % (kept[:-1], self.name.encode(), RENDERER.render(data[self.name])), kept
+    def kept(self, data: dict[str, Any]) -> bytes:
+        """Of an answer what is kept."""
+        rendered: bytes = RENDERER.render({name: value for name, value in data.items() if name != self.name})
+        return rendered
+
+    def complete(self, kept: bytes, part: Any) -> bytes:
+        """What is kept of an answer, with the part that is not."""
+        return b'%s,"%s":%s}' % (kept[:-1], self.name.encode(), RENDERER.render(part))
 
     def whole(self, kept: dict[str, Any]) -> dict[str, Any]:
         part = None if self.name in kept else self.told(kept)
@@ -128,9 +130,9 @@ def keep_answers(answers: Sequence[Answer], *, now: datetime) -> None:
     """Write requests down together with what they were answered, in the transaction of what they did. IntegrityError
     where somebody else has used one of the keys meanwhile."""
     tell(KEEP, {
-        "owners": [one.owner_id for one in answers], "keys": [one.key for one in answers],
-        "asked": [one.asked for one in answers], "statuses": [one.status for one in answers],
-        "bodies": [one.kept.decode() for one in answers], "now": now,
+        "owners": array_of(one.owner_id for one in answers), "keys": Texts(one.key for one in answers),
+        "asked": Texts(one.asked for one in answers), "statuses": array_of(one.status for one in answers),
+        "bodies": Texts(one.kept.decode() for one in answers), "now": now,
     })  # fmt: skip
 
 
@@ -181,7 +183,9 @@ def once(request: Request, act: Callable[[str], Response], *, aside: Aside | Non
         # Not understood, overtaken or broken: whoever comes next with the same key and body may try again.
         IdempotencyRecord.objects.filter(pk=entry.pk, status=None).update(claimed_at=None)
         raise
-    body, kept = aside.rendered(response.data) if aside else (RENDERER.render(response.data),) * 2
+    kept = body = aside.kept(response.data) if aside else RENDERER.render(response.data)
+    if aside and aside.name in response.data:
+        body = aside.complete(kept, response.data[aside.name])
     _answers(None, (entry.pk, response.status_code, kept.decode()))
     response.content, response["Content-Type"] = body, response.content_type or "application/json"  # rendered once
     return response

@@ -4,21 +4,18 @@ One atomic counter a minute in Valkey, shared by all processes. When Valkey is a
 from closing a position because a counter is lost.
 """
 
-import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import lru_cache
+from typing import Any
 
-import redis
 from django.conf import settings
 from rest_framework.request import Request
 from rest_framework.throttling import BaseThrottle
 from rest_framework.views import APIView
 
 from accounts.models import ApiKey
-
-logger = logging.getLogger(__name__)
+from trading.valkey import Command, Errand, run_errands
 
 WINDOW_S = 60
 READS = 600
@@ -49,11 +46,20 @@ class Counted:
 
 def counted(kind: str, callers: Sequence[str]) -> list[Counted]:
     """A call of each, in one trip. `kind` is read or write; a caller is a key, a user or an address."""
+    found: list[Counted] = []
+    run_errands(counting(kind, callers, found.extend))
+    return found
+
+
+def counting(kind: str, callers: Sequence[str], take: Callable[[list[Counted]], None]) -> Errand:
+    """The same as an errand that others go with."""
     now = time.time()
     window = int(now // WINDOW_S)
     reset_s, limit = max(1, round((window + 1) * WINDOW_S - now)), PerCaller.limits[kind]
-    counts = count_calls([f"throttle:{kind}:{one}:{window}" for one in callers])
-    return [Counted(count, limit, reset_s) for count in counts]
+    return _counting(
+        [f"throttle:{kind}:{one}:{window}" for one in callers],
+        lambda counts: take([Counted(count, limit, reset_s) for count in counts]),
+    )
 
 
 def count_call(key: str) -> int:
@@ -63,26 +69,21 @@ def count_call(key: str) -> int:
 
 def count_calls(keys: Sequence[str]) -> list[int]:
     """The same of several calls, in one trip."""
-    try:
-        with _connection().pipeline(transaction=False) as both:
-            for key in keys:
-                both.incr(f"{settings.REDIS_PREFIX}:{key}")
-                both.expire(f"{settings.REDIS_PREFIX}:{key}", WINDOW_S * 2)
-            return [int(count) for count in both.execute()[::2]]
-    except redis.RedisError as error:
-        logger.warning("calls are not counted: %s", type(error).__name__)
-        return [0] * len(keys)
+    found: list[int] = []
+    run_errands(_counting(keys, found.extend))
+    return found
 
 
-def _connection() -> redis.Redis:
-    """One client a process, with a pool of its own: each request of the web is a new thread, and would connect anew."""
-    return _client(settings.REDIS_URL)
+def _counting(keys: Sequence[str], take: Callable[[list[int]], None]) -> Errand:
+    commands: list[Command] = []
+    for key in keys:
+        name = f"{settings.REDIS_PREFIX}:{key}"
+        commands += [("INCR", name), ("EXPIRE", name, WINDOW_S * 2)]
 
+    def read(counts: Sequence[Any] | None) -> None:
+        take([0] * len(keys) if counts is None else [int(one) for one in counts[::2]])
 
-@lru_cache(maxsize=4)
-def _client(url: str) -> redis.Redis:
-    client: redis.Redis = redis.Redis.from_url(url, socket_timeout=1, socket_connect_timeout=1)
-    return client
+    return Errand("how often they called", commands, read)
 
 
 class PerCaller(BaseThrottle):

@@ -5,7 +5,7 @@ import json
 import logging
 import threading
 import time
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
@@ -13,6 +13,8 @@ from typing import Any
 
 import redis
 from django.conf import settings
+
+from trading.valkey import Errand, run_errands
 
 logger = logging.getLogger(__name__)
 _local = threading.local()
@@ -101,17 +103,33 @@ def _read(symbol: str, raw: bytes) -> Quote:
 
 def last_quotes(feed_name: str, symbols: Iterable[str] | None = None) -> Mapping[str, Quote]:
     """The newest known quotes by symbol. Empty where nothing is known or Valkey cannot be reached."""
-    try:
-        if symbols is None:
-            stored: Any = _connection().hgetall(_key(feed_name))
-            rows: dict[str, Any] = {key.decode(): raw for key, raw in stored.items()}
-        else:
-            wanted = list(dict.fromkeys(symbols))
-            rows = dict(zip(wanted, _connection().hmget(_key(feed_name), wanted), strict=True)) if wanted else {}
-    except redis.RedisError as error:
-        logger.warning("quotes of %s cannot be read: %s", feed_name, type(error).__name__)
+    found: dict[str, Quote] = {}
+    if symbols is None:
+        run_errands(
+            Errand(f"quotes of {feed_name}", [("HGETALL", _key(feed_name))], lambda told: found.update(_all(told)))
+        )
+    elif wanted := list(dict.fromkeys(symbols)):
+        run_errands(asking_quotes(feed_name, wanted, found.update))
+    return found
+
+
+def asking_quotes(feed_name: str, symbols: Sequence[str], take: Callable[[dict[str, Quote]], None]) -> Errand:
+    """The same as an errand that others go with; `take` is given what is known."""
+
+    def read(told: Sequence[Any] | None) -> None:
+        rows = zip(symbols, told[0], strict=True) if told else ()
+        take({symbol: _read(symbol, raw) for symbol, raw in rows if raw is not None})
+
+    return Errand(f"quotes of {feed_name}", [("HMGET", _key(feed_name), *symbols)], read)
+
+
+def _all(told: Sequence[Any] | None) -> dict[str, Quote]:
+    """Of a hash with all of its fields, as one list or as a dict (by the protocol spoken)."""
+    if told is None:
         return {}
-    return {symbol: _read(symbol, raw) for symbol, raw in rows.items() if raw is not None}
+    (stored,) = told
+    pairs = stored.items() if isinstance(stored, dict) else zip(stored[::2], stored[1::2], strict=True)
+    return {key.decode(): _read(key.decode(), raw) for key, raw in pairs}
 
 
 def last_quote(feed_name: str, symbol: str) -> Quote | None:

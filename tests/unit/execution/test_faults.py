@@ -290,14 +290,16 @@ def test_fault_46_an_empty_valkey_in_mid_trade_loses_and_doubles_nothing(desk, v
     assert (desk.held(), desk.working(), placed(desk)) == (10, 10, 2)
 
 
-def test_fault_47_no_wait_for_valkey_is_without_an_end(desk):
-    from trading import outbox
+def test_fault_47_no_wait_for_valkey_is_without_an_end(desk, settings):
+    from trading import outbox, valkey
     from trading.marketdata import quotes
     from trading.realtime import publish
 
     for module in (outbox, quotes, publish):
         options = module._connection().connection_pool.connection_kwargs
         assert 0 < options["socket_timeout"] <= 3 and 0 < options["socket_connect_timeout"] <= 3
+    line = valkey._Line(settings.REDIS_URL)._connection
+    assert 0 < line.socket_timeout <= 3 and 0 < line.socket_connect_timeout <= 3
 
 
 def test_fault_48_a_second_delivery_of_an_order_finds_nothing_to_do(desk):
