@@ -2,18 +2,20 @@
 
 import asyncio
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from typing import Any
 
 import pytest
 import redis
 from django.conf import settings as desk
+from django.db import connection
 from django.utils import timezone
 
 from execution.hooks.arrival import Knock
 from execution.hooks.keep import hook_switch
+from execution.hooks.keeping import STORE
 from execution.hooks.receive import receive, receive_all
-from execution.models import Delivery, Hook
+from execution.models import Delivery, Hook, Intent
 from strategies.models import Signal
 from tests.factories.hooks import a_hook, an_alert
 from tests.factories.world import World, open_market
@@ -96,7 +98,12 @@ class Answer:
         self.json = json.loads(sent[1]["body"])
 
 
-async def post(handler: OneStepHandler, path: str, alert: Any, *, method: str = "POST", query: str = "") -> Answer:
+Send = Callable[[Mapping[str, Any]], Awaitable[None]]
+
+
+async def post(
+    handler: OneStepHandler, path: str, alert: Any, *, method: str = "POST", query: str = "", send: Send | None = None
+) -> Answer:  # fmt: skip
     raw = json.dumps(alert).encode()
     told = {"host": "testserver", "content-type": "application/json", "content-length": str(len(raw))}
     scope = {
@@ -109,10 +116,10 @@ async def post(handler: OneStepHandler, path: str, alert: Any, *, method: str = 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": raw, "more_body": False}
 
-    async def send(message: Mapping[str, Any]) -> None:
+    async def keep(message: Mapping[str, Any]) -> None:
         sent.append(dict(message))
 
-    await handler(scope, receive, send)
+    await handler(scope, receive, send or keep)
     return Answer(sent)
 
 
@@ -154,3 +161,37 @@ def test_both_ways_say_the_same_and_the_short_one_takes_them_together(world, han
     assert Signal.objects.count() == 23
     # One alone, then those that came meanwhile: a bell for each turn.
     assert 0 < valkey.xlen(stream) - rung < 20
+
+
+@pytest.mark.django_db(transaction=True)
+def test_fault_24_a_sender_that_gave_up_was_stored_once_by_one_statement_and_nothing_was_decided_inline(world, handler):
+    """A charting service waits three seconds and sends anew: what it did not hear is stored, the copy is told."""
+    row, secret = a_hook(world.portfolio)
+    alert = an_alert(secret, strategy_info__trade_id="unheard")
+
+    class GoneError(OSError):
+        pass
+
+    async def gone(message: Mapping[str, Any]) -> None:
+        raise GoneError
+
+    async def send_twice() -> Answer:
+        with pytest.raises(GoneError):
+            await post(handler, row.path, alert, send=gone)
+        return await post(handler, row.path, alert)
+
+    again = asyncio.run(send_twice())
+    assert again.status == 200 and again.headers["idempotent-replay"] == "true"
+    (signal,) = Signal.objects.all()
+    assert again.json["signals"][0]["id"] == str(signal.pk)
+    assert not Intent.objects.exists() and signal.state == Signal.State.NEW, "the engine decides, and it was not asked"
+    said: list[str] = []
+
+    def listen(execute: Callable[..., Any], sql: str, *more: Any) -> Any:
+        said.append(sql)
+        return execute(sql, *more)
+
+    with connection.execute_wrapper(listen):
+        assert receive(knock(row, an_alert(secret, strategy_info__trade_id="counted"))).status == 202
+    written = [sql for sql in said if "INSERT INTO" in sql]
+    assert written == [STORE] and len(said) <= 8

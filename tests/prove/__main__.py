@@ -29,6 +29,7 @@ from tests.prove.parts import PARTS, Part, Tried
 CHECKOUT = Path(__file__).resolve().parents[2]
 LINES, SUMMARY = CHECKOUT / "var" / "prove.jsonl", CHECKOUT / "var" / "prove.json"
 PRODUCT = ("trading", "accounts", "risk", "strategies", "execution")
+TRIALS = "tests/prove"
 SAY_EVERY_S = 30.0
 
 
@@ -147,9 +148,10 @@ def summarise(code: str) -> dict[str, Any]:
 
 
 def fingerprint() -> str:
-    """A hash of the product's code: what was tried on other code proves nothing of this."""
+    """A hash of the product's code and of the trials': what was tried on other code, or otherwise, proves nothing of
+    this."""
     digest = hashlib.sha256()
-    for package in PRODUCT:
+    for package in (*PRODUCT, TRIALS):
         for path in sorted((CHECKOUT / package).rglob("*.py")):
             digest.update(str(path.relative_to(CHECKOUT)).encode() + path.read_bytes())
     return digest.hexdigest()[:16]

@@ -65,6 +65,7 @@ def test_a_sale_by_hand_that_races_our_own_stop_is_bought_back(desk):
     group = desk.enter()
     desk.pass_time(seconds=5)
     desk.broker.fill(desk.broker.outside(desk.instrument.symbol, Side.SELL, 10), 10, "803.80")
+    desk.pass_time(seconds=1)
     desk.broker.fill(desk.stop_of(group).broker_order_id, 10, "803.90")
     desk.turn(4)
     assert desk.net_at_broker() == -10 and bought(desk)[-1].startswith("place BUY 10")
