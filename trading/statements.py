@@ -12,12 +12,17 @@ from threading import local
 from typing import Any, Generic, TypeVar
 
 import psycopg
-from django.db import DEFAULT_DB_ALIAS, connection, connections, models, transaction
+from django.db import DEFAULT_DB_ALIAS, DatabaseError, connection, connections, models, transaction
 from django.db.models.base import ModelState
+from psycopg import errors
+from psycopg.pq import TransactionStatus
 
+from trading import trips
 from trading.trips import Answer, Trip
 
 _local = local()
+_PLAN_IS_GONE = (errors.InvalidSqlStatementName, errors.FeatureNotSupported)
+"""Nobody knows the statement that was prepared; a column that it gives is of another type since a migration."""
 M = TypeVar("M", bound=models.Model)
 
 
@@ -35,8 +40,22 @@ def prepared() -> Iterator[Any]:
     """A cursor of Django's connection whose statements are prepared. A parameter without a context needs its cast."""
     connection.ensure_connection()
     raw: Any = _Prepared(connection.connection)
-    with connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw) as cursor:
-        yield cursor
+    with _a_line_that_knows_its_plans():
+        with connection.make_debug_cursor(raw) if connection.queries_logged else connection.make_cursor(raw) as cursor:
+            yield cursor
+
+
+@contextmanager
+def _a_line_that_knows_its_plans() -> Iterator[None]:
+    """One that believes in plans which are gone is given up: whoever asks next has another. An undone transaction makes
+    a line plan anew, and one statement alone undoes none: it would fail on this line for as long as there is one."""
+    try:
+        yield
+    except DatabaseError as error:
+        if isinstance(error.__cause__, _PLAN_IS_GONE) and not connection.in_atomic_block:
+            connection.connection.close()
+            connection.close()
+        raise
 
 
 @contextmanager
@@ -49,13 +68,27 @@ def together() -> Iterator[Trip]:
     wrapper: Any = connections[DEFAULT_DB_ALIAS]
     wrapper.ensure_connection()
     before: Trip | None = getattr(_local, "trip", None)
-    with wrapper.wrap_database_errors, wrapper.connection.pipeline() as pipeline:
-        trip = Trip(wrapper, pipeline) if before is None or before.connection is not wrapper.connection else before
-        _local.trip = trip
-        try:
-            yield trip
-        finally:
-            _local.trip = before
+    line: Any = wrapper.connection
+    around = before if before is not None and before.connection is line else None
+    with _a_line_that_knows_its_plans(), wrapper.wrap_database_errors:
+        if around is not None:
+            around.arrive()
+        with line.pipeline() as pipeline:
+            trip = _local.trip = around or Trip(wrapper, pipeline)
+            try:
+                yield trip
+            finally:
+                _local.trip = before
+        if around is None and trips.SUITS:
+            _forget_plans_of_the_past(line)
+
+
+def _forget_plans_of_the_past(line: Any) -> None:
+    """A step that was undone on a trip makes psycopg forget its plans, and the database with the statement after the
+    next: whatever is planned until then would be gone while it is believed in."""
+    plans = line._prepared
+    if None in plans._to_flush and line.pgconn.transaction_status != TransactionStatus.INERROR:
+        line.wait(plans.maintain_gen(line))
 
 
 def _send(statement: str, parameters: Any) -> Answer | None:

@@ -12,11 +12,15 @@ from struct import Struct
 from typing import Any
 
 import psycopg
+from django.db.transaction import TransactionManagementError
 from psycopg import errors
-from psycopg._preparing import Prepare
 from psycopg.adapt import Dumper, PyFormat, Transformer
 from psycopg.pq import ExecStatus, Format, TransactionStatus
 
+READ = frozenset({"3.3.9"})
+"""Versions of psycopg whose pipeline and plans are as this module takes them to be. With another one statements go by
+its cursors until somebody has read it: slower, and the same."""
+SUITS = psycopg.__version__ in READ
 _MARK = re.compile(r"%(?:\((?P<name>\w+)\))?(?P<kind>[sb%])")
 _ANSWERED = frozenset({ExecStatus.TUPLES_OK, ExecStatus.COMMAND_OK})
 
@@ -54,7 +58,8 @@ class Trip:
     def __init__(self, wrapper: Any, pipeline: Any) -> None:
         self.wrapper, self.connection, self.pipeline = wrapper, wrapper.connection, pipeline
         self._transformer = Transformer(wrapper.connection)
-        self._begun = False
+        self._begun = self._ended = False
+        self._autocommit = self.connection.autocommit
         self.trouble: Exception | None = None
         """What went wrong first: all that comes after it is left undone, and says only that."""
 
@@ -69,30 +74,51 @@ class Trip:
         query = _Query(statement, parameters, self._transformer)
         plans = connection._prepared
         state, name = plans.get(query, True)
-        if state is Prepare.SHOULD:
-            pipeline.command_queue.append(
-                partial(connection.pgconn.send_prepare, name, query.query, param_types=query.types)
-            )
+        wire, how = connection.pgconn, {"param_formats": query.formats}
+        if state.name == "NO":  # this connection keeps no plans
+            leaves = partial(wire.send_query_params, query.query, query.values, param_types=query.types, **how)
+        else:
+            leaves = partial(wire.send_query_prepared, name, query.values, **how)
+        if state.name == "SHOULD":
+            pipeline.command_queue.append(partial(wire.send_prepare, name, query.query, param_types=query.types))
             pipeline.result_queue.append((Answer(self), None))
-        pipeline.command_queue.append(
-            partial(connection.pgconn.send_query_prepared, name, query.values, param_formats=query.formats)
-        )
+        pipeline.command_queue.append(leaves)
         key = plans.maybe_add_to_cache(query, state, name)
         pipeline.result_queue.append((answer, None if key is None else (key, state, name)))
         return answer
 
     def is_open(self) -> bool:
-        """Whether what is asked now may go with it: nobody keeps a log, which wants a cursor."""
-        return self.wrapper.connection is self.connection and not self.wrapper.queries_logged
+        """Whether what is asked now may go with it: nobody keeps a log, which wants a cursor.
+
+        TransactionManagementError where the transaction is not the one it left with."""
+        if self.wrapper.connection is not self.connection:
+            return False
+        if self._ended or self.connection.autocommit != self._autocommit:
+            raise TransactionManagementError("a transaction begins before its trip, and its end is the last of it")
+        return SUITS and not self.wrapper.queries_logged
 
     def leave(self) -> None:
         """Send what is in its place: the database works at it while its caller does something else."""
-        self.connection.wait(self.pipeline._communicate_gen())
+        if SUITS:
+            self.connection.wait(self.pipeline._communicate_gen())
+
+    def arrive(self) -> None:
+        """Send what is in its place and read all answers. A pipeline within it would wait for them with a part of a
+        long statement still here."""
+        if SUITS:
+            self.leave()
+            self.connection.wait(self.pipeline._fetch_gen(flush=True))
 
     def commit(self) -> None:
         """End the transaction with this trip; where anything of it fails, nothing is kept. For whoever began it, as the
         last statement: the commit of Django's that follows finds nothing to do."""
-        self._command(b"COMMIT", _Commit(self))
+        if self.wrapper.needs_rollback or self.wrapper.savepoint_ids:
+            raise TransactionManagementError("a step within a transaction does not end it, nor one that has failed")
+        if SUITS:
+            self._command(b"COMMIT", _Commit(self))
+        else:
+            self.connection.execute("SELECT 1").fetchone()  # fails where the transaction has failed
+        self._ended = True
 
     def _command(self, command: bytes, answer: "Answer") -> None:
         self.pipeline.command_queue.append(partial(self.connection.pgconn.send_query_params, command, None))
