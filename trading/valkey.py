@@ -5,6 +5,7 @@ needs to answer. What nobody waits for uses such a client.
 """
 
 import logging
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
@@ -16,6 +17,7 @@ from django.conf import settings
 
 logger = logging.getLogger(__name__)
 _local = threading.local()
+os.register_at_fork(after_in_child=lambda: _local.__dict__.clear())  # else two processes read each other's answers
 Command = tuple[str | int | bytes, ...]
 
 

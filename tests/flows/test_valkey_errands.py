@@ -1,5 +1,7 @@
 """Small questions to Valkey go in one trip, also while their caller does something else."""
 
+import os
+
 import pytest
 
 from trading.valkey import Errand, on_errands, run_errands
@@ -47,3 +49,20 @@ def test_what_goes_wrong_meanwhile_is_told(valkey):
         raise KeyError("trouble")
     run_errands(errand(found, ("GET", "a")))
     assert found == [[b"1"]]
+
+
+def test_a_process_that_is_forked_has_a_line_of_its_own(valkey):
+    """Two that read from one line would each be given what the other asked for: another share's price."""
+    mine: list = []
+    run_errands(errand(mine, ("CLIENT", "ID")))
+    reading, writing = os.pipe()
+    child = os.fork()
+    if not child:
+        theirs: list = []
+        run_errands(errand(theirs, ("CLIENT", "ID")))
+        os.write(writing, str(theirs[0][0]).encode())
+        os._exit(0)
+    os.waitpid(child, 0)
+    assert int(os.read(reading, 40)) not in mine[0]
+    run_errands(errand(mine, ("CLIENT", "ID")))
+    assert mine[0] == mine[1]
