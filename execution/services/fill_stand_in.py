@@ -1,8 +1,8 @@
 """The book says how much of an order traded, and the trades do not come: one fill stands in for them until they do.
 
-Its name follows from the order and the two sums it lies between, so that a restart or a repeated reading makes the same
-fill and not a second one. When real trades come, it makes room for them in the same transaction; what they do not cover
-yet is stood in for anew. Position and protection never wait for a trade number.
+Its name follows from the order, the two sums it lies between and how many went before it, so that a restart or a
+repeated reading makes the same fill and not a second one. When real trades come, it makes room for them in the same
+transaction; what they do not cover yet is stood in for anew. Position and protection never wait for a trade number.
 """
 
 import hashlib
@@ -54,7 +54,9 @@ def stand_in(order: Order, *, upto: int, value_paise: int, at: datetime) -> Fill
     if rest <= 0:  # the sums disagree by more than the rest is worth: then at the average of all
         rest = value_paise * quantity // upto
     price = max((Decimal(rest) / 100 / quantity).quantize(CENT_OF_A_PAISA), CENT_OF_A_PAISA)
-    name = hashlib.blake2b(f"{order.pk}:{order.filled_quantity}:{upto}".encode(), digest_size=8).hexdigest()
+    # Of two trades of one size the first leaves to stand in for what lies between the very sums that one did before.
+    went = order.fills.filter(synthetic=True, bust__isnull=False).count()
+    name = hashlib.blake2b(f"{order.pk}:{order.filled_quantity}:{upto}:{went}".encode(), digest_size=8).hexdigest()
     return FillFact(
         order.broker_order_id or "", f"SUM-{name}", order.instrument.symbol, Side(order.side), quantity, price, at,
         order.client_order_id,

@@ -149,3 +149,24 @@ def test_what_it_stands_for_is_protected_and_sold_and_lots_follow_the_trades(des
     assert position.cost_paise - position.realised_paise == bought - sold
     assert sum(LedgerEntry.objects.values_list("amount_paise", flat=True)) == 0
     assert desk.engine.reconcile(ReconRun.Cause.PERIODIC).outcome == ReconRun.Outcome.CLEAN
+
+
+@pytest.mark.parametrize("first_told", [0, 1])
+def test_trades_as_large_as_what_stood_in_take_its_place_one_by_one(desk, first_told):
+    """Two of the same size: what is left when the first has come lies between the same sums as what stood in before."""
+    order = entered(desk)
+    facts = []
+    for price in ("812.00", "812.20"):
+        facts += untold(desk, order, (5, price))
+        for _ in range(2):
+            look(desk)
+    assert standing() == [(5, True), (5, True)]
+    desk.broker.untold.discard(facts[first_told].broker_trade_id)
+    for _ in range(2):
+        look(desk)
+    assert standing() == [(5, False), (5, True)]
+    agrees(desk, order, quantity=10, value_paise=8_121_00)
+    desk.broker.untold.clear()
+    look(desk)
+    assert standing() == [(5, False), (5, False)]
+    agrees(desk, order, quantity=10, value_paise=8_121_00)
