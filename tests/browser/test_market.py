@@ -91,7 +91,7 @@ def test_a_gap_is_opened_and_a_chart_that_cannot_be_fetched_says_so(page, web, w
     candles(world, 3)
     sign_in(page, world.user)
     page.goto(f"{web}/market/data/")
-    page.get_by_role("button", name="Which minutes of SBIN on 16 February").click()
+    page.get_by_role("button", name="Which bars of SBIN on 16 February").click()
     expect(page.locator("#dialog")).to_contain_text("09:15:00")
     assert unnamed(page) == []
     page.route("**/candles/**", lambda route: route.fulfill(status=503, json={"detail": "The store does not answer"}))

@@ -201,7 +201,7 @@ def test_assessments_are_found_by_what_a_gate_said(console, world):
     ):  # fmt: skip
         assert list(console.get(changelist(Assessment), question).context["cl"].result_list) == found, question
     page = console.get(reverse("admin:risk_assessment_change", args=[refused.pk])).content.decode()
-    assert "SANITY REJECT (9 of 1): No &lt;limit&gt;." in page
+    assert "<th>SANITY</th><td>REJECT</td><td>9</td><td>1</td><td>No &lt;limit&gt;.</td>" in page
 
 
 def test_no_secret_is_shown(console, world):
