@@ -95,7 +95,7 @@ class CorporateActionAdmin(ReadOnlyAdmin):
 
     @admin.display(description="factor", ordering="factor")
     def factor_known(self, row: CorporateAction) -> str:
-        return "not known yet" if row.state == CorporateAction.State.ANNOUNCED else f"{row.factor.normalize():f}"
+        return row.known_factor or "not known yet"
 
     @admin.display(description="")
     def decide(self, row: CorporateAction) -> str:

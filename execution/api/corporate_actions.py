@@ -13,7 +13,7 @@ from rest_framework.response import Response
 
 from accounts.console import may_operate
 from execution.action_touch import touched_by
-from execution.api.views import problems_of
+from trading.api.openapi import problems_of
 from trading.api.serializers import StrictSerializer
 from trading.api.views import DeskEndpoint
 from trading.domain.errors import NotFound
@@ -29,15 +29,12 @@ class ActionSerializer(serializers.ModelSerializer):
     """`factor`: what prices before the ex-date are multiplied by; of an ANNOUNCED one it is not known yet."""
 
     symbol = serializers.CharField(source="instrument.symbol")
-    factor = serializers.SerializerMethodField()
+    factor = serializers.CharField(source="known_factor", allow_null=True)
 
     class Meta:
         model = CorporateAction
         fields = ("id", "symbol", "ex_date", "kind", "factor", "state", "terms", "note")
         read_only_fields = fields
-
-    def get_factor(self, row: CorporateAction) -> str | None:
-        return None if row.state == CorporateAction.State.ANNOUNCED else f"{row.factor.normalize():f}"
 
 
 @extend_schema_serializer(examples=[OpenApiExample("a bonus", WISH, request_only=True)])

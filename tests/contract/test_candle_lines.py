@@ -55,6 +55,9 @@ def told(request):
     ("[612.0, 612.9, 611.8, null, 1]", "NO_NUMBER"),
     ('[612.0, 612.9, 611.8, "612.4", true]', "NO_NUMBER"),
     ("[612.0, 1e11, 611.8, 612.4, 1]", "TOO_LARGE"),
+    ("[612.0, 612.9, 611.8, 612.4, 1e30]", "TOO_LARGE"),
+    ("[612.0, 612.9, 611.8, 612.4, -1e400]", "NEGATIVE_VOLUME"),
+    (f"[612.0, 612.9, 611.8, 612.4, {10**60}]", "TOO_LARGE"),
 ])  # fmt: skip
 def test_a_line_that_cannot_be_is_set_aside_with_its_class_and_its_numbers(told, numbers, why):
     found = told((0, GOOD), (1, numbers), (2, GOOD))

@@ -88,7 +88,7 @@ class Command(BaseCommand):
         if given["symbol"]:
             rows = rows.filter(instrument=_share(given["symbol"]))
         for row in rows[:500]:
-            factor = f"{row.factor.normalize():f}"
+            factor = row.known_factor or "not known yet"
             self.stdout.write(f"{row.ex_date} {row.instrument.symbol} {factor} {row.state} {row.told} ({row.source})")
 
 

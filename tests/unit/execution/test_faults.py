@@ -39,6 +39,7 @@ from trading.marketdata.models import Feed
 from trading.monitoring.models import Alert, JobSlot
 from trading.monitoring.slots import SAFETY_JOBS, take_slot
 from trading.portfolio.models import LedgerEntry, Position
+from trading.schedule import BEAT_SCHEDULE
 
 CLOSED = Group.State.CLOSED
 
@@ -320,6 +321,11 @@ def test_fault_51_eight_processes_that_ring_at_once_do_a_job_once(transactional_
     turns = race(lambda number: [take_slot("a job", every_s=1e9) for _ in range(3)])
     assert sorted(turn for own in turns for turn in own) == [False] * 23 + [True]
     assert JobSlot.objects.get().taken_at is not None
+
+
+def test_fault_51_safety_jobs_are_looked_for_by_the_periods_of_the_schedule():
+    known = {one["task"].split(".")[-1]: one["schedule"] for one in BEAT_SCHEDULE.values()}
+    assert {name: known[name] for name in SAFETY_JOBS} == SAFETY_JOBS
 
 
 def test_fault_51_jobs_that_stop_are_told_by_the_engine_until_they_run_again(db):

@@ -298,6 +298,11 @@ class CorporateAction(models.Model):
         return f"{self.instrument} {self.ex_date} × {self.factor.normalize():f}"
 
     @property
+    def known_factor(self) -> str | None:
+        """The factor without trailing zeros; None: announced, and the close that it takes is not stored yet."""
+        return None if self.state == self.State.ANNOUNCED else f"{self.factor.normalize():f}"
+
+    @property
     def told(self) -> str:
         """What it is, in words."""
         return self.note or self.get_kind_display()

@@ -42,7 +42,10 @@ def what_is_wrong(
     if open_ is None or high is None or low is None or close is None or volume is None:
         return Impossible.NO_NUMBER
     prices = (open_, high, low, close)
-    if not all(price.is_finite() for price in prices) or volume != volume or volume % 1 != 0:
+    # (beyond the largest volume there is no remainder to ask for: decimals refuse to give one)
+    if not all(price.is_finite() for price in prices) or volume != volume:
+        return Impossible.NO_NUMBER
+    if -LARGEST_VOLUME <= volume <= LARGEST_VOLUME and volume % 1 != 0:
         return Impossible.NO_NUMBER
     if min(prices) < LEAST_PRICE:
         return Impossible.NO_PRICE
