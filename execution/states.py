@@ -11,7 +11,7 @@ from trading.domain.states import TransitionTable
 
 class OrderState(StrEnum):
     QUEUED = "QUEUED"  # approved, reserved, not yet taken by an engine
-    WITHDRAWN = "WITHDRAWN"  # never left: cancelled, expired or killed in the queue
+    WITHDRAWN = "WITHDRAWN"  # never left: cancelled, expired or killed before
     SENDING = "SENDING"  # claimed; whether it left is decided by the reply
     UNKNOWN = "UNKNOWN"  # it may be at the broker: only the broker's book can say
     ACKED = "ACKED"  # the broker has it
@@ -40,7 +40,8 @@ ORDER_MOVES = TransitionTable(
         # that was restored may call queued, or withdrawn, what had long been sent.
         S.QUEUED: {S.SENDING, S.WITHDRAWN, *AT_BROKER},
         S.WITHDRAWN: AT_BROKER,
-        S.SENDING: {S.UNKNOWN, *AT_BROKER},
+        # Withdrawn by whoever claimed it alone, and only before anything of it was sent.
+        S.SENDING: {S.WITHDRAWN, S.UNKNOWN, *AT_BROKER},
         S.UNKNOWN: {S.NOT_PLACED, *AT_BROKER},
         S.ACKED: AT_BROKER,
         S.OPEN: AT_BROKER - {S.ACKED},

@@ -4,8 +4,10 @@ import logging
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import count
+from secrets import randbits
 from typing import Any
-from uuid import UUID, uuid4
+from uuid import UUID
 
 from django.db import InterfaceError, OperationalError, connection, transaction
 from django.utils import timezone
@@ -33,21 +35,8 @@ SEND_WITHIN_S = 5.0
 ASK_AGAIN_S = 0.1
 EXITS_WAIT = "EXITS_WAIT_FOR_LOGIN"
 
-# One statement decides for each: still queued, still in time, this engine still holds the account and may enter, the
-# broker knows us, and no kill switch since. Of several, one that somebody else holds is left alone: whoever waits holds
-# nothing meanwhile. It is a transaction of its own: what it gives back has committed.
-_CLAIM = """
-WITH {turn}picked AS MATERIALIZED (
-    SELECT o.id, asked.token FROM execution_order o
-    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) asked(id, token) ON asked.id = o.id
-    WHERE {come} AND o.state = 'QUEUED' ORDER BY o.id FOR UPDATE OF o {others}
-), claimed AS (
-    UPDATE execution_order o
-    SET state = 'SENDING', claim_token = picked.token, sent_at = clock_timestamp(),
-        lease_expires_at = clock_timestamp() + %(lease)s * interval '1s'
-    FROM picked
-    WHERE o.id = picked.id AND o.state = 'QUEUED' AND o.pending_op = 'NONE' AND o.valid_until > clock_timestamp()
-      AND NOT {needs_login}
+# Still in time, this engine still holds the account and may enter, the broker knows us, and no kill switch since.
+_MAY_LEAVE = f"""o.pending_op = 'NONE' AND o.valid_until > clock_timestamp() AND NOT {needs_login("o.account_id")}
       AND EXISTS (SELECT 1 FROM execution_enginelease e WHERE e.account_id = o.account_id AND e.token = %(fence)s
                   AND e.expires_at > clock_timestamp() AND (o.reason <> 'ENTRY' OR e.paused_by = ''))
       AND (SELECT CASE WHEN o.reason = 'ENTRY'
@@ -61,7 +50,22 @@ WITH {turn}picked AS MATERIALIZED (
                LEFT JOIN strategies_signal s ON s.id = g.signal_id
                LEFT JOIN strategies_deployment d ON d.id = s.deployment_id
                LEFT JOIN strategies_contractversion v ON v.id = d.version_id
-               WHERE g.id = o.group_id)::text[]))
+               WHERE g.id = o.group_id)::text[]))"""  # noqa: S608 - made of constants
+# One statement decides for each: still queued, not void for this claim, and it may leave. Of several, one that somebody
+# else holds is left alone: whoever waits holds nothing meanwhile. It is a transaction of its own: what it gives back
+# has committed.
+_CLAIM = """
+WITH {turn}picked AS MATERIALIZED (
+    SELECT o.id, token FROM execution_order o
+    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) asked(id, token) ON asked.id = o.id
+    WHERE {come} AND o.state = 'QUEUED' AND coalesce(o.claim_token < token, true)
+    ORDER BY o.id FOR UPDATE OF o {others}
+), claimed AS (
+    UPDATE execution_order o
+    SET state = 'SENDING', claim_token = picked.token, sent_at = clock_timestamp(),
+        lease_expires_at = clock_timestamp() + %(lease)s * interval '1s'
+    FROM picked
+    WHERE o.id = picked.id AND o.state = 'QUEUED' AND {may_leave}
     RETURNING o.*
 ), told AS (
     INSERT INTO execution_orderevent (order_id, seq, kind, source, from_state, to_state, applied, detail, at)
@@ -80,26 +84,31 @@ FROM (SELECT 1) one LEFT JOIN (
     JOIN portfolio_portfolio p ON p.id = c.portfolio_id
 ) ON true
 """
-# Those of the orders that bear these tokens. Whoever writes one of them is waited for: its newest row counts.
+# Those of the orders that bear these tokens. Whoever writes one of them is waited for: its newest row counts. Where the
+# claim has not come to a row yet, it finds its own token there, and takes nothing: tokens only grow.
 CLAIMED = """
-WITH kept AS MATERIALIZED (
+WITH asked AS MATERIALIZED (
+    SELECT * FROM unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) AS a(id, token)
+), kept AS MATERIALIZED (
     SELECT o.* FROM execution_order o WHERE o.id = ANY(%(orders)s) ORDER BY o.id FOR UPDATE
+), void AS (
+    UPDATE execution_order o SET claim_token = asked.token FROM kept JOIN asked ON asked.id = kept.id
+    WHERE o.id = kept.id AND o.state = 'QUEUED' AND coalesce(o.claim_token < asked.token, true)
 ), claimed AS (
-    SELECT kept.* FROM kept
-    JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) AS asked(id, token)
-      ON asked.id = kept.id AND asked.token = kept.claim_token
+    SELECT kept.* FROM kept JOIN asked ON asked.id = kept.id AND asked.token = kept.claim_token
     WHERE kept.state = 'SENDING'
 )
 """ + _TOLD.format(come="true")  # noqa: S608 - made of constants
+# What a claim asks, of orders that are locked: asked after whoever held them was waited for.
+MAY_STILL_LEAVE = f"SELECT o.id FROM execution_order o WHERE o.id = ANY(%(orders)s) AND {_MAY_LEAVE}"  # noqa: S608
 
 
 def _statement(*, others: str, in_turn: bool) -> str:
     come = "EXISTS (SELECT 1 FROM turn)" if in_turn else "true"
     turn = taking_turns(also=f"NOT {needs_login('%(account)s')}") + ", " if in_turn else ""
-    whole = _CLAIM.format(
-        turn=turn, come=come, others=others, needs_login=needs_login("o.account_id"), told=_TOLD.format(come=come)
-    )
-    return " ".join(whole.split())  # how a longer statement than 4,096 characters is read, psycopg does not keep
+    whole = _CLAIM.format(turn=turn, come=come, others=others, may_leave=_MAY_LEAVE, told=_TOLD.format(come=come))
+    # How a longer statement than 4,096 characters is read, psycopg does not keep.
+    return " ".join(whole.split()).replace("( ", "(").replace(" )", ")")
 
 
 # Of one order or of several, whether their turn is taken with them.
@@ -119,6 +128,15 @@ class Claimed:
     request: OrderRequest
     klass: CallClass
     claimed_at: float = field(default_factory=running_s)
+
+
+_CLAIMS = count(1)
+
+
+def _token(fence: int) -> UUID:
+    """The name of a claim, greater than that of any before it: of the same engine by its number, of one that had the
+    account earlier by its fence."""
+    return UUID(int=fence << 88 | next(_CLAIMS) << 48 | randbits(48))
 
 
 def class_of(reason: str) -> CallClass:
@@ -173,7 +191,7 @@ def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = 
     crashpoint("dispatch.before_claim")
     began = running_s()  # before the commit: what is counted from here is never too short
     asked = {
-        "orders": list(order_ids), "tokens": [uuid4() for _ in order_ids], "lease": LEASE_S, "fence": fence,
+        "orders": list(order_ids), "tokens": [_token(fence) for _ in order_ids], "lease": LEASE_S, "fence": fence,
         **(turns or {}),
     }  # fmt: skip
     crashpoint("dispatch.claiming")
@@ -200,20 +218,37 @@ def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = 
 
 def _kept_all_the_same(asked: dict[str, Any], began: float, lost: Exception) -> list[tuple[Any, ...]]:
     """The line to the database was lost with the answer: what has been claimed under our tokens is ours, nothing of it
-    was sent, and it leaves now. Asked for as long as it might still leave; raises `lost` where nothing was claimed."""
+    was sent, and it leaves now, if it still may. What has not been claimed by now never is under these tokens, however
+    late their claim comes. Asked for as long as it might still leave; raises `lost` where nothing was claimed."""
     while running_s() - began < SEND_WITHIN_S:
         connection.close()
         try:
-            with alone():
-                rows = run(CLAIMED, asked)
+            found = _claimed_after_all(asked)
         except (OperationalError, InterfaceError):
             time.sleep(ASK_AGAIN_S)
             continue
-        if rows[0][1] is None:
+        if found is None:
             break
-        logger.warning("the answer to a claim was lost: %d of %d were claimed", len(rows), len(asked["orders"]))
-        return rows
+        return found or [(True, None)]
     raise lost
+
+
+@transaction.atomic(durable=True)
+def _claimed_after_all(asked: dict[str, Any]) -> list[tuple[Any, ...]] | None:
+    """What was claimed and may leave; None: nothing was claimed. What was and may not leave any more is withdrawn: it
+    is said while its row is held, so that no word of it comes later than whoever asks again."""
+    rows = run(CLAIMED, asked)
+    claimed = [row[1] for row in rows if row[1] is not None]
+    logger.warning("the answer to a claim was lost: %d of %d were claimed", len(claimed), len(asked["orders"]))
+    if not claimed:
+        return None
+    may_leave = {order_id for (order_id,) in run(MAY_STILL_LEAVE, asked | {"orders": claimed})}
+    for order_id in claimed:
+        if order_id not in may_leave:
+            order = Order.objects.get(pk=order_id)  # locked; its trade, which comes before it, is not needed
+            order.sent_at = order.lease_expires_at = None
+            _withdraw(order, _void_for(order, asked["fence"]) or "nothing may leave for this account")
+    return [row for row in rows if row[1] in may_leave]
 
 
 def orders_hold(*, account_id: int, fence: int) -> None:
@@ -236,20 +271,24 @@ def orders_hold(*, account_id: int, fence: int) -> None:
 def _withdraw_if_void(order_id: int, fence: int) -> None:
     """A queued order that failed the claim for good: too late, killed, or cancelled before it left."""
     order = Order.objects.lock(order_id)
-    if order.state != OrderState.QUEUED:
-        return
+    # Without a cause this engine has lost its lease: the next holder sends it.
+    if order.state == OrderState.QUEUED and (cause := _void_for(order, fence)):
+        _withdraw(order, cause)
+
+
+def _void_for(order: Order, fence: int) -> str:
+    """Why a locked order is not to leave, ever; "" where nothing is known against it."""
     if order.pending_op != PendingOp.NONE:
-        cause = "cancelled before it was sent"
-    elif order.valid_until <= timezone.now():
-        cause = "not sent in time"
-    elif _is_void(order):
-        cause = "the kill switch was pulled"
-    elif order.reason == Reason.ENTRY and EngineLease.objects.filter(
-        account_id=order.account_id, token=fence
-    ).exclude(paused_by="").exists():  # fmt: skip
-        cause = "the engine was paused"
-    else:
-        return  # this engine has lost its lease: the next holder sends it
+        return "cancelled before it was sent"
+    if order.valid_until <= timezone.now():
+        return "not sent in time"
+    if _is_void(order):
+        return "the kill switch was pulled"
+    paused = EngineLease.objects.filter(account_id=order.account_id, token=fence).exclude(paused_by="")
+    return "the engine was paused" if order.reason == Reason.ENTRY and paused.exists() else ""
+
+
+def _withdraw(order: Order, cause: str) -> None:
     note(order, "order.withdrawn", source="ENGINE", to_state=OrderState.WITHDRAWN, cause=cause)
     order.broker_message = cause
     order.pending_op = PendingOp.NONE

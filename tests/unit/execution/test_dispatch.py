@@ -9,7 +9,6 @@ from decimal import Decimal
 from uuid import uuid4
 
 import pytest
-from django.db import connection
 from django.utils import timezone
 from psycopg._queries import MAX_CACHED_STATEMENT_LENGTH
 
@@ -19,7 +18,7 @@ from execution.engine.dispatch import Dispatch
 from execution.engine_settings import publish_settings
 from execution.models import EngineLease, Group, Order, ParkedFill
 from execution.services.fill_apply import fill_apply
-from execution.services.order_claim import CLAIM, SEND_WITHIN_S, Claimed, orders_claim, orders_claim_in_turn
+from execution.services.order_claim import CLAIM, SEND_WITHIN_S, orders_claim, orders_claim_in_turn
 from execution.services.order_submit import Outcome, orders_place, outcomes_record
 from execution.services.order_update import order_update
 from execution.states import OrderState
@@ -224,52 +223,6 @@ def test_fault_33_what_was_queued_when_the_sign_in_was_lost_is_held_and_takes_no
     set_auth_state(desk.account, AuthState.AUTHENTICATED, "")
     desk.engine.sweep()
     wait_until(lambda: states([in_turn, waiting]) == ["ACKED", "ACKED"])
-
-
-@pytest.fixture
-def waiting_for_a_copy(transactional_db, valkey) -> Iterator[None]:
-    """A commit that waits for the disk waits for ever: what it wrote has been kept, and nobody is told."""
-    try:
-        database("ALTER SYSTEM SET synchronous_standby_names = 'nobody'")
-        yield
-    finally:
-        database("ALTER SYSTEM RESET synchronous_standby_names")
-
-
-def database(*statements: str) -> list[tuple]:
-    with connection.cursor() as cursor:
-        for statement in (*statements, "SELECT pg_reload_conf()"):
-            cursor.execute(statement)
-        cursor.execute("SELECT pid FROM pg_stat_activity WHERE wait_event = 'SyncRep'")
-        return cursor.fetchall()
-
-
-def test_fault_05_a_claim_whose_answer_was_lost_is_found_again_and_leaves_at_once(waiting_for_a_copy):
-    desk = small_desk()
-    (order,) = several(desk, 1)
-    take_turn(desk.account.pk, "order")
-    claimed: list[Claimed] = []
-
-    def claim() -> None:
-        with connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = on")
-        found = orders_claim_in_turn(
-            account_id=desk.account.pk, klass=CallClass.ORDER, order_ids=[order.pk], fence=1
-        )  # fmt: skip
-        claimed.extend(found or ())
-        connection.close()
-
-    hand = threading.Thread(target=claim)
-    hand.start()
-    wait_until(database)
-    ((backend,),) = database()
-    database(f"SELECT pg_terminate_backend({backend})")
-    hand.join(30)
-    order.refresh_from_db()
-    assert [one.token for one in claimed] == [order.claim_token] and kinds(order) == ["order.queued", "order.claimed"]
-    ((outcome,),) = orders_place(claimed, gateway=desk.broker, paced=False, price_of=lambda symbol: None)
-    outcomes_record([outcome])
-    assert states([order]) == ["ACKED"] and len(desk.broker.book) == 1
 
 
 def test_a_way_out_does_not_wait_behind_an_entry_whose_turn_has_not_come(busy):

@@ -17,9 +17,11 @@ def test_the_desk_itself_never_queues_again():
     assert not any(ORDER_MOVES.allows(state, S.QUEUED) for state in S if state != S.QUEUED)
 
 
-def test_only_a_queued_order_is_claimed_or_withdrawn():
-    for target in (S.SENDING, S.WITHDRAWN):
-        assert {state for state in S if state != target and ORDER_MOVES.allows(state, target)} == {S.QUEUED}
+@pytest.mark.parametrize(
+    ("target", "sources"), [(S.SENDING, {S.QUEUED}), (S.WITHDRAWN, {S.QUEUED, S.SENDING})], ids=str
+)
+def test_only_a_queued_order_is_claimed_and_withdrawn_is_what_nobody_may_have_sent(target, sources):
+    assert {state for state in S if state != target and ORDER_MOVES.allows(state, target)} == sources
 
 
 def test_what_was_filled_stays_filled():
