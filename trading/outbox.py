@@ -22,6 +22,7 @@ from prometheus_client import Counter
 from trading.domain.crashpoint import crashpoint
 from trading.doorbell import Bell, ring_nearby
 from trading.gathering import last_on_commit
+from trading.valkey import heard_out
 
 logger = logging.getLogger(__name__)
 LOST_BELLS = Counter("tarazu_lost_bells_total", "Bells that could not be rung; the sweep does their work", ["name"])
@@ -85,7 +86,7 @@ class _Bells:
 
 def _ring_far(by_account: Mapping[int, Sequence[Bell]]) -> None:
     try:
-        with _connection().pipeline(transaction=False) as pipe:
+        with heard_out(), _connection().pipeline(transaction=False) as pipe:
             for account_id, bells in by_account.items():
                 for name, ids in bells:
                     pipe.xadd(
@@ -101,7 +102,8 @@ def _ring_far(by_account: Mapping[int, Sequence[Bell]]) -> None:
 
 def _send(name: str, ids: dict[str, Id]) -> None:
     try:
-        current_app.send_task(name, kwargs=ids, retry=False, ignore_result=True)
+        with heard_out():
+            current_app.send_task(name, kwargs=ids, retry=False, ignore_result=True)
     except (KombuError, OperationalError, redis.RedisError, OSError) as error:
         _lost(name, ids, error)
 

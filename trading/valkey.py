@@ -2,11 +2,16 @@
 
 A client of redis-py hands out a line for each call and looks after it before and after, which takes longer than Valkey
 needs to answer. What nobody waits for uses such a client.
+
+One that says nothing (a machine that froze, a line that was cut without a word) costs whoever asks a whole second, and
+a way out of a trade has a dozen words to say on its way. So one that was asked in vain is left alone for a moment by
+the whole process (`heard_out`): what is then not known, or not rung, is as it is where Valkey is away.
 """
 
 import logging
 import os
 import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -19,6 +24,49 @@ logger = logging.getLogger(__name__)
 _local = threading.local()
 os.register_at_fork(after_in_child=lambda: _local.__dict__.clear())  # else two processes read each other's answers
 Command = tuple[str | int | bytes, ...]
+ALONE_S = 3.0
+"""How long it is left alone after it said nothing in time; then one asks, and the others wait for its fate."""
+_alone_until = 0.0  # monotonic; 0: it answers
+
+
+class LeftAlone(redis.RedisError):
+    """Not asked: it was asked a moment ago, in vain."""
+
+
+@contextmanager
+def heard_out() -> Iterator[None]:
+    """Around whatever is asked of Valkey. Raises LeftAlone where nobody answered a moment ago."""
+    if not may_ask():
+        raise LeftAlone("it did not answer a moment ago")
+    try:
+        yield
+    except Exception as error:
+        note_trouble(error)
+        raise
+    note_answer()
+
+
+def may_ask() -> bool:
+    """Not while it is left alone; whoever comes first afterwards asks for all."""
+    global _alone_until
+    if _alone_until:
+        now = time.monotonic()
+        if now < _alone_until:
+            return False
+        _alone_until = now + ALONE_S
+    return True
+
+
+def note_answer() -> None:
+    global _alone_until
+    _alone_until = 0.0
+
+
+def note_trouble(error: BaseException) -> None:
+    """Silence alone costs time: a line that is refused, or an answer that is an error, says so at once."""
+    global _alone_until
+    silent = isinstance(error, redis.TimeoutError) or isinstance(error.__cause__, redis.TimeoutError)
+    _alone_until = time.monotonic() + ALONE_S if silent else 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +90,11 @@ def on_errands(*errands: Errand) -> Iterator[None]:
     if not errands:
         yield
         return
+    if not may_ask():
+        yield
+        for one in errands:
+            one.take(None)
+        return
     kept = _local.__dict__.pop("line", None)  # whoever asks meanwhile has another
     line: Any = kept if kept is not None and kept.url == settings.REDIS_URL else _Line(settings.REDIS_URL)
     commands = [command for one in errands for command in one.commands]
@@ -55,8 +108,10 @@ def on_errands(*errands: Errand) -> Iterator[None]:
     try:
         answers = line.answers(commands)
         _local.line = line
+        note_answer()
     except redis.RedisError as error:
         line.close()
+        note_trouble(error)
         logger.warning("%s: not known, %s", ", ".join(one.about for one in errands), type(error).__name__)
     place = 0
     for one in errands:

@@ -5,6 +5,8 @@ rests, so that the trades are those of the test alone; where the scanner is kill
 """
 
 import json
+import os
+import signal
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -13,10 +15,12 @@ from typing import Any
 
 import httpx
 import pytest
+import redis
 import websockets.sync.client as sockets
 from websockets.exceptions import ConnectionClosed
 
 from tests.flows.desk_process import DeskProcess, desk_process, disagreements, until
+from trading.desk.paths import Folders
 
 pytestmark = pytest.mark.slow
 
@@ -159,6 +163,23 @@ def test_fault_50_engine_killed_in_mid_trade_takes_the_trade_up_again(desk, clie
     ended_well(desk, group)
 
 
+def test_fault_46_47_a_trade_is_closed_while_valkey_is_empty_and_frozen(desk, client):
+    """Not gone, which every line is told of: silent. The page, the bell and the engine have only the rows."""
+    group = mid_trade(desk, client, "NSE:TCS-EQ")
+    pid = next(pid for pid, command in desk.ours().items() if "unixsocket:" in command)
+    with redis.Redis(unix_socket_path=str(Folders(desk.var).valkey_socket)) as valkey:
+        valkey.flushall()
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        desk.close(client, group)
+        desk.closed(group)
+        assert desk.engine_state() == "RUNNING"
+    finally:
+        os.kill(pid, signal.SIGCONT)
+    ended_well(desk, group)
+    ended_well(desk, mid_trade_and_out(desk, client, "NSE:ITC-EQ"))  # prices and bells are back
+
+
 def test_engine_killed_while_its_entry_is_on_the_wire_finds_it_and_protects_it(desk, client):
     """The order has left, the reply has not come: the next engine neither sends it again nor leaves it bare."""
     until(lambda: desk.engine_state() == "RUNNING", within_s=60, what="the engine runs")
@@ -208,7 +229,7 @@ def test_sandbox_killed_in_mid_trade_keeps_its_books_and_the_desk_comes_back(des
     ended_well(desk, mid_trade_and_out(desk, client))  # and the desk trades on
 
 
-def mid_trade_and_out(desk: DeskProcess, client: httpx.Client) -> str:
-    group = mid_trade(desk, client, "NSE:LT-EQ")
+def mid_trade_and_out(desk: DeskProcess, client: httpx.Client, symbol: str = "NSE:LT-EQ") -> str:
+    group = mid_trade(desk, client, symbol)
     desk.close(client, group)
     return group

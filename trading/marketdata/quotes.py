@@ -14,7 +14,7 @@ from typing import Any
 import redis
 from django.conf import settings
 
-from trading.valkey import Errand, run_errands
+from trading.valkey import Errand, heard_out, run_errands
 
 logger = logging.getLogger(__name__)
 _local = threading.local()
@@ -80,7 +80,8 @@ def store_quotes(feed_name: str, quotes: Iterable[Quote]) -> None:
     if not rows:
         return
     try:
-        _connection().hset(_key(feed_name), mapping=rows)  # type: ignore[arg-type]
+        with heard_out():
+            _connection().hset(_key(feed_name), mapping=rows)  # type: ignore[arg-type]
     except redis.RedisError as error:
         logger.warning("quotes of %s were not stored: %s", feed_name, type(error).__name__)
 
@@ -139,6 +140,7 @@ def last_quote(feed_name: str, symbol: str) -> Quote | None:
 def drop_quotes(feed_name: str) -> None:
     """Forget the quotes of a feed that is over."""
     try:
-        _connection().delete(_key(feed_name))
+        with heard_out():
+            _connection().delete(_key(feed_name))
     except redis.RedisError as error:
         logger.warning("quotes of %s were not dropped: %s", feed_name, type(error).__name__)

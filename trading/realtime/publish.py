@@ -18,6 +18,7 @@ from django.db import transaction
 from django.utils import timezone
 
 from trading.gathering import last_on_commit
+from trading.valkey import heard_out
 
 logger = logging.getLogger(__name__)
 
@@ -104,12 +105,12 @@ def _send(events: Sequence[Event]) -> None:
     if not events:
         return
     try:
-        client = _connection()
-        alone = _count_unwatched(client, events)
-        told = [event for event in events if event[0] not in alone]
-        for (user_id, _, _), heard in zip(
-            told, _call(client, _said, [_as_message(*event) for event in told]), strict=True
-        ):
+        with heard_out():
+            client = _connection()
+            alone = _count_unwatched(client, events)
+            told = [event for event in events if event[0] not in alone]
+            answers = _call(client, _said, [_as_message(*event) for event in told])
+        for (user_id, _, _), heard in zip(told, answers, strict=True):
             if not heard:
                 _unwatched.add(user_id)
     except redis.RedisError as error:
@@ -194,7 +195,8 @@ def _take_waiting() -> list[Event]:
 def somebody_watches(user_id: int) -> bool:
     """Whether a page of the user is open: figures are made for nobody else. Not known: they are made."""
     try:
-        ((_, pages),) = _connection().pubsub_numsub(f"{settings.REDIS_PREFIX}__group__{group_name(user_id)}")
+        with heard_out():
+            ((_, pages),) = _connection().pubsub_numsub(f"{settings.REDIS_PREFIX}__group__{group_name(user_id)}")
     except redis.RedisError:
         return True
     return bool(pages)
@@ -203,7 +205,8 @@ def somebody_watches(user_id: int) -> bool:
 def last_sequence(user_id: int) -> int:
     """The number of the newest event of this user, so that a page knows where it stands after a fetch."""
     try:
-        return int(_connection().get(f"{settings.REDIS_PREFIX}:seq:{group_name(user_id)}") or 0)
+        with heard_out():
+            return int(_connection().get(f"{settings.REDIS_PREFIX}:seq:{group_name(user_id)}") or 0)
     except redis.RedisError:
         logger.warning("sequence of user %s is not readable", user_id)
         return 0
