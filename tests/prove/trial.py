@@ -45,7 +45,7 @@ from tests.prove.door import Door, Request, alerts_of, orders_of
 from tests.prove.line import Exchange, Line
 from tests.prove.oracle import disagreements
 from tests.prove.rough_broker import LONGEST_LAG, RoughBroker
-from tests.prove.script_clock import ScriptClock
+from tests.prove.script_clock import ScriptClock, script_time
 from trading.domain import crashpoint
 from trading.domain.errors import TradingError
 from trading.domain.fills import FillFact
@@ -587,11 +587,11 @@ def grow_older(account_id: int, seconds: float) -> None:
 def run_trial(
     stage: Stage, *, seed: str, scenario: str = "trade", kills: tuple[Kill, ...] = (), design: Design | None = None,
     roughness: float = 0.5, lag: int = LONGEST_LAG, answer: object = None, patience: int = QUIET_TURNS,
-    doubts: tuple[object, ...] = (), by_script: bool = False,
+    doubts: tuple[object, ...] = (), clock: ScriptClock | None = None,
 ) -> Outcome:  # fmt: skip
     """Walk one script to its end, dying at each of the kills in turn, and compare both sides.
 
-    `by_script`: the wall clock of the desk goes on with the script, whatever the machine is busy with.
+    `clock` goes on with the script, whatever the machine is busy with (`trial_by_script`).
     `answer` is what the entry gets from the broker, whatever the seed would have given it.
     """
     outcome = Outcome()
@@ -606,7 +606,7 @@ def run_trial(
     connections.close_all()  # a connection must not be shared by a fork
     for kill in (*kills, None):
         outcome.lives += 1
-        died = _live(stage, world, kill, design, patience, by_script)
+        died = _live(stage, world, kill, design, patience, clock)
         if died == "killed" and kill is not None:
             outcome.killed.append(kill.point)
             continue
@@ -620,15 +620,21 @@ def run_trial(
     return outcome
 
 
+def trial_by_script(stage: Stage, *, seed: str, scenario: str, begins_at: datetime) -> Outcome:
+    """A trial without a death, whose world is made and walked by a clock that begins there and goes on step by step."""
+    with script_time(stage.feed.name, begins_at) as clock:
+        return run_trial(stage, seed=seed, scenario=scenario, clock=clock)
+
+
 def _live(
-    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, by_script: bool
+    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, clock: ScriptClock | None
 ) -> str:  # fmt: skip
     """Fork, live, wait. Empty: it came to its end; "killed"; or what went wrong."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _child(stage, world, kill, design, patience, by_script, writer)
+        _child(stage, world, kill, design, patience, clock, writer)
     os.close(writer)
     with os.fdopen(reader) as said:
         trouble = said.read()
@@ -639,7 +645,8 @@ def _live(
 
 
 def _child(
-    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, by_script: bool, writer: int
+    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, clock: ScriptClock | None,
+    writer: int,
 ) -> None:  # fmt: skip
     passed: Counter[str] = Counter()
 
@@ -655,7 +662,6 @@ def _child(
             design()
         crashpoint.arm(pass_point)
         line = Line(stage.exchange.address)
-        clock = ScriptClock() if by_script else None
         Life(world, line, ELEVEN, patience=patience, clock=clock).run()
         line.call("finish", passed)
     except TradingError as error:

@@ -1,7 +1,7 @@
 """`python -m tests.prove.twin DATABASE`: another process that walks the same trials, for whoever asks it line by line.
 
-It hashes in another order, its people and shares have other names, its feed and its line to a broker are its own: what
-comes out the same here and there hangs on the seed alone.
+It hashes in another order, its people and shares have other names, its feed and its line to a broker are its own, its
+clock shows another decade: what comes out the same here and there hangs on the seed alone.
 """
 
 import hashlib
@@ -11,11 +11,15 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 NAMES_FROM = 500_000
 """Where the numbers in the twin's names begin."""
+HERE_BEGINS, THERE_BEGINS = datetime(2016, 2, 29, 18, 29, 40, tzinfo=UTC), datetime(2046, 6, 15, 5, 30, tzinfo=UTC)
+"""Where the clocks of a trial begin, behind and ahead of any machine's: whatever is measured between such a clock and the
+machine's has no age in one process and a great one in the other. Here midnight comes on the way, in India."""
 
 
 class Twin:
@@ -71,11 +75,11 @@ def event_log(portfolio_id: int) -> str:
     return hashlib.blake2b("\n".join(lines).encode(), digest_size=16).hexdigest()
 
 
-def walk(stage: Any, scenario: str, seed: str) -> tuple[str, list[str]]:
+def walk(stage: Any, scenario: str, seed: str, *, begins_at: datetime = HERE_BEGINS) -> tuple[str, list[str]]:
     """One trial of this process: the hash of its event log, and what was wrong with it."""
-    from tests.prove.trial import run_trial
+    from tests.prove.trial import trial_by_script
 
-    outcome = run_trial(stage, seed=seed, scenario=scenario, by_script=True)
+    outcome = trial_by_script(stage, seed=seed, scenario=scenario, begins_at=begins_at)
     return event_log(outcome.portfolio_id), outcome.trouble
 
 
@@ -95,7 +99,7 @@ def main(database: str) -> None:
             made.reset_sequence(NAMES_FROM, force=True)
     with crash.stage(feed="twin") as stage:
         for line in sys.stdin:
-            print(json.dumps(walk(stage, *json.loads(line))), flush=True)
+            print(json.dumps(walk(stage, *json.loads(line), begins_at=THERE_BEGINS)), flush=True)
 
 
 if __name__ == "__main__":
