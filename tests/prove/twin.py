@@ -18,8 +18,8 @@ from typing import Any
 NAMES_FROM = 500_000
 """Where the numbers in the twin's names begin."""
 HERE_BEGINS, THERE_BEGINS = datetime(2016, 2, 29, 18, 29, 40, tzinfo=UTC), datetime(2046, 6, 15, 5, 30, tzinfo=UTC)
-"""Where the clocks of a trial begin, behind and ahead of any machine's: whatever is measured between such a clock and the
-machine's has no age in one process and a great one in the other. Here midnight comes on the way, in India."""
+"""Where the clocks of a trial begin, behind and ahead of any machine's: whatever is measured between such a clock and
+the machine's has no age in one process and a great one in the other. Here midnight comes on the way, in India."""
 
 
 class Twin:
