@@ -82,9 +82,8 @@ class Reply:
         return json.loads(self.body)
 
 
-def post(
-    handler: OneStepHandler, token: str, body: Any, *, key: str = "key-00000001", **headers: str
-) -> Reply:  # fmt: skip
+def request_of(token: str, body: Any, *, key: str, **headers: str) -> tuple[dict[str, Any], Any]:
+    """Scope and reader of a posted order."""
     raw = body if isinstance(body, bytes) else json.dumps(body).encode()
     told = {
         "host": "testserver", "authorization": f"Bearer {token}", "content-type": "application/json",
@@ -94,16 +93,27 @@ def post(
         "type": "http", "method": "POST", "path": ORDERS, "query_string": b"", "scheme": "http",
         "headers": [(name.encode(), value.encode()) for name, value in told.items()], "server": ("testserver", 80),
     }  # fmt: skip
-    sent: list[dict[str, Any]] = []
 
     async def receive() -> dict[str, Any]:
         return {"type": "http.request", "body": raw, "more_body": False}
 
+    return scope, receive
+
+
+async def told_by(handler: OneStepHandler, scope: dict[str, Any], receive: Any) -> Reply:
+    sent: list[dict[str, Any]] = []
+
     async def send(message: Mapping[str, Any]) -> None:
         sent.append(dict(message))
 
-    asyncio.run(handler(scope, receive, send))
+    await handler(scope, receive, send)
     return Reply(sent)
+
+
+def post(
+    handler: OneStepHandler, token: str, body: Any, *, key: str = "key-00000001", **headers: str
+) -> Reply:  # fmt: skip
+    return asyncio.run(told_by(handler, *request_of(token, body, key=key, **headers)))
 
 
 def shape(value: Any) -> Any:
