@@ -96,7 +96,9 @@ def apply_books(
     ]  # fmt: skip
     for news in orders_seen(account_id=account.pk, news=told, source="BOOK"):
         with one_of_many("books", f"{account.pk}:{news.broker_order_id}"):
-            order_update(account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s)
+            order_update(
+                account_id=account.pk, news=news, source="BOOK", stand_in_after_s=stand_in_after_s, shown=seen
+            )  # fmt: skip
     doubts_begin_anew_after_a_step(account.pk)
     # A book that has lost an order it once had is not complete, and proves the absence of none.
     complete = known_today(account.pk, now) <= seen

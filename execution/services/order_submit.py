@@ -5,7 +5,7 @@ acknowledged, refused, unknown. Unknown is looked up in the broker's book by its
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import timedelta
@@ -334,6 +334,22 @@ def bind(order: Order, broker_order_id: str) -> None:
             "BROKER_ID_CONFLICT", f"Two broker orders carry the tag {order.client_order_id}.", level=Level.SEVERE,
             owner_id=order.portfolio.owner_id, about=str(order.pk), next_step="Compare with the broker's order book.",
         )  # fmt: skip
+
+
+def bind_to_the_book(order: Order, broker_order_id: str, *, shown: Collection[str]) -> None:
+    """The broker answered with a number that its book does not show, and the book has our tag under another. As nothing
+    was ever heard under the first, the order goes by the second: else its fills were neither booked nor protected."""
+    heard = order.state != OrderState.ACKED or order.broker_updated_at is not None or order.filled_quantity
+    if heard or order.broker_order_id in (None, broker_order_id) or order.broker_order_id in shown:
+        return
+    note(order, "broker.id_corrected", source="BOOK", answered=order.broker_order_id, new=broker_order_id)
+    order.broker_order_id = broker_order_id
+    Group.objects.filter(pk=order.group_id).update(quarantined=True)
+    raise_alert(
+        "BROKER_ID_CONFLICT", f"The broker answered {order.client_order_id} with a number that its book does not have.",
+        level=Level.SEVERE, owner_id=order.portfolio.owner_id, about=str(order.pk),
+        next_step="Nothing to do: it was found by its tag.",
+    )  # fmt: skip
 
 
 @transaction.atomic

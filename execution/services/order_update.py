@@ -1,5 +1,6 @@
 """Broker news about an order: from the socket or from the book, early, late, twice, in any order."""
 
+from collections.abc import Collection
 from decimal import Decimal
 
 from django.db import transaction
@@ -14,7 +15,7 @@ from execution.services.fill_stand_in import PATIENCE_S
 from execution.services.group_reopen import group_reopen
 from execution.services.order_adopt import order_adopt, owner_of
 from execution.services.order_room import hold_room
-from execution.services.order_submit import bind
+from execution.services.order_submit import bind, bind_to_the_book
 from execution.states import AT_EXCHANGE, ORDER_MOVES, REVIVABLE, OrderState, PendingOp
 from risk.reserve import retake
 from trading.domain.crashpoint import crashpoint
@@ -35,9 +36,11 @@ STATE_OF = {
 
 @transaction.atomic
 def order_update(
-    *, account_id: int, news: BookOrder, source: str, stand_in_after_s: float = PATIENCE_S
-) -> Order | None:
-    """Apply what the broker says of one order. None when the order is not ours and touches no trade of ours.
+    *, account_id: int, news: BookOrder, source: str, stand_in_after_s: float = PATIENCE_S,
+    shown: Collection[str] = (),
+) -> Order | None:  # fmt: skip
+    """Apply what the broker says of one order. None when the order is not ours and touches no trade of ours. `shown`:
+    all numbers of the book that says it.
 
     An end is believed only once the fills that belong to it are booked: until then the trade book is asked, so that
     nothing is ever sized from an order whose fills are still on their way.
@@ -55,6 +58,8 @@ def order_update(
             )  # fmt: skip
             return None
         return order_adopt(account_id=account_id, news=news, source=source)
+    if shown and news.client_order_id == order.client_order_id:
+        bind_to_the_book(order, news.broker_order_id, shown=shown)
     bind(order, news.broker_order_id)
     if order.broker_order_id != news.broker_order_id:
         order.save()

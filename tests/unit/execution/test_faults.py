@@ -94,6 +94,38 @@ def test_fault_20_an_answer_with_the_number_of_another_order_is_not_believed(des
     assert Alert.objects.filter(code="BROKER_ID_CONFLICT").exists() and placed(desk) == 2
 
 
+def test_fault_20_an_answer_with_a_number_that_the_book_does_not_have_is_put_right_by_the_tag(desk):
+    place = desk.broker.place
+
+    def confused(request, **how):
+        place(request, **how)
+        return Acknowledged("Z000001")  # of another client
+
+    desk.broker.place = confused
+    order = desk.order(desk.ask())
+    desk.engine.sweep()
+    desk.broker.fill("B000001", 10, "812.30")
+    desk.broker.place = place
+    desk.turn(3)
+    order.refresh_from_db()
+    assert (order.state, order.broker_order_id, desk.held(), desk.working()) == (OrderState.FILLED, "B000001", 10, 10)
+    assert Alert.objects.filter(code="BROKER_ID_CONFLICT").exists() and placed(desk) == 2
+
+
+@pytest.mark.parametrize("heard", [True, False])
+def test_fault_20_a_second_order_with_our_tag_takes_the_place_of_none_that_the_book_shows(desk, heard):
+    order = desk.order(desk.ask())
+    desk.engine.sweep()
+    if heard:
+        desk.engine.read_books()
+    twin = replace(desk.broker.book["B000001"], broker_order_id="A000001")
+    desk.broker.book = {"A000001": twin, **desk.broker.book}
+    desk.turn(2)
+    order.refresh_from_db()
+    assert (order.broker_order_id, order.state) == ("B000001", OrderState.OPEN)
+    assert Alert.objects.filter(code="BROKER_ID_CONFLICT").exists() and Group.objects.get().quarantined
+
+
 def test_fault_22_the_same_idea_under_another_key_is_refused_while_the_first_lives(desk):
     rested(desk)
     assert desk.ask().refusal_code in ("ALREADY_POSITIONED", "DUPLICATE_ORDER", "OPPOSITE_ORDER")
