@@ -39,7 +39,7 @@ SANDBOX_MINUTES = 10.0
 _PLACES = """held AS MATERIALIZED (
     SELECT r.call_class AS kind, greatest(r.next_free_at, clock_timestamp()) AS free
     FROM risk_orderrate r{quick}
-    WHERE r.account_id = %(account)s AND r.call_class = ANY(%(kinds)s) ORDER BY r.call_class FOR UPDATE OF r
+    WHERE r.account_id = %(account)s AND r.call_class = ANY(%(kinds)s) ORDER BY r.call_class FOR UPDATE OF r{others}
 ), pace AS MATERIALIZED (
     SELECT CASE b.environment WHEN 'SANDBOX' THEN %(sandbox)s
            ELSE coalesce((%(minutes)s::jsonb ->> b.broker)::float8, 1) END AS times
@@ -62,11 +62,11 @@ _PLACES = """held AS MATERIALIZED (
 _TAKE = """UPDATE risk_orderrate r SET next_free_at = place.until FROM place
 WHERE r.account_id = %(account)s AND r.call_class = place.kind"""
 # A place that a crash forgets was not used either.
-TAKE = f"""{FORGETTABLE}, {_PLACES.format(quick=", quick")}
+TAKE = f"""{FORGETTABLE}, {_PLACES.format(quick=", quick", others="")}
 {_TAKE}
 RETURNING place.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8, place.step::float8
 """
-_IN_TURN = f"""{_PLACES.format(quick="")}, turn AS (
+_IN_TURN = f"""{_PLACES.format(quick="", others="{others}")}, turn AS (
     {_TAKE}
       AND {{also}}
       AND (SELECT count(*) = %(rows)s AND bool_and(
@@ -105,11 +105,11 @@ def take_turns(account_id: int, call_class: str, places: int) -> list[float]:
     return _waits(call_class, places, taken)
 
 
-def taking_turns(*, also: str) -> str:
+def taking_turns(*, also: str, waits: bool = True) -> str:
     """The beginning of a statement, after WITH, that takes places with whatever else it does (`in_turn`): `turn` has
     rows where none of them has to be waited for, `also` is true, and the account has made a call of this class before.
-    Else none was taken."""
-    return _IN_TURN.format(also=also)
+    Else none was taken. `waits`: for somebody else who is taking one just now; who does not, takes none then."""
+    return _IN_TURN.format(also=also, others="" if waits else " SKIP LOCKED")
 
 
 def in_turn(account_id: int, call_class: str, places: int) -> dict[str, Any]:

@@ -32,6 +32,13 @@ def ring_nearby(account_id: int, bells: Sequence[Bell]) -> bool:
         return False
 
 
+def has_door(account_id: int) -> bool:
+    """Whether somebody stands at the account's door on this machine: an engine that was killed left a door behind which
+    nobody is."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as visitor:
+        return visitor.connect_ex(str(_door_of(account_id))) == 0
+
+
 @cache
 def _ringer() -> socket.socket:
     """One a process: a datagram goes out whole, whichever thread sends it."""

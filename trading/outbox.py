@@ -20,7 +20,7 @@ from kombu.exceptions import KombuError, OperationalError
 from prometheus_client import Counter
 
 from trading.domain.crashpoint import crashpoint
-from trading.doorbell import Bell, ring_nearby
+from trading.doorbell import Bell, has_door, ring_nearby
 from trading.gathering import last_on_commit
 from trading.valkey import heard_out
 
@@ -37,8 +37,9 @@ def nudge_stream(account_id: int) -> str:
     return f"{settings.REDIS_PREFIX}:nudge:{account_id}"
 
 
-def after_commit(name: str, **ids: Id) -> None:
+def after_commit(name: str, **ids: Id) -> dict[str, Id]:
     """Ring `name` once the running transaction has committed; at once when there is none. Never raises afterwards.
+    Returns what it will bring: something may be added until then.
 
     `engine.*` needs `account_id` among the ids: ValueError without it, while the caller can still be corrected.
     """
@@ -52,6 +53,12 @@ def after_commit(name: str, **ids: Id) -> None:
             transaction.on_commit(_Bells([(name, ids)]).ring, robust=True)
     else:
         transaction.on_commit(lambda: _send(name, ids), robust=True)
+    return ids
+
+
+def is_heard_nearby(account_id: int) -> bool:
+    """Whether the engine of the account is in this process, or stands at its door on this machine."""
+    return account_id in _here or has_door(account_id)
 
 
 @contextmanager

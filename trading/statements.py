@@ -5,7 +5,7 @@ logs queries; a row that comes back is the same model instance that the ORM woul
 """
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from functools import cache, lru_cache, partial
 from threading import local
@@ -361,16 +361,20 @@ def _columns(model: type[models.Model]) -> list[tuple[str, str]]:
 _ENCODE = json.JSONEncoder(default=str).encode
 
 
-def from_json(model: type[models.Model], name: str) -> str:
+def from_json(
+    model: type[models.Model], name: str, *, but: Mapping[str, str] | None = None, beside: str = ""
+) -> str:  # fmt: skip
     """The statement that writes all rows which the parameter `name` has as JSON: many are one statement, and its plan
-    is the same however many. All columns are named, for a table fills nothing in by itself.
+    is the same however many. All columns are named, for a table fills nothing in by itself. `but`: columns that hold
+    something else, as expressions over the given row, `r`, and what is joined `beside` it.
     """
     meta: Any = model._meta
     quote = connection.ops.quote_name
     columns = [one for one in meta.local_concrete_fields if not one.generated]
     names, table = ", ".join(quote(one.column) for one in columns), quote(meta.db_table)
-    rows = f"jsonb_populate_recordset(NULL::{table}, %({name})s::jsonb)"
-    return f"INSERT INTO {table} ({names}) SELECT {names} FROM {rows}"  # noqa: S608 - our own names
+    values = ", ".join((but or {}).get(one.column) or f"r.{quote(one.column)}" for one in columns)
+    rows = f"jsonb_populate_recordset(NULL::{table}, %({name})s::jsonb) r {beside}"
+    return f"INSERT INTO {table} ({names}) SELECT {values} FROM {rows}"  # noqa: S608 - our own names
 
 
 def insert(*new: models.Model) -> None:

@@ -99,7 +99,12 @@ class Trip:
 
     def leave(self) -> None:
         """Send what is in its place: the database works at it while its caller does something else."""
-        if SUITS:
+        if not SUITS:
+            return
+        queue, wire = self.pipeline.command_queue, self.connection.pgconn
+        while queue:  # into libpq's own buffer; psycopg would ask the socket after each
+            queue.popleft()()
+        if wire.flush():  # more than the socket takes: while it waits, what comes is read
             self.connection.wait(self.pipeline._communicate_gen())
 
     def arrive(self) -> None:
@@ -137,7 +142,7 @@ class Answer:
     def rows(self) -> list[tuple[Any, ...]]:
         """Waits for them, where they have not come."""
         if self._result is None:
-            self._conn.wait(self._trip.pipeline._communicate_gen())
+            self._trip.leave()
             self._conn.wait(self._trip.pipeline._fetch_gen(flush=True))
         if self._result is None:
             raise self._trip.trouble or errors.OperationalError("the trip ended before its answer")

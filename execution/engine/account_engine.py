@@ -23,6 +23,7 @@ from execution.brokers.sources import BrokerHistory
 from execution.engine.books import read_books
 from execution.engine.dispatch import Dispatch
 from execution.engine.funds import read_funds
+from execution.engine.handed import HandedClaims
 from execution.engine.market import Market
 from execution.engine.one_of_many import one_of_many
 from execution.engine.rules_due import rules_due
@@ -34,8 +35,8 @@ from execution.services.group_advance import group_advance
 from execution.services.group_exit import group_exit
 from execution.services.order_change import order_change
 from execution.services.order_chase import ENTRY_PATIENCE
-from execution.services.order_claim import class_of, orders_hold
-from execution.services.order_submit import lease_expired, orders_submit
+from execution.services.order_claim import Claimed, class_of, orders_hold
+from execution.services.order_submit import lease_expired, orders_place, orders_submit, outcomes_record
 from execution.services.order_update import order_update
 from execution.services.orders_seen import orders_seen
 from execution.services.part_exit import part_due
@@ -164,6 +165,7 @@ class AccountEngine:
         # restored, or has fallen back to a copy, may call queued what was sent long ago. None: they have been.
         self.sends_from: datetime | None = None
         self.exits_asked = 0  # by prices, since whoever counts them last looked
+        self.handed = HandedClaims(account_id=account.pk, fence=fence, send=self._send)
         self._swept, self._looked_at_last = False, UUID(int=0)
         # What the broker answered and what its stream says of the same orders come at once. Written one after the other
         # each finds the rows as it expects them; beside each other they would find them locked, and go the long way.
@@ -286,6 +288,16 @@ class AccountEngine:
             )  # fmt: skip
         return True
 
+    def _send(self, claims: Sequence[Claimed]) -> bool:
+        """What was handed to this engine with its claim."""
+        if self.dispatch is not None:
+            return self.dispatch.put(claims)
+        for one in claims:
+            for some in orders_place([one], gateway=self.gateway, paced=True, price_of=self.market.middle_of):
+                outcomes_record(some)
+                self.handed.forget(outcome.token for outcome in some)
+        return True
+
     def send_changes(self) -> int:
         """Carry out cancels and modifications that wait."""
         waiting = run(CHANGES, [self.account.pk])
@@ -301,6 +313,7 @@ class AccountEngine:
         """Do whatever waits in the rows, rung for or not. This is what makes a lost bell harmless."""
         now = self.now()
         self._decide()
+        self.handed.find()
         ((queues, late_intents, late_orders),) = run(WAITING, {"account": self.account.pk, "wall": timezone.now()})
         for portfolio_id in queues:
             with one_of_many("queue", str(portfolio_id)):

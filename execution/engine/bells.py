@@ -5,27 +5,32 @@ by whoever hears of them; signals and cancels have a thread of their own, which 
 trade.
 """
 
+import logging
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 from django.db import connection
 
+from execution.services.order_hand import Handed
 from trading.doorbell import Bell
+
+logger = logging.getLogger(__name__)
 
 URGENT = frozenset({"engine.signal", "engine.order"})  # what may end at the wire
 REST_S = 0.5
 
 
 class Bells:
-    """`give` lets queued orders, by number and reason, be sent, `answer` takes all others, `read_books` the name of a
-    bell that asks for the books. `is_open`: somebody answers here."""
+    """`give` lets queued orders, by number and reason, be sent, `take` those that come with their claim, `answer` takes
+    all others, `read_books` the name of a bell that asks for the books. `is_open`: somebody answers here."""
 
     def __init__(
-        self, *, give: Callable[[Sequence[tuple[int, str]]], bool], answer: Callable[[Sequence[Bell]], None],
-        read_books: Callable[[str], None], is_open: Callable[[], bool],
+        self, *, give: Callable[[Sequence[tuple[int, str]]], bool], take: Callable[[Sequence[Handed]], bool],
+        answer: Callable[[Sequence[Bell]], None], read_books: Callable[[str], None], is_open: Callable[[], bool],
     ) -> None:  # fmt: skip
-        self._give, self._answer, self._read_books, self._is_open = give, answer, read_books, is_open
+        self._give, self._take, self._answer = give, take, answer
+        self._read_books, self._is_open = read_books, is_open
         self._urgent, self._steps = _Waiting(), _Waiting()
 
     def hear(self, name: str, ids: Mapping[str, Any]) -> bool:
@@ -36,8 +41,14 @@ class Bells:
         """Those of one reading. Neither waits nor asks anybody."""
         if not self._is_open():
             return False
-        queued = [(ids["order_id"], ids["reason"]) for name, ids in bells if name == "engine.order" and "reason" in ids]
-        taken = self._give(queued) if queued else True
+        handed = [one for name, ids in bells if name == "engine.order" and "claim" in ids for one in _read(ids)]
+        taken = self._take(handed) if handed else True
+        queued = [
+            (ids["order_id"], ids["reason"]) for name, ids in bells
+            if name == "engine.order" and "reason" in ids and "claim" not in ids
+        ]  # fmt: skip
+        if queued:
+            taken = self._give(queued) and taken
         for name, ids in bells:
             if name in ("engine.books", "engine.reconcile"):
                 self._read_books(name)
@@ -57,6 +68,14 @@ class Bells:
                 self._answer(bells)
             else:
                 connection.close()
+
+
+def _read(ids: Mapping[str, Any]) -> list[Handed]:
+    try:
+        return [Handed.read(ids)]
+    except (KeyError, TypeError, ValueError, ArithmeticError):
+        logger.error("a bell brought a claim that cannot be read; the sweep finds its row")
+        return []
 
 
 class _Waiting:

@@ -11,9 +11,10 @@ import heapq
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
+from uuid import UUID
 
 from django.db import connection
 
@@ -49,11 +50,12 @@ class Dispatch:
         self, *, account_id: int, gateway: BrokerGateway, fence: int, price_of: PriceOf,
         guarded: Callable[[Work], None], paced: bool = True, hands: int = HANDS,
         writing: AbstractContextManager[object] | None = None,
+        on_recorded: Callable[[Iterable[UUID]], None] = lambda tokens: None,
     ) -> None:  # fmt: skip
         self._account_id, self._gateway, self._fence = account_id, gateway, fence
         self._price_of, self._guarded, self._paced = price_of, guarded, paced
         self._together = TOGETHER if isinstance(gateway, SendsTogether) else 1
-        self._writing = writing or threading.Lock()
+        self._writing, self._on_recorded = writing or threading.Lock(), on_recorded
         self._ready = NewestFirst()
         self._known: set[int] = set()  # given, and neither claimed nor withdrawn yet
         self._waiting: dict[int, CallClass | None] = {}  # their class, where it is known already
@@ -82,6 +84,15 @@ class Dispatch:
                 self._waiting.update(dict.fromkeys(new, klass))
                 if not self._claiming:  # who claims looks for more when it is done
                     self._ready.notify()
+        return True
+
+    def put(self, claims: Sequence[Claimed]) -> bool:
+        """Send what has been claimed already, with its place in the rate. False: nobody sends here any more."""
+        with self._ready:
+            if self._closed:
+                return False
+            self._claimed.extend(claims)
+            self._ready.notify(len(claims))
         return True
 
     def do(self, about: int, errand: Work) -> None:
@@ -266,6 +277,7 @@ class Dispatch:
         try:
             with self._writing:
                 outcomes_record(outcomes)
+            self._on_recorded(one.token for one in outcomes)
         finally:
             with self._ready:
                 self._recording = False

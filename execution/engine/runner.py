@@ -212,7 +212,8 @@ class AccountRunner:
         )  # fmt: skip
         self.engine.sends_from = timezone.now()
         self._bells = Bells(
-            give=self.engine.give, answer=self.engine.answer_all, read_books=self._books_asked_for, is_open=self._sends,
+            give=self.engine.give, take=self.engine.handed.hear, answer=self.engine.answer_all,
+            read_books=self._books_asked_for, is_open=self._sends,
         )  # fmt: skip
         self.instruments = self._wanted_instruments()
         self.by_symbol = {one.symbol: one for one in self.instruments}
@@ -281,7 +282,7 @@ class AccountRunner:
         self._prices = prices
         self.engine.dispatch = Dispatch(
             account_id=self.account.pk, gateway=gateway, fence=self.fence, price_of=self.engine.market.middle_of,
-            guarded=self._guarded, writing=self.engine.writing,
+            guarded=self._guarded, writing=self.engine.writing, on_recorded=self.engine.handed.forget,
         )  # fmt: skip
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=1)
         threads = [
@@ -311,6 +312,8 @@ class AccountRunner:
         end = time.monotonic() + STOP_WITHIN_S
         for thread in threads:
             thread.join(timeout=max(0.0, end - time.monotonic()))
+        # The door is shut: whatever was handed in and not heard of leaves now, or is in doubt for the next engine.
+        self._guarded(partial(self.engine.handed.find, after_s=0.0))
         self.engine.dispatch.close()
         self.engine.gateway.close()
 

@@ -377,8 +377,9 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
             list(intents.values()),
         )
         orders = _orders_of(found, intents, numbers)
+        written: Callable[[], None] | None = None
         if orders:
-            orders_queue(orders)
+            written = orders_queue(orders, commits=commits)
             trip.leave()
         judged = {one.verdict.intent_id: _judged(one) for one in found}
         store_verdicts(list(judged.values()))
@@ -393,6 +394,8 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
             publish(one.ask.portfolio.owner_id, kind, intent=str(one.verdict.intent_id))
         if commits:
             trip.commit()
+    if written:
+        written()
     return decided
 
 

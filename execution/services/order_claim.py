@@ -2,7 +2,7 @@
 
 import logging
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import count
 from secrets import randbits
@@ -200,7 +200,18 @@ def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = 
             rows = run(CLAIM[len(order_ids) > 1, turns is not None], asked)
     except (OperationalError, InterfaceError) as error:
         rows = _kept_all_the_same(asked, began, error)
-    come = rows[0][0]
+    claimed = _given(rows, began)
+    return claimed if rows[0][0] else None
+
+
+def claims_found(tokens: Mapping[int, UUID], *, fence: int) -> list[Claimed]:
+    """Claims of this engine, by order, of which it has sent nothing: those that may leave now. Others are withdrawn."""
+    began = running_s()
+    asked = {"orders": list(tokens), "tokens": list(tokens.values()), "fence": fence}
+    return _given(_claimed_after_all(asked) or (), began)
+
+
+def _given(rows: Sequence[tuple[Any, ...]], began: float) -> list[Claimed]:
     claimed, told = [], []
     for _, *row in (row for row in rows if row[1] is not None):
         order_id, token, tag, symbol, side, quantity, order_type, product, limit, trigger, reason, group_id, owner = row
@@ -213,7 +224,7 @@ def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = 
         )  # fmt: skip
         claimed.append(Claimed(order_id, token, request, class_of(reason), began))
     publish_with_next(told)  # a thread that woke now would hold up the one that writes to the broker
-    return claimed if come else None
+    return claimed
 
 
 def _kept_all_the_same(asked: dict[str, Any], began: float, lost: Exception) -> list[tuple[Any, ...]]:
@@ -239,7 +250,7 @@ def _claimed_after_all(asked: dict[str, Any]) -> list[tuple[Any, ...]] | None:
     is said while its row is held, so that no word of it comes later than whoever asks again."""
     rows = run(CLAIMED, asked)
     claimed = [row[1] for row in rows if row[1] is not None]
-    logger.warning("the answer to a claim was lost: %d of %d were claimed", len(claimed), len(asked["orders"]))
+    logger.warning("of a claim nobody heard: %d of %d are claimed", len(claimed), len(asked["orders"]))
     if not claimed:
         return None
     may_leave = {order_id for (order_id,) in run(MAY_STILL_LEAVE, asked | {"orders": claimed})}

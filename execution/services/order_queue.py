@@ -16,6 +16,7 @@ from django.utils import timezone
 from execution.identity import client_order_id
 from execution.models import Intent, Order
 from execution.services.events import told
+from execution.services.order_hand import may_be_handed, order_hand
 from execution.states import OrderState
 from trading.domain.orders import Reason
 from trading.marketdata.models import Instrument
@@ -55,15 +56,23 @@ def numbers_asked(many: int) -> Callable[[], list[int]]:
     return lambda: [number for (number,) in rows()]
 
 
-def orders_queue(orders: Sequence[Order]) -> None:
-    """Write new orders in one statement with their first events, and ring for them once they have committed."""
-    tell(_write(), {"orders": as_json(*orders)})
+def orders_queue(orders: Sequence[Order], *, commits: bool = False) -> Callable[[], None]:
+    """Write new orders in one statement with their first events, and ring for them once they have committed. `commits`:
+    their transaction ends now, so that a claim may go with them. What comes back is to be called once they are written.
+    """
+    bells = [  # the engine first, then the pages
+        after_commit("engine.order", account_id=order.account_id, order_id=order.pk, reason=order.reason)
+        for order in orders
+    ]
+    handed: Callable[[], None] | None = None
+    if commits and may_be_handed(orders):
+        handed = order_hand(orders[0], bells[0])
+    else:
+        tell(_write(), {"orders": as_json(*orders)})
     for order in orders:
         order._state.adding, order._state.db = False, connection.alias
-    for order in orders:  # the engine first, then the pages
-        after_commit("engine.order", account_id=order.account_id, order_id=order.pk, reason=order.reason)
-    for order in orders:
         told(order, "order.queued")
+    return handed or (lambda: None)
 
 
 def orders_of(allowed: Sequence[Allowed], *, numbers: Sequence[int]) -> list[Order]:

@@ -69,6 +69,7 @@ STAGES = ("asked_to_judged", "judged_to_written", "written_to_claimed", "claimed
 """Until the gates have spoken and the room is reserved; until the order's row is made; until an engine has claimed it,
 after the commit and its turn in the rate; until the first byte is out."""
 CLIENTS, WARM_ROUNDS = 32, 5
+ORDERS_A_PORTFOLIO = 45
 # The same idea again and again, none of which fills: every gate is asked, and none may end the measuring.
 AGAIN = {
     "max_trades_per_day": 100_000, "duplicate_window_s": 0, "runaway_orders_per_fill": 10_000, "max_open_positions": 50,
@@ -181,6 +182,30 @@ def order_path(run: Run) -> Iterator[Figure]:
         with naive_peer(url, peer, street, run) as naive:
             theirs = measured(samples, naive)
         yield from figures("api_order_to_wire", ours, "a Django view that calls the broker, no row or gate", theirs)
+        yield from in_turn(web, mine, street, samples)
+
+
+def in_turn(web: str, trader: Trader, street: Street, samples: int) -> Iterator[Figure]:
+    """One client that sends its next order when its last has reached the broker, as the floors were measured: nothing
+    of the desk has gone cold between two orders. They rest; several portfolios, because each may hold so many."""
+    waits: list[float] = []
+    with quoted(ORDERS_A_PORTFOLIO) as prices:
+        portfolios = [another_portfolio(trader, 100 + n) for n in range(-(-(samples + WARM_UP) // len(prices)))]
+        requests = [request for portfolio in portfolios for request in order_requests(portfolio, prices)]
+        host, port = urlsplit(web).netloc.split(":")
+        with socket.create_connection((host, int(port))) as line:
+            line.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+            for request in requests[: samples + WARM_UP]:
+                all_turns_come(trader)
+                street.stamps.forget()
+                began, answer = time.monotonic_ns(), b""
+                line.sendall(request)
+                while not is_whole(answer):
+                    answer += line.recv(65536)
+                assert answer.startswith(b"HTTP/1.1 201"), answer
+                waits.append((street.arrival(trader) - began) / 1e6)
+    yield Figure("api_order_to_wire.in_turn_p50", median(waits[WARM_UP:]), "ms")
+    yield Figure("api_order_to_wire.in_turn_p99", percentile(waits[WARM_UP:], 0.99), "ms")
 
 
 @bench
