@@ -1,4 +1,4 @@
-"""Five ways to build it that look right, and are not. They live here alone: the oracle has to find every one of them.
+"""Six ways to build it that look right, and are not. They live here alone: the oracle has to find every one of them.
 
 Each is what a desk does that believes it knows what became of an order, or that a report is an event.
 """
@@ -15,6 +15,7 @@ from django.utils import timezone
 from execution.brokers.http import Reply
 from execution.brokers.port import Refused
 from execution.engine import books
+from execution.engine.handed import HandedClaims
 from execution.models import Order
 from execution.services import fill_apply, order_submit
 from execution.services.order_update import order_absent
@@ -91,10 +92,16 @@ def every_report_is_an_execution() -> None:
     fill_apply.execution_key = key  # type: ignore[assignment]
 
 
+def forget_what_was_handed() -> None:
+    """Whoever finds a claim that came with a bell sends it, whether or not somebody has."""
+    HandedClaims._take = lambda self, tokens: list(tokens)  # type: ignore[method-assign]
+
+
 DESIGNS: dict[str, Broken] = {
     "retry on error": Broken(retry_on_error),
     "HTTP 400 is final": Broken(http_400_is_final, doubts=(DOUBTFUL_400,)),
     "give up after two empty books": Broken(give_up_after_two_books),
     "send again after proof, book later than the proof": Broken(send_again_after_proof, lag=60, scenario="wait"),
     "no unique key on the execution": Broken(every_report_is_an_execution, patience=3),
+    "no memory of what was handed": Broken(forget_what_was_handed, doubts=(), roughness=0.0, scenario="trade"),
 }

@@ -12,7 +12,8 @@ import threading
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
@@ -29,12 +30,14 @@ from execution.engine_settings import publish_ladder, publish_settings, settings
 from execution.models import EngineSettings, Group, Intent, OffsetPlan, Order, ParentOrder, ParkedFill, ReconRun
 from execution.services.approval_decide import approval_decide
 from execution.services.kill_switch_pull import kill_switch_pull
+from execution.services.order_hand import Handed
 from execution.services.order_ticket import order_ticket
 from execution.services.override import close_position
 from execution.services.parent_advance import parent_withdraw
 from execution.services.parent_ask import large_order_ticket
 from risk.drawdown_watch import watch_drawdown
 from risk.kill_switch import of_portfolio
+from risk.models import OrderRate
 from risk.policies import active_policy, publish_policy
 from strategies.contracts.publish import publish_library
 from strategies.models import Signal
@@ -51,9 +54,12 @@ from trading.domain.errors import TradingError
 from trading.domain.fills import FillFact
 from trading.domain.orders import OrderType, Product, Side
 from trading.marketdata.models import Feed, Instrument
+from trading.outbox import heard_here
 from trading.portfolio.models import Portfolio
 
 QUIET_TURNS = 60
+HANDED = 0.7
+"""Of the lives those in which somebody stands at the door, and is handed orders with their claim."""
 STRIDE_S = 36
 """Wall seconds that pass between two turns of the end: rows are made older, so nobody waits. Five of them are the three
 minutes that a proof takes, in which every book is read twelve times: later than the latest of them shows an order."""
@@ -336,8 +342,11 @@ class Life:
     """The desk in one process, from its start to its end, or to its death."""
 
     def __init__(
-        self, world: World, line: Line, now: datetime, *, patience: int = QUIET_TURNS, clock: ScriptClock | None = None
+        self, world: World, line: Line, now: datetime, *, luck: random.Random, patience: int = QUIET_TURNS,
+        clock: ScriptClock | None = None,
     ) -> None:  # fmt: skip
+        self.luck, self.is_handed = luck, luck.random() < HANDED
+        self.brought: list[Handed] = []  # claims whose bell comes once more, or for the first time, a turn later
         self.patience = patience
         self.clock = clock
         self.world = world
@@ -356,6 +365,32 @@ class Life:
 
     def run(self) -> None:
         """Every life begins by comparing, like an engine; books that are not believable yet are read again later."""
+        with heard_here(self.account.pk, self.hear) if self.is_handed else nullcontext():
+            self._run()
+
+    def hear(self, name: str, ids: Mapping[str, Any]) -> bool:
+        """A bell in this process. One that brings a claim is heard at once, then and later, or never: a sweep finds its
+        row. All others find nobody: what they ring for waits in the rows for its turn."""
+        if "claim" not in ids:
+            return False
+        handed, chance = Handed.read(ids), self.luck.random()
+        if chance < 0.6:
+            self.engine.handed.hear([handed])
+        if chance > 0.3:
+            self.brought.append(handed)
+        if chance > 0.8:
+            self.brought.clear()
+        return True
+
+    def hear_again(self) -> None:
+        if self.is_handed:
+            if self.luck.random() < 0.5:
+                self.engine.handed.find(after_s=0.0)
+            self.engine.handed.hear(self.brought)
+            self.brought.clear()
+            self.engine.handed.find(after_s=0.0)
+
+    def _run(self) -> None:
         self.beat()
         self.engine.read_books()
         self.engine.reconcile(ReconRun.Cause.STARTUP)
@@ -388,6 +423,8 @@ class Life:
         self, quantity: int, *, instrument: Instrument | None = None, source: Intent.Source = Intent.Source.PAGE
     ) -> None:
         asked = instrument or self.world.instrument
+        if self.is_handed:
+            all_turns_come(self.account.pk)
         order_ticket(
             user=self.account.owner, portfolio=self.world.portfolio, symbol=asked.symbol, side=Side.BUY,
             quantity=quantity, order_type=OrderType.LIMIT, limit_price=Decimal("812.35"), stop_price=Decimal("804.00"),
@@ -509,6 +546,7 @@ class Life:
     def turn(self, times: int) -> None:
         for _ in range(times):
             self.beat()
+            self.hear_again()
             self.engine.sweep()
             for one in self.line.call("news"):
                 if isinstance(one, FillFact):
@@ -568,6 +606,14 @@ WHERE portfolio_id IN (SELECT id FROM portfolio_portfolio WHERE account_id = %(a
 """
 
 
+def all_turns_come(account_id: int) -> None:
+    """The account's rate as after a pause: it has ordered before, and its places are free."""
+    for name in ("order", "shared"):
+        OrderRate.objects.update_or_create(
+            account_id=account_id, call_class=name, defaults={"next_free_at": timezone.now() - timedelta(hours=1)}
+        )
+
+
 RESTED = """
 UPDATE execution_order SET placed_at = placed_at - %(by)s WHERE account_id = %(account)s;
 UPDATE execution_chasestep SET venue_at = venue_at - %(by)s
@@ -604,9 +650,10 @@ def run_trial(
     progress = Progress(broker, script_of(seed, scenario=scenario))
     stage.exchange.served = progress
     connections.close_all()  # a connection must not be shared by a fork
-    for kill in (*kills, None):
+    for number, kill in enumerate((*kills, None)):
         outcome.lives += 1
-        died = _live(stage, world, kill, design, patience, clock)
+        luck = random.Random(f"{seed}:life:{number}")
+        died = _live(stage, world, kill, design, patience, clock, luck)
         if died == "killed" and kill is not None:
             outcome.killed.append(kill.point)
             continue
@@ -627,14 +674,15 @@ def trial_by_script(stage: Stage, *, seed: str, scenario: str, begins_at: dateti
 
 
 def _live(
-    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, clock: ScriptClock | None
+    stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, clock: ScriptClock | None,
+    luck: random.Random,
 ) -> str:  # fmt: skip
     """Fork, live, wait. Empty: it came to its end; "killed"; or what went wrong."""
     reader, writer = os.pipe()
     pid = os.fork()
     if pid == 0:
         os.close(reader)
-        _child(stage, world, kill, design, patience, clock, writer)
+        _child(stage, world, kill, design, patience, clock, luck, writer)
     os.close(writer)
     with os.fdopen(reader) as said:
         trouble = said.read()
@@ -646,7 +694,7 @@ def _live(
 
 def _child(
     stage: Stage, world: World, kill: Kill | None, design: Design | None, patience: int, clock: ScriptClock | None,
-    writer: int,
+    luck: random.Random, writer: int,
 ) -> None:  # fmt: skip
     passed: Counter[str] = Counter()
 
@@ -662,7 +710,7 @@ def _child(
             design()
         crashpoint.arm(pass_point)
         line = Line(stage.exchange.address)
-        Life(world, line, ELEVEN, patience=patience, clock=clock).run()
+        Life(world, line, ELEVEN, luck=luck, patience=patience, clock=clock).run()
         line.call("finish", passed)
     except TradingError as error:
         os.write(writer, f"{error.code}: {error.message}".encode())
