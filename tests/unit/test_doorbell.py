@@ -4,13 +4,17 @@ import queue
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
+from decimal import Decimal
 from typing import Any
+from uuid import UUID
 
 import pytest
 import redis
 from django.conf import settings
 
 from execution.engine.bells import Bells
+from execution.services.order_hand import Handed
+from trading.domain.orders import OrderRequest, OrderType, Product, Side
 from trading.doorbell import LARGEST, Bell, Door, ring_nearby
 from trading.outbox import after_commit, nudge_stream
 
@@ -51,12 +55,19 @@ def test_a_bell_goes_over_the_stream_only_where_no_door_takes_it(valkey):
 @pytest.mark.django_db(transaction=True)
 def test_each_bell_goes_to_whom_it_is_for_and_what_was_rung_twice_is_answered_once():
     given, asked, answered, stop = list[Any](), list[str](), queue.Queue[Sequence[Bell]](), threading.Event()
+    taken: list[Handed] = []
 
     def give(orders: Sequence[tuple[int, str]]) -> bool:
         given.extend(orders)
         return True
 
-    bells = Bells(give=give, answer=answered.put, read_books=asked.append, is_open=lambda: not stop.is_set())
+    def take(handed: Sequence[Handed]) -> bool:
+        taken.extend(handed)
+        return True
+
+    bells = Bells(
+        give=give, take=take, answer=answered.put, read_books=asked.append, is_open=lambda: not stop.is_set()
+    )  # fmt: skip
     cancel: Mapping[str, Any] = {"account_id": ACCOUNT, "order_id": 6}
     assert bells.hear_all([STEP, ORDER, ("engine.signal", {"signal_id": "1"}), ("engine.order", cancel), STEP])
     assert bells.hear("engine.signal", {"signal_id": "2"}) and bells.hear("engine.books", {})
@@ -68,4 +79,19 @@ def test_each_bell_goes_to_whom_it_is_for_and_what_was_rung_twice_is_answered_on
         assert answered.get(timeout=30) == expected
         stop.set()
         answering.join()
+    stop.clear()
+    token = UUID(int=7 << 88 | 5)
+    claim = dict(ORDER[1]) | {
+        "claim": str(token), "fence": 7, "asked_ns": 10**9, "tag": "P5", "symbol": "NSE:SBIN-EQ", "side": "BUY",
+        "quantity": 10, "order_type": "LIMIT", "product": "INTRADAY", "limit": "812.3500", "trigger": None, "owner": 3,
+        "group": "a trade",
+    }  # fmt: skip
+    given.clear()
+    assert bells.hear_all([("engine.order", claim), ("engine.order", claim | {"limit": "dear"}), ORDER])
+    assert given == [(5, "ENTRY")], "what comes with its claim is nobody's to claim"
+    assert [(one.claimed.order_id, one.claimed.token, one.fence, one.is_late) for one in taken] == [(5, token, 7, True)]
+    assert taken[0].claimed.request == OrderRequest(
+        "P5", "NSE:SBIN-EQ", Side.BUY, 10, OrderType.LIMIT, Product.INTRADAY, limit_price=Decimal("812.35")
+    )
+    stop.set()
     assert not bells.hear(*ORDER), "an engine that ends takes nothing"
