@@ -376,6 +376,7 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
             [one.group for one in intents.values() if one.group is not None and one.group._state.adding],
             list(intents.values()),
         )
+        trip.leave()
         orders = _orders_of(found, intents, numbers)
         written: Callable[[], None] | None = None
         if orders:

@@ -18,7 +18,7 @@ def test_the_desk_itself_never_queues_again():
 
 
 @pytest.mark.parametrize(
-    ("target", "sources"), [(S.SENDING, {S.QUEUED}), (S.WITHDRAWN, {S.QUEUED, S.SENDING})], ids=str
+    ("target", "sources"), [(S.SENDING, {S.QUEUED}), (S.WITHDRAWN, {S.QUEUED, S.SENDING})], ids=["SENDING", "WITHDRAWN"]
 )
 def test_only_a_queued_order_is_claimed_and_withdrawn_is_what_nobody_may_have_sent(target, sources):
     assert {state for state in S if state != target and ORDER_MOVES.allows(state, target)} == sources
