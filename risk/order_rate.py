@@ -66,7 +66,7 @@ TAKE = f"""{FORGETTABLE}, {_PLACES.format(quick=", quick", others="")}
 {_TAKE}
 RETURNING place.kind, extract(epoch FROM r.next_free_at - clock_timestamp())::float8, place.step::float8
 """
-_IN_TURN = f"""{_PLACES.format(quick="", others="{others}")}, turn AS (
+_IN_TURN = f"""{_PLACES.format(quick="", others=" SKIP LOCKED")}, turn AS (
     {_TAKE}
       AND {{also}}
       AND (SELECT count(*) = %(rows)s AND bool_and(
@@ -105,11 +105,11 @@ def take_turns(account_id: int, call_class: str, places: int) -> list[float]:
     return _waits(call_class, places, taken)
 
 
-def taking_turns(*, also: str, waits: bool = True) -> str:
+def taking_turns(*, also: str) -> str:
     """The beginning of a statement, after WITH, that takes places with whatever else it does (`in_turn`): `turn` has
     rows where none of them has to be waited for, `also` is true, and the account has made a call of this class before.
-    Else none was taken. `waits`: for somebody else who is taking one just now; who does not, takes none then."""
-    return _IN_TURN.format(also=also, others="" if waits else " SKIP LOCKED")
+    Else none was taken; nor where somebody else is taking one just now, who is not waited for."""
+    return _IN_TURN.format(also=also)
 
 
 def in_turn(account_id: int, call_class: str, places: int) -> dict[str, Any]:

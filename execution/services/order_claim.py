@@ -51,15 +51,15 @@ _MAY_LEAVE = f"""o.pending_op = 'NONE' AND o.valid_until > clock_timestamp() AND
                LEFT JOIN strategies_deployment d ON d.id = s.deployment_id
                LEFT JOIN strategies_contractversion v ON v.id = d.version_id
                WHERE g.id = o.group_id)::text[]))"""  # noqa: S608 - made of constants
-# One statement decides for each: still queued, not void for this claim, and it may leave. Of several, one that somebody
-# else holds is left alone: whoever waits holds nothing meanwhile. It is a transaction of its own: what it gives back
-# has committed.
+# One statement decides for each: still queued, not void for this claim, and it may leave. It waits for nobody, neither
+# for an order that somebody else holds nor for his place in the rate: what it was asked before a wait (kill switch,
+# pause, lease) might be otherwise after it. It is a transaction of its own: what it gives back has committed.
 _CLAIM = """
 WITH {turn}picked AS MATERIALIZED (
     SELECT o.id, token FROM execution_order o
     JOIN unnest(%(orders)s::bigint[], %(tokens)s::uuid[]) asked(id, token) ON asked.id = o.id
     WHERE {come} AND o.state = 'QUEUED' AND coalesce(o.claim_token < token, true)
-    ORDER BY o.id FOR UPDATE OF o {others}
+    ORDER BY o.id FOR UPDATE OF o SKIP LOCKED
 ), claimed AS (
     UPDATE execution_order o
     SET state = 'SENDING', claim_token = picked.token, sent_at = clock_timestamp(),
@@ -103,19 +103,16 @@ WITH asked AS MATERIALIZED (
 MAY_STILL_LEAVE = f"SELECT o.id FROM execution_order o WHERE o.id = ANY(%(orders)s) AND {_MAY_LEAVE}"  # noqa: S608
 
 
-def _statement(*, others: str, in_turn: bool) -> str:
+def _statement(*, in_turn: bool) -> str:
     come = "EXISTS (SELECT 1 FROM turn)" if in_turn else "true"
     turn = taking_turns(also=f"NOT {needs_login('%(account)s')}") + ", " if in_turn else ""
-    whole = _CLAIM.format(turn=turn, come=come, others=others, may_leave=_MAY_LEAVE, told=_TOLD.format(come=come))
+    whole = _CLAIM.format(turn=turn, come=come, may_leave=_MAY_LEAVE, told=_TOLD.format(come=come))
     # How a longer statement than 4,096 characters is read, psycopg does not keep.
-    return " ".join(whole.split()).replace("( ", "(").replace(" )", ")")
+    return " ".join(whole.split()).replace("( ", "(").replace(" )", ")").replace(" || ", "||")
 
 
-# Of one order or of several, whether their turn is taken with them.
-CLAIM = {
-    (many, turn): _statement(others="SKIP LOCKED" if many else "", in_turn=turn)
-    for many in (False, True) for turn in (False, True)
-}  # fmt: skip
+CLAIM = {turn: _statement(in_turn=turn) for turn in (False, True)}
+"""Whether the turn of the orders is taken with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,16 +158,14 @@ def orders_claim_in_turn(
 
 
 def _rest_alone(order_ids: Sequence[int], fence: int, found: list[Claimed] | None) -> list[Claimed]:
-    """What was not claimed together with the others has its own reason."""
+    """What was not claimed has its own reason: it may not leave, or somebody held it just then."""
     claimed = {one.order_id: one for one in found or ()}
     try:
         for order_id in order_ids:
             if order_id in claimed:
                 continue
-            if len(order_ids) > 1:  # somebody may just have held it
+            if _is_free_to_leave(order_id, fence):
                 claimed |= {one.order_id: one for one in _claim([order_id], fence) or ()}
-            if order_id not in claimed:
-                _withdraw_if_void(order_id, fence)
     except Exception:
         if not claimed:
             raise
@@ -183,7 +178,7 @@ def _rest_alone(order_ids: Sequence[int], fence: int, found: list[Claimed] | Non
 def claims_prepare(account_id: int) -> None:
     """Plan what this thread's connection will claim with, before the first order waits for it."""
     nothing = {"orders": [], "tokens": [], "lease": LEASE_S, "fence": 0}
-    for (_, turn), statement in CLAIM.items():
+    for turn, statement in CLAIM.items():
         run(statement, nothing | (in_turn(account_id, CallClass.ORDER, 0) if turn else {}))
 
 
@@ -197,7 +192,7 @@ def _claim(order_ids: Sequence[int], fence: int, turns: dict[str, Any] | None = 
     crashpoint("dispatch.claiming")
     try:
         with alone():
-            rows = run(CLAIM[len(order_ids) > 1, turns is not None], asked)
+            rows = run(CLAIM[turns is not None], asked)
     except (OperationalError, InterfaceError) as error:
         rows = _kept_all_the_same(asked, began, error)
     claimed = _given(rows, began)
@@ -267,7 +262,7 @@ def orders_hold(*, account_id: int, fence: int) -> None:
     entry is after half a minute; ways out are made anew by their trade, wait, and are told of."""
     queued = Order.objects.filter(account_id=account_id, state=OrderState.QUEUED)
     for order_id in queued.order_by("pk").values_list("pk", flat=True):
-        _withdraw_if_void(order_id, fence)
+        _is_free_to_leave(order_id, fence)
     ways_out = queued.exclude(reason=Reason.ENTRY).select_related("instrument", "account").order_by("pk")
     if ways_out:
         first, others = ways_out[0], len(ways_out) - 1
@@ -279,12 +274,15 @@ def orders_hold(*, account_id: int, fence: int) -> None:
 
 
 @transaction.atomic
-def _withdraw_if_void(order_id: int, fence: int) -> None:
-    """A queued order that failed the claim for good: too late, killed, or cancelled before it left."""
+def _is_free_to_leave(order_id: int, fence: int) -> bool:
+    """Whether an order is queued and nothing is known against it, once whoever holds it is done. One that failed its
+    claim for good (too late, killed, or cancelled before it left) is withdrawn."""
     order = Order.objects.lock(order_id)
-    # Without a cause this engine has lost its lease: the next holder sends it.
-    if order.state == OrderState.QUEUED and (cause := _void_for(order, fence)):
+    if order.state != OrderState.QUEUED:
+        return False
+    if cause := _void_for(order, fence):
         _withdraw(order, cause)
+    return not cause
 
 
 def _void_for(order: Order, fence: int) -> str:

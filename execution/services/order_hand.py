@@ -107,7 +107,7 @@ def _write() -> str:
         "sent_at": "hand.at", "lease_expires_at": "hand.at + %(lease)s * interval '1s'",
     }  # fmt: skip
     return f"""
-    WITH {taking_turns(also=may_leave, waits=False)}, hand AS MATERIALIZED (
+    WITH {taking_turns(also=may_leave)}, hand AS MATERIALIZED (
         SELECT e.token AS fence, (lpad(to_hex(e.token), 10, '0') || %(unlike)s)::uuid AS token, clock_timestamp() AS at
         FROM execution_enginelease e WHERE e.account_id = %(account)s AND EXISTS (SELECT 1 FROM turn)
     ), written AS ({from_json(Order, "orders", but=but, beside="LEFT JOIN hand ON true")} RETURNING *), said AS (

@@ -99,10 +99,6 @@ class Hand:
         self._line.shutdown(socket.SHUT_RDWR)
         self._line.close()
 
-    def looks(self) -> bool:
-        sql = "SELECT 1 FROM pg_stat_activity WHERE query LIKE %s AND wait_event_type = 'Lock' AND pid <> %s"
-        return bool(database(sql, "%kept AS MATERIALIZED%", self.backend))
-
     def join(self) -> None:
         self._thread.join(30)
         assert not self._thread.is_alive()
@@ -124,7 +120,7 @@ def kinds(order: Order) -> list[str]:
     return [event.kind for event in order.events.all()]
 
 
-THE_RATE = "SELECT 1 FROM risk_orderrate FOR UPDATE"
+THE_RATE = "LOCK TABLE risk_orderrate IN ACCESS EXCLUSIVE MODE"
 THE_ORDER = "SELECT 1 FROM execution_order WHERE id = %s FOR UPDATE"
 THE_ORDER_CHANGED = "UPDATE execution_order SET broker_message = 'seen' WHERE id = %s"
 
@@ -172,30 +168,38 @@ def test_fault_05_a_claim_that_waits_for_its_order_when_its_line_is_cut_leaves_o
         hand = Hand(desk, order, in_turn=in_turn)
         wait_until(hand.waits)
         hand.cut()
-        wait_until(hand.looks)
-    hand.join()
+        hand.join()
+        assert hand.lost is not None and not hand.claimed
     wait_until(hand.backend_is_gone)
-    assert bool(hand.claimed) != bool(hand.lost)
-    sent(desk, hand.claimed or orders_claim(order_ids=[order.pk], fence=1))
+    sent(desk, orders_claim(order_ids=[order.pk], fence=1))
     order.refresh_from_db()
     assert order.state == "ACKED" and len(desk.broker.book) == 1
     assert kinds(order) == ["order.queued", "order.claimed", "order.acknowledged"]
 
 
-def test_what_is_looked_for_while_the_switch_is_pulled_does_not_leave(desk):
-    """The claim, and whoever looks for it, wait for the order and began before the switch."""
+@pytest.mark.parametrize("in_turn", [False, True])
+def test_what_a_claim_waits_for_while_the_switch_is_pulled_does_not_leave(desk, in_turn):
     order = queued(desk)
     with held(THE_ORDER, order.pk):
-        hand = Hand(desk, order)
+        hand = Hand(desk, order, in_turn=in_turn)
         wait_until(hand.waits)
-        hand.cut()
-        wait_until(hand.looks)
         raise_level(scope=of_portfolio(desk.portfolio), level=1, reason="enough", actor="me")
     hand.join()
-    wait_until(hand.backend_is_gone)
-    desk.turn()
     order.refresh_from_db()
     assert not hand.claimed and order.state == "WITHDRAWN" and not desk.broker.book
+
+
+def test_a_claim_does_not_wait_for_who_takes_his_place_in_the_rate(desk):
+    order = queued(desk)
+
+    def claimed() -> list[Claimed] | None:
+        return orders_claim_in_turn(
+            account_id=desk.account.pk, klass=CallClass.ORDER, order_ids=[order.pk], fence=1
+        )  # fmt: skip
+
+    with held("SELECT 1 FROM risk_orderrate FOR UPDATE"):
+        assert claimed() is None
+    assert [one.order_id for one in claimed() or ()] == [order.pk]
 
 
 @pytest.mark.parametrize("in_turn", [False, True])
