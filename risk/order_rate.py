@@ -11,7 +11,7 @@ from typing import Any
 
 from django.db import connection
 
-from trading.statements import FORGETTABLE, run_forgettable
+from trading.statements import FORGETTABLE, run, run_forgettable
 
 RATES = {
     # Calls a second, and how many may leave at once. A broker counts all of them: in any one second there are at most
@@ -74,6 +74,7 @@ _IN_TURN = f"""{_PLACES.format(quick="", others=" SKIP LOCKED")}, turn AS (
                           WHEN 'kept' THEN %(kept_reach)s ELSE %(shared_reach)s END) FROM place p)
     RETURNING 1
 )"""  # noqa: S608 - made of constants
+TAKE_NOW = f"WITH {_IN_TURN.format(also='true')} SELECT 1 FROM turn LIMIT 1"  # noqa: S608 - our own names
 BEGIN = """
 INSERT INTO risk_orderrate (account_id, call_class, next_free_at)
 SELECT %(account)s, kind, clock_timestamp() FROM unnest(%(kinds)s::text[]) AS kind ORDER BY kind
@@ -110,6 +111,11 @@ def taking_turns(*, also: str) -> str:
     rows where none of them has to be waited for, `also` is true, and the account has made a call of this class before.
     Else none was taken; nor where somebody else is taking one just now, who is not waited for."""
     return _IN_TURN.format(also=also)
+
+
+def take_turn_now(account_id: int, call_class: str) -> bool:
+    """Take the next place where it need not be waited for. Else, and where there was no call before, none is taken."""
+    return bool(run(TAKE_NOW, in_turn(account_id, call_class, 1)))
 
 
 def in_turn(account_id: int, call_class: str, places: int) -> dict[str, Any]:

@@ -35,8 +35,12 @@ def ring_nearby(account_id: int, bells: Sequence[Bell]) -> bool:
 def has_door(account_id: int) -> bool:
     """Whether somebody stands at the account's door on this machine: an engine that was killed left a door behind which
     nobody is."""
-    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as visitor:
-        return visitor.connect_ex(str(_door_of(account_id))) == 0
+    try:
+        with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as visitor:
+            visitor.connect(str(_door_of(account_id)))
+    except OSError:  # as above; or a path that is too long for a door, or no socket to be had
+        return False
+    return True
 
 
 @cache

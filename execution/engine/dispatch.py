@@ -21,6 +21,7 @@ from django.db import connection
 from accounts.selectors import needs_login
 from execution.brokers.port import BrokerGateway, CallClass, SendsTogether
 from execution.services.order_claim import Claimed, claims_prepare, class_of, orders_claim, orders_claim_in_turn
+from execution.services.order_hand import is_late
 from execution.services.order_submit import Outcome, PriceOf, orders_place, outcomes_record
 from risk.order_rate import RATES, take_turns
 from trading.domain.newest_first import NewestFirst
@@ -51,16 +52,19 @@ class Dispatch:
         guarded: Callable[[Work], None], paced: bool = True, hands: int = HANDS,
         writing: AbstractContextManager[object] | None = None,
         on_recorded: Callable[[Iterable[UUID]], None] = lambda tokens: None,
+        on_late: Callable[[Iterable[UUID]], None] = lambda tokens: None,
     ) -> None:  # fmt: skip
         self._account_id, self._gateway, self._fence = account_id, gateway, fence
         self._price_of, self._guarded, self._paced = price_of, guarded, paced
         self._together = TOGETHER if isinstance(gateway, SendsTogether) else 1
-        self._writing, self._on_recorded = writing or threading.Lock(), on_recorded
+        self._writing = writing or threading.Lock()
+        self._on_recorded, self._on_late = on_recorded, on_late
         self._ready = NewestFirst()
         self._known: set[int] = set()  # given, and neither claimed nor withdrawn yet
         self._waiting: dict[int, CallClass | None] = {}  # their class, where it is known already
         self._turns: list[tuple[float, int, CallClass]] = []  # (when its turn comes, order): a heap
         self._claimed: deque[Claimed] = deque()
+        self._handed: deque[Claimed] = deque()  # claimed by others
         self._errands: dict[int, Work] = {}
         self._outcomes: list[Outcome] = []
         self._idle = self._errands_out = 0
@@ -87,11 +91,13 @@ class Dispatch:
         return True
 
     def put(self, claims: Sequence[Claimed]) -> bool:
-        """Send what has been claimed already, with its place in the rate. False: nobody sends here any more."""
+        """Send what others have claimed, with its place in the rate: after all that is claimed here, so that ways out
+        come first, and at once or not at all. What no hand was free for is given to `on_late`. False: nobody sends here
+        any more."""
         with self._ready:
             if self._closed:
                 return False
-            self._claimed.extend(claims)
+            self._handed.extend(claims)
             self._ready.notify(len(claims))
         return True
 
@@ -123,12 +129,14 @@ class Dispatch:
         with self._ready:
             while True:
                 if self._claimed:
-                    return partial(self._place, self._next_claimed())
+                    return partial(self._place, self._next_of(self._claimed))
                 if self._outcomes and not self._recording:
                     self._recording = True
                     outcomes, self._outcomes = self._outcomes, []
                     return partial(self._record, outcomes)
                 if self._closed:
+                    if self._handed:
+                        return partial(self._place_handed, self._next_of(self._handed))
                     if not (self._claiming or self._recording):
                         return None
                 elif self._errands and self._errands_out < ERRANDS_AT_ONCE:
@@ -137,15 +145,17 @@ class Dispatch:
                 elif not self._claiming and self._may_claim():
                     self._claiming = True
                     return self._claim
+                elif self._handed:
+                    return partial(self._place_handed, self._next_of(self._handed))
                 self._idle += 1
                 self._ready.wait(self._until_a_turn())
                 self._idle -= 1
 
-    def _next_claimed(self) -> list[Claimed]:
+    def _next_of(self, claimed: deque[Claimed]) -> list[Claimed]:
         """As many of one class as a hand may have out."""
-        taken = [self._claimed.popleft()]
-        while self._claimed and len(taken) < self._together and self._claimed[0].klass == taken[0].klass:
-            taken.append(self._claimed.popleft())
+        taken = [claimed.popleft()]
+        while claimed and len(taken) < self._together and claimed[0].klass == taken[0].klass:
+            taken.append(claimed.popleft())
         return taken
 
     def _may_claim(self) -> bool:
@@ -203,7 +213,7 @@ class Dispatch:
     def _hands_needed(self) -> int:
         """Beside the one that asks, which takes as much of what was claimed as it may have out."""
         others = max(0, len(self._claimed) - 1) // self._together
-        return others + bool(self._waiting or self._turns or self._errands or self._outcomes)
+        return others + bool(self._waiting or self._turns or self._errands or self._outcomes or self._handed)
 
     def _whose_turn_has_come(self, most: int) -> list[int]:
         """Orders that have waited for their turn long enough: ways out, else entries."""
@@ -263,6 +273,14 @@ class Dispatch:
                 self._waiting.pop(turn[1], None)
                 heapq.heappush(self._turns, turn)
         return now
+
+    def _place_handed(self, handed: list[Claimed]) -> None:
+        """Since they were claimed nobody has looked at the kill switch, and their places in the rate were for then."""
+        late = [one for one in handed if is_late(one)]
+        if late:
+            self._on_late(one.token for one in late)
+        if in_time := [one for one in handed if one not in late]:
+            self._place(in_time)
 
     def _place(self, claimed: list[Claimed]) -> None:
         out = len(claimed)

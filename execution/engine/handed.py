@@ -9,9 +9,11 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from uuid import UUID
 
+from execution.brokers.port import CallClass
 from execution.services.order_claim import Claimed, claims_found
 from execution.services.order_hand import Handed
 from execution.states import OrderState
+from risk.order_rate import take_turn_now
 from trading.domain.clock import running_s
 from trading.realtime.publish import publish_with_next
 from trading.statements import run
@@ -23,9 +25,11 @@ REMEMBERED_S = 60.0
 UNHEARD = """
 SELECT id, claim_token FROM execution_order
 WHERE account_id = %(account)s AND state = 'SENDING' AND claim_token BETWEEN %(first)s AND %(last)s
-  AND sent_at BETWEEN clock_timestamp() - %(within)s * interval '1s' AND clock_timestamp() - %(after)s * interval '1s'
+  AND sent_at > clock_timestamp() - %(within)s * interval '1s'
+  AND (sent_at <= clock_timestamp() - %(after)s * interval '1s' OR sent_at > clock_timestamp())
 ORDER BY id
 """
+"""A claim of the future is from before the clock was set back: it does not wait until it is that late again."""
 
 
 class HandedClaims:
@@ -51,14 +55,28 @@ class HandedClaims:
         return self._send([one.claimed for one in mine if one.claimed.token in new])
 
     def find(self, *, after_s: float = FOUND_AFTER_S) -> None:
-        """Take up what nobody has heard of, if it may leave still; else it is withdrawn."""
+        """Take up what nobody has heard of, if it may leave still; else it is withdrawn. An engine that slept finds
+        many, whose places in the rate are of the past: each takes one anew, and where none is free it waits for the
+        next sweep."""
         unheard = run(UNHEARD, {
             "account": self._account_id, "first": UUID(int=self._fence << 88),
             "last": UUID(int=self._fence << 88 | (1 << 48) - 1), "after": after_s, "within": FOUND_WITHIN_S,
         })  # fmt: skip
-        taken = set(self._take(token for _, token in unheard)) if unheard else set()
+        taken: dict[int, UUID] = {}
+        for order, token in unheard:
+            if token in self._taken:
+                continue
+            if not take_turn_now(self._account_id, CallClass.ORDER):
+                break
+            if self._take([token]):
+                taken[order] = token
         if taken:
-            self._send(claims_found({order: token for order, token in unheard if token in taken}, fence=self._fence))
+            self._send(claims_found(taken, fence=self._fence))
+
+    def give_back(self, tokens: Iterable[UUID]) -> None:
+        """They have not been sent: whoever was to do it had no time for them. The sweep finds them, and asks anew."""
+        with self._lock:
+            self._taken.difference_update(tokens)
 
     def forget(self, tokens: Iterable[UUID]) -> None:
         """Their rows say more than that they are being sent: no sweep finds them, and soon no bell is in time."""

@@ -283,6 +283,7 @@ class AccountRunner:
         self.engine.dispatch = Dispatch(
             account_id=self.account.pk, gateway=gateway, fence=self.fence, price_of=self.engine.market.middle_of,
             guarded=self._guarded, writing=self.engine.writing, on_recorded=self.engine.handed.forget,
+            on_late=self.engine.handed.give_back,
         )  # fmt: skip
         self._redis = redis.Redis.from_url(settings.REDIS_URL, socket_timeout=3, socket_connect_timeout=1)
         threads = [

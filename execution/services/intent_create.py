@@ -380,8 +380,9 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
         orders = _orders_of(found, intents, numbers)
         written: Callable[[], None] | None = None
         if orders:
+            # A claim locks the account's places in the rate, for which its ways out wait too: it leaves in one piece
+            # with the commit, so that nobody waits for a process that stops between the two.
             written = orders_queue(orders, commits=commits)
-            trip.leave()
         judged = {one.verdict.intent_id: _judged(one) for one in found}
         store_verdicts(list(judged.values()))
         own: dict[UUID, list[Order]] = {}

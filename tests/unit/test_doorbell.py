@@ -1,6 +1,8 @@
 """A bell is rung at the door of an engine on this machine, and where there is none, over the stream."""
 
+import os
 import queue
+import resource
 import threading
 from collections.abc import Mapping, Sequence
 from contextlib import closing
@@ -15,7 +17,7 @@ from django.conf import settings
 from execution.engine.bells import Bells
 from execution.services.order_hand import Handed
 from trading.domain.orders import OrderRequest, OrderType, Product, Side
-from trading.doorbell import LARGEST, Bell, Door, ring_nearby
+from trading.doorbell import LARGEST, Bell, Door, has_door, ring_nearby
 from trading.outbox import after_commit, nudge_stream
 
 ACCOUNT = 4_000_017
@@ -33,6 +35,18 @@ def test_what_is_rung_together_is_heard_together_at_the_newest_door_alone():
             former.close()
             assert ring_nearby(ACCOUNT, [STEP]) and door.wait() == [STEP], "whoever goes leaves the door of the next"
     assert not ring_nearby(ACCOUNT, [ORDER])
+
+
+def test_a_process_that_has_no_socket_left_finds_no_door():
+    with closing(Door(ACCOUNT)):
+        assert has_door(ACCOUNT)
+        before, free = resource.getrlimit(resource.RLIMIT_NOFILE), os.dup(0)
+        os.close(free)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (free, before[1]))
+        try:
+            assert not has_door(ACCOUNT)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, before)
 
 
 def test_a_door_that_nobody_answers_does_not_hold_up_whoever_rings():
