@@ -376,21 +376,19 @@ def _write(found: Sequence[Assessed], numbers: Sequence[int], door: Door | None,
             [one.group for one in intents.values() if one.group is not None and one.group._state.adding],
             list(intents.values()),
         )
-        trip.leave()
         orders = _orders_of(found, intents, numbers)
-        written: Callable[[], None] | None = None
-        if orders:
-            # A claim locks the account's places in the rate, for which its ways out wait too: it leaves in one piece
-            # with the commit, so that nobody waits for a process that stops between the two.
-            written = orders_queue(orders, commits=commits)
         judged = {one.verdict.intent_id: _judged(one) for one in found}
         store_verdicts(list(judged.values()))
+        trip.leave()
         own: dict[UUID, list[Order]] = {}
         for order in orders:
             own.setdefault(order.intent_id, []).append(order)
         decided = [Decided(intent, judged[number], own.get(number, [])) for number, intent in intents.items()]
         if door:
             door.write([(one.ask, told) for one, told in zip(found, decided, strict=True)])
+        # A claim locks the account's places in the rate, for which its ways out wait too: it leaves in one piece with
+        # the commit, so that nobody waits for a process that stops between the two.
+        written = orders_queue(orders, commits=commits) if orders else None
         for one in found:
             kind = "position" if one.ask.wish.signal is None else "signal"
             publish(one.ask.portfolio.owner_id, kind, intent=str(one.verdict.intent_id))
