@@ -1,10 +1,16 @@
 """What was compared with the broker, what was found, and what a person decided about it."""
 
+from collections import Counter
+from uuid import UUID
+
 from django.db import models
 from django.db.models import Q
 
 from accounts.ownership import Owned, OwnedQuerySet
+from execution.models.group import Group
+from execution.models.order import Order
 from trading.domain.formatting import rupees
+from trading.domain.orders import Reason, Side
 
 
 class ReconRun(Owned):
@@ -59,9 +65,39 @@ class MismatchQuerySet(OwnedQuerySet["Mismatch"]):
         return self.filter(concerned, account_id=account_id, state__in=Mismatch.HELD_BACK)
 
     def most_to_close(self, account_id: int, symbol: str, product: str, side_sign: int) -> int | None:
-        """Units that the broker has of a position whose quantity is in doubt; None where it is not."""
-        doubted = self.holding_back(account_id, symbol).filter(product=product, kind=Mismatch.Kind.POSITION).first()
-        return None if doubted is None else max(0, doubted.theirs * side_sign)
+        """Units that may be sent as ways out of a position whose quantity is in doubt; None where it is not.
+
+        That is what the broker has. Beside an order that no row knows it is less by all that works on that side, the
+        unknown order's own rest included, and a quantity that differs counts at its first sight.
+        """
+        kinds, watched = (Mismatch.Kind.POSITION, Mismatch.Kind.UNKNOWN_TAG), (Mismatch.State.SEEN, *Mismatch.HELD_BACK)
+        rows = list(
+            self.filter(account_id=account_id, symbol=symbol, product=product, kind__in=kinds, state__in=watched)
+        )
+        unknown = [row for row in rows if row.kind == Mismatch.Kind.UNKNOWN_TAG and row.is_held_back]
+        doubted = next(
+            (row for row in rows if row.kind == Mismatch.Kind.POSITION and (unknown or row.is_held_back)), None
+        )
+        if not unknown:
+            return None if doubted is None else max(0, doubted.theirs * side_sign)
+        missing = 0 if doubted is None else max(0, -doubted.difference * side_sign)
+        works = sum(max(0, -row.working * side_sign) for row in unknown)
+        return max(0, _held_less_exits(account_id, symbol, product, side_sign) - missing - works)
+
+
+def _held_less_exits(account_id: int, symbol: str, product: str, side_sign: int) -> int:
+    """What the open trades of one side hold by their rows now, less what their own ways out may still close."""
+    held: Counter[UUID] = Counter()
+    works = 0
+    orders = Order.objects.filter(
+        account=account_id, instrument__symbol=symbol, product=product
+    ).exclude(group__state=Group.State.CLOSED)  # fmt: skip
+    for order in orders:
+        sign = Side(order.side).sign
+        held[order.group_id] += sign * order.filled_quantity
+        if sign != side_sign and order.reason != Reason.ENTRY and not order.is_final:
+            works += max(order.quantity, order.pending_quantity or 0) - order.filled_quantity
+    return sum(max(0, units * side_sign) for units in held.values()) - works
 
 
 class Mismatch(Owned):
@@ -92,6 +128,9 @@ class Mismatch(Owned):
     session_date = models.DateField()
     ours = models.BigIntegerField(help_text="units, signed; of money paise")
     theirs = models.BigIntegerField(help_text="units, signed; of money paise")
+    working = models.BigIntegerField(
+        default=0, db_default=0, help_text="units, signed, that an order no row knows may still trade"
+    )
     state = models.CharField(max_length=10, choices=State, default=State.SEEN)
     first_seen_at = models.DateTimeField(help_text="wall time, like the next two")
     last_seen_at = models.DateTimeField()

@@ -17,8 +17,9 @@ Key = tuple[str, str]
 class Ours:
     """The desk's side. `net` per key from the fills of our orders; `order_ids` and `fill_keys` of today.
 
-    `accepted` are differences that a person has called right. `delivered` by symbol: shares that were bought for
-    delivery on earlier days and not sold before today; they are not among the positions of a broker, but holdings.
+    `accepted` are differences that a person has called right, `accepted_orders` orders of which they said so.
+    `delivered` by symbol: shares that were bought for delivery on earlier days and not sold before today; they are not
+    among the positions of a broker, but holdings.
     """
 
     net: Mapping[Key, int]
@@ -26,6 +27,7 @@ class Ours:
     fills: Mapping[tuple[str, str], tuple[int, Key]]
     accepted: Mapping[Key, int]
     delivered: Mapping[str, int] = field(default_factory=dict)
+    accepted_orders: Set[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +40,7 @@ class Difference:
     ours: int
     theirs: int
     reference: str = ""
+    working: int = 0
 
     def as_dict(self) -> dict[str, object]:
         return {
@@ -52,7 +55,8 @@ def compare(
 ) -> list[Difference]:  # fmt: skip
     """Differences that are left when everything the books could tell has been taken over.
 
-    What the owner did outside the desk is explained by its trades: it counts for the broker, and for nobody here. Of
+    What the owner did outside the desk is explained by its trades: it counts for the broker, and for nobody here. An
+    order with our tag explains nothing: what it traded, a trade in our rows may believe that it still holds. Of
     holdings the owner may have more than the desk bought, never less. `holdings` are as the day began.
     """
     books = {order.broker_order_id: order for order in orders}
@@ -62,13 +66,15 @@ def compare(
     for fact in trades:
         said.add((fact.broker_order_id, fact.broker_trade_id))
         order = books.get(fact.broker_order_id)
-        if fact.broker_order_id not in ours.order_ids and order is not None:
+        if fact.broker_order_id not in ours.order_ids and order is not None and not is_ours(order.client_order_id):
             outside[fact.symbol, order.product] += fact.side.sign * fact.quantity
     for order in books.values():
-        if is_ours(order.client_order_id) and order.broker_order_id not in ours.order_ids:
-            quantity = order.side.sign * order.filled_quantity
+        known = ours.order_ids | ours.accepted_orders
+        if is_ours(order.client_order_id) and order.broker_order_id not in known:
+            traded = order.side.sign * order.filled_quantity
+            rest = 0 if order.status.is_final else order.side.sign * order.quantity - traded
             found.append(
-                Difference("UNKNOWN_TAG", order.symbol, order.product, 0, quantity, order.broker_order_id)
+                Difference("UNKNOWN_TAG", order.symbol, order.product, 0, traded, order.broker_order_id, rest)
             )  # fmt: skip
     for (order_id, trade_id), (signed, (symbol, product)) in ours.fills.items():
         if order_id in books and (order_id, trade_id) not in said:

@@ -24,7 +24,8 @@ WATCHED = [State.SEEN, State.OPEN, State.DISPUTED]
 def mismatches_note(*, account: BrokerAccount, found: list[Difference], now: datetime) -> list[str]:
     """Keep the rows of what differs in step with what was found; returns what was done, in words.
 
-    Seen once it waits, seen again after SECOND_LOOK it is held back, gone it is resolved. `now` is venue time.
+    Seen once it waits, seen again after SECOND_LOOK it is held back, gone it is resolved. An order that no row knows
+    is held back at once: the books were taken over before, and no fill on its way explains it. `now` is venue time.
     """
     wall, done = timezone.now(), []
     rows = {
@@ -34,15 +35,18 @@ def mismatches_note(*, account: BrokerAccount, found: list[Difference], now: dat
     for one in found:
         row = rows.pop((one.kind, one.symbol, one.product, one.reference), None)
         if row is None:
-            Mismatch.objects.create(
+            row = Mismatch.objects.create(
                 account=account, kind=one.kind, symbol=one.symbol, product=one.product, reference=one.reference,
-                session_date=exchange_date(now), ours=one.ours, theirs=one.theirs, first_seen_at=wall,
-                last_seen_at=wall,
+                session_date=exchange_date(now), ours=one.ours, theirs=one.theirs, working=one.working,
+                first_seen_at=wall, last_seen_at=wall,
+                state=State.OPEN if one.kind == Mismatch.Kind.UNKNOWN_TAG else State.SEEN,
             )  # fmt: skip
             done.append(f"{one.symbol}: {one.kind} seen for the first time")
+            if row.is_held_back:
+                _hold_back(account, row)
             continue
         changed = (row.ours, row.theirs) != (one.ours, one.theirs)
-        row.ours, row.theirs, row.last_seen_at = one.ours, one.theirs, wall
+        row.ours, row.theirs, row.working, row.last_seen_at = one.ours, one.theirs, one.working, wall
         if changed and row.state == State.SEEN:
             row.first_seen_at = wall  # it moves still: the second look begins anew
         if row.state == State.SEEN and wall - row.first_seen_at >= SECOND_LOOK:

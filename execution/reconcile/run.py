@@ -102,7 +102,10 @@ def _our_side(account: BrokerAccount, now: datetime, delivered: dict[str, int]) 
     ):  # fmt: skip
         accepted[row.symbol, row.product] += row.difference
     numbers = {number for number in order_ids.values_list("broker_order_id", flat=True) if number}
-    return Ours(net, numbers, fills, accepted, delivered)
+    strangers = Mismatch.objects.filter(
+        account=account, kind=Mismatch.Kind.UNKNOWN_TAG, state=Mismatch.State.ACCEPTED, session_date=today
+    )
+    return Ours(net, numbers, fills, accepted, delivered, set(strangers.values_list("reference", flat=True)))
 
 
 def _money(account: BrokerAccount, snapshot: Snapshot, ours: Ours, taken_paise: int, now: datetime) -> list[Difference]:

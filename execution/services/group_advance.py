@@ -26,6 +26,7 @@ from execution.services.trade_orders import (
     FAILED,
     ask_exit,
     band_today,
+    bounded,
     market_open,
     move_stop,
     never_left,
@@ -199,6 +200,10 @@ def _keep_stops(group: Group, orders: list[Order], live: list[Order], protected:
     if total == protected:
         _keep_stops_near(group, stops, now)
         return
+    if total < protected and group.quarantined:
+        protected = total + bounded(group, Side(group.side).opposite, protected - total)
+        if total == protected:
+            return
     stop = stops[-1]
     others = total - stop.remaining_quantity
     if protected <= others:

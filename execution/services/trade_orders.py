@@ -77,17 +77,7 @@ def send(
     last = tries.order_by("created_at").last()
     if last is not None and last.state == Intent.State.REFUSED and timezone.now() - last.created_at < HELD_BACK_PAUSE:
         return
-    most = Mismatch.objects.most_to_close(
-        group.portfolio.account_id, group.instrument.symbol, group.product, side.opposite.sign
-    )
-    if most is not None and most < quantity:
-        # Who has less cannot sell more: the broker's own figure binds while the two are compared by a person.
-        raise_alert(
-            "EXIT_CAPPED", f"{group.instrument.ticker}: {quantity} are held here, {most} at the broker.",
-            level=Level.SEVERE, owner_id=group.portfolio.owner_id, about=str(group.pk),
-            next_step="Decide on the reconciliation page.",
-        )  # fmt: skip
-        quantity = most
+    quantity = bounded(group, side, quantity)
     if quantity < 1:
         return
     intent = intent_create(
@@ -110,6 +100,22 @@ def send(
         for order in intent.orders.order_by("child"):
             order.lot_relief = lots_given_up(group, order.quantity, first=lots)
             order.save(update_fields=["lot_relief"])
+
+
+def bounded(group: Group, side: Side, quantity: int) -> int:
+    """What may be sent of a way out: no more than the broker has, while a person compares the two sides."""
+    most = Mismatch.objects.most_to_close(
+        group.portfolio.account_id, group.instrument.symbol, group.product, side.opposite.sign
+    )
+    if most is None or most >= quantity:
+        return quantity
+    # Who has less cannot sell more: the broker's own figure binds while the two are compared by a person.
+    raise_alert(
+        "EXIT_CAPPED", f"{group.instrument.ticker}: {quantity} are held here, {most} at the broker.",
+        level=Level.SEVERE, owner_id=group.portfolio.owner_id, about=str(group.pk),
+        next_step="Decide on the reconciliation page.",
+    )  # fmt: skip
+    return most
 
 
 def resize(stop: Order, quantity: int) -> None:
